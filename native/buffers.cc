@@ -1,0 +1,51 @@
+#include "buffers.h"
+
+namespace sffn {
+namespace {
+
+// A handle is generation * 2^24 + slot: exact in a double, and 16 million live buffers.
+constexpr uint64_t kSlots = uint64_t{1} << 24;
+constexpr uint64_t kGenerations = uint64_t{1} << 28;
+
+}  // namespace
+
+double BufferTable::create(int64_t size, DType dtype) {
+  auto buffer = std::make_shared<Buffer>(size, dtype);
+  if (free_.empty()) {
+    if (slots_.size() >= kSlots) throw Error("ERR_OUT_OF_MEMORY", "too many live tensors");
+    free_.push_back(static_cast<uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  const uint32_t index = free_.back();
+  free_.pop_back();
+  slots_[index].buffer = std::move(buffer);
+  return static_cast<double>(slots_[index].generation * kSlots + index);
+}
+
+const BufferTable::Slot* BufferTable::find(double handle) const {
+  if (!(handle >= 0 && handle < 9007199254740992.0)) return nullptr;
+  const uint64_t bits = static_cast<uint64_t>(handle);
+  const uint64_t index = bits % kSlots;
+  if (index >= slots_.size()) return nullptr;
+  const Slot& slot = slots_[index];
+  return slot.buffer && slot.generation == bits / kSlots ? &slot : nullptr;
+}
+
+const std::shared_ptr<Buffer>& BufferTable::get(double handle) const {
+  const Slot* slot = find(handle);
+  if (!slot) throw Error("ERR_DISPOSED", "the tensor was disposed");
+  return slot->buffer;
+}
+
+size_t BufferTable::release(double handle) {
+  const Slot* found = find(handle);
+  if (!found) return 0;
+  Slot& slot = slots_[static_cast<size_t>(found - slots_.data())];
+  const size_t bytes = slot.buffer->bytes();
+  free_.push_back(static_cast<uint32_t>(found - slots_.data()));
+  slot.buffer.reset();
+  slot.generation = static_cast<uint32_t>((slot.generation + 1) % kGenerations);
+  return bytes;
+}
+
+}  // namespace sffn

@@ -1,0 +1,50 @@
+// Tensor storage as JavaScript sees it: a handle, a plain number that names a block of the allocator.
+//
+// A number costs nothing to pass, and a stale one is recognised (each slot counts its generations), so a tensor used
+// after dispose() is an error and never a read of freed memory. One table per JavaScript environment: the storage of a
+// worker thread goes when the worker goes.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "allocator.h"
+
+namespace sffn {
+
+// One block, owned by the table and by every asynchronous job that uses it.
+struct Buffer {
+  Buffer(int64_t size, DType dtype)
+      : size(size), dtype(dtype), data(allocate(static_cast<size_t>(size) * size_of(dtype))) {}
+  ~Buffer() { release(data, bytes()); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  size_t bytes() const { return static_cast<size_t>(size) * size_of(dtype); }
+  View view() const { return {data, size, dtype, Device::cpu}; }
+
+  const int64_t size;
+  const DType dtype;
+  void* const data;
+};
+
+class BufferTable {
+ public:
+  double create(int64_t size, DType dtype);
+  // Throws Error("ERR_DISPOSED") for a handle whose buffer was released.
+  const std::shared_ptr<Buffer>& get(double handle) const;
+  // Returns the bytes given back; 0 for a handle that is already released.
+  size_t release(double handle);
+
+ private:
+  struct Slot {
+    std::shared_ptr<Buffer> buffer;
+    uint32_t generation = 1;
+  };
+  const Slot* find(double handle) const;
+
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_;
+};
+
+}  // namespace sffn

@@ -1,0 +1,41 @@
+// Everything that must be included before an ISA file changes the compile target, and the macros that change it. System
+// headers compiled under a wider target would leave inline functions with AVX code for the linker to hand to old CPUs.
+#pragma once
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "../allocator.h"
+#include "../kernels.h"
+#include "../thread_pool.h"
+
+#define SFFN_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define SFFN_TARGET_BEGIN(features) \
+  SFFN_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define SFFN_TARGET_END SFFN_PRAGMA(clang attribute pop)
+#else
+#define SFFN_TARGET_BEGIN(features) SFFN_PRAGMA(GCC push_options) SFFN_PRAGMA(GCC target(features))
+#define SFFN_TARGET_END SFFN_PRAGMA(GCC pop_options)
+#endif
+
+#define SFFN_INLINE inline __attribute__((always_inline))
+// A loop over a small array of vector registers: it must be unrolled whole, or the array is spilled to memory.
+#if defined(__clang__)
+#define SFFN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define SFFN_UNROLL _Pragma("GCC unroll 64")
+#endif

@@ -1,0 +1,62 @@
+// Vectors of kLanes floats, in the compilers' vector extensions: one source for every instruction set. Only what the
+// extensions cannot say well (partial loads, reductions) has an intrinsic per set.
+
+constexpr int kLanes = SFFN_LANES;
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef float VecUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
+typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+
+SFFN_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+SFFN_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+SFFN_INLINE Vec splat(float x) { return Vec{} + x; }
+
+// The first `count` lanes, 0 <= count <= kLanes; the other lanes are 0 and their memory is not touched.
+SFFN_INLINE Vec load_part(const float* p, int64_t count) {
+#if SFFN_LANES == 16
+  return (Vec)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+#else
+  Vec v{};
+  for (int64_t i = 0; i < count; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+SFFN_INLINE void store_part(float* p, Vec v, int64_t count) {
+#if SFFN_LANES == 16
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+#else
+  for (int64_t i = 0; i < count; ++i) p[i] = v[i];
+#endif
+}
+
+SFFN_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+SFFN_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+SFFN_INLINE float sum(Vec v) {
+  float total = 0;
+  SFFN_UNROLL for (int i = 0; i < kLanes; ++i) total += v[i];
+  return total;
+}
+SFFN_INLINE float max_lane(Vec v) {
+  float best = v[0];
+  SFFN_UNROLL for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
+  return best;
+}
+
+// eˣ, relative error below 3e-7 (Cephes' polynomial after reduction by ln 2); saturates instead of overflowing, keeps NaN.
+SFFN_INLINE Vec exp(Vec x) {
+  x = x < -87.3f ? splat(-87.3f) : x;
+  x = x > 88.0f ? splat(88.0f) : x;
+  const Vec shifted = x * 1.44269504f + 12582912.f;  // rounds to an integer, left in the low mantissa bits
+  const IntVec exponent = (IntVec)shifted << 23;
+  const Vec n = shifted - 12582912.f;
+  const Vec f = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.f;
+  return (Vec)((IntVec)p + exponent);
+}
+SFFN_INLINE Vec sigmoid(Vec x) { return 1.f / (exp(-x) + 1.f); }
+SFFN_INLINE Vec tanh(Vec x) { return 2.f * sigmoid(2.f * x) - 1.f; }

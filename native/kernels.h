@@ -1,0 +1,29 @@
+// The kernel table: one per backend, and on the CPU one per instruction set.
+#pragma once
+
+#include "tensor.h"
+
+namespace sffn {
+
+struct Kernels {
+#define KERNEL(name, ...) void (*name)(__VA_ARGS__);
+#include "kernels.def"
+#undef KERNEL
+};
+
+const Kernels& cpu_kernels();   // of the instruction set in use
+const Kernels& cuda_kernels();  // throws Error("ERR_DEVICE") in a build without CUDA
+
+// Instruction sets of this build that this processor can run, best first, separated by commas.
+std::string available_isas();
+std::string current_isa();
+// Throws Error("ERR_OPTION") for a name that is not available. The environment's STRUCTURED_FFN_ISA is the first choice.
+void set_isa(const std::string& name);
+
+std::string cuda_status();  // why the CUDA backend is or is not usable, one sentence
+
+inline const Kernels& kernels_on(Device device) {
+  return device == Device::cuda ? cuda_kernels() : cpu_kernels();
+}
+
+}  // namespace sffn
