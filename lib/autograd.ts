@@ -1,0 +1,142 @@
+/** The tape. An op leaves a closure that turns the gradient of its result into those of its inputs; this file runs them. */
+import { formatShape, fromNative, GradientError, ShapeError } from './errors';
+import { native } from './native';
+import { keep } from './scope';
+import { empty, type Tensor } from './tensor';
+
+/** Gradients for the inputs, in order; null where none was asked for. The engine owns what it is given. */
+export type BackwardFunction = (dy: Tensor) => readonly (Tensor | null)[];
+
+export interface GraphNode {
+  readonly inputs: readonly Tensor[];
+  backward: BackwardFunction | null;
+}
+
+export interface BackwardOptions {
+  /**
+   * Disposes each intermediate tensor of the graph as soon as backward has passed it (leaves and the tensor itself
+   * stay). A training step then needs no more memory than its largest moment. Default: false.
+   */
+  releaseGraph?: boolean;
+}
+
+let recording = true;
+
+/** Runs `body` without recording: evaluation, generation, updates of parameters. */
+export function noGrad<T>(body: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    return body();
+  } finally {
+    recording = before;
+  }
+}
+
+/** Whether an op on these inputs must keep what its backward needs. */
+export function needsGrad(...inputs: readonly (Tensor | null | undefined)[]): boolean {
+  return recording && inputs.some((input) => input?.requiresGrad);
+}
+
+/** Attaches `backward` to an op's result. Without a recording in progress, or an input that wants one, nothing is kept. */
+export function record(y: Tensor, inputs: readonly Tensor[], backwardFunction: BackwardFunction): Tensor {
+  if (needsGrad(...inputs)) {
+    y.requiresGrad = true;
+    y.node = { inputs, backward: backwardFunction };
+  }
+  return y;
+}
+
+/** Tensors below `root`, each after everything that uses it. */
+function reverseTopological(root: Tensor): Tensor[] {
+  const order: Tensor[] = [];
+  const seen = new Set<Tensor>([root]);
+  const stack: { tensor: Tensor; next: number }[] = [{ tensor: root, next: 0 }];
+  while (stack.length > 0) {
+    const top = stack[stack.length - 1]!;
+    const input = top.tensor.node?.inputs[top.next++];
+    if (input === undefined) {
+      order.push(top.tensor);
+      stack.pop();
+    } else if (input.requiresGrad && !seen.has(input)) {
+      seen.add(input);
+      stack.push({ tensor: input, next: 0 });
+    }
+  }
+  return order.reverse();
+}
+
+/** acc + gradient, in acc's own memory unless somebody else sees it too. */
+function accumulate(acc: Tensor, gradient: Tensor): Tensor {
+  let sum = acc;
+  if (acc.storage.shared) {
+    sum = empty(acc.shape, acc.dtype, acc.device);
+    native.copy(acc.handle, sum.handle);
+    acc.dispose();
+  }
+  native.add_scaled(gradient.handle, sum.handle, 1);
+  gradient.dispose();
+  return sum;
+}
+
+function seed(root: Tensor, gradient: Tensor | null): Tensor {
+  if (gradient === null) {
+    if (root.size !== 1)
+      throw new GradientError(
+        `backward: a tensor of shape ${formatShape(root.shape)} needs the gradient of its own shape`,
+      );
+    const one = empty(root.shape, 'float32', root.device);
+    native.fill(one.handle, 1);
+    return one;
+  }
+  if (gradient.shape.length !== root.shape.length || gradient.shape.some((size, i) => size !== root.shape[i]))
+    throw new ShapeError('backward', `a gradient of shape ${formatShape(root.shape)}`, formatShape(gradient.shape));
+  return gradient.view();
+}
+
+/** See Tensor.backward. */
+export function backward(root: Tensor, gradient: Tensor | null, options: BackwardOptions = {}): void {
+  if (!root.requiresGrad)
+    throw new GradientError('backward: the tensor does not depend on anything that requires a gradient');
+  try {
+    noGrad(() => run(root, seed(root, gradient), options.releaseGraph ?? false));
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+function run(root: Tensor, rootGradient: Tensor, releaseGraph: boolean): void {
+  const gradients = new Map<Tensor, Tensor>([[root, rootGradient]]);
+  for (const tensor of reverseTopological(root)) {
+    const dy = gradients.get(tensor);
+    if (dy === undefined) continue;
+    gradients.delete(tensor);
+    if (tensor.node === null) leaveOnLeaf(tensor, dy);
+    else passThrough(tensor.node, dy, gradients);
+    if (tensor.node === null) continue;
+    dy.dispose();
+    if (releaseGraph && tensor !== root) tensor.dispose();
+  }
+}
+
+/** Runs one op's backward and hands the results to its inputs. */
+function passThrough(node: GraphNode, dy: Tensor, gradients: Map<Tensor, Tensor>): void {
+  if (node.backward === null)
+    throw new GradientError('backward: the graph was already used; run the forward computation again');
+  const results = node.backward(dy);
+  node.backward = null; // frees what the closure saved
+  const used = new Set<Tensor>([dy]);
+  node.inputs.forEach((input, i) => {
+    const result = results[i];
+    if (!result || !input.requiresGrad) return;
+    // The same tensor may serve several inputs, or be dy itself: each use gets a view of its own.
+    const gradient = used.has(result) ? result.view() : result;
+    used.add(result);
+    const before = gradients.get(input);
+    gradients.set(input, before === undefined ? gradient : accumulate(before, gradient));
+  });
+}
+
+function leaveOnLeaf(leaf: Tensor, gradient: Tensor): void {
+  leaf.grad = keep(leaf.grad === null || leaf.grad.disposed ? gradient : accumulate(leaf.grad, gradient));
+}

@@ -1,0 +1,54 @@
+/** The checks that every op makes before native code runs. */
+import type { Device } from '../device';
+import type { DType } from '../dtype';
+import { DeviceError, DisposedError, DTypeError, formatShape, fromNative, OptionError, ShapeError } from '../errors';
+import { empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
+
+/** @throws {OptionError | DisposedError | DTypeError} unless `value` is a live tensor of `dtype`. */
+export function checkTensor(where: string, value: unknown, dtype: DType = 'float32'): asserts value is Tensor {
+  if (!isTensor(value)) throw new OptionError(where, 'a tensor', value);
+  if (value.disposed) throw new DisposedError(where, 'the tensor was disposed');
+  if (value.dtype !== dtype) throw new DTypeError(where, `a ${dtype} tensor`, value.dtype);
+}
+
+/** @throws {ShapeError} unless the shapes are the same; -1 in `expected` matches any size. */
+export function checkSameShape(where: string, value: Tensor, expected: Shape): void {
+  if (value.rank !== expected.length || expected.some((size, i) => size !== -1 && size !== value.shape[i]))
+    throw new ShapeError(where, formatShape(expected).replaceAll('-1', '*'), formatShape(value.shape));
+}
+
+/** @throws {DeviceError} unless all operands live on one device, which it returns. */
+export function checkSameDevice(
+  where: string,
+  first: Tensor,
+  ...others: readonly (Tensor | null | undefined)[]
+): Device {
+  for (const other of others)
+    if (other && other.device !== first.device)
+      throw new DeviceError(`${where}: operands on '${first.device}' and '${other.device}'; move one with .to(device)`);
+  return first.device;
+}
+
+/** Rows of a tensor whose last dimension is `features`. @throws {ShapeError} */
+export function rowsOf(where: string, x: Tensor, features: number): number {
+  if (x.rank < 1 || x.shape[x.rank - 1] !== features)
+    throw new ShapeError(where, `[..., ${features}]`, formatShape(x.shape));
+  return features === 0 ? numel(x.shape.slice(0, -1)) : x.size / features;
+}
+
+/** Runs native code; its errors come out as the library's classes. */
+export function runNative<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+export const emptyLike = (t: Tensor): Tensor => empty(t.shape, t.dtype, t.device);
+
+/** A gradient buffer for `t`, or null when it wants none. */
+export const gradientFor = (t: Tensor | null | undefined): Tensor | null => (t?.requiresGrad ? emptyLike(t) : null);
+
+/** The kernel's operand for an optional tensor. */
+export const handleOf = (t: Tensor | null | undefined): number | null => t?.handle ?? null;

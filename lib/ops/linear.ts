@@ -1,0 +1,197 @@
+/** Linear layers, dense and structured, with bias, activation and the mix of a dense guide in one kernel call. */
+import { needsGrad, record } from '../autograd';
+import { checkNumber, formatShape, OptionError, ShapeError } from '../errors';
+import { native } from '../native';
+import { empty, type Shape, type Tensor } from '../tensor';
+import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
+import { checkSameDevice, checkSameShape, checkTensor, gradientFor, handleOf, rowsOf, runNative } from './check';
+import { type LinearDims, linearDims } from './linear_dims';
+
+/** A dense guide beside the factors: y = guideScale · x Wᵀ + factorScale · S(x). */
+export interface Guide {
+  /** W [out, in]. */
+  readonly weight: Tensor;
+  readonly guideScale: number;
+  readonly factorScale: number;
+}
+
+/** The tensors of one linear layer. */
+export interface LinearWeights {
+  /** First factor [K, q, p] or [q, p]; left out for a dense layer. */
+  readonly v?: Tensor | null;
+  /** Second factor [L, s, r] or [s, r], or the dense weight [out, in]. */
+  readonly u: Tensor;
+  /** [out]. */
+  readonly bias?: Tensor | null;
+  readonly guide?: Guide | null;
+}
+
+export interface LinearOptions {
+  /** Default: none. */
+  activation?: Activation;
+}
+
+/** What a kernel call needs of one layer: checked weights and their sizes. */
+export interface CheckedLinear {
+  readonly dims: LinearDims;
+  readonly v: Tensor | null;
+  readonly u: Tensor;
+  readonly bias: Tensor | null;
+  readonly guide: Tensor | null;
+  readonly factorScale: number;
+  readonly guideScale: number;
+}
+
+/** @throws {ShapeError | DTypeError | DeviceError | DisposedError | OptionError} naming the weight that does not fit. */
+export function checkLinear(where: string, weights: LinearWeights): CheckedLinear {
+  const { u, v = null, bias = null, guide = null } = weights;
+  checkTensor(`${where}: ${v ? 'u' : 'weight'}`, u);
+  if (v) checkTensor(`${where}: v`, v);
+  const dims = linearDims(where, v?.shape ?? null, u.shape);
+  if (bias) {
+    checkTensor(`${where}: bias`, bias);
+    checkSameShape(`${where}: bias`, bias, [dims.outFeatures]);
+  }
+  if (guide) {
+    checkTensor(`${where}: guide`, guide.weight);
+    checkSameShape(`${where}: guide`, guide.weight, [dims.outFeatures, dims.inFeatures]);
+    checkNumber(`${where}: guideScale`, guide.guideScale);
+    checkNumber(`${where}: factorScale`, guide.factorScale);
+  }
+  checkSameDevice(where, u, v, bias, guide?.weight);
+  return {
+    dims,
+    v,
+    u,
+    bias,
+    guide: guide?.weight ?? null,
+    factorScale: guide?.factorScale ?? 1,
+    guideScale: guide?.guideScale ?? 0,
+  };
+}
+
+/** Output shape of a layer on x. @throws {ShapeError} */
+export function linearOutput(where: string, x: Tensor, dims: LinearDims, activation: Activation): Shape {
+  if (activation === 'swiglu' && dims.outFeatures % 2 !== 0)
+    throw new ShapeError(where, 'an even number of output features for swiglu', String(dims.outFeatures));
+  return [...x.shape.slice(0, -1), activatedFeatures(activation, dims.outFeatures)];
+}
+
+/** Any layer of the family: `structuredLinear(x, { v, u, bias, guide }, { activation })`; x [..., in] → [..., out]. */
+export function structuredLinear(x: Tensor, weights: LinearWeights, options: LinearOptions = {}): Tensor {
+  return apply('structuredLinear', x, weights, options);
+}
+
+/** Dense: act(x Wᵀ + bias), weight [out, in], bias [out]; x [..., in] → [..., out]. */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null, options: LinearOptions = {}): Tensor {
+  return apply('linear', x, { u: weight, bias }, options);
+}
+
+/** act((x vᵀ) uᵀ + bias), v [rank, in], u [out, rank]. */
+export function lowRankLinear(
+  x: Tensor,
+  v: Tensor,
+  u: Tensor,
+  bias?: Tensor | null,
+  options: LinearOptions = {},
+): Tensor {
+  checkRanks('lowRankLinear', v, 2, u, 2);
+  return apply('lowRankLinear', x, { v, u, bias }, options);
+}
+
+/** Block-diagonal v [nblocks, rank/nblocks, in/nblocks], then dense u [out, rank]. */
+export function blockDenseLinear(
+  x: Tensor,
+  v: Tensor,
+  u: Tensor,
+  bias?: Tensor | null,
+  options: LinearOptions = {},
+): Tensor {
+  checkRanks('blockDenseLinear', v, 3, u, 2);
+  return apply('blockDenseLinear', x, { v, u, bias }, options);
+}
+
+/** Monarch: block-diagonal v [K, q, p], shuffle, block-diagonal u [L, s, r], K·q = L·r; the paper has K = L = nblocks. */
+export function blockShuffleLinear(
+  x: Tensor,
+  v: Tensor,
+  u: Tensor,
+  bias?: Tensor | null,
+  options: LinearOptions = {},
+): Tensor {
+  checkRanks('blockShuffleLinear', v, 3, u, 3);
+  return apply('blockShuffleLinear', x, { v, u, bias }, options);
+}
+
+function checkRanks(where: string, v: Tensor, vRank: number, u: Tensor, uRank: number): void {
+  checkTensor(`${where}: v`, v);
+  checkTensor(`${where}: u`, u);
+  if (v.rank !== vRank) throw new ShapeError(`${where}: v`, `${vRank} dimensions`, formatShape(v.shape));
+  if (u.rank !== uRank) throw new ShapeError(`${where}: u`, `${uRank} dimensions`, formatShape(u.shape));
+}
+
+function apply(where: string, x: Tensor, weights: LinearWeights, options: LinearOptions): Tensor {
+  const activation = options.activation ?? 'none';
+  checkActivation(`${where}: activation`, activation);
+  checkTensor(`${where}: x`, x);
+  const layer = checkLinear(where, weights);
+  const { dims, v, u, bias, guide, factorScale, guideScale } = layer;
+  const n = rowsOf(`${where}: x`, x, dims.inFeatures);
+  const device = checkSameDevice(where, x, u);
+  const y = empty(linearOutput(where, x, dims, activation), 'float32', device);
+  const code = ACTIVATION_CODES[activation];
+
+  const inputs = [x, v, u, guide, bias].filter((t) => t !== null);
+  const saving = needsGrad(...inputs);
+  const h = saving && v ? empty([n, dims.hidden], 'float32', device) : null;
+  const pre = saving && activation !== 'none' ? empty([n, dims.outFeatures], 'float32', device) : null;
+  const operands = [x.handle, handleOf(v), u.handle, handleOf(guide)] as const;
+  runNative(() =>
+    native.linear_forward(
+      ...operands,
+      handleOf(bias),
+      handleOf(h),
+      handleOf(pre),
+      y.handle,
+      n,
+      dims.sizes,
+      factorScale,
+      guideScale,
+      code,
+    ),
+  );
+
+  return record(y, inputs, (dy) => {
+    const [dx, dv, du, dguide, dbias] = [x, v, u, guide, bias].map(gradientFor);
+    native.linear_backward(
+      dy.handle,
+      ...operands,
+      handleOf(h),
+      handleOf(pre),
+      handleOf(dx),
+      handleOf(dv),
+      handleOf(du),
+      handleOf(dguide),
+      handleOf(dbias),
+      n,
+      dims.sizes,
+      factorScale,
+      guideScale,
+      code,
+    );
+    h?.dispose();
+    pre?.dispose();
+    return [x, v, u, guide, bias].flatMap((t, i) => (t === null ? [] : [[dx, dv, du, dguide, dbias][i] ?? null]));
+  });
+}
+
+/** The dense matrix [out, in] that the factors stand for. Not differentiable. @throws {OptionError} for a dense layer. */
+export function mergeFactors(v: Tensor, u: Tensor): Tensor {
+  checkTensor('mergeFactors: v', v);
+  checkTensor('mergeFactors: u', u);
+  if (v === u) throw new OptionError('mergeFactors', 'two factors', 'one tensor twice');
+  const dims = linearDims('mergeFactors', v.shape, u.shape);
+  const weight = empty([dims.outFeatures, dims.inFeatures], 'float32', checkSameDevice('mergeFactors', v, u));
+  runNative(() => native.linear_merge(v.handle, u.handle, weight.handle, dims.sizes));
+  return weight;
+}

@@ -1,0 +1,56 @@
+/**
+ * Sizes of a linear layer. All structures are one family: a block-diagonal factor v [K, q, p], a shuffle across its
+ * blocks, a block-diagonal factor u [L, s, r], with K·q = L·r (native/kernels.def has the formulas). A dense layer has
+ * no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
+ */
+import { formatShape, ShapeError } from '../errors';
+import type { Shape } from '../tensor';
+
+export interface LinearDims {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Width between the factors; 0 for a dense layer. */
+  readonly hidden: number;
+  /** Multiply-accumulates per token. */
+  readonly macs: number;
+  /** {K, q, p, L, s, r} for the kernels. */
+  readonly sizes: Int32Array;
+}
+
+/** Dims of factors of the given shapes; `v` is null for a dense weight [out, in]. @throws {ShapeError} */
+export function linearDims(where: string, v: Shape | null, u: Shape): LinearDims {
+  if (v === null) {
+    if (u.length !== 2) throw new ShapeError(where, 'a weight of [out, in]', formatShape(u));
+    const [out, inn] = u as [number, number];
+    return describe([1, inn, inn, 1, out, inn], false);
+  }
+  const first = asBlocks(where, 'v', v);
+  const second = asBlocks(where, 'u', u);
+  const [K, q, p] = first;
+  const [L, s, r] = second;
+  if (K * q !== L * r)
+    throw new ShapeError(
+      where,
+      `u to take the ${K * q} features that v of ${formatShape(v)} makes`,
+      `u of ${formatShape(u)}, which takes ${L * r}`,
+    );
+  return describe([K, q, p, L, s, r], true);
+}
+
+/** A factor of [rows, columns] is one block. */
+function asBlocks(where: string, name: string, shape: Shape): [number, number, number] {
+  if (shape.length === 2) return [1, shape[0]!, shape[1]!];
+  if (shape.length === 3) return [shape[0]!, shape[1]!, shape[2]!];
+  throw new ShapeError(where, `${name} of [rows, columns] or [nblocks, rows, columns]`, formatShape(shape));
+}
+
+function describe(sizes: [number, number, number, number, number, number], structured: boolean): LinearDims {
+  const [K, q, p, L, s, r] = sizes;
+  return {
+    inFeatures: K * p,
+    outFeatures: L * s,
+    hidden: structured ? K * q : 0,
+    macs: (structured ? K * q * p : 0) + L * s * r,
+    sizes: Int32Array.from(sizes),
+  };
+}

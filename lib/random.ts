@@ -1,0 +1,78 @@
+/** Seeded random numbers: Philox4x32-10, the stream of docs/random.md, the same on every machine and thread count. */
+import { checkInteger, checkNumber, OptionError } from './errors';
+import { native } from './native';
+import { checkShape, empty, type Shape, type Tensor } from './tensor';
+
+/** Where a generator stands; plain data for checkpoints. */
+export interface GeneratorState {
+  /** Any whole number from 0 to 2^53 - 1. */
+  readonly seed: number;
+  /** Counter blocks of four draws used so far. */
+  readonly offset: number;
+}
+
+const TWO_32 = 2 ** 32;
+
+export class Generator {
+  #offset: number;
+
+  /** @throws {OptionError} unless `seed` is a whole number from 0 to 2^53 - 1. */
+  constructor(
+    readonly seed: number,
+    offset = 0,
+  ) {
+    checkInteger('Generator: seed', seed, 0);
+    checkInteger('Generator: offset', offset, 0);
+    this.#offset = offset;
+  }
+
+  static fromState(state: GeneratorState): Generator {
+    return new Generator(state.seed, state.offset);
+  }
+
+  state(): GeneratorState {
+    return { seed: this.seed, offset: this.#offset };
+  }
+
+  /** Float32 draws from [low, high). */
+  uniform(shape: Shape, low = 0, high = 1): Tensor {
+    checkNumber('uniform: low', low);
+    checkNumber('uniform: high', high);
+    return this.#draw('uniform', shape, (y, offset) =>
+      native.random_uniform(y.handle, this.seed % TWO_32, Math.floor(this.seed / TWO_32), offset, low, high),
+    );
+  }
+
+  /** Float32 draws from N(mean, std²). */
+  normal(shape: Shape, mean = 0, std = 1): Tensor {
+    checkNumber('normal: mean', mean);
+    checkNumber('normal: std', std, 0);
+    return this.#draw('normal', shape, (y, offset) =>
+      native.random_normal(y.handle, this.seed % TWO_32, Math.floor(this.seed / TWO_32), offset, mean, std),
+    );
+  }
+
+  /** One draw from [0, 1), of 24 bits. */
+  next(): number {
+    const one = new Float32Array(1);
+    native.random_uniform(one, this.seed % TWO_32, Math.floor(this.seed / TWO_32), this.#offset++, 0, 1);
+    return one[0]!;
+  }
+
+  /** A whole number from 0 to bound - 1, of 48 bits. @throws {OptionError} unless 1 <= bound <= 2^32. */
+  nextInt(bound: number): number {
+    checkInteger('nextInt', bound);
+    if (bound > TWO_32) throw new OptionError('nextInt', 'a bound of at most 2^32', bound);
+    const two = new Float32Array(2);
+    native.random_uniform(two, this.seed % TWO_32, Math.floor(this.seed / TWO_32), this.#offset++, 0, 1);
+    return Math.floor((two[0]! + two[1]! * 2 ** -24) * bound);
+  }
+
+  #draw(where: string, shape: Shape, fill: (y: Tensor, offset: number) => void): Tensor {
+    checkShape(where, shape);
+    const y = empty(shape);
+    fill(y, this.#offset);
+    this.#offset += Math.ceil(y.size / 4);
+    return y;
+  }
+}

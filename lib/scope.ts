@@ -1,0 +1,70 @@
+/** Lifetimes: every tensor belongs to the innermost open scope, and goes when the scope closes. */
+import type { Tensor } from './tensor';
+
+const stack: Scope[] = [];
+
+/**
+ * `using scope = new Scope()`: tensors made until the end of the block are disposed there, except those given to
+ * `keep`. Parameters, gradients of leaves and optimizer state are kept by themselves.
+ */
+export class Scope implements Disposable {
+  readonly #tensors = new Set<Tensor>();
+
+  constructor() {
+    stack.push(this);
+  }
+
+  /** Makes the tensor outlive this scope: it moves to the enclosing one, if there is one. */
+  keep<T extends Tensor>(tensor: T): T {
+    if (this.#tensors.delete(tensor)) stack[stack.indexOf(this) - 1]?.track(tensor);
+    return tensor;
+  }
+
+  track(tensor: Tensor): void {
+    this.#tensors.add(tensor);
+  }
+
+  forget(tensor: Tensor): boolean {
+    return this.#tensors.delete(tensor);
+  }
+
+  [Symbol.dispose](): void {
+    const index = stack.lastIndexOf(this);
+    if (index < 0) return;
+    stack.splice(index, 1);
+    for (const tensor of this.#tensors) tensor.dispose();
+    this.#tensors.clear();
+  }
+}
+
+/** Called for every new tensor. */
+export function track(tensor: Tensor): void {
+  stack[stack.length - 1]?.track(tensor);
+}
+
+/** Takes a tensor out of every scope: it lives until dispose(). */
+export function keep<T extends Tensor>(tensor: T): T {
+  for (let i = stack.length - 1; i >= 0; i--) if (stack[i]?.forget(tensor)) break;
+  return tensor;
+}
+
+const isTensor = (value: object): value is Tensor => 'storage' in value && 'shape' in value;
+
+function keepResult(scope: Scope, value: unknown): void {
+  if (value === null || typeof value !== 'object') return;
+  if (isTensor(value)) scope.keep(value);
+  else if (Array.isArray(value)) for (const item of value) keepResult(scope, item);
+  else if (Object.getPrototypeOf(value) === Object.prototype)
+    for (const item of Object.values(value)) keepResult(scope, item);
+}
+
+/**
+ * Runs `body` and disposes every tensor made in it, except those in its result (a tensor, or arrays and plain objects of
+ * them). An asynchronous body would outlive the scope: use `using scope = new Scope()` around it instead.
+ */
+export function tidy<T>(body: () => T): T {
+  using scope = new Scope();
+  const result = body();
+  keepResult(scope, result);
+  return result;
+}

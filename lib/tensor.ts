@@ -1,0 +1,190 @@
+/** Tensor: native memory with a shape, and a place in the gradient graph. */
+import type { Handle } from '../types/native';
+import { type BackwardOptions, backward, type GraphNode } from './autograd';
+import { checkDevice, type Device } from './device';
+import { checkDType, type DType, dtypeOf, type TypedArray } from './dtype';
+import { DTypeError, formatShape, OptionError, ShapeError } from './errors';
+import { keep, track } from './scope';
+import { Storage } from './storage';
+
+export type Shape = readonly number[];
+
+/** Number of elements of a shape. */
+export const numel = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
+
+export interface TensorOptions {
+  /** Default: float32. */
+  dtype?: DType;
+  /** Default: cpu. */
+  device?: Device;
+  /** Whether backward() computes the gradient of this leaf. Default: false. */
+  requiresGrad?: boolean;
+}
+
+export class Tensor implements Disposable {
+  /** The gradient that backward() left on a leaf; `null` before. */
+  grad: Tensor | null = null;
+  /** How this tensor was computed, where gradients are recorded. */
+  node: GraphNode | null = null;
+  #requiresGrad = false;
+  #disposed = false;
+
+  /** Use `tensor`, `zeros`, `empty`, ...; this wraps storage as it is. */
+  constructor(
+    readonly storage: Storage,
+    readonly shape: Shape,
+    readonly device: Device = 'cpu',
+  ) {
+    track(this);
+  }
+
+  get dtype(): DType {
+    return this.storage.dtype;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.storage.length;
+  }
+
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** For kernels. @throws {DisposedError} */
+  get handle(): Handle {
+    return this.storage.handle;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed || this.storage.disposed;
+  }
+
+  get requiresGrad(): boolean {
+    return this.#requiresGrad;
+  }
+
+  /** @throws {DTypeError} for integers, which have no gradient. */
+  set requiresGrad(value: boolean) {
+    if (value && this.dtype !== 'float32') throw new DTypeError('requiresGrad', 'a float32 tensor', this.dtype);
+    this.#requiresGrad = value;
+  }
+
+  /** The elements in row-major order, without a copy: writing to the array writes to the tensor. */
+  get data(): TypedArray {
+    return this.storage.array;
+  }
+
+  /** A copy of the elements that outlives the tensor. */
+  toArray(): TypedArray {
+    return this.data.slice();
+  }
+
+  /** The value of a tensor of one element. @throws {ShapeError} */
+  item(): number {
+    if (this.size !== 1) throw new ShapeError('item', 'a tensor of one element', formatShape(this.shape));
+    return this.data[0] ?? Number.NaN;
+  }
+
+  /** The same memory under another shape, outside of the graph; `reshape` is the differentiable one. */
+  view(shape: Shape = this.shape): Tensor {
+    return new Tensor(this.storage.retain(), shape, this.device);
+  }
+
+  /** The same values, cut from the graph. */
+  detach(): Tensor {
+    return this.view();
+  }
+
+  /** This tensor on `device`. @throws {DeviceError} when the device is not usable. */
+  to(device: Device): Tensor {
+    checkDevice('to', device);
+    return this;
+  }
+
+  /**
+   * Gradients of this value with respect to every leaf that requires one, added to their `grad`. A tensor of more than
+   * one element needs `gradient`, of its own shape. @throws {GradientError} @throws {ShapeError}
+   */
+  backward(gradient?: Tensor | null, options?: BackwardOptions): void {
+    backward(this, gradient ?? null, options);
+  }
+
+  /** Gives the memory back now; the tensor and its `data` arrays are unusable afterwards. Calling it again is harmless. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.node = null;
+    keep(this);
+    this.storage.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** @throws {OptionError} unless every size is a whole number of at least 0. */
+export function checkShape(where: string, shape: unknown): asserts shape is Shape {
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0))
+    throw new OptionError(where, 'a shape of whole numbers', shape);
+}
+
+/** A tensor whose contents are not set. */
+export function empty(shape: Shape, dtype: DType = 'float32', device: Device = 'cpu'): Tensor {
+  return new Tensor(new Storage(numel(shape), dtype), shape, device);
+}
+
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+function flatten(values: NestedNumbers, out: number[], shape: number[], depth: number): void {
+  if (typeof values === 'number') {
+    if (depth !== shape.length) throw new ShapeError('tensor', 'nested arrays of equal lengths', 'a ragged array');
+    out.push(values);
+    return;
+  }
+  if (shape.length === depth && out.length === 0) shape.push(values.length);
+  if (shape[depth] !== values.length)
+    throw new ShapeError('tensor', 'nested arrays of equal lengths', 'a ragged array');
+  for (const value of values) flatten(value, out, shape, depth + 1);
+}
+
+/**
+ * A tensor with a copy of `values`: a number, nested arrays, or a Float32Array or Int32Array (dtype follows it) with `shape`.
+ * @throws {ShapeError} when the shape does not hold the values. @throws {DTypeError} for another kind of array.
+ */
+export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, options: TensorOptions = {}): Tensor {
+  const given = dtypeOf(values);
+  if (given === null && ArrayBuffer.isView(values))
+    throw new DTypeError('tensor', 'a Float32Array or Int32Array', Object.prototype.toString.call(values).slice(8, -1));
+  const dtype = options.dtype ?? given ?? 'float32';
+  checkDType('tensor: dtype', dtype);
+  checkDevice('tensor: device', options.device ?? 'cpu');
+  let source: ArrayLike<number>;
+  const found: number[] = [];
+  if (given !== null) {
+    source = values as TypedArray;
+    found.push(source.length);
+  } else {
+    const flat: number[] = [];
+    flatten(values as NestedNumbers, flat, found, 0);
+    source = flat;
+  }
+  const wanted = shape ?? found;
+  checkShape('tensor: shape', wanted);
+  if (numel(wanted) !== source.length)
+    throw new ShapeError('tensor', `${numel(wanted)} values for shape ${formatShape(wanted)}`, String(source.length));
+  const result = empty([...wanted], dtype);
+  result.data.set(source);
+  if (options.requiresGrad) result.requiresGrad = true;
+  return result;
+}
+
+/** Whether `value` is one of our tensors. */
+export const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
+
+/** A leaf whose gradient is wanted and that no scope disposes: what modules hold. */
+export function parameter(value: Tensor): Tensor {
+  value.requiresGrad = true;
+  return keep(value);
+}
