@@ -1,0 +1,29 @@
+/** Tensors of a known content. */
+import { checkDevice } from './device';
+import { checkDType } from './dtype';
+import { checkNumber } from './errors';
+import { native } from './native';
+import { checkShape, empty, type Shape, type Tensor, type TensorOptions } from './tensor';
+
+/** A tensor of `shape` with every element `value`. */
+export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  const { dtype = 'float32', device = 'cpu', requiresGrad = false } = options;
+  checkShape('full: shape', shape);
+  checkDType('full: dtype', dtype);
+  checkDevice('full: device', device);
+  checkNumber('full: value', value);
+  const y = empty([...shape], dtype, device);
+  native.fill(y.handle, value);
+  if (requiresGrad) y.requiresGrad = true;
+  return y;
+}
+
+export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
+export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
+
+/** A copy with memory of its own, outside of the graph. */
+export function clone(x: Tensor): Tensor {
+  const y = empty(x.shape, x.dtype, x.device);
+  native.copy(x.handle, y.handle);
+  return y;
+}

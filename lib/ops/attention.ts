@@ -1,0 +1,50 @@
+/** Causal attention on the fused projection, without a seq × seq matrix in memory. */
+import { needsGrad, record } from '../autograd';
+import { checkInteger, checkNumber, OptionError } from '../errors';
+import { native } from '../native';
+import { empty, type Tensor } from '../tensor';
+import { checkSameShape, checkTensor, emptyLike, runNative } from './check';
+
+export interface AttentionOptions {
+  /** Query heads. */
+  heads: number;
+  /** Key and value heads; each serves heads / kvHeads query heads. Default: heads. */
+  kvHeads?: number;
+  /** Base of the rotary positions (halves rotated); 0 for none. Default: 10000. */
+  ropeBase?: number;
+}
+
+/**
+ * softmax(q kᵀ / √headSize, causal) v per head. qkv [batch, seq, (heads + 2·kvHeads)·headSize] holds queries, keys and
+ * values side by side → [batch, seq, heads·headSize].
+ * @throws {ShapeError | OptionError} when the heads do not divide the features.
+ */
+export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor {
+  const where = 'causalAttention';
+  const { heads, kvHeads = heads, ropeBase = 10000 } = options;
+  checkInteger(`${where}: heads`, heads);
+  checkInteger(`${where}: kvHeads`, kvHeads);
+  checkNumber(`${where}: ropeBase`, ropeBase, 0);
+  if (heads % kvHeads !== 0) throw new OptionError(`${where}: kvHeads`, `a divisor of heads (${heads})`, kvHeads);
+  checkTensor(`${where}: qkv`, qkv);
+  checkSameShape(`${where}: qkv`, qkv, [-1, -1, -1]);
+  const [batch, seq, width] = qkv.shape as [number, number, number];
+  const headSize = width / (heads + 2 * kvHeads);
+  if (!Number.isInteger(headSize) || headSize < 1)
+    throw new OptionError(`${where}: qkv`, `a multiple of ${heads + 2 * kvHeads} features`, width);
+  if (ropeBase > 0 && headSize % 2 !== 0)
+    throw new OptionError(`${where}: headSize`, 'an even number for rotary positions', headSize);
+
+  const y = empty([batch, seq, heads * headSize], 'float32', qkv.device);
+  const lse = empty([batch, heads, seq], 'float32', qkv.device);
+  const sizes = [batch, seq, heads, kvHeads, headSize, ropeBase] as const;
+  runNative(() => native.attention_forward(qkv.handle, y.handle, lse.handle, ...sizes));
+  if (!needsGrad(qkv)) lse.dispose();
+
+  return record(y, [qkv], (dy) => {
+    const dqkv = emptyLike(qkv);
+    native.attention_backward(dy.handle, qkv.handle, y.handle, lse.handle, dqkv.handle, ...sizes);
+    lse.dispose();
+    return [dqkv];
+  });
+}

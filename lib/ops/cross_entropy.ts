@@ -1,0 +1,112 @@
+/** Softmax cross-entropy, for given logits and fused with the projection that makes them. */
+import { needsGrad, record } from '../autograd';
+import { checkInteger, formatShape, OptionError, ShapeError } from '../errors';
+import { native } from '../native';
+import { empty, type Tensor } from '../tensor';
+import {
+  checkSameDevice,
+  checkSameShape,
+  checkTensor,
+  emptyLike,
+  gradientFor,
+  handleOf,
+  rowsOf,
+  runNative,
+} from './check';
+
+export interface CrossEntropyOptions {
+  /** Targets of this value count neither in the loss nor in its gradient. Default: -100. */
+  ignoreIndex?: number;
+  /**
+   * Lets backward write the gradient over the logits, so that there is never a second tensor of their size; the logits
+   * are unusable afterwards. Default: false.
+   */
+  inPlace?: boolean;
+}
+
+/**
+ * Mean over the rows of −log softmax(logits)[target]; logits [..., classes], targets [...] int32 → [].
+ * @throws {SffnError} ERR_RANGE for a target that is neither a class nor ignoreIndex.
+ */
+export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { ignoreIndex = -100, inPlace = false } = options;
+  checkTensor('crossEntropy: logits', logits);
+  const classes = logits.shape[logits.rank - 1] ?? 0;
+  const n = rowsOf('crossEntropy: logits', logits, classes);
+  checkTargets('crossEntropy', targets, n, ignoreIndex);
+  const device = checkSameDevice('crossEntropy', logits, targets);
+  const loss = empty([], 'float32', device);
+  const lse = empty([n], 'float32', device);
+  const count = empty([1], 'float32', device);
+  const sizes = [n, classes, ignoreIndex] as const;
+  runNative(() =>
+    native.cross_entropy_forward(logits.handle, targets.handle, loss.handle, lse.handle, count.handle, ...sizes),
+  );
+  if (!needsGrad(logits)) for (const saved of [lse, count]) saved.dispose();
+
+  return record(loss, [logits], (dloss) => {
+    const dlogits = inPlace ? logits.view() : emptyLike(logits);
+    native.cross_entropy_backward(
+      dloss.handle,
+      logits.handle,
+      targets.handle,
+      lse.handle,
+      count.handle,
+      dlogits.handle,
+      ...sizes,
+    );
+    for (const saved of [lse, count]) saved.dispose();
+    return [dlogits];
+  });
+}
+
+/**
+ * crossEntropy(x weightᵀ, targets) without ever holding the logits: they are made, used and dropped in chunks of rows, and
+ * the gradients are computed on the way. x [..., features], weight [classes, features], targets [...] int32 → [].
+ */
+export function linearCrossEntropy(
+  x: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  options: { ignoreIndex?: number } = {},
+): Tensor {
+  const { ignoreIndex = -100 } = options;
+  checkTensor('linearCrossEntropy: x', x);
+  checkTensor('linearCrossEntropy: weight', weight);
+  checkSameShape('linearCrossEntropy: weight', weight, [-1, x.shape[x.rank - 1] ?? 0]);
+  const [classes, features] = weight.shape as [number, number];
+  const n = rowsOf('linearCrossEntropy: x', x, features);
+  checkTargets('linearCrossEntropy', targets, n, ignoreIndex);
+  const loss = empty([], 'float32', checkSameDevice('linearCrossEntropy', x, weight, targets));
+  const saving = needsGrad(x, weight);
+  const [dx, dweight] = [x, weight].map((t) => (saving ? gradientFor(t) : null));
+  runNative(() =>
+    native.linear_cross_entropy(
+      x.handle,
+      weight.handle,
+      targets.handle,
+      loss.handle,
+      handleOf(dx),
+      handleOf(dweight),
+      n,
+      features,
+      classes,
+      ignoreIndex,
+    ),
+  );
+
+  return record(loss, [x, weight], (dloss) => {
+    const scale = dloss.item();
+    if (scale !== 1) for (const t of [dx, dweight]) if (t) native.unary(t.handle, t.handle, 12, scale);
+    return [dx ?? null, dweight ?? null];
+  });
+}
+
+function checkTargets(where: string, targets: Tensor, n: number, ignoreIndex: number): void {
+  checkTensor(`${where}: targets`, targets, 'int32');
+  if (targets.size !== n)
+    throw new ShapeError(`${where}: targets`, `${n} of them, one for each row`, formatShape(targets.shape));
+  checkInteger(`${where}: ignoreIndex`, ignoreIndex, Number.MIN_SAFE_INTEGER);
+  if (Math.abs(ignoreIndex) > 2 ** 31 - 1)
+    throw new OptionError(`${where}: ignoreIndex`, 'a 32-bit number', ignoreIndex);
+}

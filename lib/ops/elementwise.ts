@@ -1,0 +1,137 @@
+/** Element by element: functions of one tensor, and arithmetic of two with broadcasting. */
+import { noGrad, record } from '../autograd';
+import { checkNumber } from '../errors';
+import { native } from '../native';
+import { empty, type Shape, type Tensor } from '../tensor';
+import { broadcastShape, broadcastStrides } from './broadcast';
+import { checkSameDevice, checkTensor, emptyLike, runNative } from './check';
+import { reduceTo } from './reduce';
+
+/** Numbers of the kernels `unary` and `binary`. */
+const UNARY = {
+  neg: 0,
+  exp: 1,
+  log: 2,
+  sqrt: 3,
+  rsqrt: 4,
+  tanh: 5,
+  sigmoid: 6,
+  gelu: 7,
+  silu: 8,
+  relu: 9,
+  square: 10,
+  abs: 11,
+  scale: 12,
+  addScalar: 13,
+  pow: 14,
+  sin: 15,
+  cos: 16,
+  reciprocal: 17,
+  clampMin: 18,
+  clampMax: 19,
+} as const;
+
+const BINARY = { add: 0, sub: 1, mul: 2, div: 3, maximum: 4, minimum: 5, pow: 6, greater: 7, equal: 8 } as const;
+
+function unary(name: keyof typeof UNARY, a: Tensor, c = 0): Tensor {
+  checkTensor(`${name}: a`, a);
+  checkNumber(`${name}: operand`, c);
+  const op = UNARY[name];
+  const y = emptyLike(a);
+  runNative(() => native.unary(a.handle, y.handle, op, c));
+  return record(y, [a], (dy) => {
+    const da = emptyLike(a);
+    native.unary_backward(dy.handle, a.handle, y.handle, da.handle, op, c);
+    return [da];
+  });
+}
+
+export const neg = (a: Tensor): Tensor => unary('neg', a);
+export const exp = (a: Tensor): Tensor => unary('exp', a);
+/** Natural logarithm. */
+export const log = (a: Tensor): Tensor => unary('log', a);
+export const sqrt = (a: Tensor): Tensor => unary('sqrt', a);
+/** 1 / √a. */
+export const rsqrt = (a: Tensor): Tensor => unary('rsqrt', a);
+export const tanh = (a: Tensor): Tensor => unary('tanh', a);
+export const sigmoid = (a: Tensor): Tensor => unary('sigmoid', a);
+/** 0.5·a·(1 + tanh(√(2/π)·(a + 0.044715·a³))), the tanh form (Hendrycks and Gimpel 2016). */
+export const gelu = (a: Tensor): Tensor => unary('gelu', a);
+/** a · sigmoid(a). */
+export const silu = (a: Tensor): Tensor => unary('silu', a);
+export const relu = (a: Tensor): Tensor => unary('relu', a);
+export const square = (a: Tensor): Tensor => unary('square', a);
+export const abs = (a: Tensor): Tensor => unary('abs', a);
+export const sin = (a: Tensor): Tensor => unary('sin', a);
+export const cos = (a: Tensor): Tensor => unary('cos', a);
+export const reciprocal = (a: Tensor): Tensor => unary('reciprocal', a);
+/** a · factor. */
+export const scale = (a: Tensor, factor: number): Tensor => unary('scale', a, factor);
+/** a + term. */
+export const addScalar = (a: Tensor, term: number): Tensor => unary('addScalar', a, term);
+/** a ** exponent. */
+export const powScalar = (a: Tensor, exponent: number): Tensor => unary('pow', a, exponent);
+/** max(a, bound). */
+export const clampMin = (a: Tensor, bound: number): Tensor => unary('clampMin', a, bound);
+/** min(a, bound). */
+export const clampMax = (a: Tensor, bound: number): Tensor => unary('clampMax', a, bound);
+
+type BinaryName = keyof typeof BINARY;
+/** dy and the operands → the gradient for one operand, before it is summed back to the operand's shape. */
+type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => Tensor;
+
+function broadcastBinary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
+  const shape: Shape = broadcastShape(name, a.shape, b.shape);
+  const y = empty(shape, 'float32', checkSameDevice(name, a, b));
+  runNative(() =>
+    native.binary(
+      a.handle,
+      b.handle,
+      y.handle,
+      BINARY[name],
+      Int32Array.from(shape),
+      broadcastStrides(a.shape, shape),
+      broadcastStrides(b.shape, shape),
+    ),
+  );
+  return y;
+}
+
+function binary(name: BinaryName, a: Tensor, b: Tensor, gradients?: readonly [BinaryGradient, BinaryGradient]): Tensor {
+  checkTensor(`${name}: a`, a);
+  checkTensor(`${name}: b`, b);
+  const y = broadcastBinary(name, a, b);
+  if (!gradients) return y;
+  return record(y, [a, b], (dy) =>
+    [a, b].map((operand, i) => (operand.requiresGrad ? reduceTo(gradients[i]!(dy, a, b), operand.shape) : null)),
+  );
+}
+
+/** a + b, broadcast. */
+export const add = (a: Tensor, b: Tensor): Tensor => binary('add', a, b, [(dy) => dy, (dy) => dy]);
+/** a − b, broadcast. */
+export const sub = (a: Tensor, b: Tensor): Tensor => binary('sub', a, b, [(dy) => dy, (dy) => neg(dy)]);
+/** a · b, broadcast. */
+export const mul = (a: Tensor, b: Tensor): Tensor =>
+  binary('mul', a, b, [(dy, _, y) => mul(dy, y), (dy, x) => mul(dy, x)]);
+/** a / b, broadcast. */
+export const div = (a: Tensor, b: Tensor): Tensor =>
+  binary('div', a, b, [(dy, _, y) => div(dy, y), (dy, x, y) => neg(div(mul(dy, x), square(y)))]);
+/** a ** b, broadcast; the gradient for b needs a > 0. */
+export const pow = (a: Tensor, b: Tensor): Tensor =>
+  binary('pow', a, b, [
+    (dy, x, y) => mul(dy, mul(y, pow(x, addScalar(y, -1)))),
+    (dy, x, y) => mul(dy, mul(pow(x, y), log(x))),
+  ]);
+/** The larger, broadcast; where they are equal the gradient goes to a. */
+export const maximum = (a: Tensor, b: Tensor): Tensor =>
+  binary('maximum', a, b, [(dy, x, y) => mul(dy, notGreater(y, x)), (dy, x, y) => mul(dy, greater(y, x))]);
+/** The smaller, broadcast; where they are equal the gradient goes to a. */
+export const minimum = (a: Tensor, b: Tensor): Tensor =>
+  binary('minimum', a, b, [(dy, x, y) => mul(dy, notGreater(x, y)), (dy, x, y) => mul(dy, greater(x, y))]);
+/** 1 where a > b, else 0; broadcast, no gradient. */
+export const greater = (a: Tensor, b: Tensor): Tensor => binary('greater', a, b);
+/** 1 where a = b, else 0; broadcast, no gradient. */
+export const equal = (a: Tensor, b: Tensor): Tensor => binary('equal', a, b);
+
+const notGreater = (a: Tensor, b: Tensor): Tensor => noGrad(() => addScalar(neg(greater(a, b)), 1));

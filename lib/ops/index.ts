@@ -1,0 +1,23 @@
+export * from './activation';
+export * from './attention';
+export * from './cross_entropy';
+export * from './elementwise';
+export * from './embedding';
+export { feedForward } from './feed_forward';
+export {
+  blockDenseLinear,
+  blockShuffleLinear,
+  type Guide,
+  type LinearOptions,
+  type LinearWeights,
+  linear,
+  lowRankLinear,
+  mergeFactors,
+  structuredLinear,
+} from './linear';
+export { type LinearDims, linearDims } from './linear_dims';
+export * from './matmul';
+export * from './norm';
+export { argmax, max, mean, type ReduceOptions, sum } from './reduce';
+export * from './shape';
+export * from './softmax';

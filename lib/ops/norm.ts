@@ -1,0 +1,97 @@
+/** Normalisation over the last dimension. */
+import { needsGrad, record } from '../autograd';
+import { checkNumber } from '../errors';
+import { native } from '../native';
+import { empty, type Tensor } from '../tensor';
+import {
+  checkSameDevice,
+  checkSameShape,
+  checkTensor,
+  emptyLike,
+  gradientFor,
+  handleOf,
+  rowsOf,
+  runNative,
+} from './check';
+
+/** (x − mean) / √(variance + eps) · weight + bias; x [..., features], weight and bias [features]. */
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, eps = 1e-5): Tensor {
+  const features = checkNorm('layerNorm', x, weight, eps);
+  if (bias) {
+    checkTensor('layerNorm: bias', bias);
+    checkSameShape('layerNorm: bias', bias, [features]);
+  }
+  const n = rowsOf('layerNorm: x', x, features);
+  const device = checkSameDevice('layerNorm', x, weight, bias);
+  const y = emptyLike(x);
+  const mean = empty([n], 'float32', device);
+  const rstd = empty([n], 'float32', device);
+  runNative(() =>
+    native.layer_norm_forward(
+      x.handle,
+      weight.handle,
+      handleOf(bias),
+      y.handle,
+      mean.handle,
+      rstd.handle,
+      n,
+      features,
+      eps,
+    ),
+  );
+  const inputs = bias ? [x, weight, bias] : [x, weight];
+  if (!needsGrad(...inputs)) for (const saved of [mean, rstd]) saved.dispose();
+
+  return record(y, inputs, (dy) => {
+    const [dx, dweight, dbias] = [x, weight, bias].map(gradientFor);
+    native.layer_norm_backward(
+      dy.handle,
+      x.handle,
+      weight.handle,
+      mean.handle,
+      rstd.handle,
+      handleOf(dx),
+      handleOf(dweight),
+      handleOf(dbias),
+      n,
+      features,
+    );
+    for (const saved of [mean, rstd]) saved.dispose();
+    return [dx ?? null, dweight ?? null, dbias ?? null];
+  });
+}
+
+/** x / √(mean(x²) + eps) · weight; x [..., features], weight [features]. */
+export function rmsNorm(x: Tensor, weight: Tensor, eps = 1e-5): Tensor {
+  const features = checkNorm('rmsNorm', x, weight, eps);
+  const n = rowsOf('rmsNorm: x', x, features);
+  const y = emptyLike(x);
+  const rstd = empty([n], 'float32', checkSameDevice('rmsNorm', x, weight));
+  runNative(() => native.rms_norm_forward(x.handle, weight.handle, y.handle, rstd.handle, n, features, eps));
+  if (!needsGrad(x, weight)) rstd.dispose();
+
+  return record(y, [x, weight], (dy) => {
+    const [dx, dweight] = [x, weight].map(gradientFor);
+    native.rms_norm_backward(
+      dy.handle,
+      x.handle,
+      weight.handle,
+      rstd.handle,
+      handleOf(dx),
+      handleOf(dweight),
+      n,
+      features,
+    );
+    rstd.dispose();
+    return [dx ?? null, dweight ?? null];
+  });
+}
+
+function checkNorm(where: string, x: Tensor, weight: Tensor, eps: number): number {
+  checkTensor(`${where}: x`, x);
+  checkTensor(`${where}: weight`, weight);
+  checkNumber(`${where}: eps`, eps, 0);
+  const features = x.shape[x.rank - 1] ?? 0;
+  checkSameShape(`${where}: weight`, weight, [features]);
+  return features;
+}

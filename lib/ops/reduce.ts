@@ -1,0 +1,116 @@
+/** Sums, means and extremes along dimensions. */
+import { record } from '../autograd';
+import { OptionError } from '../errors';
+import { native } from '../native';
+import { empty, numel, type Shape, type Tensor } from '../tensor';
+import { broadcastStrides } from './broadcast';
+import { checkTensor, emptyLike, runNative } from './check';
+
+const REDUCE = { sum: 0, mean: 1, max: 2 } as const;
+
+export interface ReduceOptions {
+  /** The dimension to reduce, counted from the end when negative. Default: all of them. */
+  dim?: number;
+  /** Keeps the reduced dimension with size 1. Default: false. */
+  keepDim?: boolean;
+}
+
+interface Extent {
+  readonly outer: number;
+  readonly extent: number;
+  readonly inner: number;
+  readonly shape: Shape;
+}
+
+/** @throws {OptionError} for a dimension that the tensor does not have. */
+export function normalizeDim(where: string, dim: number, rank: number): number {
+  if (!Number.isInteger(dim) || dim < -rank || dim >= rank)
+    throw new OptionError(`${where}: dim`, `a whole number from ${-rank} to ${rank - 1}`, dim);
+  return dim < 0 ? dim + rank : dim;
+}
+
+function extentOf(where: string, x: Tensor, { dim, keepDim = false }: ReduceOptions): Extent {
+  if (dim === undefined) return { outer: 1, extent: x.size, inner: 1, shape: keepDim ? x.shape.map(() => 1) : [] };
+  const d = normalizeDim(where, dim, x.rank);
+  return {
+    outer: numel(x.shape.slice(0, d)),
+    extent: x.shape[d]!,
+    inner: numel(x.shape.slice(d + 1)),
+    shape: keepDim ? x.shape.map((size, i) => (i === d ? 1 : size)) : x.shape.filter((_, i) => i !== d),
+  };
+}
+
+/** Repeats a reduced gradient back over the dimension: a read with stride 0. */
+function spread(dy: Tensor, like: Tensor, { outer, extent, inner }: Extent): Tensor {
+  const dx = emptyLike(like);
+  const dims = Int32Array.of(outer, extent, inner);
+  native.strided_copy(dy.handle, dx.handle, 0, dims, Int32Array.of(inner, 0, 1));
+  return dx;
+}
+
+function reduce(name: keyof typeof REDUCE, x: Tensor, options: ReduceOptions): { y: Tensor; extent: Extent } {
+  checkTensor(`${name}: x`, x);
+  const extent = extentOf(name, x, options);
+  if (extent.extent === 0 && name !== 'sum') throw new OptionError(`${name}: x`, 'at least one element to reduce', 0);
+  const y = empty(extent.shape, 'float32', x.device);
+  runNative(() => native.reduce(x.handle, y.handle, REDUCE[name], extent.outer, extent.extent, extent.inner));
+  return { y, extent };
+}
+
+/** Sum over a dimension, or over everything. */
+export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
+  const { y, extent } = reduce('sum', x, options);
+  return record(y, [x], (dy) => [spread(dy, x, extent)]);
+}
+
+/** Mean over a dimension, or over everything. */
+export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
+  const { y, extent } = reduce('mean', x, options);
+  return record(y, [x], (dy) => {
+    const dx = spread(dy, x, extent);
+    native.unary(dx.handle, dx.handle, 12, 1 / extent.extent);
+    return [dx];
+  });
+}
+
+/** Largest value over a dimension, or over everything; the gradient goes to every element that attains it. */
+export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
+  const { y, extent } = reduce('max', x, options);
+  return record(y, [x], (dy) => {
+    const dx = spread(dy, x, extent);
+    const best = spread(y, x, extent);
+    const dims = Int32Array.of(x.size);
+    const step = Int32Array.of(1);
+    native.binary(x.handle, best.handle, best.handle, 8, dims, step, step);
+    native.binary(dx.handle, best.handle, dx.handle, 2, dims, step, step);
+    best.dispose();
+    return [dx];
+  });
+}
+
+/** Index of the largest value along a dimension (default: the last), int32. The first one where several are equal. */
+export function argmax(x: Tensor, dim = -1): Tensor {
+  checkTensor('argmax: x', x);
+  const { outer, extent, inner, shape } = extentOf('argmax', x, { dim });
+  if (extent === 0) throw new OptionError('argmax: x', 'at least one element to compare', 0);
+  const y = empty(shape, 'int32', x.device);
+  runNative(() => native.argmax(x.handle, y.handle, outer, extent, inner));
+  return y;
+}
+
+/** Sums a broadcast gradient back to the operand's own shape. */
+export function reduceTo(gradient: Tensor, shape: Shape): Tensor {
+  if (gradient.rank === shape.length && gradient.shape.every((size, i) => size === shape[i])) return gradient;
+  // Adding up along zero strides is a write that accumulates.
+  const total = empty(shape, 'float32', gradient.device);
+  native.fill(total.handle, 0);
+  native.strided_write(
+    gradient.handle,
+    total.handle,
+    0,
+    Int32Array.from(gradient.shape),
+    broadcastStrides(shape, gradient.shape),
+    1,
+  );
+  return total;
+}

@@ -1,0 +1,109 @@
+/** The same elements in another arrangement. */
+import { record } from '../autograd';
+import { DTypeError, formatShape, OptionError, ShapeError } from '../errors';
+import { native } from '../native';
+import { checkShape, empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
+import { broadcastShape, broadcastStrides, contiguousStrides } from './broadcast';
+import { checkSameDevice, checkTensor, emptyLike, runNative } from './check';
+import { normalizeDim, reduceTo } from './reduce';
+
+function checkAny(where: string, x: unknown): asserts x is Tensor {
+  if (!isTensor(x)) throw new OptionError(where, 'a tensor', x);
+  checkTensor(where, x, x.dtype);
+}
+
+/** A strided view of x, made contiguous. */
+function gather(x: Tensor, shape: Shape, offset: number, strides: readonly number[]): Tensor {
+  const dims = Int32Array.from(shape);
+  const steps = Int32Array.from(strides);
+  const y = empty(shape, x.dtype, x.device);
+  runNative(() => native.strided_copy(x.handle, y.handle, offset, dims, steps));
+  return record(y, [x], (dy) => {
+    const dx = emptyLike(x);
+    native.fill(dx.handle, 0);
+    native.strided_write(dy.handle, dx.handle, offset, dims, steps, 0);
+    return [dx];
+  });
+}
+
+/** The same memory under another shape; one size may be -1, to be found from the others. No copy. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkAny('reshape: x', x);
+  const known = numel(shape.filter((size) => size !== -1));
+  const found = shape.map((size) => (size === -1 ? x.size / known : size));
+  if (shape.filter((size) => size === -1).length > 1) throw new OptionError('reshape: shape', 'at most one -1', shape);
+  if (!found.every((size) => Number.isInteger(size) && size >= 0) || numel(found) !== x.size)
+    throw new ShapeError('reshape', `a shape of ${x.size} elements`, formatShape(shape));
+  return record(x.view(found), [x], (dy) => [dy.view(x.shape)]);
+}
+
+/** Dimensions in another order: y.shape[i] = x.shape[order[i]]. */
+export function permute(x: Tensor, order: readonly number[]): Tensor {
+  checkAny('permute: x', x);
+  const dims = order.map((d) => normalizeDim('permute', d, x.rank));
+  if (dims.length !== x.rank || new Set(dims).size !== x.rank)
+    throw new OptionError('permute: order', `each of the ${x.rank} dimensions once`, order);
+  const strides = contiguousStrides(x.shape);
+  return gather(
+    x,
+    dims.map((d) => x.shape[d]!),
+    0,
+    dims.map((d) => strides[d]!),
+  );
+}
+
+/** Two dimensions swapped; default: the last two. */
+export function transpose(x: Tensor, dim0 = -2, dim1 = -1): Tensor {
+  checkAny('transpose: x', x);
+  const order = x.shape.map((_, i) => i);
+  const [a, b] = [normalizeDim('transpose', dim0, x.rank), normalizeDim('transpose', dim1, x.rank)];
+  [order[a], order[b]] = [b, a];
+  return permute(x, order);
+}
+
+/** Elements start .. end-1 along a dimension. */
+export function slice(x: Tensor, dim: number, start: number, end: number): Tensor {
+  checkAny('slice: x', x);
+  const d = normalizeDim('slice', dim, x.rank);
+  const size = x.shape[d]!;
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > size)
+    throw new OptionError('slice: range', `0 <= start <= end <= ${size}`, `${start} .. ${end}`);
+  const strides = contiguousStrides(x.shape);
+  const shape = x.shape.map((s, i) => (i === d ? end - start : s));
+  return gather(x, shape, start * strides[d]!, strides);
+}
+
+/** x repeated to a larger shape by the rules of broadcasting. */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  checkTensor('broadcastTo: x', x);
+  checkShape('broadcastTo: shape', shape);
+  if (formatShape(broadcastShape('broadcastTo', x.shape, shape)) !== formatShape(shape))
+    throw new ShapeError('broadcastTo', `a shape that ${formatShape(x.shape)} broadcasts to`, formatShape(shape));
+  const y = empty(shape, 'float32', x.device);
+  runNative(() => native.strided_copy(x.handle, y.handle, 0, Int32Array.from(shape), broadcastStrides(x.shape, shape)));
+  return record(y, [x], (dy) => [reduceTo(dy, x.shape)]);
+}
+
+/** Tensors one after another along a dimension; all other sizes must agree. */
+export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
+  const first = tensors[0];
+  if (first === undefined) throw new OptionError('concat: tensors', 'at least one', tensors);
+  for (const t of tensors) checkAny('concat: tensors', t);
+  const d = normalizeDim('concat', dim, first.rank);
+  for (const t of tensors) {
+    if (t.dtype !== first.dtype) throw new DTypeError('concat', first.dtype, t.dtype);
+    if (t.rank !== first.rank || t.shape.some((size, i) => i !== d && size !== first.shape[i]))
+      throw new ShapeError('concat', `${formatShape(first.shape)} but for dimension ${d}`, formatShape(t.shape));
+  }
+  const total = tensors.reduce((length, t) => length + t.shape[d]!, 0);
+  const shape = first.shape.map((size, i) => (i === d ? total : size));
+  const y = empty(shape, first.dtype, checkSameDevice('concat', first, ...tensors));
+  const strides = Int32Array.from(contiguousStrides(shape));
+  const starts = tensors.map((_, i) => tensors.slice(0, i).reduce((length, t) => length + t.shape[d]!, 0));
+  tensors.forEach((t, i) => {
+    runNative(() =>
+      native.strided_write(t.handle, y.handle, starts[i]! * strides[d]!, Int32Array.from(t.shape), strides, 0),
+    );
+  });
+  return record(y, tensors, (dy) => tensors.map((t, i) => slice(dy, d, starts[i]!, starts[i]! + t.shape[d]!)));
+}

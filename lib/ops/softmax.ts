@@ -1,0 +1,24 @@
+/** Softmax over the last dimension. */
+import { record } from '../autograd';
+import { native } from '../native';
+import type { Tensor } from '../tensor';
+import { checkTensor, emptyLike, rowsOf, runNative } from './check';
+
+function apply(name: string, x: Tensor, log: number): Tensor {
+  checkTensor(`${name}: x`, x);
+  const features = x.shape[x.rank - 1] ?? 0;
+  const n = rowsOf(`${name}: x`, x, features);
+  const y = emptyLike(x);
+  runNative(() => native.softmax_forward(x.handle, y.handle, n, features, log));
+  return record(y, [x], (dy) => {
+    const dx = emptyLike(x);
+    native.softmax_backward(dy.handle, y.handle, dx.handle, n, features, log);
+    return [dx];
+  });
+}
+
+/** exp(x) / Σ exp(x), stable for large values. */
+export const softmax = (x: Tensor): Tensor => apply('softmax', x, 0);
+
+/** log softmax(x), without taking the logarithm of a rounded softmax. */
+export const logSoftmax = (x: Tensor): Tensor => apply('logSoftmax', x, 1);
