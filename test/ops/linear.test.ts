@@ -1,0 +1,209 @@
+import {
+  type Activation,
+  blockDenseLinear,
+  blockShuffleLinear,
+  feedForward,
+  linear,
+  lowRankLinear,
+  mergeFactors,
+  ShapeError,
+  structuredLinear,
+  type Tensor,
+  tensor,
+} from '../../lib';
+import { checkOp, type Nd } from '../support/check_op';
+
+const geluTanh = (a: number) => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3)));
+const silu = (a: number) => a / (1 + Math.exp(-a));
+
+function activate(y: Nd, activation: Activation): Nd {
+  if (activation === 'none') return y;
+  if (activation !== 'swiglu') {
+    const f = { gelu: geluTanh, silu, relu: (a: number) => Math.max(a, 0) }[activation];
+    return { shape: y.shape, data: y.data.map(f) };
+  }
+  const width = y.shape[1]!;
+  const half = width / 2;
+  const data = Float64Array.from({ length: y.shape[0]! * half }, (_, i) => {
+    const at = Math.floor(i / half) * width + (i % half);
+    return silu(y.data[at]!) * y.data[at + half]!;
+  });
+  return { shape: [y.shape[0]!, half], data };
+}
+
+/** Block-diagonal product, straight from the specification. */
+function blockDiagonal(x: Nd, v: Nd): Nd {
+  const [K, q, p] = v.shape as [number, number, number];
+  const n = x.shape[0]!;
+  const y = new Float64Array(n * K * q);
+  for (let t = 0; t < n; t++)
+    for (let k = 0; k < K; k++)
+      for (let i = 0; i < q; i++)
+        for (let j = 0; j < p; j++)
+          y[t * K * q + k * q + i]! += v.data[(k * q + i) * p + j]! * x.data[t * K * p + k * p + j]!;
+  return { shape: [n, K * q], data: y };
+}
+
+/** The general two-factor layer: product, shuffle, product, interleaved output. */
+function structured(x: Nd, v: Nd, u: Nd): Nd {
+  const h = blockDiagonal(x, v);
+  const [L, s, r] = u.shape as [number, number, number];
+  const n = x.shape[0]!;
+  const y = new Float64Array(n * L * s);
+  for (let t = 0; t < n; t++)
+    for (let l = 0; l < L; l++)
+      for (let i = 0; i < s; i++)
+        for (let j = 0; j < r; j++)
+          y[t * L * s + i * L + l]! += u.data[(l * s + i) * r + j]! * h.data[t * L * r + j * L + l]!;
+  return { shape: [n, L * s], data: y };
+}
+
+const dense = (x: Nd, w: Nd): Nd => blockDiagonal(x, { shape: [1, ...w.shape], data: w.data });
+
+const plusBias = (y: Nd, bias?: Nd): Nd =>
+  bias ? { shape: y.shape, data: y.data.map((value, i) => value + bias.data[i % y.shape[1]!]!) } : y;
+
+const blocks = (nd: Nd): Nd => (nd.shape.length === 3 ? nd : { shape: [1, ...nd.shape], data: nd.data });
+
+const activations: Activation[] = ['none', 'gelu', 'silu', 'relu', 'swiglu'];
+
+/** [tokens, v, u]; the widths include primes, ones, and blocks that no vector width divides. */
+const factorShapes: [number, number[], number[]][] = [
+  [1, [1, 1, 1], [1, 2, 1]],
+  [3, [1, 5, 7], [1, 6, 5]],
+  [2, [2, 3, 5], [1, 4, 6]],
+  [5, [2, 4, 3], [2, 3, 4]],
+  [4, [3, 4, 2], [2, 5, 6]],
+  [9, [2, 9, 4], [3, 2, 6]],
+  [2, [4, 3, 2], [6, 1, 2]],
+];
+
+describe.each(activations)('activation %s', (activation) => {
+  test.each(factorShapes)('%i tokens, v %j, u %j, with bias', (tokens, v, u) => {
+    const [inFeatures, outFeatures] = [v[0]! * v[2]!, u[0]! * u[1]!];
+    if (activation === 'swiglu' && outFeatures % 2 !== 0) return;
+    checkOp(
+      (x, vt, ut, bias) => structuredLinear(x, { v: vt, u: ut, bias }, { activation }),
+      (x, vn, un, bias) => activate(plusBias(structured(x, vn, un), bias), activation).data,
+      [[tokens, inFeatures], v, u, [outFeatures]],
+    );
+  });
+
+  test.each([
+    [1, 1, 2],
+    [2, 7, 6],
+    [11, 5, 34],
+  ])('dense, %i tokens, %i to %i', (tokens, inFeatures, outFeatures) => {
+    checkOp(
+      (x, w, b) => linear(x, w, b, { activation }),
+      (x, w, b) => activate(plusBias(dense(x, w), b), activation).data,
+      [[tokens, inFeatures], [outFeatures, inFeatures], [outFeatures]],
+    );
+  });
+});
+
+test.each([
+  [0.25, 0.75],
+  [1, 0],
+  [0, 1],
+  [2, -1],
+])('the guide is mixed in: guideScale %d, factorScale %d', (guideScale, factorScale) => {
+  const shapes = [[3, 6], [2, 4, 3], [2, 3, 4], [6, 6], [6]];
+  checkOp(
+    (x, v, u, weight, bias) =>
+      structuredLinear(x, { v, u, bias, guide: { weight, guideScale, factorScale } }, { activation: 'gelu' }),
+    (x, v, u, w, bias) => {
+      const [s, d] = [structured(x, v, u), dense(x, w)];
+      const mixed = { shape: s.shape, data: s.data.map((y, i) => factorScale * y + guideScale * d.data[i]!) };
+      return activate(plusBias(mixed, bias), 'gelu').data;
+    },
+    shapes,
+  );
+});
+
+/** Sizes at which the packed, threaded paths and their tails are used; gradients against the merged dense layer. */
+test.each([
+  [37, [1, 48, 100], [1, 96, 48]],
+  [200, [4, 48, 48], [4, 192, 48]],
+  [70, [2, 33, 50], [3, 41, 22]],
+  [16, [8, 24, 12], [8, 96, 24]],
+])('large: %i tokens, v %j, u %j', (tokens, v, u) => {
+  const [inFeatures, outFeatures] = [v[0]! * v[2]!, u[0]! * u[1]!];
+  checkOp(
+    (x, vt, ut) => structuredLinear(x, { v: vt, u: ut }),
+    (x, vn, un) => structured(x, vn, un).data,
+    [[tokens, inFeatures], v, u],
+    { gradients: false },
+  );
+  const merge = (vn: Nd, un: Nd) => {
+    const identity = new Float64Array(inFeatures * inFeatures);
+    for (let i = 0; i < inFeatures; i++) identity[i * inFeatures + i] = 1;
+    const columns = structured({ shape: [inFeatures, inFeatures], data: identity }, blocks(vn), blocks(un));
+    return Float64Array.from(
+      { length: outFeatures * inFeatures },
+      (_, i) => columns.data[(i % inFeatures) * outFeatures + Math.floor(i / inFeatures)]!,
+    );
+  };
+  checkOp(mergeFactors, merge, [v, u], { gradients: false });
+});
+
+test('the named structures are the family with their own shapes', () => {
+  const twoFactors = (x: Nd, v: Nd, u: Nd) => structured(x, blocks(v), blocks(u)).data;
+  checkOp((x, v, u) => lowRankLinear(x, v, u), twoFactors, [
+    [10, 7],
+    [3, 7],
+    [4, 3],
+  ]);
+  checkOp((x, v, u) => blockDenseLinear(x, v, u), twoFactors, [
+    [3, 6],
+    [2, 2, 3],
+    [5, 4],
+  ]);
+  checkOp((x, v, u) => blockShuffleLinear(x, v, u), twoFactors, [
+    [3, 6],
+    [2, 3, 3],
+    [2, 4, 3],
+  ]);
+});
+
+test('leading dimensions of x are rows', () => {
+  const x = tensor(new Float32Array(30).fill(1), [2, 3, 5]);
+  expect(linear(x, tensor(new Float32Array(20).fill(1), [4, 5])).shape).toEqual([2, 3, 4]);
+});
+
+test.each<Activation>(['gelu', 'silu', 'relu', 'swiglu'])('feedForward with %s', (activation) => {
+  const hidden = activation === 'swiglu' ? 12 : 6;
+  const run = (x: Tensor, v1: Tensor, u1: Tensor, b1: Tensor, v2: Tensor, u2: Tensor, b2: Tensor) =>
+    feedForward(x, { v: v1, u: u1, bias: b1 }, { v: v2, u: u2, bias: b2 }, activation);
+  checkOp(
+    run,
+    (x, v1, u1, b1, v2, u2, b2) =>
+      plusBias(structured(activate(plusBias(structured(x, v1, u1), b1), activation), v2, u2), b2).data,
+    [[5, 4], [2, 3, 2], [2, hidden / 2, 3], [hidden], [2, 2, 3], [2, 2, 2], [4]],
+  );
+});
+
+test('feedForward of a dense and a low-rank layer, without biases', () => {
+  checkOp(
+    (x, w, v, u) => feedForward(x, { u: w }, { v, u }, 'gelu'),
+    (x, w, v, u) => structured(activate(dense(x, w), 'gelu'), blocks(v), blocks(u)).data,
+    [
+      [3, 4],
+      [10, 4],
+      [3, 10],
+      [4, 3],
+    ],
+  );
+});
+
+test('refuses factors that do not fit, naming them', () => {
+  const t = (...shape: number[]) => tensor(new Float32Array(shape.reduce((n, s) => n * s, 1)), shape);
+  expect(() => linear(t(2, 3), t(4, 5))).toThrow('linear: x: expected [..., 5], got [2, 3]');
+  expect(() => linear(t(2, 3), t(4, 3), t(3))).toThrow('linear: bias: expected [4], got [3]');
+  expect(() => blockShuffleLinear(t(2, 6), t(2, 3, 3), t(2, 4, 2))).toThrow(ShapeError);
+  expect(() => lowRankLinear(t(2, 6), t(2, 3, 2), t(4, 2))).toThrow('lowRankLinear: v: expected 2 dimensions');
+  expect(() => linear(t(1, 3), t(5, 3), null, { activation: 'swiglu' })).toThrow('an even number');
+  // @ts-expect-error what an untyped caller may do
+  expect(() => linear(t(1, 3), t(5, 3), null, { activation: 'tanh' })).toThrow('expected one of none, gelu');
+  expect(() => feedForward(t(1, 3), { u: t(8, 3) }, { u: t(3, 7) }, 'gelu')).toThrow('feedForward: fc2');
+});

@@ -1,0 +1,97 @@
+import {
+  clone,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  empty,
+  full,
+  memoryStats,
+  OptionError,
+  OutOfMemoryError,
+  ones,
+  ShapeError,
+  setMemoryLimit,
+  tensor,
+  zeros,
+} from '../lib';
+
+test('values come back as they went in', () => {
+  const x = tensor([
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
+  expect(x.shape).toEqual([2, 3]);
+  expect([...x.data]).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(tensor(7).item()).toBe(7);
+  expect(tensor(7).shape).toEqual([]);
+  expect(tensor(Int32Array.of(1, -2), [2, 1]).dtype).toBe('int32');
+  expect([...ones([2]).data, ...zeros([1]).data, ...full([1], 2.5).data]).toEqual([1, 1, 0, 2.5]);
+});
+
+test('data is the memory itself, toArray a copy', () => {
+  const x = tensor([1, 2]);
+  const copy = x.toArray();
+  x.data[0] = 9;
+  expect([x.data[0], copy[0], clone(x).data[0]]).toEqual([9, 1, 9]);
+});
+
+test('memory is aligned to 64 bytes and counted', () => {
+  const before = memoryStats().allocated;
+  const x = empty([1000]);
+  expect(memoryStats().allocated - before).toBeGreaterThanOrEqual(4000);
+  x.dispose();
+  expect(memoryStats().allocated).toBe(before);
+});
+
+test('after dispose the tensor and its arrays are unusable, and disposing again is harmless', () => {
+  const x = tensor([1, 2, 3]);
+  const { data } = x;
+  x.dispose();
+  x.dispose();
+  expect(x.disposed).toBe(true);
+  expect(data.length).toBe(0);
+  expect(() => x.data).toThrow(DisposedError);
+  expect(() => clone(x)).toThrow(DisposedError);
+});
+
+test('views keep shared memory alive', () => {
+  const x = tensor([1, 2, 3, 4]);
+  const y = x.view([2, 2]);
+  x.dispose();
+  expect([...y.data]).toEqual([1, 2, 3, 4]);
+  y.dispose();
+  expect(() => y.data).toThrow(DisposedError);
+});
+
+test('an array that the caller transferred away does not take the tensor with it', () => {
+  const x = tensor([1, 2, 3]);
+  structuredClone(x.data.buffer, { transfer: [x.data.buffer as ArrayBuffer] });
+  expect([...x.data]).toEqual([1, 2, 3]);
+});
+
+test('more memory than the limit is an error, and the library goes on', () => {
+  const { limit } = memoryStats();
+  try {
+    setMemoryLimit(memoryStats().allocated + 1_000_000);
+    expect(() => empty([10_000_000])).toThrow(OutOfMemoryError);
+    expect(zeros([100]).data[99]).toBe(0);
+  } finally {
+    setMemoryLimit(limit);
+  }
+  expect(() => empty([2 ** 50])).toThrow(OutOfMemoryError);
+});
+
+test('what makes no tensor is refused by name', () => {
+  expect(() => tensor([1, 2, 3], [2, 2])).toThrow('tensor: expected 4 values for shape [2, 2], got 3');
+  // @ts-expect-error a ragged array
+  expect(() => tensor([[1, 2], 3])).toThrow(ShapeError);
+  expect(() => tensor([[1, 2], [3]])).toThrow(ShapeError);
+  // @ts-expect-error another kind of typed array
+  expect(() => tensor(Float64Array.of(1))).toThrow(DTypeError);
+  expect(() => tensor([1], [1.5])).toThrow(OptionError);
+  expect(() => tensor([1], [-1])).toThrow(OptionError);
+  expect(() => tensor([1, 2]).item()).toThrow(ShapeError);
+  expect(() => tensor([1], [1], { device: 'cuda' })).toThrow(DeviceError);
+  expect(() => tensor([1]).to('cuda')).toThrow("device 'cuda' is not built");
+  expect(() => tensor(Int32Array.of(1), [1], { requiresGrad: true })).toThrow(DTypeError);
+});
