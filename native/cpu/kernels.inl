@@ -1,6 +1,26 @@
 // Every CPU kernel, written once; each isa_*.cc includes this under its own target and namespace.
+// In the order of use.
+// clang-format off
 #include "simd.inl"
 #include "pending.inl"
+#include "parallel.inl"
+#include "strides.inl"
+#include "activation.inl"
+#include "elementwise.inl"
+#include "binary.inl"
+#include "reduce.inl"
+#include "strided.inl"
+#include "softmax.inl"
+#include "embedding.inl"
+#include "cross_entropy.inl"
+#include "layer_norm.inl"
+#include "rms_norm.inl"
+#include "adamw.inl"
+// clang-format on
+
+// The same on every instruction set.
+using sffn::random_normal;
+using sffn::random_uniform;
 
 extern const Kernels kernels;
 const Kernels kernels = {

@@ -14,12 +14,14 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "../allocator.h"
 #include "../kernels.h"
+#include "../random.h"
 #include "../thread_pool.h"
 
 #define SFFN_PRAGMA(text) _Pragma(#text)

@@ -28,6 +28,32 @@ SFFN_INLINE void store_part(float* p, Vec v, int64_t count) {
 #endif
 }
 
+// Loops over n elements: body(i, Full) for whole vectors, then body(i, Part) for what is left, with loads and stores to
+// match.
+struct Full {};
+struct Part {
+  int64_t count;
+};
+SFFN_INLINE Vec load(const float* p, Full) { return load(p); }
+SFFN_INLINE Vec load(const float* p, Part part) { return load_part(p, part.count); }
+SFFN_INLINE void store(float* p, Vec v, Full) { store(p, v); }
+SFFN_INLINE void store(float* p, Vec v, Part part) { store_part(p, v, part.count); }
+template <class Body>
+SFFN_INLINE void for_vectors(int64_t begin, int64_t end, const Body& body) {
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) body(i, Full{});
+  if (i < end) body(i, Part{end - i});
+}
+
+// Half as many doubles, for sums that must stay accurate over millions of elements.
+typedef float HalfVec __attribute__((vector_size(kLanes * 2)));
+typedef float HalfVecUnaligned __attribute__((vector_size(kLanes * 2), aligned(4)));
+typedef double DoubleVec __attribute__((vector_size(kLanes * 4)));
+constexpr int kDoubleLanes = kLanes / 2;
+SFFN_INLINE DoubleVec load_double(const float* p) {
+  return __builtin_convertvector(static_cast<HalfVec>(*reinterpret_cast<const HalfVecUnaligned*>(p)), DoubleVec);
+}
+
 SFFN_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 SFFN_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 
@@ -42,9 +68,23 @@ SFFN_INLINE float max_lane(Vec v) {
   return best;
 }
 
-// eˣ, relative error below 3e-7 (Cephes' polynomial after reduction by ln 2); saturates instead of overflowing, keeps NaN.
+SFFN_INLINE Vec abs(Vec v) { return (Vec)((IntVec)v & 0x7fffffff); }
+SFFN_INLINE Vec sqrt(Vec v) {
+#if SFFN_LANES == 16
+  return (Vec)_mm512_maskz_sqrt_ps(0xffff, (__m512)v);  // GCC 12 warns about the unmasked one
+#elif SFFN_LANES == 8
+  return (Vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(__x86_64__)
+  return (Vec)_mm_sqrt_ps((__m128)v);
+#else
+  for (int i = 0; i < kLanes; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+#endif
+}
+
+// eˣ, relative error below 3e-7 (Cephes' polynomial after reduction by ln 2); 0 below -87.3 (a masked score of -inf
+// must weigh nothing), saturates at e⁸⁸ instead of overflowing, keeps NaN.
 SFFN_INLINE Vec exp(Vec x) {
-  x = x < -87.3f ? splat(-87.3f) : x;
   x = x > 88.0f ? splat(88.0f) : x;
   const Vec shifted = x * 1.44269504f + 12582912.f;  // rounds to an integer, left in the low mantissa bits
   const IntVec exponent = (IntVec)shifted << 23;
@@ -56,7 +96,7 @@ SFFN_INLINE Vec exp(Vec x) {
   p = p * f + 1.6666665459e-1f;
   p = p * f + 5.0000001201e-1f;
   p = p * f * f + f + 1.f;
-  return (Vec)((IntVec)p + exponent);
+  return x < -87.3f ? Vec{} : (Vec)((IntVec)p + exponent);
 }
 SFFN_INLINE Vec sigmoid(Vec x) { return 1.f / (exp(-x) + 1.f); }
 SFFN_INLINE Vec tanh(Vec x) { return 2.f * sigmoid(2.f * x) - 1.f; }

@@ -1,0 +1,86 @@
+// Layer norm over the last dimension: y = x̂·weight + bias with x̂ = (x − mean)·rstd. Backward, with g = dy·weight:
+// dx = rstd·(g − mean(g) − x̂·mean(g·x̂)), dweight = Σ dy·x̂ and dbias = Σ dy over the rows.
+
+// Sums over rows in fixed chunks, each into its own [features] part, joined in order.
+struct RowChunks {
+  int64_t rows, count;  // of one chunk; of chunks
+  explicit RowChunks(int64_t n)
+      : rows(std::max<int64_t>(16, (n + 63) / 64)), count(std::max<int64_t>(1, (n + rows - 1) / rows)) {}
+
+  // result[f] = Σ parts[chunk·stride + f].
+  void join(const float* parts, int64_t stride, float* result, int64_t features) const {
+    std::memcpy(result, parts, static_cast<size_t>(features) * sizeof(float));
+    for (int64_t chunk = 1; chunk < count; ++chunk)
+      for (int64_t f = 0; f < features; ++f) result[f] += parts[chunk * stride + f];
+  }
+};
+
+void layer_norm_forward(View x, View weight, View bias, View y, View mean, View rstd, int64_t n, int64_t features,
+                        double eps) {
+  const float* shift = bias ? bias.f32() : nullptr;
+  const float* scale = weight.f32();
+  for_rows(n, features, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float* from = x.f32() + r * features;
+      float* to = y.f32() + r * features;
+      Vec total{};
+      for_vectors(0, features, [&](int64_t i, auto part) { total += load(from + i, part); });
+      const float center = sum(total) / static_cast<float>(features);
+      double squares = 0;
+      Vec acc{};
+      int64_t i = 0;
+      for (; i + kLanes <= features; i += kLanes) {
+        const Vec d = load(from + i) - center;
+        acc += d * d;
+      }
+      for (; i < features; ++i) squares += double{from[i] - center} * double{from[i] - center};
+      squares += double{sum(acc)};
+      const float factor = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(features) + eps));
+      for_vectors(0, features, [&](int64_t c, auto part) {
+        const Vec value = (load(from + c, part) - center) * factor * load(scale + c, part);
+        store(to + c, shift ? value + load(shift + c, part) : value, part);
+      });
+      mean.f32()[r] = center;
+      rstd.f32()[r] = factor;
+    }
+  });
+}
+
+void layer_norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, View dweight, View dbias,
+                         int64_t n, int64_t features) {
+  const RowChunks chunks(n);
+  const bool sums = dweight || dbias;
+  Scratch<float> parts(sums ? chunks.count * 2 * features : 0);
+  const float* scale = weight.f32();
+  const float inverse = 1.f / static_cast<float>(features);
+  parallel_for(chunks.count, [&](int64_t chunk) {
+    float* dweight_part = parts.get() + chunk * 2 * features;
+    float* dbias_part = dweight_part + features;
+    if (sums) std::fill(dweight_part, dweight_part + 2 * features, 0.f);
+    for (int64_t r = chunk * chunks.rows; r < std::min(n, (chunk + 1) * chunks.rows); ++r) {
+      const float *x_at = x.f32() + r * features, *dy_at = dy.f32() + r * features;
+      const float center = mean.f32()[r], factor = rstd.f32()[r];
+      Vec sum_g{}, sum_gx{};
+      for_vectors(0, features, [&](int64_t i, auto part) {
+        const Vec d = load(dy_at + i, part), normed = (load(x_at + i, part) - center) * factor;
+        const Vec g = d * load(scale + i, part);
+        sum_g += g;
+        sum_gx += g * normed;
+        if (sums) {
+          store(dweight_part + i, load(dweight_part + i, part) + d * normed, part);
+          store(dbias_part + i, load(dbias_part + i, part) + d, part);
+        }
+      });
+      if (!dx) continue;
+      float* to = dx.f32() + r * features;
+      const float mean_g = sum(sum_g) * inverse, mean_gx = sum(sum_gx) * inverse;
+      for_vectors(0, features, [&](int64_t i, auto part) {
+        const Vec normed = (load(x_at + i, part) - center) * factor;
+        const Vec g = load(dy_at + i, part) * load(scale + i, part);
+        store(to + i, factor * (g - mean_g - normed * mean_gx), part);
+      });
+    }
+  });
+  if (dweight) chunks.join(parts.get(), 2 * features, dweight.f32(), features);
+  if (dbias) chunks.join(parts.get() + features, 2 * features, dbias.f32(), features);
+}

@@ -1,0 +1,18 @@
+// How the simple kernels share their work: fixed ranges, so that neither the number of threads nor their order can
+// change a result, and small inputs stay on the calling thread.
+
+// About 10 us of work for a memory-bound kernel; waking a thread costs about as much.
+constexpr int64_t kTaskElements = 32768;
+
+// body(begin, end) for ranges of at most `chunk` that cover 0 .. size-1.
+template <class Body>
+void for_ranges(int64_t size, int64_t chunk, const Body& body) {
+  parallel_for((size + chunk - 1) / chunk,
+               [&](int64_t task) { body(task * chunk, std::min(size, (task + 1) * chunk)); });
+}
+
+// body(begin, end) for ranges of rows of `features` elements each.
+template <class Body>
+void for_rows(int64_t rows, int64_t features, const Body& body) {
+  for_ranges(rows, std::max<int64_t>(1, kTaskElements / std::max<int64_t>(features, 1)), body);
+}

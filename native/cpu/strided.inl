@@ -1,0 +1,97 @@
+// Copies between a contiguous tensor and a strided one: transpose, slice, expand, and their reverse. Elements of both
+// types are moved as 32-bit integers, so that no bit pattern changes on the way.
+
+// Both strides not 1 (a transpose): tiles of 32 x 32 elements, so that each cache line is used whole on both sides.
+constexpr int64_t kTransposeTile = 32;
+
+// The contiguous side gets its strides from dims; operand 0 is strided, operand 1 contiguous.
+inline Strided<2> strided_pair(Ints dims, Ints strides) {
+  if (dims.size() > kMaxDims) throw Error("ERR_SHAPE", "more than 16 dimensions");
+  int32_t contiguous[kMaxDims];
+  int32_t step = 1;
+  for (size_t d = dims.size(); d-- > 0; step *= dims[d]) contiguous[d] = step;
+  return Strided<2>(dims, {strides, Ints(contiguous, dims.size())});
+}
+
+// move(strided offset, contiguous offset, length, strided step, contiguous step) until everything is moved once.
+template <class Move>
+void for_pieces(const Strided<2>& shape, const Move& move) {
+  const int last = shape.rank - 1;
+  int across = -1;  // the dimension in which the strided side is contiguous
+  for (int d = 0; d < last; ++d)
+    if (shape.stride[0][d] == 1) across = d;
+  if (across < 0 || shape.inner_stride(0) == 1 || shape.inner() < 4) {
+    for_ranges(shape.count(), kTaskElements, [&](int64_t begin, int64_t end) {
+      shape.walk(begin, end, [&](const int64_t* offset, int64_t at, int64_t length) {
+        move(offset[0], at, length, shape.inner_stride(0), 1);
+      });
+    });
+    return;
+  }
+  Strided<2> others = shape;  // one position for every matrix (across, last)
+  others.size[across] = others.size[last] = 1;
+  const int64_t rows = shape.size[across], columns = shape.inner(), row_step = shape.stride[1][across];
+  const int64_t row_tiles = (rows + kTransposeTile - 1) / kTransposeTile;
+  const int64_t tiles_per_task = std::max<int64_t>(1, kTaskElements / (kTransposeTile * columns));
+  for_ranges(others.count() * row_tiles, tiles_per_task, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t matrix = tile / row_tiles, first = tile % row_tiles * kTransposeTile;
+      const int64_t count = std::min(kTransposeTile, rows - first);
+      others.walk(matrix, matrix + 1, [&](const int64_t* offset, int64_t, int64_t) {
+        for (int64_t c0 = 0; c0 < columns; c0 += kTransposeTile)
+          for (int64_t c = c0; c < std::min(columns, c0 + kTransposeTile); ++c)
+            move(offset[0] + first + c * shape.inner_stride(0), offset[1] + first * row_step + c, count, 1, row_step);
+      });
+    }
+  });
+}
+
+void strided_copy(View x, View y, int64_t offset, Ints dims, Ints strides) {
+  const int32_t* from = x.i32() + offset;
+  int32_t* to = y.i32();
+  for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
+    if (step == 1 && y_step == 1)
+      std::memcpy(to + y_at, from + at, static_cast<size_t>(count) * sizeof(int32_t));
+    else
+      for (int64_t i = 0; i < count; ++i) to[y_at + i * y_step] = from[at + i * step];
+  });
+}
+
+// acc[offset + Σ i·strides] += y[i]. Dimensions of stride 0 send several elements to one place (the gradient of a
+// broadcast): they are summed first, one run of such dimensions after the other, so that no two threads meet.
+inline void strided_add(const float* y, float* acc, Ints dims, Ints strides) {
+  std::vector<int32_t> kept_dims, kept_strides;
+  Scratch<float> sums;
+  int64_t outer = 1, inner = 1;
+  for (const int32_t size : dims) inner *= size;
+  if (inner == 0) return;
+  for (size_t d = 0; d < dims.size();) {
+    int64_t extent = 1;
+    for (; d < dims.size() && strides[d] == 0; ++d) extent *= dims[d];
+    inner /= extent;
+    if (extent > 1) {
+      Scratch<float> next(outer * inner);
+      reduce_with<SumOf>(y, next.get(), outer, extent, inner, 1);
+      sums = std::move(next);
+      y = sums.get();
+    }
+    if (d == dims.size()) break;
+    outer *= dims[d];
+    inner /= dims[d];
+    kept_dims.push_back(dims[d]);
+    kept_strides.push_back(strides[d++]);
+  }
+  for_pieces(strided_pair(kept_dims, kept_strides),
+             [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
+               for (int64_t i = 0; i < count; ++i) acc[at + i * step] += y[y_at + i * y_step];
+             });
+}
+
+void strided_write(View y, View x, int64_t offset, Ints dims, Ints strides, int64_t accumulate) {
+  if (accumulate) return strided_add(y.f32(), x.f32() + offset, dims, strides);
+  const int32_t* from = y.i32();
+  int32_t* to = x.i32() + offset;
+  for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
+    for (int64_t i = 0; i < count; ++i) to[at + i * step] = from[y_at + i * y_step];
+  });
+}
