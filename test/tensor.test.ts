@@ -82,7 +82,6 @@ test('more memory than the limit is an error, and the library goes on', () => {
 });
 
 test('what makes no tensor is refused by name', () => {
-  // @ts-expect-error a ragged array
   expect(() => tensor([[1, 2], 3])).toThrow(ShapeError);
   expect(() => tensor([[1, 2], [3]])).toThrow(ShapeError);
   // @ts-expect-error another kind of typed array
