@@ -126,8 +126,8 @@ struct Binding<Member> {
   template <size_t... I>
   static Arguments convert(const Napi::CallbackInfo& info, bool async, std::index_sequence<I...>) {
     if (info.Length() != sizeof...(A))
-      throw Error("ERR_ARGUMENT", "expected " + std::to_string(sizeof...(A)) + " arguments, got " +
-                                      std::to_string(info.Length()));
+      throw Error("ERR_ARGUMENT",
+                  "expected " + std::to_string(sizeof...(A)) + " arguments, got " + std::to_string(info.Length()));
     Environment& environment = Environment::of(info.Env());
     return Arguments{Argument<A>(environment, info[I], async)...};
   }
@@ -214,8 +214,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     target.Set(name, Napi::Function::New(env, function, name));
   };
   Napi::Object async = Napi::Object::New(env);
-#define KERNEL(name, ...)                                    \
-  define(exports, #name, Binding<&Kernels::name>::call);     \
+#define KERNEL(name, ...)                                \
+  define(exports, #name, Binding<&Kernels::name>::call); \
   define(async, #name, Binding<&Kernels::name>::call_async);
 #include "kernels.def"
 #undef KERNEL

@@ -1,4 +1,5 @@
-// Asynchronous kernel calls: a queue with one thread per JavaScript environment, never libuv's threads. Jobs run in order.
+// Asynchronous kernel calls: a queue with one thread per JavaScript environment, never libuv's threads. Jobs run in
+// order.
 #pragma once
 
 #include <functional>

@@ -17,13 +17,12 @@ const Kernels& cuda_kernels();  // throws Error("ERR_DEVICE") in a build without
 // Instruction sets of this build that this processor can run, best first, separated by commas.
 std::string available_isas();
 std::string current_isa();
-// Throws Error("ERR_OPTION") for a name that is not available. The environment's STRUCTURED_FFN_ISA is the first choice.
+// Throws Error("ERR_OPTION") for a name that is not available. The environment's STRUCTURED_FFN_ISA is the first
+// choice.
 void set_isa(const std::string& name);
 
 std::string cuda_status();  // why the CUDA backend is or is not usable, one sentence
 
-inline const Kernels& kernels_on(Device device) {
-  return device == Device::cuda ? cuda_kernels() : cpu_kernels();
-}
+inline const Kernels& kernels_on(Device device) { return device == Device::cuda ? cuda_kernels() : cpu_kernels(); }
 
 }  // namespace sffn

@@ -27,7 +27,7 @@ struct View {
   explicit operator bool() const { return data != nullptr; }
 };
 
-using Views = std::span<const View>;     // several tensors in one call (AdamW, gradient norm)
+using Views = std::span<const View>;    // several tensors in one call (AdamW, gradient norm)
 using Ints = std::span<const int32_t>;  // a list of sizes, strides or options
 
 // The one exception of native code. `code` becomes the `code` property of the JavaScript error.

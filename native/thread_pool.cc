@@ -103,8 +103,9 @@ int initial_threads() {
     char* end = nullptr;
     const long wanted = std::strtol(text, &end, 10);
     if (end == text || *end != '\0' || wanted < 1 || wanted > kMaxThreads)
-      throw Error("ERR_OPTION", std::string("STRUCTURED_FFN_NUM_THREADS: expected a whole number from 1 to 1024, got '") +
-                                    text + "'");
+      throw Error(
+          "ERR_OPTION",
+          std::string("STRUCTURED_FFN_NUM_THREADS: expected a whole number from 1 to 1024, got '") + text + "'");
     return static_cast<int>(wanted);
   }
   return available_cores();

@@ -16,17 +16,19 @@ namespace detail {
 void run_tasks(int64_t count, void (*body)(void*, int64_t), void* context);
 }
 
-// Runs body(task) for task = 0 .. count-1 on all threads, in no fixed order, and returns when all are done. Rethrows the
-// first exception of a task. Which thread runs a task must not change its result: that keeps runs bit-identical.
+// Runs body(task) for task = 0 .. count-1 on all threads, in no fixed order, and returns when all are done. Rethrows
+// the first exception of a task. Which thread runs a task must not change its result: that keeps runs bit-identical.
 template <class Body>
 void parallel_for(int64_t count, Body&& body) {
   using B = std::remove_reference_t<Body>;
   detail::run_tasks(
-      count, [](void* context, int64_t task) { (*static_cast<B*>(context))(task); }, const_cast<void*>(static_cast<const void*>(&body)));
+      count, [](void* context, int64_t task) { (*static_cast<B*>(context))(task); },
+      const_cast<void*>(static_cast<const void*>(&body)));
 }
 
 // Held by whoever runs kernels: one computation at a time (JavaScript threads and the asynchronous queue alike), with
-// denormals flushed to zero, which are up to 148 times slower, and the caller's floating-point mode put back afterwards.
+// denormals flushed to zero, which are up to 148 times slower, and the caller's floating-point mode put back
+// afterwards.
 class ComputeScope {
  public:
   ComputeScope();

@@ -27,16 +27,16 @@ struct Isa {
 std::span<const Isa> isas() {
   static const Isa table[] = {
 #if defined(__x86_64__)
-      {"avx512", &avx512::kernels,
-       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")},
-      {"avx2", &avx2::kernels,
-       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")},
+    {"avx512", &avx512::kernels,
+     __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")},
+    {"avx2", &avx2::kernels,
+     __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")},
 #endif
 #if defined(__aarch64__)
-      {"neon", &baseline::kernels, true},
+    {"neon", &baseline::kernels, true},
 #else
-      {"baseline", &baseline::kernels, true},
+    {"baseline", &baseline::kernels, true},
 #endif
   };
   return table;
