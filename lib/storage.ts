@@ -56,7 +56,7 @@ export class Storage {
   release(): void {
     if (this.#handle === null || --this.#references > 0) return;
     // Detached first: a typed array that the caller still holds must not see the memory's next use.
-    if (this.#array !== null && this.#array.length > 0) native.detach(this.#array.buffer as ArrayBuffer);
+    if (this.#array !== null && this.#array.length > 0) native.detach(this.#handle, this.#array.buffer as ArrayBuffer);
     this.#array = null;
     finalizer.unregister(this);
     native.release(this.#handle);

@@ -163,16 +163,24 @@ Napi::Value release_buffer(const Napi::CallbackInfo& info) {
 Napi::Value array_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     auto buffer = Environment::of(info.Env()).buffers.get(info[0].As<Napi::Number>().DoubleValue());
-    auto* keep_alive = new std::shared_ptr<Buffer>(buffer);
+    buffer->exposure = new Exposure{buffer};
     return Napi::ArrayBuffer::New(
         info.Env(), buffer->data, buffer->bytes(),
-        [](Napi::BasicEnv, void*, std::shared_ptr<Buffer>* owner) { delete owner; }, keep_alive);
+        [](Napi::BasicEnv, void*, Exposure* exposure) {
+          if (exposure->owner && exposure->owner->exposure == exposure) exposure->owner->exposure = nullptr;
+          delete exposure;
+        },
+        buffer->exposure);
   });
 }
 
+// (handle, its ArrayBuffer): the ArrayBuffer becomes empty and no longer keeps the memory.
 Napi::Value detach(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    info[0].As<Napi::ArrayBuffer>().Detach();
+    auto buffer = Environment::of(info.Env()).buffers.get(info[0].As<Napi::Number>().DoubleValue());
+    info[1].As<Napi::ArrayBuffer>().Detach();
+    if (buffer->exposure) buffer->exposure->owner.reset();
+    buffer->exposure = nullptr;
     return info.Env().Undefined();
   });
 }

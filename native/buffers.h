@@ -12,7 +12,14 @@
 
 namespace sffn {
 
-// One block, owned by the table and by every asynchronous job that uses it.
+struct Buffer;
+
+// What an ArrayBuffer over a buffer's memory holds on to: JavaScript may keep the ArrayBuffer longer than the tensor.
+struct Exposure {
+  std::shared_ptr<Buffer> owner;
+};
+
+// One block, owned by the table, by its ArrayBuffer, and by every asynchronous job that uses it.
 struct Buffer {
   Buffer(int64_t size, DType dtype)
       : size(size), dtype(dtype), data(allocate(static_cast<size_t>(size) * size_of(dtype))) {}
@@ -26,6 +33,8 @@ struct Buffer {
   const int64_t size;
   const DType dtype;
   void* const data;
+  // The latest ArrayBuffer's. Detaching drops its hold at once: V8 would report the detached memory only a turn later.
+  Exposure* exposure = nullptr;
 };
 
 class BufferTable {

@@ -270,7 +270,7 @@ export interface Native extends Kernels<void> {
   release(handle: Handle): void;
   /** An ArrayBuffer over the buffer's own memory; detach it before releasing the handle. */
   arrayBuffer(handle: Handle): ArrayBuffer;
-  detach(buffer: ArrayBuffer): void;
+  detach(handle: Handle, buffer: ArrayBuffer): void;
   memoryStats(): NativeMemoryStats;
   resetPeakMemory(): void;
   setMemoryLimit(bytes: number): void;
