@@ -16,6 +16,16 @@
 #include "layer_norm.inl"
 #include "rms_norm.inl"
 #include "adamw.inl"
+#include "shuffle.inl"
+#include "layer_activation.inl"
+#include "micro_kernel.inl"
+#include "pack.inl"
+#include "product.inl"
+#include "gemm.inl"
+#include "layer.inl"
+#include "linear.inl"
+#include "linear_backward.inl"
+#include "matmul.inl"
 // clang-format on
 
 // The same on every instruction set.

@@ -1,0 +1,32 @@
+// A linear layer forward: at most three products, the last of which ends with bias and activation.
+
+// y [n, out] = activation(layer(x)); h and pre as in kernels.def, each may be null. Swiglu is not applied here.
+inline void layer_forward(const Layer& f, const float* x, float* h, float* pre, float* y, int64_t n,
+                          int64_t activation) {
+  Scratch<float> own_h(f.v && !h && f.uses_factors() ? n * f.hidden() : 0);
+  const bool guided = f.guide_scale != 0;
+  if (f.v && (f.uses_factors() || h)) {
+    if (!h) h = own_h.get();
+    gemm(first_stage(f, x, h, n));
+  }
+  Product last = f.uses_factors() ? second_stage(f, f.v ? h : x, y, n) : guide_product(f, x, y, n);
+  if (guided && f.uses_factors()) {
+    gemm(guide_product(f, x, y, n));
+    last.accumulate = true;
+  }
+  last.bias = f.bias;
+  last.activation = activation;
+  last.pre = activation == kNoActivation ? nullptr : pre;
+  gemm(last);
+}
+
+inline void linear_forward(View x, View v, View u, View guide, View bias, View h, View pre, View y, int64_t n,
+                           Ints dims, double factor_scale, double guide_scale, int64_t activation) {
+  if (n == 0) return;
+  const Layer f(v, u, guide, bias, dims, factor_scale, guide_scale);
+  if (activation != kSwiglu) return layer_forward(f, x.f32(), h.f32(), pre.f32(), y.f32(), n, activation);
+  Scratch<float> own_pre(pre ? 0 : n * f.out());
+  float* wide = pre ? pre.f32() : own_pre.get();
+  layer_forward(f, x.f32(), h.f32(), nullptr, wide, n, kNoActivation);
+  swiglu_rows(wide, y.f32(), n, f.out() / 2);
+}
