@@ -26,6 +26,10 @@
 #include "linear.inl"
 #include "linear_backward.inl"
 #include "matmul.inl"
+#include "rotary.inl"
+#include "attention_tiles.inl"
+#include "attention_forward.inl"
+#include "attention_backward.inl"
 // clang-format on
 
 // The same on every instruction set.
