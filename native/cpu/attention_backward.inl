@@ -2,22 +2,22 @@
 //   dV = Pᵀ dY,  dP = dY Vᵀ,  dS = P ∘ (dP − delta),  dQ = dS K,  dK = dSᵀ Q.
 // A task has one key head and all query heads of its group, so that every sum has one owner and one order.
 
-// One head's packed operands and gradients, [padded seq, padded_head] each; kt and vt [blocks, head_size, kBlock].
+// One head's packed operands and gradients, [padded seq, padded_head] each; kt and vt [blocks, head_size, kScoreBlock].
 struct HeadBuffers {
   Scratch<float> q, dy, dq, k, dk, dv, kt, vt, lse, delta;
 
   explicit HeadBuffers(const AttentionShape& shape) {
-    const int64_t positions = shape.blocks() * kBlock;
+    const int64_t positions = shape.blocks() * kScoreBlock;
     for (Scratch<float>* rows : {&q, &dy, &dq, &k, &dk, &dv}) *rows = Scratch<float>(positions * shape.padded_head());
     for (Scratch<float>* transposed : {&kt, &vt}) *transposed = Scratch<float>(positions * shape.head_size);
     for (Scratch<float>* column : {&lse, &delta}) *column = Scratch<float>(positions);
   }
 };
 
-// s becomes P and dp becomes dS, for kRows rows of `columns` columns; the mask is that of online_softmax.
+// s becomes P and dp becomes dS, for kScoreRows rows of `columns` columns; the mask is that of online_softmax.
 inline void softmax_gradient(float* s, float* dp, int64_t columns, bool mask, int64_t mask_from, const float* lse,
                              const float* delta) {
-  for (int64_t r = 0; r < kRows; ++r, s += kBlock, dp += kBlock) {
+  for (int64_t r = 0; r < kScoreRows; ++r, s += kScoreBlock, dp += kScoreBlock) {
     for (int64_t c = 0; c < columns; c += kLanes) {
       Vec p = exp(load(s + c) - lse[r]);
       if (mask) p = column_numbers(c) > static_cast<int32_t>(mask_from + r) ? Vec{} : p;
@@ -30,27 +30,28 @@ inline void softmax_gradient(float* s, float* dp, int64_t columns, bool mask, in
 // Adds what queries of block i and keys of block j (j <= i) give to dq, dk and dv.
 inline void backward_block(const AttentionShape& shape, const HeadBuffers& at, int64_t i, int64_t j) {
   const int64_t padded = shape.padded_head(), head_size = shape.head_size;
-  const int64_t query = i * kBlock * padded, key = j * kBlock * padded;
-  const int64_t rows = round_up(shape.block_rows(i), kRows), keys = round_up(shape.block_rows(j), kRows);
-  const float *kt = at.kt.get() + j * head_size * kBlock, *vt = at.vt.get() + j * head_size * kBlock;
+  const int64_t query = i * kScoreBlock * padded, key = j * kScoreBlock * padded;
+  const int64_t rows = round_up(shape.block_rows(i), kScoreRows), keys = round_up(shape.block_rows(j), kScoreRows);
+  const float *kt = at.kt.get() + j * head_size * kScoreBlock, *vt = at.vt.get() + j * head_size * kScoreBlock;
   const bool diagonal = i == j;
-  alignas(64) float p[kBlock * kBlock], ds[kBlock * kBlock];
-  for (int64_t r = 0; r < rows; r += kRows) {
-    const int64_t visible = diagonal ? r + kRows : kBlock, columns = round_up(visible, kLanes);
+  alignas(64) float p[kScoreBlock * kScoreBlock], ds[kScoreBlock * kScoreBlock];
+  for (int64_t r = 0; r < rows; r += kScoreRows) {
+    const int64_t visible = diagonal ? r + kScoreRows : kScoreBlock, columns = round_up(visible, kLanes);
     const int64_t row = query + r * padded;
-    float *p_at = p + r * kBlock, *ds_at = ds + r * kBlock;
-    multiply(at.q.get() + row, padded, 1, kt, kBlock, head_size, p_at, kBlock, columns, false);
-    multiply(at.dy.get() + row, padded, 1, vt, kBlock, head_size, ds_at, kBlock, columns, false);
-    softmax_gradient(p_at, ds_at, columns, diagonal, r, at.lse.get() + i * kBlock + r, at.delta.get() + i * kBlock + r);
-    multiply(ds_at, kBlock, 1, at.k.get() + key, padded, visible, at.dq.get() + row, padded, padded, true);
+    float *p_at = p + r * kScoreBlock, *ds_at = ds + r * kScoreBlock;
+    multiply(at.q.get() + row, padded, 1, kt, kScoreBlock, head_size, p_at, kScoreBlock, columns, false);
+    multiply(at.dy.get() + row, padded, 1, vt, kScoreBlock, head_size, ds_at, kScoreBlock, columns, false);
+    softmax_gradient(p_at, ds_at, columns, diagonal, r, at.lse.get() + i * kScoreBlock + r,
+                     at.delta.get() + i * kScoreBlock + r);
+    multiply(ds_at, kScoreBlock, 1, at.k.get() + key, padded, visible, at.dq.get() + row, padded, padded, true);
   }
-  for (int64_t c = 0; c < keys; c += kRows) {
+  for (int64_t c = 0; c < keys; c += kScoreRows) {
     const int64_t from = diagonal ? c : 0;  // rows above see nothing of these columns
     const int64_t row = query + from * padded, column = key + c * padded;
-    multiply(p + from * kBlock + c, 1, kBlock, at.dy.get() + row, padded, rows - from, at.dv.get() + column, padded,
-             padded, true);
-    multiply(ds + from * kBlock + c, 1, kBlock, at.q.get() + row, padded, rows - from, at.dk.get() + column, padded,
-             padded, true);
+    multiply(p + from * kScoreBlock + c, 1, kScoreBlock, at.dy.get() + row, padded, rows - from, at.dv.get() + column,
+             padded, padded, true);
+    multiply(ds + from * kScoreBlock + c, 1, kScoreBlock, at.q.get() + row, padded, rows - from, at.dk.get() + column,
+             padded, padded, true);
   }
 }
 
@@ -64,23 +65,23 @@ void attention_backward(View dy, View qkv, View y, View lse, View dqkv, int64_t 
     const HeadBuffers at(shape);
     const float* k_from = qkv.f32() + b * seq * width + (heads + kv) * head_size;
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t first = block * kBlock, rows = shape.block_rows(block);
+      const int64_t first = block * kScoreBlock, rows = shape.block_rows(block);
       float *k = at.k.get() + first * padded, *v = at.dv.get() + first * padded;  // dv has its own use only later
       pack_rows(k_from + first * width, width, k, shape, rotary, first, rows, 1.f);
       transpose_block(k, at.kt.get() + first * head_size, shape, rows);
       pack_rows(k_from + first * width + kv_heads * head_size, width, v, shape, none, first, rows, 1.f);
       transpose_block(v, at.vt.get() + first * head_size, shape, rows);
     }
-    std::fill(at.dk.get(), at.dk.get() + blocks * kBlock * padded, 0.f);
-    std::fill(at.dv.get(), at.dv.get() + blocks * kBlock * padded, 0.f);
+    std::fill(at.dk.get(), at.dk.get() + blocks * kScoreBlock * padded, 0.f);
+    std::fill(at.dv.get(), at.dv.get() + blocks * kScoreBlock * padded, 0.f);
     for (int64_t head = kv * shape.group(); head < (kv + 1) * shape.group(); ++head) {
       const float* q_from = qkv.f32() + b * seq * width + head * head_size;
       const int64_t y_row = heads * head_size, y_from = b * seq * y_row + head * head_size;
       pack_rows(q_from, width, at.q.get(), shape, rotary, 0, seq, shape.scale());
       pack_rows(dy.f32() + y_from, y_row, at.dy.get(), shape, none, 0, seq, 1.f);
-      std::fill(at.dq.get(), at.dq.get() + blocks * kBlock * padded, 0.f);
-      std::fill(at.lse.get() + seq, at.lse.get() + blocks * kBlock, 0.f);
-      std::fill(at.delta.get() + seq, at.delta.get() + blocks * kBlock, 0.f);
+      std::fill(at.dq.get(), at.dq.get() + blocks * kScoreBlock * padded, 0.f);
+      std::fill(at.lse.get() + seq, at.lse.get() + blocks * kScoreBlock, 0.f);
+      std::fill(at.delta.get() + seq, at.delta.get() + blocks * kScoreBlock, 0.f);
       std::memcpy(at.lse.get(), lse.f32() + (b * heads + head) * seq, static_cast<size_t>(seq) * sizeof(float));
       for (int64_t t = 0; t < seq; ++t) {
         Vec product{};

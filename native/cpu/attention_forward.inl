@@ -7,11 +7,11 @@ struct PackedKeys {
   const float *kt, *v;
 };
 
-// Takes the scores s of kRows rows (stride kBlock) into the running maxima and sums, turns them into weights, and
-// scales what the rows have summed so far. With `mask`, row r sees the columns up to mask_from + r.
+// Takes the scores s of kScoreRows rows (stride kScoreBlock) into the running maxima and sums, turns them into weights,
+// and scales what the rows have summed so far. With `mask`, row r sees the columns up to mask_from + r.
 inline void online_softmax(float* s, int64_t columns, bool mask, int64_t mask_from, float* top, float* total, float* o,
                            int64_t padded) {
-  for (int64_t r = 0; r < kRows; ++r, s += kBlock, o += padded) {
+  for (int64_t r = 0; r < kScoreRows; ++r, s += kScoreBlock, o += padded) {
     Vec best = splat(top[r]);
     for (int64_t c = 0; c < columns; c += kLanes) {
       Vec score = load(s + c);
@@ -36,22 +36,22 @@ inline void online_softmax(float* s, int64_t columns, bool mask, int64_t mask_fr
   }
 }
 
-// q and o [kBlock, padded_head]: packed queries, and their outputs (set here, not yet divided by total).
+// q and o [kScoreBlock, padded_head]: packed queries, and their outputs (set here, not yet divided by total).
 inline void attend_block(const AttentionShape& shape, const float* q, PackedKeys keys, int64_t block, float* o,
                          float* top, float* total) {
-  const int64_t padded = shape.padded_head(), rows = round_up(shape.block_rows(block), kRows);
-  alignas(64) float scores[kRows * kBlock];
+  const int64_t padded = shape.padded_head(), rows = round_up(shape.block_rows(block), kScoreRows);
+  alignas(64) float scores[kScoreRows * kScoreBlock];
   std::fill(o, o + rows * padded, 0.f);
   std::fill(top, top + rows, -std::numeric_limits<float>::infinity());
   std::fill(total, total + rows, 0.f);
   for (int64_t j = 0; j <= block; ++j) {
-    const float *kt = keys.kt + j * shape.head_size * kBlock, *v = keys.v + j * kBlock * padded;
-    for (int64_t r = 0; r < rows; r += kRows) {
+    const float *kt = keys.kt + j * shape.head_size * kScoreBlock, *v = keys.v + j * kScoreBlock * padded;
+    for (int64_t r = 0; r < rows; r += kScoreRows) {
       const bool diagonal = j == block;
-      const int64_t visible = diagonal ? r + kRows : kBlock, columns = round_up(visible, kLanes);
-      multiply(q + r * padded, padded, 1, kt, kBlock, shape.head_size, scores, kBlock, columns, false);
+      const int64_t visible = diagonal ? r + kScoreRows : kScoreBlock, columns = round_up(visible, kLanes);
+      multiply(q + r * padded, padded, 1, kt, kScoreBlock, shape.head_size, scores, kScoreBlock, columns, false);
       online_softmax(scores, columns, diagonal, r, top + r, total + r, o + r * padded, padded);
-      multiply(scores, kBlock, 1, v, padded, visible, o + r * padded, padded, padded, true);
+      multiply(scores, kScoreBlock, 1, v, padded, visible, o + r * padded, padded, padded, true);
     }
   }
 }
@@ -61,24 +61,25 @@ void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, i
   const AttentionShape shape{batch, seq, heads, kv_heads, head_size};
   const int64_t padded = shape.padded_head(), blocks = shape.blocks();
   const Rotary rotary = make_rotary(seq, head_size, rotary_base), none;
-  const int64_t kt_size = blocks * head_size * kBlock, v_size = blocks * kBlock * padded;
+  const int64_t kt_size = blocks * head_size * kScoreBlock, v_size = blocks * kScoreBlock * padded;
   Scratch<float> kt(batch * kv_heads * kt_size), v(batch * kv_heads * v_size);
   parallel_for(batch * kv_heads * blocks, [&](int64_t task) {
     const int64_t block = task % blocks, pair = task / blocks, rows = shape.block_rows(block);
-    const float* tokens = qkv.f32() + (pair / kv_heads * seq + block * kBlock) * shape.width();
+    const float* tokens = qkv.f32() + (pair / kv_heads * seq + block * kScoreBlock) * shape.width();
     const float* k_at = tokens + (heads + pair % kv_heads) * head_size;
-    float* v_rows = v.get() + pair * v_size + block * kBlock * padded;
-    pack_rows(k_at, shape.width(), v_rows, shape, rotary, block * kBlock, rows, 1.f);
-    transpose_block(v_rows, kt.get() + pair * kt_size + block * head_size * kBlock, shape, rows);
-    pack_rows(k_at + kv_heads * head_size, shape.width(), v_rows, shape, none, block * kBlock, rows, 1.f);
+    float* v_rows = v.get() + pair * v_size + block * kScoreBlock * padded;
+    pack_rows(k_at, shape.width(), v_rows, shape, rotary, block * kScoreBlock, rows, 1.f);
+    transpose_block(v_rows, kt.get() + pair * kt_size + block * head_size * kScoreBlock, shape, rows);
+    pack_rows(k_at + kv_heads * head_size, shape.width(), v_rows, shape, none, block * kScoreBlock, rows, 1.f);
   });
   parallel_for(batch * heads * blocks, [&](int64_t task) {
     const int64_t block = blocks - 1 - task / (batch * heads);  // the longest rows first
     const int64_t b = task / heads % batch, head = task % heads;
-    const int64_t first = block * kBlock, rows = shape.block_rows(block), pair = b * kv_heads + head / shape.group();
-    Scratch<float> buffer(2 * kBlock * padded);
-    float *q = buffer.get(), *o = q + kBlock * padded;
-    float top[kBlock], total[kBlock];
+    const int64_t first = block * kScoreBlock, rows = shape.block_rows(block),
+                  pair = b * kv_heads + head / shape.group();
+    Scratch<float> buffer(2 * kScoreBlock * padded);
+    float *q = buffer.get(), *o = q + kScoreBlock * padded;
+    float top[kScoreBlock], total[kScoreBlock];
     const float* q_at = qkv.f32() + (b * seq + first) * shape.width() + head * head_size;
     pack_rows(q_at, shape.width(), q, shape, rotary, first, rows, shape.scale());
     attend_block(shape, q, {kt.get() + pair * kt_size, v.get() + pair * v_size}, block, o, top, total);

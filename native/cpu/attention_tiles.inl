@@ -1,9 +1,9 @@
 // What both directions of attention share: blocks of 64 positions, packed so that every product is a sum of broadcast
 // element times whole vectors. Rows are padded with zeros to whole vectors, blocks to whole groups of rows.
 
-constexpr int64_t kBlock = 64;  // positions: two tiles of keys and values fit in 32 KiB at head size 64
-constexpr int64_t kRows = 4;    // rows of one register tile
-constexpr int kTileVecs = kLanes == 16 ? 4 : 2;  // and its vectors: 16 accumulators of 32, 8 of 16
+constexpr int64_t kScoreBlock = 64;  // positions: two tiles of keys and values fit in 32 KiB at head size 64
+constexpr int64_t kScoreRows = 4;    // rows of one register tile
+constexpr int kScoreVecs = kLanes == 16 ? 4 : 2;  // and its vectors: 16 accumulators of 32, 8 of 16
 
 // The projection [batch, seq, (heads + 2·kv_heads)·head_size] and how it is cut.
 struct AttentionShape {
@@ -11,28 +11,28 @@ struct AttentionShape {
   int64_t width() const { return (heads + 2 * kv_heads) * head_size; }  // of a token in qkv
   int64_t group() const { return heads / kv_heads; }                    // query heads that share a key head
   int64_t padded_head() const { return round_up(head_size, kLanes); }
-  int64_t blocks() const { return (seq + kBlock - 1) / kBlock; }
-  int64_t block_rows(int64_t block) const { return std::min(kBlock, seq - block * kBlock); }
+  int64_t blocks() const { return (seq + kScoreBlock - 1) / kScoreBlock; }
+  int64_t block_rows(int64_t block) const { return std::min(kScoreBlock, seq - block * kScoreBlock); }
   float scale() const { return static_cast<float>(1 / std::sqrt(static_cast<double>(head_size))); }
 };
 
-// c[r, :] (+)= Σ_i a[r·a_row + i·a_step] · b[i·b_row, :] for kRows rows of N vectors.
+// c[r, :] (+)= Σ_i a[r·a_row + i·a_step] · b[i·b_row, :] for kScoreRows rows of N vectors.
 template <int N>
 SFFN_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_step, const float* b, int64_t b_row,
                                int64_t depth, float* c, int64_t c_row, bool accumulate) {
-  Vec acc[kRows][N];
-  SFFN_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+  Vec acc[kScoreRows][N];
+  SFFN_UNROLL for (int64_t r = 0; r < kScoreRows; ++r) {
     SFFN_UNROLL for (int n = 0; n < N; ++n) acc[r][n] = accumulate ? load(c + r * c_row + n * kLanes) : Vec{};
   }
   for (int64_t i = 0; i < depth; ++i, a += a_step, b += b_row) {
     Vec right[N];
     SFFN_UNROLL for (int n = 0; n < N; ++n) right[n] = load(b + n * kLanes);
-    SFFN_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+    SFFN_UNROLL for (int64_t r = 0; r < kScoreRows; ++r) {
       const Vec left = splat(a[r * a_row]);
       SFFN_UNROLL for (int n = 0; n < N; ++n) acc[r][n] += left * right[n];
     }
   }
-  SFFN_UNROLL for (int64_t r = 0; r < kRows; ++r) {
+  SFFN_UNROLL for (int64_t r = 0; r < kScoreRows; ++r) {
     SFFN_UNROLL for (int n = 0; n < N; ++n) store(c + r * c_row + n * kLanes, acc[r][n]);
   }
 }
@@ -41,9 +41,9 @@ SFFN_INLINE void multiply_tile(const float* a, int64_t a_row, int64_t a_step, co
 inline void multiply(const float* a, int64_t a_row, int64_t a_step, const float* b, int64_t b_row, int64_t depth,
                      float* c, int64_t c_row, int64_t columns, bool accumulate) {
   int64_t at = 0;
-  for (; at + kTileVecs * kLanes <= columns; at += kTileVecs * kLanes)
-    multiply_tile<kTileVecs>(a, a_row, a_step, b + at, b_row, depth, c + at, c_row, accumulate);
-  if (kTileVecs > 2 && at + 2 * kLanes <= columns) {
+  for (; at + kScoreVecs * kLanes <= columns; at += kScoreVecs * kLanes)
+    multiply_tile<kScoreVecs>(a, a_row, a_step, b + at, b_row, depth, c + at, c_row, accumulate);
+  if (kScoreVecs > 2 && at + 2 * kLanes <= columns) {
     multiply_tile<2>(a, a_row, a_step, b + at, b_row, depth, c + at, c_row, accumulate);
     at += 2 * kLanes;
   }
@@ -59,15 +59,15 @@ inline void pack_rows(const float* x, int64_t x_row, float* y, const AttentionSh
     rotate(x + r * x_row, y + r * padded, shape.head_size, rotary, first + r, scale);
     std::fill(y + r * padded + shape.head_size, y + (r + 1) * padded, 0.f);
   }
-  std::fill(y + rows * padded, y + round_up(rows, kRows) * padded, 0.f);
+  std::fill(y + rows * padded, y + round_up(rows, kScoreRows) * padded, 0.f);
 }
 
-// y [head_size, kBlock] = the transpose of packed rows; absent columns are 0.
+// y [head_size, kScoreBlock] = the transpose of packed rows; absent columns are 0.
 inline void transpose_block(const float* x, float* y, const AttentionShape& shape, int64_t rows) {
   const int64_t padded = shape.padded_head();
   for (int64_t i = 0; i < shape.head_size; ++i) {
-    for (int64_t r = 0; r < rows; ++r) y[i * kBlock + r] = x[r * padded + i];
-    std::fill(y + i * kBlock + rows, y + (i + 1) * kBlock, 0.f);
+    for (int64_t r = 0; r < rows; ++r) y[i * kScoreBlock + r] = x[r * padded + i];
+    std::fill(y + i * kScoreBlock + rows, y + (i + 1) * kScoreBlock, 0.f);
   }
 }
 
