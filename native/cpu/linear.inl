@@ -16,17 +16,23 @@ inline void layer_forward(const Layer& f, const float* x, float* h, float* pre, 
   }
   last.bias = f.bias;
   last.activation = activation;
-  last.pre = activation == kNoActivation ? nullptr : pre;
+  last.pre = pre;
   gemm(last);
 }
 
-inline void linear_forward(View x, View v, View u, View guide, View bias, View h, View pre, View y, int64_t n,
-                           Ints dims, double factor_scale, double guide_scale, int64_t activation) {
+// The same with any activation, y [n, out or out/2].
+inline void activated_forward(const Layer& f, const float* x, float* h, float* pre, float* y, int64_t n,
+                              int64_t activation) {
+  if (activation != kSwiglu) return layer_forward(f, x, h, pre, y, n, activation);
+  Scratch<float> own_pre(pre ? 0 : n * f.out());
+  if (!pre) pre = own_pre.get();
+  layer_forward(f, x, h, nullptr, pre, n, kNoActivation);
+  swiglu_rows(pre, y, n, f.out() / 2);
+}
+
+void linear_forward(View x, View v, View u, View guide, View bias, View h, View pre, View y, int64_t n, Ints dims,
+                    double factor_scale, double guide_scale, int64_t activation) {
   if (n == 0) return;
   const Layer f(v, u, guide, bias, dims, factor_scale, guide_scale);
-  if (activation != kSwiglu) return layer_forward(f, x.f32(), h.f32(), pre.f32(), y.f32(), n, activation);
-  Scratch<float> own_pre(pre ? 0 : n * f.out());
-  float* wide = pre ? pre.f32() : own_pre.get();
-  layer_forward(f, x.f32(), h.f32(), nullptr, wide, n, kNoActivation);
-  swiglu_rows(wide, y.f32(), n, f.out() / 2);
+  activated_forward(f, x.f32(), h.f32(), pre.f32(), y.f32(), n, activation);
 }

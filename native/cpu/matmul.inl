@@ -1,5 +1,6 @@
-inline void matmul(View a, View b, View c, int64_t batch, int64_t m, int64_t n, int64_t k, int64_t transpose_a,
-                   int64_t transpose_b, Ints strides, int64_t accumulate) {
+// Batched products of plain matrices (kernels.def says how they lie in memory).
+void matmul(View a, View b, View c, int64_t batch, int64_t m, int64_t n, int64_t k, int64_t transpose_a,
+            int64_t transpose_b, Ints strides, int64_t accumulate) {
   Product p{.batch = batch, .m = m, .n = n, .k = k};
   p.a = a.f32();
   p.a_row = transpose_a ? 1 : k;
