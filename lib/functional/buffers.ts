@@ -1,0 +1,65 @@
+/** The checks that raw typed arrays get before native code sees them. */
+import { dtypeOf } from '../dtype';
+import { DisposedError, DTypeError, OptionError, ShapeError } from '../errors';
+
+const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
+
+/** Whether the memory of a view was transferred away. Node 20 has no `ArrayBuffer.detached`, but refuses such a view. */
+export function isDetached(array: Float32Array): boolean {
+  if (array.length > 0) return false;
+  try {
+    new Uint8Array(array.buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Memory whose size may change under a running kernel: a resizable ArrayBuffer, a growable SharedArrayBuffer. */
+function isResizable(buffer: ArrayBufferLike): boolean {
+  return ('resizable' in buffer && buffer.resizable === true) || ('growable' in buffer && buffer.growable === true);
+}
+
+/** Memory that another thread may write to. */
+export const isShared = (array: Float32Array): boolean => tagOf(array.buffer) === 'SharedArrayBuffer';
+
+/**
+ * @throws {DTypeError} unless `value` is a Float32Array. @throws {DisposedError} when it is detached.
+ * @throws {OptionError} when its memory is resizable.
+ */
+export function checkFloats(where: string, value: unknown): asserts value is Float32Array {
+  if (dtypeOf(value) !== 'float32') throw new DTypeError(where, 'a Float32Array', tagOf(value));
+  const array = value as Float32Array;
+  if (isDetached(array)) throw new DisposedError(where, 'the memory of the array was transferred away');
+  if (isResizable(array.buffer)) throw new OptionError(where, 'memory of a fixed size', 'a resizable buffer');
+}
+
+/** As checkFloats. @throws {ShapeError} unless there are `length` elements. */
+export function checkLength(where: string, value: unknown, length: number): asserts value is Float32Array {
+  checkFloats(where, value);
+  if (value.length !== length) throw new ShapeError(where, `${length} elements`, String(value.length));
+}
+
+/** Rows of x [n, features]. As checkFloats. @throws {ShapeError} unless x holds one or more whole rows. */
+export function checkRows(where: string, x: unknown, features: number): number {
+  checkFloats(where, x);
+  if (x.length === 0 || x.length % features !== 0)
+    throw new ShapeError(where, `one or more rows of ${features} features`, `${x.length} elements`);
+  return x.length / features;
+}
+
+function overlaps(a: Float32Array, b: Float32Array): boolean {
+  return (
+    a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength
+  );
+}
+
+/** @throws {OptionError} when an output shares memory with an input or with another output. */
+export function checkApart(where: string, inputs: readonly Float32Array[], outputs: readonly Float32Array[]): void {
+  outputs.forEach((output, i) => {
+    if (inputs.some((input) => overlaps(input, output)))
+      throw new OptionError(`${where}: out`, 'memory apart from the inputs', 'an array that overlaps one');
+    if (outputs.slice(0, i).some((other) => overlaps(other, output)))
+      throw new OptionError(`${where}: out`, 'memory apart from the other outputs', 'an array that overlaps one');
+  });
+}

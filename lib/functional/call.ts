@@ -1,0 +1,154 @@
+/**
+ * One kernel call on raw arrays, prepared once and run either way. Synchronous: the kernel works on the caller's own
+ * memory. Asynchronous: on native copies, so that nothing the caller does to its arrays meanwhile can reach the kernel.
+ */
+import type { Handle, Kernels, Operand } from '../../types/native';
+import { DisposedError, fromNative, OptionError } from '../errors';
+import { native } from '../native';
+import { runNative } from '../ops/check';
+import { checkApart, checkLength, isDetached, isShared } from './buffers';
+
+export interface Call<In extends string, Out extends string> {
+  /** The start of every message. */
+  readonly where: string;
+  /** Checked arrays; null for an operand left out. */
+  readonly inputs: Readonly<Record<In, Float32Array | null>>;
+  /** How many elements of each output are wanted; 0: that one is not computed. */
+  readonly outputs: Readonly<Record<Out, number>>;
+  readonly run: <R>(kernels: Kernels<R>, operands: Readonly<Record<In | Out, Operand>>) => R;
+}
+
+/** Arrays of the caller's for some outputs, instead of fresh ones. */
+export type OutArrays<Out extends string> = { readonly [Name in Out]?: Float32Array };
+
+/** @throws {OptionError} unless `value` is an object. */
+export function checkObject(where: string, value: unknown): void {
+  if (value === null || typeof value !== 'object') throw new OptionError(where, 'an object', value);
+}
+
+/** The options, with `out` at least empty. @throws {OptionError} */
+export function checkOptions<T extends { out?: object }>(where: string, options: T | undefined): Partial<T> {
+  if (options === undefined) return {};
+  checkObject(`${where}: options`, options);
+  if (options.out !== undefined) checkObject(`${where}: out`, options.out);
+  return options;
+}
+
+/** `lengths` with 0 for every output that is not among `needs`; all stay when there are none. @throws {OptionError} */
+export function select<Out extends string>(
+  where: string,
+  lengths: Readonly<Record<Out, number>>,
+  needs: readonly Out[] | undefined,
+): Record<Out, number> {
+  const selected: Record<Out, number> = { ...lengths };
+  if (needs === undefined) return selected;
+  const names = (Object.keys(lengths) as Out[]).filter((name) => lengths[name] > 0);
+  if (!Array.isArray(needs) || needs.length === 0 || !needs.every((name) => names.includes(name)))
+    throw new OptionError(`${where}: needs`, `one or more of ${names.join(', ')}`, needs);
+  for (const name of names) if (!needs.includes(name)) selected[name] = 0;
+  return selected;
+}
+
+type Results<Out extends string> = Partial<Record<Out, Float32Array>>;
+
+/** Names and lengths of the outputs that are wanted. @throws for an array of the caller's that cannot take its output. */
+function wanted<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): [Out, number][] {
+  const lengths = Object.entries<number>(call.outputs) as [Out, number][];
+  const given: Float32Array[] = [];
+  for (const [name, length] of lengths) {
+    const array = out[name];
+    if (array === undefined) continue;
+    if (length === 0) throw new OptionError(`${call.where}: out.${name}`, 'an output of this call', array);
+    checkLength(`${call.where}: out.${name}`, array, length);
+    given.push(array);
+  }
+  if (given.length > 0) checkApart(call.where, present(call), given);
+  return lengths.filter(([, length]) => length > 0);
+}
+
+function present<In extends string, Out extends string>(call: Call<In, Out>): Float32Array[] {
+  return Object.values<Float32Array | null>(call.inputs).filter((array) => array !== null);
+}
+
+/** Runs the kernel now; outputs are fresh arrays, or the caller's. */
+export function runCall<In extends string, Out extends string>(
+  call: Call<In, Out>,
+  out: OutArrays<Out> = {},
+): Results<Out> {
+  const results: Results<Out> = {};
+  for (const [name, length] of wanted(call, out)) results[name] = out[name] ?? new Float32Array(length);
+  const none = Object.fromEntries(Object.keys(call.outputs).map((name) => [name, null])) as Record<Out, null>;
+  runNative(() => call.run(native, { ...none, ...call.inputs, ...results } as Record<In | Out, Operand>));
+  return results;
+}
+
+/** Native buffers of one asynchronous call. */
+class NativeCopies {
+  readonly #handles: Handle[] = [];
+
+  allocate(length: number): Handle {
+    const handle = runNative(() => native.allocate(length, 0));
+    this.#handles.push(handle);
+    return handle;
+  }
+
+  copyIn(array: Float32Array): Handle {
+    const handle = this.allocate(array.length);
+    this.#access(handle, (memory) => memory.set(array));
+    return handle;
+  }
+
+  copyOut(handle: Handle, array: Float32Array): void {
+    this.#access(handle, (memory) => array.set(memory));
+  }
+
+  release(): void {
+    for (const handle of this.#handles) native.release(handle);
+  }
+
+  #access(handle: Handle, use: (memory: Float32Array) => void): void {
+    const buffer = native.arrayBuffer(handle);
+    use(new Float32Array(buffer));
+    native.detach(buffer);
+  }
+}
+
+/**
+ * Runs the kernel as a job on a native thread; jobs run one after the other. The inputs are copied before this returns.
+ * @throws {DisposedError} (as a rejection) when an array of the call was detached before the job was done.
+ */
+export async function runCallAsync<In extends string, Out extends string>(
+  call: Call<In, Out>,
+  out: OutArrays<Out> = {},
+): Promise<Results<Out>> {
+  const lengths = wanted(call, out);
+  const callers = [...present(call), ...lengths.flatMap(([name]) => out[name] ?? [])];
+  if (callers.some(isShared))
+    throw new OptionError(call.where, 'memory of this thread alone in an asynchronous call', 'a SharedArrayBuffer');
+  const copies = new NativeCopies();
+  try {
+    const operands: Partial<Record<In | Out, Operand>> = {};
+    for (const name of Object.keys(call.outputs) as Out[]) operands[name] = null;
+    for (const [name, array] of Object.entries<Float32Array | null>(call.inputs) as [In, Float32Array | null][])
+      operands[name] = array === null ? null : copies.copyIn(array);
+    const handles = lengths.map(([name, length]) => {
+      const handle = copies.allocate(length);
+      operands[name] = handle;
+      return handle;
+    });
+    await call.run(native.async, operands as Record<In | Out, Operand>);
+    if (callers.some(isDetached))
+      throw new DisposedError(call.where, 'the memory of an array was transferred away before the job was done');
+    const results: Results<Out> = {};
+    lengths.forEach(([name, length], i) => {
+      const result = out[name] ?? new Float32Array(length);
+      copies.copyOut(handles[i]!, result);
+      results[name] = result;
+    });
+    return results;
+  } catch (error) {
+    throw fromNative(error);
+  } finally {
+    copies.release();
+  }
+}

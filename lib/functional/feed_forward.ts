@@ -1,0 +1,251 @@
+/** The whole feedforward network fc2(act(fc1(x))), forward and backward on raw typed arrays. */
+import { OptionError, ShapeError } from '../errors';
+import { ACTIVATION_CODES, type Activation, checkActivation } from '../ops/activation';
+import { checkLength, checkRows } from './buffers';
+import { type Call, checkObject, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
+import type { LinearGradients } from './linear';
+import { type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
+import { type CheckedArrays, checkArrays, gradientLengths, type LinearArrays } from './weights';
+
+export interface FeedForwardSpec {
+  /** For swiglu its outFeatures are twice the inFeatures of fc2: the first half is gated by the second. */
+  readonly fc1: Omit<LinearSpec, 'activation'>;
+  readonly fc2: Omit<LinearSpec, 'activation'>;
+  readonly activation: Activation;
+}
+
+export interface FeedForwardInputs {
+  /** [tokens, fc1.inFeatures]. */
+  readonly x: Float32Array;
+  readonly fc1: LinearArrays;
+  readonly fc2: LinearArrays;
+}
+
+/** What forward keeps for backward: the intermediates of structured layers and fc1's pre-activation. */
+export interface FeedForwardSaved {
+  readonly h1?: Float32Array;
+  readonly pre?: Float32Array;
+  readonly h2?: Float32Array;
+}
+
+export interface FeedForwardForwardOptions {
+  /** Whether to return what backward needs. Default: false. */
+  readonly training?: boolean;
+  /** Arrays for the results, instead of fresh ones. */
+  readonly out?: OutArrays<'y' | 'h1' | 'pre' | 'h2'>;
+}
+
+export interface FeedForwardResult {
+  /** [tokens, fc2.outFeatures]. */
+  readonly y: Float32Array;
+  readonly saved: FeedForwardSaved;
+}
+
+export interface FeedForwardBackwardInputs extends FeedForwardInputs {
+  /** Gradient by y. */
+  readonly dy: Float32Array;
+  /** From forward with `training`; `pre` is needed, h1 and h2 are computed again when absent. */
+  readonly saved: FeedForwardSaved;
+}
+
+type LayerGradient<Layer extends 'fc1' | 'fc2'> = `${Layer}.${'dv' | 'du' | 'dguide' | 'dbias'}`;
+export type FeedForwardGradient = 'dx' | LayerGradient<'fc1'> | LayerGradient<'fc2'>;
+
+export interface FeedForwardGradients {
+  readonly dx?: Float32Array;
+  readonly fc1: Omit<LinearGradients, 'dx'>;
+  readonly fc2: Omit<LinearGradients, 'dx'>;
+}
+
+export interface FeedForwardBackwardOptions {
+  /** Default: all that the layers have. */
+  readonly needs?: readonly FeedForwardGradient[];
+  /** Arrays for the results, instead of fresh ones, such as `{ dx, 'fc1.dv': array }`. */
+  readonly out?: OutArrays<FeedForwardGradient>;
+}
+
+type WeightInput = `${'v' | 'u' | 'guide'}${1 | 2}`;
+
+/** As FunctionalLinear, for a network of two layers in one kernel call. */
+export class FunctionalFeedForward {
+  readonly #first: ResolvedLinear;
+  readonly #second: ResolvedLinear;
+
+  constructor(readonly spec: FeedForwardSpec) {
+    const where = 'feedForward';
+    if (spec === null || typeof spec !== 'object') throw new OptionError(where, 'a specification of a network', spec);
+    checkActivation(`${where}: activation`, spec.activation);
+    this.#first = resolveLinear(`${where}: fc1`, { ...spec.fc1, activation: spec.activation });
+    this.#second = resolveLinear(`${where}: fc2`, { ...spec.fc2, activation: 'none' });
+    if (this.#second.dims.inFeatures !== this.#first.features)
+      throw new ShapeError(
+        `${where}: fc2`,
+        `${this.#first.features} input features`,
+        String(this.#second.dims.inFeatures),
+      );
+  }
+
+  /** Shapes of the weights of both layers. */
+  get shapes() {
+    return { fc1: this.#first.shapes, fc2: this.#second.shapes };
+  }
+
+  /** Multiply-accumulates per token. */
+  get macs(): number {
+    return this.#first.dims.macs + this.#second.dims.macs;
+  }
+
+  forward(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions): FeedForwardResult {
+    const { call, out } = this.#forward(inputs, options);
+    return asResult(runCall(call, out));
+  }
+
+  async forwardAsync(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions): Promise<FeedForwardResult> {
+    const { call, out } = this.#forward(inputs, options);
+    return asResult(await runCallAsync(call, out));
+  }
+
+  backward(inputs: FeedForwardBackwardInputs, options?: FeedForwardBackwardOptions): FeedForwardGradients {
+    const { call, out } = this.#backward(inputs, options);
+    return asGradients(runCall(call, out));
+  }
+
+  async backwardAsync(
+    inputs: FeedForwardBackwardInputs,
+    options?: FeedForwardBackwardOptions,
+  ): Promise<FeedForwardGradients> {
+    const { call, out } = this.#backward(inputs, options);
+    return asGradients(await runCallAsync(call, out));
+  }
+
+  /** Checked weights and the numbers that both kernels end with. */
+  #prepare(where: string, inputs: FeedForwardInputs) {
+    checkObject(`${where}: inputs`, inputs);
+    const first = checkArrays(`${where}: fc1`, this.#first.shapes, inputs.fc1);
+    const second = checkArrays(`${where}: fc2`, this.#second.shapes, inputs.fc2);
+    const n = checkRows(`${where}: x`, inputs.x, this.#first.dims.inFeatures);
+    const numbers = [
+      n,
+      this.#first.dims.sizes,
+      this.#second.dims.sizes,
+      first.factorScale,
+      first.guideScale,
+      second.factorScale,
+      second.guideScale,
+      ACTIVATION_CODES[this.spec.activation],
+    ] as const;
+    return { first, second, n, numbers };
+  }
+
+  #forward(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions) {
+    const where = 'feedForward.forward';
+    const { training = false, out = {} } = checkOptions(where, options);
+    const { first, second, n, numbers } = this.#prepare(where, inputs);
+    const kept = training ? n : 0;
+    const call: Call<'x' | WeightInput | 'bias1' | 'bias2', 'y' | 'h1' | 'pre' | 'h2'> = {
+      where,
+      inputs: { x: inputs.x, ...weightInputs(first, second), bias1: first.bias, bias2: second.bias },
+      outputs: {
+        y: n * this.#second.features,
+        h1: kept * this.#first.dims.hidden,
+        pre: kept * this.#first.dims.outFeatures,
+        h2: kept * this.#second.dims.hidden,
+      },
+      run: (kernels, a) =>
+        kernels.ffn_forward(
+          a.x,
+          a.v1,
+          a.u1,
+          a.guide1,
+          a.bias1,
+          a.v2,
+          a.u2,
+          a.guide2,
+          a.bias2,
+          a.h1,
+          a.pre,
+          a.h2,
+          a.y,
+          ...numbers,
+        ),
+    };
+    return { call, out };
+  }
+
+  #backward(inputs: FeedForwardBackwardInputs, options?: FeedForwardBackwardOptions) {
+    const where = 'feedForward.backward';
+    const { needs, out = {} } = checkOptions(where, options);
+    const { first, second, n, numbers } = this.#prepare(where, inputs);
+    checkLength(`${where}: dy`, inputs.dy, n * this.#second.features);
+    const { h1 = null, pre, h2 = null } = inputs.saved ?? {};
+    if (h1 !== null) checkLength(`${where}: saved.h1`, h1, n * this.#first.dims.hidden);
+    checkLength(`${where}: saved.pre`, pre, n * this.#first.dims.outFeatures);
+    if (h2 !== null) checkLength(`${where}: saved.h2`, h2, n * this.#second.dims.hidden);
+    const fc1 = gradientLengths(this.#first.shapes, first.guide !== null);
+    const fc2 = gradientLengths(this.#second.shapes, second.guide !== null);
+    const lengths: Record<FeedForwardGradient, number> = {
+      dx: inputs.x.length,
+      'fc1.dv': fc1.dv,
+      'fc1.du': fc1.du,
+      'fc1.dguide': fc1.dguide,
+      'fc1.dbias': fc1.dbias,
+      'fc2.dv': fc2.dv,
+      'fc2.du': fc2.du,
+      'fc2.dguide': fc2.dguide,
+      'fc2.dbias': fc2.dbias,
+    };
+    const call: Call<'dy' | 'x' | WeightInput | 'h1' | 'pre' | 'h2', FeedForwardGradient> = {
+      where,
+      inputs: { dy: inputs.dy, x: inputs.x, ...weightInputs(first, second), h1, pre, h2 },
+      outputs: select(where, lengths, needs),
+      run: (kernels, a) =>
+        kernels.ffn_backward(
+          a.dy,
+          a.x,
+          a.v1,
+          a.u1,
+          a.guide1,
+          a.v2,
+          a.u2,
+          a.guide2,
+          a.h1,
+          a.pre,
+          a.h2,
+          a.dx,
+          a['fc1.dv'],
+          a['fc1.du'],
+          a['fc1.dguide'],
+          a['fc1.dbias'],
+          a['fc2.dv'],
+          a['fc2.du'],
+          a['fc2.dguide'],
+          a['fc2.dbias'],
+          ...numbers,
+        ),
+    };
+    return { call, out };
+  }
+}
+
+const weightInputs = (first: CheckedArrays, second: CheckedArrays) => ({
+  v1: first.v,
+  u1: first.u,
+  guide1: first.guide,
+  v2: second.v,
+  u2: second.u,
+  guide2: second.guide,
+});
+
+const asResult = ({ y, h1, pre, h2 }: OutArrays<'y' | 'h1' | 'pre' | 'h2'>): FeedForwardResult => ({
+  y: y!,
+  saved: { h1, pre, h2 },
+});
+
+const asGradients = (g: OutArrays<FeedForwardGradient>): FeedForwardGradients => ({
+  dx: g.dx,
+  fc1: { dv: g['fc1.dv'], du: g['fc1.du'], dguide: g['fc1.dguide'], dbias: g['fc1.dbias'] },
+  fc2: { dv: g['fc2.dv'], du: g['fc2.du'], dguide: g['fc2.dguide'], dbias: g['fc2.dbias'] },
+});
+
+/** @throws {OptionError | ShapeError} for sizes that do not fit. */
+export const defineFeedForward = (spec: FeedForwardSpec): FunctionalFeedForward => new FunctionalFeedForward(spec);

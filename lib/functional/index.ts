@@ -1,0 +1,32 @@
+/**
+ * The layers on raw Float32Arrays, for people with their own training code: no tensors and no gradient graph. Every call
+ * comes synchronously and as a Promise that leaves the event loop free.
+ */
+export type { OutArrays } from './call';
+export {
+  defineFeedForward,
+  type FeedForwardBackwardInputs,
+  type FeedForwardBackwardOptions,
+  type FeedForwardForwardOptions,
+  type FeedForwardGradient,
+  type FeedForwardGradients,
+  type FeedForwardInputs,
+  type FeedForwardResult,
+  type FeedForwardSaved,
+  type FeedForwardSpec,
+  FunctionalFeedForward,
+} from './feed_forward';
+export {
+  defineLinear,
+  FunctionalLinear,
+  type LinearBackwardInputs,
+  type LinearBackwardOptions,
+  type LinearForwardOptions,
+  type LinearGradient,
+  type LinearGradients,
+  type LinearInputs,
+  type LinearResult,
+  type LinearSaved,
+} from './linear';
+export type { LinearShapes, LinearSpec, Structure } from './spec';
+export type { LinearArrays } from './weights';

@@ -1,0 +1,194 @@
+/** One linear layer, dense or structured, forward and backward on raw typed arrays. */
+import { OptionError } from '../errors';
+import { ACTIVATION_CODES } from '../ops/activation';
+import { numel } from '../tensor';
+import { checkLength, checkRows } from './buffers';
+import { type Call, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
+import { type LinearShapes, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
+import { checkArrays, gradientLengths, type LinearArrays } from './weights';
+
+export interface LinearInputs extends LinearArrays {
+  /** [tokens, inFeatures]. */
+  readonly x: Float32Array;
+}
+
+/** What forward keeps for backward. */
+export interface LinearSaved {
+  /** The intermediate [tokens, rank], in the order in which u reads it; none for a dense layer. */
+  readonly h?: Float32Array;
+  /** The pre-activation [tokens, outFeatures]; none without an activation. */
+  readonly pre?: Float32Array;
+}
+
+export interface LinearForwardOptions {
+  /** Whether to return what backward needs. Default: false. */
+  readonly training?: boolean;
+  /** Arrays for the results, instead of fresh ones. */
+  readonly out?: OutArrays<'y' | 'h' | 'pre'>;
+}
+
+export interface LinearResult {
+  /** [tokens, features]. */
+  readonly y: Float32Array;
+  readonly saved: LinearSaved;
+}
+
+export interface LinearBackwardInputs extends LinearInputs {
+  /** Gradient by y, [tokens, features]. */
+  readonly dy: Float32Array;
+  /** From forward with `training`. Without h it is computed again; with an activation, `pre` is needed. */
+  readonly saved?: LinearSaved;
+}
+
+export type LinearGradient = 'dx' | 'dv' | 'du' | 'dguide' | 'dbias';
+/** Each of the shape of what it is the gradient by. */
+export type LinearGradients = { readonly [Name in LinearGradient]?: Float32Array };
+
+export interface LinearBackwardOptions {
+  /** Default: all that the layer has (dguide only with a guide). */
+  readonly needs?: readonly LinearGradient[];
+  /** Arrays for the results, instead of fresh ones. */
+  readonly out?: OutArrays<LinearGradient>;
+}
+
+/**
+ * A layer whose sizes are checked once and whose calls take and return Float32Arrays, row-major. The synchronous calls work
+ * on the caller's memory, which may be a SharedArrayBuffer. The asynchronous ones copy the inputs before they return, compute
+ * on a native thread and refuse shared memory. Every call throws (or rejects with) ShapeError, DTypeError, OptionError,
+ * DisposedError (an array that was transferred away) or OutOfMemoryError.
+ */
+export class FunctionalLinear {
+  readonly #layer: ResolvedLinear;
+
+  constructor(readonly spec: LinearSpec) {
+    this.#layer = resolveLinear('linear', spec);
+  }
+
+  /** Shapes of the weights. */
+  get shapes(): LinearShapes {
+    return this.#layer.shapes;
+  }
+
+  /** Features of y: outFeatures, or half of them after swiglu. */
+  get features(): number {
+    return this.#layer.features;
+  }
+
+  /** Multiply-accumulates per token. */
+  get macs(): number {
+    return this.#layer.dims.macs;
+  }
+
+  /** y = act(alpha · x Wᵀ + (1 − alpha) · S(x) + bias). */
+  forward(inputs: LinearInputs, options?: LinearForwardOptions): LinearResult {
+    const { call, out } = this.#forward(inputs, options);
+    return asResult(runCall(call, out));
+  }
+
+  async forwardAsync(inputs: LinearInputs, options?: LinearForwardOptions): Promise<LinearResult> {
+    const { call, out } = this.#forward(inputs, options);
+    return asResult(await runCallAsync(call, out));
+  }
+
+  backward(inputs: LinearBackwardInputs, options?: LinearBackwardOptions): LinearGradients {
+    const { call, out } = this.#backward(inputs, options);
+    return runCall(call, out);
+  }
+
+  async backwardAsync(inputs: LinearBackwardInputs, options?: LinearBackwardOptions): Promise<LinearGradients> {
+    const { call, out } = this.#backward(inputs, options);
+    return runCallAsync(call, out);
+  }
+
+  /** The dense weight [outFeatures, inFeatures] of the factors alone. @throws {OptionError} for a dense layer. */
+  merge(weights: Pick<LinearArrays, 'v' | 'u'>, out?: Float32Array): Float32Array {
+    const { shapes, dims } = this.#layer;
+    if (shapes.v === null) throw new OptionError('linear.merge', 'a layer of two factors', 'a dense one');
+    const { v, u } = checkArrays('linear.merge', shapes, weights);
+    const call: Call<'v' | 'u', 'weight'> = {
+      where: 'linear.merge',
+      inputs: { v, u },
+      outputs: { weight: numel(shapes.guide) },
+      run: (kernels, a) => kernels.linear_merge(a.v, a.u, a.weight, dims.sizes),
+    };
+    return runCall(call, out === undefined ? {} : { weight: out }).weight!;
+  }
+
+  #forward(inputs: LinearInputs, options?: LinearForwardOptions) {
+    const where = 'linear.forward';
+    const { training = false, out = {} } = checkOptions(where, options);
+    const { dims, shapes, activation, features } = this.#layer;
+    const { v, u, bias, guide, factorScale, guideScale } = checkArrays(where, shapes, inputs);
+    const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
+    const call: Call<'x' | 'v' | 'u' | 'guide' | 'bias', 'y' | 'h' | 'pre'> = {
+      where,
+      inputs: { x: inputs.x, v, u, guide, bias },
+      outputs: {
+        y: n * features,
+        h: training ? n * dims.hidden : 0,
+        pre: training && activation !== 'none' ? n * dims.outFeatures : 0,
+      },
+      run: (kernels, a) =>
+        kernels.linear_forward(
+          a.x,
+          a.v,
+          a.u,
+          a.guide,
+          a.bias,
+          a.h,
+          a.pre,
+          a.y,
+          n,
+          dims.sizes,
+          factorScale,
+          guideScale,
+          ACTIVATION_CODES[activation],
+        ),
+    };
+    return { call, out };
+  }
+
+  #backward(inputs: LinearBackwardInputs, options?: LinearBackwardOptions) {
+    const where = 'linear.backward';
+    const { needs, out = {} } = checkOptions(where, options);
+    const { dims, shapes, activation, features } = this.#layer;
+    const { v, u, guide, factorScale, guideScale } = checkArrays(where, shapes, inputs);
+    const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
+    checkLength(`${where}: dy`, inputs.dy, n * features);
+    const h = inputs.saved?.h ?? null;
+    if (h !== null) checkLength(`${where}: saved.h`, h, n * dims.hidden);
+    const pre = activation === 'none' ? null : inputs.saved?.pre;
+    if (pre !== null) checkLength(`${where}: saved.pre`, pre, n * dims.outFeatures);
+    const call: Call<'dy' | 'x' | 'v' | 'u' | 'guide' | 'h' | 'pre', LinearGradient> = {
+      where,
+      inputs: { dy: inputs.dy, x: inputs.x, v, u, guide, h, pre },
+      outputs: select(where, { dx: inputs.x.length, ...gradientLengths(shapes, guide !== null) }, needs),
+      run: (kernels, a) =>
+        kernels.linear_backward(
+          a.dy,
+          a.x,
+          a.v,
+          a.u,
+          a.guide,
+          a.h,
+          a.pre,
+          a.dx,
+          a.dv,
+          a.du,
+          a.dguide,
+          a.dbias,
+          n,
+          dims.sizes,
+          factorScale,
+          guideScale,
+          ACTIVATION_CODES[activation],
+        ),
+    };
+    return { call, out };
+  }
+}
+
+const asResult = ({ y, h, pre }: OutArrays<'y' | 'h' | 'pre'>): LinearResult => ({ y: y!, saved: { h, pre } });
+
+/** @throws {OptionError | ShapeError} for sizes that do not fit. */
+export const defineLinear = (spec: LinearSpec): FunctionalLinear => new FunctionalLinear(spec);
