@@ -109,7 +109,7 @@ class NativeCopies {
   #access(handle: Handle, use: (memory: Float32Array) => void): void {
     const buffer = native.arrayBuffer(handle);
     use(new Float32Array(buffer));
-    native.detach(buffer);
+    native.detach(handle, buffer);
   }
 }
 
