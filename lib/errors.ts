@@ -68,6 +68,13 @@ export class GradientError extends SffnError {
   }
 }
 
+/** A state dict that does not belong to the module. */
+export class StateDictError extends SffnError {
+  constructor(message: string) {
+    super('ERR_STATE_DICT', message);
+  }
+}
+
 /** A file that is missing or cannot be read or written. */
 export class FileError extends SffnError {
   constructor(message: string, options?: ErrorOptions) {

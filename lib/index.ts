@@ -15,6 +15,7 @@ export {
   OutOfMemoryError,
   SffnError,
   ShapeError,
+  StateDictError,
 } from './errors';
 export * from './ops';
 export * from './random';

@@ -4,6 +4,7 @@ export * from './cross_entropy';
 export * from './elementwise';
 export * from './embedding';
 export { feedForward } from './feed_forward';
+export * from './linalg';
 export {
   blockDenseLinear,
   blockShuffleLinear,

@@ -1,0 +1,80 @@
+import { checkInteger } from '../errors';
+import { type Activation, checkActivation, feedForward } from '../ops';
+import { Generator } from '../random';
+import type { Tensor } from '../tensor';
+import type { Guidance } from './guidance';
+import type { Init } from './init';
+import type { LinearLayer, Structure } from './linear_layer';
+import { Module } from './module';
+import { SelfGuided } from './self_guided';
+import { createLinear } from './structures';
+
+/** How the layers of a feedforward network are built. */
+export interface FfnStructure {
+  readonly structure: Structure;
+  readonly rank?: number;
+  readonly nblocks?: number;
+  /** In place of rank and nblocks: the part of the dense parameters to keep. */
+  readonly ratio?: number;
+  readonly init?: Init;
+}
+
+export interface FeedForwardOptions extends FfnStructure {
+  readonly dModel: number;
+  /** Width after the activation. Default: 4·dModel. */
+  readonly dFF?: number;
+  /** Default: gelu. With swiglu fc1 makes 2·dFF features. */
+  readonly activation?: Activation;
+  /** Default: true. */
+  readonly bias?: boolean;
+  /** Wraps both layers in SelfGuided. */
+  readonly guidance?: Guidance;
+  readonly generator?: Generator;
+}
+
+/** fc2(act(fc1(x))) in one kernel call. Parameters: those of the layers, below `fc1` and `fc2`. */
+export class FeedForward extends Module {
+  readonly fc1: LinearLayer | SelfGuided;
+  readonly fc2: LinearLayer | SelfGuided;
+  readonly activation: Activation;
+
+  constructor(options: FeedForwardOptions) {
+    super();
+    const { dModel, dFF = 4 * dModel, activation = 'gelu', bias, structure, rank, nblocks, ratio, init } = options;
+    checkInteger('FeedForward: dModel', dModel);
+    checkInteger('FeedForward: dFF', dFF);
+    checkActivation('FeedForward: activation', activation);
+    this.activation = activation;
+    const generator = options.generator ?? new Generator(0);
+    const common = structure === 'dense' ? { bias, generator } : { rank, nblocks, ratio, init, bias, generator };
+    const build = (inFeatures: number, outFeatures: number) => {
+      const layer = createLinear(structure, { inFeatures, outFeatures, ...common });
+      return options.guidance && structure !== 'dense' ? new SelfGuided(layer, options.guidance) : layer;
+    };
+    this.fc1 = this.addModule('fc1', build(dModel, activation === 'swiglu' ? 2 * dFF : dFF));
+    this.fc2 = this.addModule('fc2', build(dFF, dModel));
+  }
+
+  /** The layers without their guides. */
+  get layers(): readonly [LinearLayer, LinearLayer] {
+    const plain = (layer: LinearLayer | SelfGuided) => (layer instanceof SelfGuided ? layer.layer : layer);
+    return [plain(this.fc1), plain(this.fc2)];
+  }
+
+  /** x [..., dModel] → the same shape. */
+  forward(x: Tensor): Tensor {
+    return feedForward(x, this.fc1.weights(), this.fc2.weights(), this.activation);
+  }
+
+  /** Floating-point operations per token, forward, without guides. */
+  get flopsPerToken(): number {
+    const [fc1, fc2] = this.layers;
+    return fc1.flopsPerToken + fc2.flopsPerToken;
+  }
+
+  /** The same for a dense network of these widths. */
+  get denseFlopsPerToken(): number {
+    const [fc1, fc2] = this.layers;
+    return 2 * (fc1.inFeatures * fc1.outFeatures + fc2.inFeatures * fc2.outFeatures);
+  }
+}

@@ -1,0 +1,127 @@
+/** What holds parameters: named in a stable order, saved and loaded by those names. */
+import { DTypeError, formatShape, ShapeError, StateDictError } from '../errors';
+import { native } from '../native';
+import { parameter, type Tensor } from '../tensor';
+
+export abstract class Module {
+  readonly #parameters = new Map<string, Tensor>();
+  readonly #children = new Map<string, Module>();
+  #training = true;
+
+  /** Whether the module is in training mode, the default; evaluation never draws random numbers. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /** Training mode for this module and all below it. */
+  train(training = true): this {
+    for (const module of this.modules()) module.#training = training;
+    return this;
+  }
+
+  /** Evaluation mode. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Makes `value` a parameter called `name`. */
+  protected addParameter(name: string, value: Tensor): Tensor {
+    this.#parameters.set(name, parameter(value));
+    return value;
+  }
+
+  /** Forgets a parameter and gives its memory back. */
+  protected removeParameter(name: string): void {
+    const value = this.#parameters.get(name);
+    this.#parameters.delete(name);
+    value?.grad?.dispose();
+    value?.dispose();
+  }
+
+  protected addModule<T extends Module>(name: string, module: T): T {
+    this.#children.set(name, module);
+    return module;
+  }
+
+  /** This module and all below it, each before its parts. */
+  *modules(): Generator<Module> {
+    yield this;
+    for (const child of this.#children.values()) yield* child.modules();
+  }
+
+  /** Parameters by dotted name (`blocks.0.ffn.fc1.v`), in the order in which they were made. */
+  namedParameters(): Map<string, Tensor> {
+    const found = new Map(this.#parameters);
+    for (const [name, child] of this.#children)
+      for (const [key, value] of child.namedParameters()) found.set(`${name}.${key}`, value);
+    return found;
+  }
+
+  parameters(): Tensor[] {
+    return [...this.namedParameters().values()];
+  }
+
+  /** Number of trained values. */
+  numParameters(): number {
+    return this.parameters().reduce((total, { size }) => total + size, 0);
+  }
+
+  /** The parameters themselves, not copies, by name. */
+  stateDict(): Map<string, Tensor> {
+    return this.namedParameters();
+  }
+
+  /**
+   * Copies values of the same names and shapes into the parameters; nothing is changed unless all of them fit.
+   * @param strict whether names that are missing or unexpected are an error. Default: true.
+   * @throws {StateDictError} that lists the names. @throws {ShapeError | DTypeError} that names the parameter.
+   */
+  loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { strict?: boolean } = {}): void {
+    const own = this.namedParameters();
+    if (strict) {
+      const missing = [...own.keys()].filter((name) => !state.has(name));
+      const unexpected = [...state.keys()].filter((name) => !own.has(name));
+      if (missing.length + unexpected.length > 0)
+        throw new StateDictError(
+          `loadStateDict: missing: ${missing.join(', ') || 'none'}; unexpected: ${unexpected.join(', ') || 'none'}`,
+        );
+    }
+    const pairs = [...own].flatMap(([name, to]) => {
+      const from = state.get(name);
+      return from === undefined ? [] : [{ name, to, from }];
+    });
+    for (const { name, to, from } of pairs) {
+      if (from.dtype !== to.dtype) throw new DTypeError(`loadStateDict: ${name}`, to.dtype, from.dtype);
+      if (formatShape(from.shape) !== formatShape(to.shape))
+        throw new ShapeError(`loadStateDict: ${name}`, formatShape(to.shape), formatShape(from.shape));
+    }
+    for (const { to, from } of pairs) native.copy(from.handle, to.handle);
+  }
+
+  /** Drops the gradients of all parameters. */
+  zeroGrad(): void {
+    for (const value of this.parameters()) {
+      value.grad?.dispose();
+      value.grad = null;
+    }
+  }
+
+  /** Gives the memory of all parameters and gradients back. */
+  dispose(): void {
+    this.zeroGrad();
+    for (const value of this.parameters()) value.dispose();
+  }
+}
+
+/** A list of modules, named 0, 1, 2, ... */
+export class ModuleList<T extends Module> extends Module {
+  readonly items: readonly T[];
+
+  constructor(items: readonly T[]) {
+    super();
+    this.items = items;
+    items.forEach((item, i) => {
+      this.addModule(String(i), item);
+    });
+  }
+}

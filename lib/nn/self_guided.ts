@@ -1,0 +1,67 @@
+/** Self-guided training: a structured layer helped at first by a dense matrix that is annealed away. */
+import { OptionError } from '../errors';
+import { type Activation, type LinearWeights, structuredLinear } from '../ops';
+import type { Tensor } from '../tensor';
+import type { Guidance } from './guidance';
+import type { LinearForward, LinearLayer } from './linear_layer';
+import { Module } from './module';
+
+/**
+ * Wraps any structured layer. The guide starts as the exact dense matrix of the factors, so at the start the function is
+ * the layer's, whatever α is. Parameters: the layer's under their own names, and `guide` [out, in] until `release`.
+ */
+export class SelfGuided extends Module implements LinearForward {
+  readonly layer: LinearLayer;
+  readonly guidance: Guidance;
+  #guide: Tensor | null;
+
+  /** @throws {OptionError} for a dense layer, which needs no guide. */
+  constructor(layer: LinearLayer, guidance: Guidance) {
+    super();
+    if (layer.structure === 'dense') throw new OptionError('SelfGuided: layer', 'a structured layer', 'a dense one');
+    this.layer = layer;
+    this.guidance = guidance;
+    for (const [name, value] of layer.namedParameters()) this.addParameter(name, value);
+    this.#guide = this.addParameter('guide', layer.merge());
+  }
+
+  /** W [out, in]; null once released. */
+  get guide(): Tensor | null {
+    return this.#guide;
+  }
+
+  get inFeatures(): number {
+    return this.layer.inFeatures;
+  }
+
+  get outFeatures(): number {
+    return this.layer.outFeatures;
+  }
+
+  weights(): LinearWeights {
+    const plain = this.layer.weights();
+    if (this.#guide === null) return plain;
+    const { guideScale, factorScale } = this.guidance.scales(this.training);
+    return guideScale === 0 ? plain : { ...plain, guide: { weight: this.#guide, guideScale, factorScale } };
+  }
+
+  forward(x: Tensor, options: { activation?: Activation } = {}): Tensor {
+    return structuredLinear(x, this.weights(), options);
+  }
+
+  /**
+   * Hand-over: frees the guide and its gradient, and the layer goes on alone. Returns the guide that was, so that an
+   * optimizer can forget it (`optimizer.remove`), or null when there was none.
+   */
+  release(): Tensor | null {
+    const guide = this.#guide;
+    if (guide !== null) this.removeParameter('guide');
+    this.#guide = null;
+    return guide;
+  }
+}
+
+/** Releases every guide below `module`; returns what an optimizer has to forget. */
+export function releaseGuides(module: Module): Tensor[] {
+  return [...module.modules()].flatMap((m) => (m instanceof SelfGuided ? (m.release() ?? []) : []));
+}

@@ -1,0 +1,175 @@
+/** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
+import { zeros } from '../creation';
+import { checkInteger, checkNumber, OptionError } from '../errors';
+import { native } from '../native';
+import { StateDictError } from '../nn/module';
+import { runNative } from '../ops/check';
+import { keep } from '../scope';
+import { empty, type Tensor } from '../tensor';
+
+export interface AdamWOptions {
+  /** Learning rate where `step` is given none. Default: 1e-3. */
+  readonly lr?: number;
+  /** Decay rates of the moments. Default: [0.9, 0.999]. */
+  readonly betas?: readonly [number, number];
+  /** Default: 1e-8. */
+  readonly eps?: number;
+  /** Default: 0.1, on every parameter, as in the paper. */
+  readonly weightDecay?: number;
+}
+
+/** Parameters with options of their own; `lrScale` multiplies the learning rate. */
+export interface ParameterGroup extends AdamWOptions {
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly lrScale?: number;
+}
+
+export interface StepOptions {
+  /** Learning rate of this step. */
+  readonly lr?: number;
+  /** Scales all gradients so that their global norm is at most this; 0: no clipping. Default: 0. */
+  readonly maxGradNorm?: number;
+}
+
+interface Slot {
+  readonly name: string;
+  readonly parameter: Tensor;
+  readonly expAvg: Tensor;
+  readonly expAvgSq: Tensor;
+}
+
+interface Group {
+  slots: Slot[];
+  readonly lr: number;
+  readonly lrScale: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly weightDecay: number;
+}
+
+export class AdamW {
+  readonly #groups: Group[];
+  readonly #norm = keep(empty([1]));
+  readonly #gradScale = keep(empty([1]));
+  #stepCount = 0;
+
+  /**
+   * @param parameters by name (module.namedParameters()), or groups of them.
+   * @throws {OptionError} for a name in two groups, or an option that makes no sense.
+   */
+  constructor(parameters: ReadonlyMap<string, Tensor> | readonly ParameterGroup[], options: AdamWOptions = {}) {
+    const groups: readonly ParameterGroup[] = isGroups(parameters) ? parameters : [{ parameters }];
+    this.#groups = groups.map((group) => createGroup({ ...options, ...group }));
+    const names = this.#slots.map(({ name }) => name);
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined) throw new OptionError('AdamW: parameters', 'each name once', twice);
+  }
+
+  get #slots(): Slot[] {
+    return this.#groups.flatMap(({ slots }) => slots);
+  }
+
+  /** Steps taken. */
+  get stepCount(): number {
+    return this.#stepCount;
+  }
+
+  /**
+   * One update from the gradients that are there; parameters without one are left as they are.
+   * @returns the global norm of the gradients before clipping. It may be infinite or NaN: then nothing is updated.
+   */
+  step({ lr, maxGradNorm = 0 }: StepOptions = {}): { gradNorm: number } {
+    if (lr !== undefined) checkNumber('AdamW: lr', lr, 0);
+    checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
+    const gradients = this.#slots.flatMap(({ parameter }) => parameter.grad?.handle ?? []);
+    if (gradients.length === 0) return { gradNorm: 0 };
+    runNative(() => native.grad_norm(gradients, this.#norm.handle, this.#gradScale.handle, maxGradNorm));
+    const gradNorm = this.#norm.item();
+    if (!Number.isFinite(gradNorm)) return { gradNorm };
+    this.#stepCount++;
+    for (const group of this.#groups) this.#update(group, lr);
+    return { gradNorm };
+  }
+
+  #update(group: Group, lr: number | undefined): void {
+    const slots = group.slots.filter(({ parameter }) => parameter.grad !== null);
+    if (slots.length === 0) return;
+    runNative(() =>
+      native.adamw_step(
+        slots.map(({ parameter }) => parameter.handle),
+        slots.map(({ parameter }) => parameter.grad!.handle),
+        slots.map(({ expAvg }) => expAvg.handle),
+        slots.map(({ expAvgSq }) => expAvgSq.handle),
+        this.#gradScale.handle,
+        (lr ?? group.lr) * group.lrScale,
+        group.betas[0],
+        group.betas[1],
+        group.eps,
+        group.weightDecay,
+        this.#stepCount,
+      ),
+    );
+  }
+
+  /** Drops the gradients of all parameters. */
+  zeroGrad(): void {
+    for (const { parameter } of this.#slots) {
+      parameter.grad?.dispose();
+      parameter.grad = null;
+    }
+  }
+
+  /** Forgets parameters and frees their state, as when self-guided training hands over. Others are ignored. */
+  remove(parameters: readonly Tensor[]): void {
+    const gone = new Set(parameters);
+    for (const group of this.#groups) {
+      for (const { parameter, expAvg, expAvgSq } of group.slots)
+        if (gone.has(parameter)) for (const state of [expAvg, expAvgSq]) state.dispose();
+      group.slots = group.slots.filter(({ parameter }) => !gone.has(parameter));
+    }
+  }
+
+  /** The moments themselves, not copies: `<name>.exp_avg` and `<name>.exp_avg_sq`, with the number of steps. */
+  stateDict(): { stepCount: number; tensors: Map<string, Tensor> } {
+    const tensors = new Map<string, Tensor>();
+    for (const { name, expAvg, expAvgSq } of this.#slots)
+      tensors.set(`${name}.exp_avg`, expAvg).set(`${name}.exp_avg_sq`, expAvgSq);
+    return { stepCount: this.#stepCount, tensors };
+  }
+
+  /** @throws {StateDictError} when a moment is missing or has another size; nothing is changed then. */
+  loadStateDict({ stepCount, tensors }: { stepCount: number; tensors: ReadonlyMap<string, Tensor> }): void {
+    checkInteger('AdamW: stepCount', stepCount, 0);
+    const own = this.stateDict().tensors;
+    for (const [name, { size }] of own)
+      if (tensors.get(name)?.size !== size)
+        throw new StateDictError(`AdamW: ${name}: expected ${size} values, got ${tensors.get(name)?.size ?? 'none'}`);
+    for (const [name, state] of own) native.copy(tensors.get(name)!.handle, state.handle);
+    this.#stepCount = stepCount;
+  }
+
+  /** Frees the state. */
+  dispose(): void {
+    this.remove(this.#slots.map(({ parameter }) => parameter));
+    for (const t of [this.#norm, this.#gradScale]) t.dispose();
+  }
+}
+
+const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]): value is readonly ParameterGroup[] =>
+  Array.isArray(value);
+
+function createGroup(options: ParameterGroup): Group {
+  const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.1, lrScale = 1, parameters } = options;
+  checkNumber('AdamW: lr', lr, 0);
+  checkNumber('AdamW: lrScale', lrScale, 0);
+  for (const beta of betas) checkNumber('AdamW: betas', beta, 0, 1 - Number.EPSILON);
+  checkNumber('AdamW: eps', eps, 0);
+  checkNumber('AdamW: weightDecay', weightDecay, 0);
+  const slots = [...parameters].map(([name, parameter]) => ({
+    name,
+    parameter,
+    expAvg: keep(zeros(parameter.shape)),
+    expAvgSq: keep(zeros(parameter.shape)),
+  }));
+  return { slots, lr, lrScale, betas, eps, weightDecay };
+}

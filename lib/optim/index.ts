@@ -1,0 +1,2 @@
+export * from './adamw';
+export * from './schedule';
