@@ -1,8 +1,7 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { zeros } from '../creation';
-import { checkInteger, checkNumber, OptionError } from '../errors';
+import { checkInteger, checkNumber, OptionError, StateDictError } from '../errors';
 import { native } from '../native';
-import { StateDictError } from '../nn/module';
 import { runNative } from '../ops/check';
 import { keep } from '../scope';
 import { empty, type Tensor } from '../tensor';
