@@ -37,8 +37,10 @@
 // clang-format on
 
 // The same on every instruction set.
+using sffn::polar;
 using sffn::random_normal;
 using sffn::random_uniform;
+using sffn::svd;
 
 extern const Kernels kernels;
 const Kernels kernels = {

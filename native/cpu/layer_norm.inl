@@ -25,17 +25,24 @@ void layer_norm_forward(View x, View weight, View bias, View y, View mean, View 
       float* to = y.f32() + r * features;
       Vec total{};
       for_vectors(0, features, [&](int64_t i, auto part) { total += load(from + i, part); });
-      const float center = sum(total) / static_cast<float>(features);
-      double squares = 0;
-      Vec acc{};
+      const float rough = sum(total) / static_cast<float>(features);
+      // What rounding left in the rough mean shows in the sum of the differences.
+      double squares = 0, drift = 0;
+      Vec square_sum{}, drift_sum{};
       int64_t i = 0;
       for (; i + kLanes <= features; i += kLanes) {
-        const Vec d = load(from + i) - center;
-        acc += d * d;
+        const Vec d = load(from + i) - rough;
+        drift_sum += d;
+        square_sum += d * d;
       }
-      for (; i < features; ++i) squares += double{from[i] - center} * double{from[i] - center};
-      squares += double{sum(acc)};
-      const float factor = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(features) + eps));
+      for (; i < features; ++i) {
+        drift += double{from[i] - rough};
+        squares += double{from[i] - rough} * double{from[i] - rough};
+      }
+      drift = (drift + double{sum(drift_sum)}) / static_cast<double>(features);
+      squares = (squares + double{sum(square_sum)}) / static_cast<double>(features) - drift * drift;
+      const float center = static_cast<float>(rough + drift);
+      const float factor = static_cast<float>(1 / std::sqrt(squares + eps));
       for_vectors(0, features, [&](int64_t c, auto part) {
         const Vec value = (load(from + c, part) - center) * factor * load(scale + c, part);
         store(to + c, shift ? value + load(shift + c, part) : value, part);

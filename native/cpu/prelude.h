@@ -22,6 +22,7 @@
 
 #include "../allocator.h"
 #include "../kernels.h"
+#include "../linalg.h"
 #include "../random.h"
 #include "../thread_pool.h"
 

@@ -1,0 +1,126 @@
+import { native } from '../../lib/native';
+import { expectClose, expectSameOnAnyThreadCount, onEveryIsa, randomArray } from './support';
+
+/** One, an odd number, more than one task's share. */
+const SIZES = [1, 37, 70001];
+
+/** Runs body with handles of copies of the arrays, and copies the results back. */
+function withHandles(arrays: Float32Array[], body: (handles: number[]) => void): Float32Array[] {
+  const handles = arrays.map((array) => native.allocate(array.length, 0));
+  const contents = handles.map((handle) => new Float32Array(native.arrayBuffer(handle)));
+  contents.forEach((content, i) => {
+    content.set(arrays[i]!);
+  });
+  body(handles);
+  const results = contents.map((content) => content.slice());
+  for (const [i, handle] of handles.entries()) {
+    native.detach(handle, contents[i]!.buffer);
+    native.release(handle);
+  }
+  return results;
+}
+
+const OPTIONS = { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1 };
+
+/** `steps` steps with the gradients of each; the parameters and both moments afterwards. */
+function train(steps: number, scale: Float32Array | null): Float32Array[] {
+  const parts = SIZES.length;
+  const start = [...SIZES.map((size) => randomArray(size, size)), ...SIZES, ...SIZES].map((part) =>
+    typeof part === 'number' ? new Float32Array(part) : part,
+  );
+  return withHandles(start, (state) => {
+    for (let step = 1; step <= steps; step++)
+      withHandles(
+        SIZES.map((size) => randomArray(size, size + step)),
+        (grads) => {
+          const { lr, beta1, beta2, eps, decay } = OPTIONS;
+          native.adamw_step(
+            state.slice(0, parts),
+            grads,
+            state.slice(parts, 2 * parts),
+            state.slice(2 * parts),
+            scale,
+            lr,
+            beta1,
+            beta2,
+            eps,
+            decay,
+            step,
+          );
+        },
+      );
+  });
+}
+
+/** The same by the formulas of Loshchilov and Hutter, in float64. */
+function reference(steps: number, scale: number): Float64Array[] {
+  const { lr, beta1, beta2, eps, decay } = OPTIONS;
+  const params = SIZES.map((size) => Float64Array.from(randomArray(size, size)));
+  const [first, second] = [0, 1].map(() => SIZES.map((size) => new Float64Array(size))) as [
+    Float64Array[],
+    Float64Array[],
+  ];
+  for (let step = 1; step <= steps; step++)
+    for (const [t, p] of params.entries()) {
+      const grad = randomArray(p.length, p.length + step);
+      const [m, v] = [first[t]!, second[t]!];
+      for (let i = 0; i < p.length; i++) {
+        const g = grad[i]! * scale;
+        m[i] = beta1 * m[i]! + (1 - beta1) * g;
+        v[i] = beta2 * v[i]! + (1 - beta2) * g * g;
+        const update = m[i]! / (1 - beta1 ** step) / (Math.sqrt(v[i]! / (1 - beta2 ** step)) + eps);
+        p[i] = p[i]! * (1 - lr * decay) - lr * update;
+      }
+    }
+  return [...params, ...first, ...second];
+}
+
+onEveryIsa(() => {
+  test.each([
+    [1, null],
+    [5, null],
+    [3, 0.25],
+  ])('AdamW: %i steps, gradients scaled by %p', (steps, scale) => {
+    const actual = train(steps, scale === null ? null : Float32Array.of(scale));
+    for (const [i, expected] of reference(steps, scale ?? 1).entries()) expectClose(actual[i]!, expected, 1e-6);
+  });
+
+  test('AdamW is bit-identical on any number of threads', () => {
+    expectSameOnAnyThreadCount(() => train(2, null).flatMap((part) => Array.from(part.slice(-1000))));
+  });
+
+  const norm = (grads: Float32Array[], maxNorm: number): { norm: number; scale: number } => {
+    const [total, scale] = [new Float32Array(1), new Float32Array(1)];
+    withHandles(grads, (handles) => native.grad_norm(handles, total, scale, maxNorm));
+    return { norm: total[0]!, scale: scale[0]! };
+  };
+
+  test('gradient norm and clipping factor', () => {
+    const grads = SIZES.map((size) => randomArray(size, size));
+    const expected = Math.sqrt(grads.reduce((total, g) => g.reduce((sum, value) => sum + value * value, total), 0));
+    for (const maxNorm of [1, 1e6, 0]) {
+      const actual = norm(grads, maxNorm);
+      expectClose([actual.norm / expected], [1], 1e-7);
+      expectClose([actual.scale], [maxNorm === 0 ? 1 : Math.min(1, maxNorm / (expected + 1e-6))], 1e-7);
+    }
+    expect(norm([], 1)).toEqual({ norm: 0, scale: 1 });
+  });
+
+  test('squares neither overflow nor vanish', () => {
+    expectClose([norm([new Float32Array(4).fill(1e30)], 1).norm / 2e30], [1], 1e-6);
+    expectClose([norm([new Float32Array(4).fill(1e-30)], 1).norm / 2e-30], [1], 1e-6);
+  });
+
+  test('a gradient that is not finite shows in the norm', () => {
+    expect(norm([Float32Array.of(1, Number.NaN)], 1)).toEqual({ norm: Number.NaN, scale: Number.NaN });
+    expect(norm([Float32Array.of(1, Number.POSITIVE_INFINITY)], 1)).toEqual({
+      norm: Number.POSITIVE_INFINITY,
+      scale: 0,
+    });
+  });
+
+  test('the norm is bit-identical on any number of threads', () => {
+    const grads = SIZES.map((size) => randomArray(size, size + 1));
+    expectSameOnAnyThreadCount(() => [norm(grads, 1).norm]);
+  });
+});
