@@ -22,7 +22,7 @@ void embedding_forward(View ids, View table, View y, int64_t n, int64_t rows, in
 // Every task adds all rows, in order, over its own columns.
 void embedding_backward(View dy, View ids, View dtable, int64_t n, int64_t rows, int64_t features) {
   check_ids("embedding: id", ids.i32(), n, rows, kNoneIgnored);
-  fill(dtable, 0);
+  fill(dtable, 0.0);
   const int64_t columns = std::max<int64_t>(64, kTaskElements / std::max<int64_t>(n, 1));
   for_ranges(features, columns, [&](int64_t begin, int64_t end) {
     for (int64_t i = 0; i < n; ++i) {
