@@ -1,0 +1,110 @@
+/** Batches of token rows for training and evaluation. */
+import { checkChoice, checkInteger, FormatError, IndexError } from '../errors';
+import { Generator, type GeneratorState } from '../random';
+import type { TokenFile } from './token_file';
+
+export interface BatchOptions {
+  readonly batchSize: number;
+  readonly seqLen: number;
+  /** Ids must be below this. */
+  readonly vocabSize: number;
+  /**
+   * `random`: rows that start anywhere, drawn from the seed. `sequential`: one row after the other, seqLen tokens apart,
+   * from the start again at the end of the file. Default: random.
+   */
+  readonly order?: 'random' | 'sequential';
+  /** Default: 0. */
+  readonly seed?: number;
+}
+
+/** Rows of [batch, seq] ids; targets are the inputs one token further. */
+export interface Batch {
+  readonly inputs: Int32Array;
+  readonly targets: Int32Array;
+  readonly rows: number;
+}
+
+/** Where a loader stands; plain data for checkpoints. */
+export interface LoaderState {
+  readonly row: number;
+  readonly generator: GeneratorState;
+}
+
+export class BatchLoader {
+  readonly #file: TokenFile;
+  readonly #options: Required<BatchOptions>;
+  #row = 0;
+  #generator: Generator;
+
+  /** @throws {FormatError} when the file is too short for one row. */
+  constructor(file: TokenFile, options: BatchOptions) {
+    const { batchSize, seqLen, vocabSize, order = 'random', seed = 0 } = options;
+    checkInteger('BatchLoader: batchSize', batchSize);
+    checkInteger('BatchLoader: seqLen', seqLen);
+    checkInteger('BatchLoader: vocabSize', vocabSize);
+    checkChoice('BatchLoader: order', order, ['random', 'sequential']);
+    if (file.length < seqLen + 1)
+      throw new FormatError(file.path, `${file.length} tokens are too few for one row of ${seqLen + 1}`);
+    this.#file = file;
+    this.#options = { batchSize, seqLen, vocabSize, order, seed };
+    this.#generator = new Generator(seed);
+  }
+
+  /** The next batch. @throws {IndexError} for an id outside the vocabulary. */
+  next(): Batch {
+    const { batchSize, seqLen, vocabSize } = this.#options;
+    const starts = Array.from({ length: batchSize }, () => this.#nextStart());
+    return gatherRows(this.#file, starts, seqLen, vocabSize);
+  }
+
+  #nextStart(): number {
+    const { order, seqLen } = this.#options;
+    if (order === 'random') return this.#generator.nextInt(this.#file.length - seqLen);
+    const rows = Math.floor((this.#file.length - 1) / seqLen);
+    return (this.#row++ % rows) * seqLen;
+  }
+
+  state(): LoaderState {
+    return { row: this.#row, generator: this.#generator.state() };
+  }
+
+  restore(state: LoaderState): void {
+    checkInteger('BatchLoader: row', state.row, 0);
+    this.#row = state.row;
+    this.#generator = Generator.fromState(state.generator);
+  }
+}
+
+/**
+ * Every token of the file but the first as a target exactly once, in rows of `seqLen`; the rest that fills no row is left
+ * out. At most `maxRows` rows.
+ */
+export function* evaluationBatches(
+  file: TokenFile,
+  { batchSize, seqLen, vocabSize, maxRows = Number.POSITIVE_INFINITY }: BatchOptions & { maxRows?: number },
+): Iterable<Batch> {
+  const rows = Math.min(Math.floor((file.length - 1) / seqLen), maxRows);
+  if (rows < 1) throw new FormatError(file.path, `${file.length} tokens are too few for one row of ${seqLen + 1}`);
+  for (let row = 0; row < rows; row += batchSize) {
+    const starts = Array.from({ length: Math.min(batchSize, rows - row) }, (_, i) => (row + i) * seqLen);
+    yield gatherRows(file, starts, seqLen, vocabSize);
+  }
+}
+
+function gatherRows(file: TokenFile, starts: readonly number[], seqLen: number, vocabSize: number): Batch {
+  const inputs = new Int32Array(starts.length * seqLen);
+  const targets = new Int32Array(starts.length * seqLen);
+  starts.forEach((start, row) => {
+    const tokens = file.read(start, seqLen + 1);
+    const bad = tokens.findIndex((id) => id >= vocabSize);
+    if (bad >= 0)
+      throw new IndexError(
+        `${file.path}: token ${start + bad}`,
+        `an id below ${vocabSize}, the vocabulary`,
+        tokens[bad],
+      );
+    inputs.set(tokens.subarray(0, seqLen), row * seqLen);
+    targets.set(tokens.subarray(1), row * seqLen);
+  });
+  return { inputs, targets, rows: starts.length };
+}

@@ -1,0 +1,94 @@
+/** From text files to token files: documents found, whole ones held out, tokenized and written. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, extname, join } from 'node:path';
+import { checkNumber, FileError, OptionError } from '../errors';
+import { withFile } from '../io/files';
+import type { Tokenizer } from '../text/tokenizer';
+import { type TokenDType, TokenWriter, tokenDTypeFor } from './token_file';
+
+export interface Document {
+  readonly name: string;
+  readonly text: string;
+}
+
+const TEXT_FILES = ['.txt', '.md', '.text', '.rst'];
+
+function* textFiles(path: string): Generator<string> {
+  for (const entry of readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const child = join(path, entry.name);
+    if (entry.isDirectory()) yield* textFiles(child);
+    else if (entry.isFile() && TEXT_FILES.includes(extname(entry.name).toLowerCase())) yield child;
+  }
+}
+
+/**
+ * A file is one document; a folder gives one for each .txt, .md, .text or .rst file in it, at any depth, in order.
+ * @throws {FileError} when nothing is there, or it holds no text.
+ */
+export function readDocuments(path: string): Document[] {
+  return withFile('read', path, () => {
+    const files = statSync(path).isDirectory() ? [...textFiles(path)] : [path];
+    if (files.length === 0) throw new FileError(`${path}: no ${TEXT_FILES.join(', ')} file in it`);
+    const documents = files.map((file) => ({ name: file, text: readFileSync(file, 'utf8') }));
+    const binary = documents.find(({ text }) => text.includes('\0'));
+    if (binary !== undefined) throw new FileError(`${binary.name}: it is no text, it holds zero bytes`);
+    const filled = documents.filter(({ text }) => text.trim() !== '');
+    if (filled.length === 0) throw new FileError(`${path}: it holds no text`);
+    return filled;
+  });
+}
+
+export interface Split {
+  readonly train: readonly Document[];
+  readonly validation: readonly Document[];
+}
+
+/**
+ * Holds out every n-th document, whole, so that about `fraction` of the text is validation. A single document is cut at a
+ * line end instead: its last part is validation.
+ */
+export function splitDocuments(documents: readonly Document[], fraction = 0.1): Split {
+  checkNumber('splitDocuments: fraction', fraction, 0.001, 0.5);
+  if (documents.length === 1) return cutDocument(documents[0]!, fraction);
+  const every = Math.max(2, Math.min(documents.length, Math.round(1 / fraction)));
+  const held = (i: number) => i % every === every - 1;
+  return { train: documents.filter((_, i) => !held(i)), validation: documents.filter((_, i) => held(i)) };
+}
+
+function cutDocument({ name, text }: Document, fraction: number): Split {
+  const wanted = Math.floor(text.length * (1 - fraction));
+  const lineEnd = text.lastIndexOf('\n', wanted);
+  const cut = lineEnd > text.length / 4 ? lineEnd + 1 : wanted;
+  return {
+    train: [{ name: `${basename(name)} (start)`, text: text.slice(0, cut) }],
+    validation: [{ name: `${basename(name)} (end)`, text: text.slice(cut) }],
+  };
+}
+
+export interface TokenizedText {
+  readonly path: string;
+  readonly dtype: TokenDType;
+  readonly tokens: number;
+  /** UTF-8 bytes of the text, for bits per byte. */
+  readonly bytes: number;
+  readonly documents: number;
+}
+
+/** Writes documents as one token file, an end of text after each, where the tokenizer has one. */
+export function writeTokens(path: string, documents: readonly Document[], tokenizer: Tokenizer): TokenizedText {
+  if (documents.length === 0) throw new OptionError('writeTokens: documents', 'at least one', 0);
+  const writer = new TokenWriter(path, tokenDTypeFor(tokenizer.vocabSize));
+  let bytes = 0;
+  try {
+    for (const { text } of documents) {
+      writer.write(tokenizer.encode(text));
+      if (tokenizer.endOfText !== null) writer.write([tokenizer.endOfText]);
+      bytes += Buffer.byteLength(text);
+    }
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  writer.close();
+  return { path, dtype: writer.dtype, tokens: writer.length, bytes, documents: documents.length };
+}

@@ -1,0 +1,119 @@
+/** Token files: bare little-endian uint16 or uint32 ids, read in pieces, so that a file may be larger than memory. */
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { checkChoice, FormatError, IndexError } from '../errors';
+import { withFile } from '../io/files';
+
+export type TokenDType = 'uint16' | 'uint32';
+
+const BYTES: Readonly<Record<TokenDType, 2 | 4>> = { uint16: 2, uint32: 4 };
+
+/** The narrowest dtype that holds every id of a vocabulary. */
+export const tokenDTypeFor = (vocabSize: number): TokenDType => (vocabSize <= 65536 ? 'uint16' : 'uint32');
+
+export class TokenFile implements Disposable {
+  /** Number of tokens. */
+  readonly length: number;
+  readonly #file: number;
+  readonly #bytes: 2 | 4;
+  #open = true;
+
+  /** @throws {FileError} when it cannot be read. @throws {FormatError} when its size is no whole number of tokens. */
+  constructor(
+    readonly path: string,
+    readonly dtype: TokenDType = 'uint16',
+  ) {
+    checkChoice('TokenFile: dtype', dtype, ['uint16', 'uint32']);
+    this.#bytes = BYTES[dtype];
+    this.#file = withFile('read', path, () => openSync(path, 'r'));
+    const { size } = fstatSync(this.#file);
+    this.length = size / this.#bytes;
+    if (!Number.isInteger(this.length)) {
+      this.close();
+      throw new FormatError(path, `${size} bytes are no whole number of ${dtype} tokens`);
+    }
+  }
+
+  /** Tokens start .. start + count - 1. @throws {IndexError} beyond the file. */
+  read(start: number, count: number): Uint16Array | Uint32Array {
+    if (!Number.isInteger(start) || start < 0 || count < 0 || start + count > this.length)
+      throw new IndexError(this.path, `tokens of 0 .. ${this.length - 1}`, `${start} .. ${start + count - 1}`);
+    const bytes = new Uint8Array(count * this.#bytes);
+    withFile('read', this.path, () => {
+      for (let at = 0; at < bytes.length; ) {
+        const got = readSync(this.#file, bytes, at, bytes.length - at, start * this.#bytes + at);
+        if (got === 0) throw new FormatError(this.path, 'it became shorter while it was read');
+        at += got;
+      }
+    });
+    return this.#bytes === 2 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
+  }
+
+  /** The whole file in pieces of at most `size` tokens. */
+  *pieces(size = 1 << 20): Generator<Uint16Array | Uint32Array> {
+    for (let start = 0; start < this.length; start += size) yield this.read(start, Math.min(size, this.length - start));
+  }
+
+  close(): void {
+    if (this.#open) closeSync(this.#file);
+    this.#open = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Writes a token file as tokens come; the file appears under its name when it is complete. */
+export class TokenWriter {
+  readonly #temporary: string;
+  readonly #file: number;
+  #length = 0;
+
+  constructor(
+    readonly path: string,
+    readonly dtype: TokenDType,
+  ) {
+    checkChoice('TokenWriter: dtype', dtype, ['uint16', 'uint32']);
+    this.#temporary = `${path}.${process.pid}.tmp`;
+    this.#file = withFile('write', path, () => {
+      mkdirSync(dirname(path), { recursive: true });
+      return openSync(this.#temporary, 'w');
+    });
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @throws {IndexError} for an id that the dtype cannot hold. */
+  write(ids: ArrayLike<number>): void {
+    const most = this.dtype === 'uint16' ? 65535 : 2 ** 32 - 1;
+    const tokens = this.dtype === 'uint16' ? new Uint16Array(ids.length) : new Uint32Array(ids.length);
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
+      if (!Number.isInteger(id) || id < 0 || id > most)
+        throw new IndexError(`${this.path}: token ${this.#length + i}`, `an id of 0 .. ${most}`, id);
+      tokens[i] = id;
+    }
+    const bytes = new Uint8Array(tokens.buffer);
+    withFile('write', this.path, () => {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at);
+    });
+    this.#length += ids.length;
+  }
+
+  /** Completes the file. */
+  close(): void {
+    withFile('write', this.path, () => {
+      closeSync(this.#file);
+      renameSync(this.#temporary, this.path);
+    });
+  }
+
+  /** Gives the file up and leaves nothing behind. */
+  abort(): void {
+    closeSync(this.#file);
+    rmSync(this.#temporary, { force: true });
+  }
+}
