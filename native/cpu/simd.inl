@@ -8,7 +8,8 @@ typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
 
 SFFN_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 SFFN_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
-SFFN_INLINE Vec splat(float x) { return Vec{} + x; }
+// x - 0 is x for the compiler; x + 0 would be an addition, for the sake of -0.
+SFFN_INLINE Vec splat(float x) { return x - Vec{}; }
 
 // The first `count` lanes, 0 <= count <= kLanes; the other lanes are 0 and their memory is not touched.
 SFFN_INLINE Vec load_part(const float* p, int64_t count) {
