@@ -1,5 +1,6 @@
 /** Self-guided training: a structured layer helped at first by a dense matrix that is annealed away. */
 import { OptionError } from '../errors';
+import { native } from '../native';
 import { type Activation, type LinearWeights, structuredLinear } from '../ops';
 import type { Tensor } from '../tensor';
 import type { Guidance } from './guidance';
@@ -47,6 +48,14 @@ export class SelfGuided extends Module implements LinearForward {
 
   forward(x: Tensor, options: { activation?: Activation } = {}): Tensor {
     return structuredLinear(x, this.weights(), options);
+  }
+
+  /** Makes the guide the exact matrix of the factors again, after other factors were loaded. */
+  resetGuide(): void {
+    if (this.#guide === null) return;
+    const merged = this.layer.merge();
+    native.copy(merged.handle, this.#guide.handle);
+    merged.dispose();
   }
 
   /**

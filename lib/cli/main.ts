@@ -1,0 +1,129 @@
+#!/usr/bin/env node
+/** The command line. Commands load the library only when they run, so that `build` and `--help` work without a binary. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { fail } from './failure';
+import { decimal, positiveInteger, wholeNumber } from './values';
+
+const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('structured-ffn')
+  .description('Train and run transformer language models with structured feedforward layers.')
+  .version(version)
+  .option('--debug', 'show stack traces of errors')
+  .showHelpAfterError('(--help tells more)')
+  .configureHelp({ helpWidth: 110 });
+
+program
+  .command('train')
+  .description('Train a language model on text, on tokens, or go on from a checkpoint.')
+  .optionsGroup('Data:')
+  .option('--data <path>', 'a text file, or a folder of .txt and .md files; a tenth, in whole files, is held out')
+  .option('--tokens <file>', 'a file of uint16 token ids instead of text')
+  .option('--validation-tokens <file>', 'token ids to evaluate on')
+  .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json', 'bpe:2048')
+  .option('--vocab-size <n>', 'vocabulary of --tokens', positiveInteger)
+  .addOption(new Option('--order <order>', 'order of the rows').choices(['random', 'sequential']).default('random'))
+  .optionsGroup('Model:')
+  .option('--preset <name>', 'tiny, mini, small (for a laptop), s, m, l, xl (of the paper)', 'mini')
+  .addOption(
+    new Option('--structure <name>', 'of the feedforward layers')
+      .choices(['dense', 'lowrank', 'blockdense', 'blockshuffle'])
+      .default('lowrank'),
+  )
+  .option('--ratio <part>', 'part of the dense feedforward parameters to keep (default: 0.32)', decimal)
+  .option('--rank <n>', 'rank, instead of --ratio', positiveInteger)
+  .option('--nblocks <n>', 'number of blocks, instead of --ratio', positiveInteger)
+  .addOption(new Option('--activation <name>', 'of the feedforward layers').choices(['gelu', 'silu', 'relu', 'swiglu']))
+  .option('--d-model <n>', "instead of the preset's", positiveInteger)
+  .option('--layers <n>', "instead of the preset's", positiveInteger)
+  .option('--heads <n>', "instead of the preset's", positiveInteger)
+  .option('--kv-heads <n>', 'key and value heads (default: as many as heads)', positiveInteger)
+  .option('--seq-len <n>', "instead of the preset's", positiveInteger)
+  .option('--all-structured', "give the first block's feedforward network the structure too")
+  .option('--init <checkpoint>', 'start from the model and weights of a checkpoint folder or .safetensors file')
+  .optionsGroup('Training:')
+  .option('--steps <n>', 'optimizer steps', positiveInteger, 400)
+  .option('--batch-size <n>', 'rows in one forward pass', positiveInteger, 8)
+  .option('--accumulate <n>', 'forward passes in one step', positiveInteger, 1)
+  .option('--lr <rate>', 'peak learning rate', decimal, 2e-3)
+  .addOption(
+    new Option('--schedule <name>', 'of the learning rate').choices(['cosine', 'linear', 'constant']).default('cosine'),
+  )
+  .option('--warmup <part>', 'part of the steps that warm up', decimal, 0.1)
+  .option('--weight-decay <rate>', 'of AdamW', decimal, 0.1)
+  .option('--max-grad-norm <norm>', 'clip gradients to this norm; 0: do not', decimal, 1)
+  .addOption(
+    new Option('--guidance <protocol>', 'self-guided training')
+      .choices(['fixed-step', 'fixed-flop', 'none'])
+      .default('fixed-step'),
+  )
+  .option('--guided-part <part>', 'guided steps, as a part of all', decimal)
+  .addOption(
+    new Option('--guidance-form <form>', 'how the guide is mixed in').choices(['published', 'unbiased', 'mixed']),
+  )
+  .addOption(new Option('--alpha-schedule <name>', 'how the guide fades').choices(['cosine', 'linear']))
+  .option('--seed <n>', 'of the initial weights and all draws', wholeNumber, 0)
+  .option('--threads <n>', 'compute threads (default: the physical cores)', positiveInteger)
+  .optionsGroup('Output:')
+  .option('--out <folder>', 'checkpoint, tokens, tokenizer and report go here', join('runs', 'latest'))
+  .option('--resume <folder>', 'go on from this checkpoint, with everything as it was; other options are ignored')
+  .option('--eval-every <n>', 'steps between evaluations on a part of the held-out text', positiveInteger)
+  .option('--save-every <n>', 'steps between checkpoints; there is always one at the end', positiveInteger)
+  .option('--report <file>', 'write the run as one HTML page')
+  .option('--sample <text>', 'after training, show what follows this text')
+  .option('--json', 'one JSON object a line on standard output, and nothing else')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  structured-ffn train --data books/ --preset mini --structure lowrank --steps 600 --report report.html
+  structured-ffn train --data book.txt --tokenizer byte --structure blockshuffle --ratio 0.63 --guidance none
+  structured-ffn train --resume runs/latest/checkpoint
+  structured-ffn train --init runs/latest/checkpoint --tokens train.bin --order sequential --guidance none --json
+
+Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits at once.`,
+  )
+  .action(async (options) => (await import('./train_command.js')).trainCommand(options));
+
+program
+  .command('eval')
+  .description('Loss of a checkpoint on text or tokens.')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .option('--data <path>', 'a text file, or a folder of them')
+  .option('--tokens <file>', 'a file of uint16 token ids instead')
+  .option('--batch-size <n>', 'rows in one forward pass', positiveInteger, 8)
+  .option('--json', 'the result as one JSON object')
+  .addHelpText('after', '\nExample:\n  structured-ffn eval runs/latest/checkpoint --data other_book.txt')
+  .action(async (checkpoint, options) => (await import('./eval_command.js')).evalCommand(checkpoint, options));
+
+program
+  .command('generate')
+  .description('Text that follows a prompt.')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .requiredOption('--prompt <text>', 'what to go on from')
+  .option('--max-new-tokens <n>', 'length', positiveInteger, 200)
+  .option('--temperature <t>', '0 takes the likeliest token each time', decimal, 0.8)
+  .option('--top-k <n>', 'draw among this many likeliest tokens; 0: all', wholeNumber, 40)
+  .option('--seed <n>', 'of the draws', wholeNumber, 0)
+  .addHelpText('after', '\nExample:\n  structured-ffn generate runs/latest/checkpoint --prompt "My fellow Americans,"')
+  .action(async (checkpoint, options) => (await import('./generate_command.js')).generateCommand(checkpoint, options));
+
+program
+  .command('info')
+  .description('What this machine offers, and what a feedforward network costs in each structure.')
+  .option('--d-model <n>', 'width', positiveInteger, 768)
+  .option('--d-ff <n>', 'hidden width (default: 4 times the width)', positiveInteger)
+  .option('--ratio <part>', 'part of the dense parameters to keep', decimal, 0.32)
+  .option('--json', 'as one JSON object')
+  .action(async (options) => (await import('./info_command.js')).infoCommand(options));
+
+program
+  .command('build')
+  .description('Compile the native binary for this machine (needs a C++20 compiler, Python 3 and make).')
+  .action(async () => (await import('./build_command.js')).buildCommand());
+
+program.parseAsync().catch((error: unknown) => fail(error, Boolean(program.opts().debug)));

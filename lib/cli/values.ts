@@ -1,0 +1,20 @@
+/** Values of options: what is no number, or none of the kind wanted, is a usage error. */
+import { InvalidArgumentError } from 'commander';
+
+export function decimal(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is no number.');
+  return value;
+}
+
+export function wholeNumber(text: string): number {
+  const value = decimal(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('It is no whole number.');
+  return value;
+}
+
+export function positiveInteger(text: string): number {
+  const value = wholeNumber(text);
+  if (value < 1) throw new InvalidArgumentError('It must be at least 1.');
+  return value;
+}

@@ -1,0 +1,103 @@
+/** What a training run is: plain data, checked before anything is built, kept in every checkpoint. */
+import type { TokenDType } from '../data';
+import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
+import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
+
+export interface GuidanceConfig {
+  /**
+   * `fixed-step`: the guide helps in a part of the steps. `fixed-flop`: the batches seen under guidance are seen once more at
+   * the end by the plain layers, and the learning rate spans the repeats too. Default: fixed-step.
+   */
+  readonly protocol?: 'fixed-step' | 'fixed-flop';
+  /** Guided steps as a part of all steps. Default: 0.5 (fixed-step), 0.3 (fixed-flop). */
+  readonly part?: number;
+  /** Default: cosine. */
+  readonly schedule?: 'cosine' | 'linear';
+  /** Default: published. */
+  readonly form?: GuidanceForm;
+}
+
+export interface TrainConfig {
+  readonly model: TransformerConfig;
+  readonly data: {
+    /** Token files, see docs/training.md. */
+    readonly train: string;
+    readonly validation?: string;
+    readonly dtype: TokenDType;
+    /** UTF-8 bytes of the validation text, for bits per byte. */
+    readonly validationBytes?: number;
+    /** Default: random. */
+    readonly order?: 'random' | 'sequential';
+  };
+  /** `byte`, or the path of a tokenizer.json; kept in checkpoints. */
+  readonly tokenizer?: string;
+  /** Optimizer steps, before the repeats of `fixed-flop`. */
+  readonly steps: number;
+  /** Rows in one forward pass. */
+  readonly batchSize: number;
+  /** Forward passes whose gradients are averaged in one step. Default: 1. */
+  readonly gradientAccumulation?: number;
+  /** Length of a row. Default: the model's seqLen. */
+  readonly seqLen?: number;
+  /** Peak of the learning rate. */
+  readonly learningRate: number;
+  /** Default: cosine. */
+  readonly schedule?: 'cosine' | 'linear' | 'constant';
+  /** Part of all steps that warm up. Default: 0.1. */
+  readonly warmup?: number;
+  /** Default: 0.1. */
+  readonly weightDecay?: number;
+  /** Default: 1. */
+  readonly maxGradNorm?: number;
+  readonly guidance?: GuidanceConfig;
+  /** Initial weights and all draws. Default: 0. */
+  readonly seed?: number;
+  /** A checkpoint to take the weights from; the model must be the same. */
+  readonly init?: string;
+  /** Where checkpoints go. Default: none are written. */
+  readonly checkpoint?: string;
+  /** Steps between checkpoints; one is always written at the end. Default: only that one. */
+  readonly saveEvery?: number;
+  /** Steps between evaluations; there is always one at the end. Default: only that one. */
+  readonly evalEvery?: number;
+  /** Rows of an evaluation under way; the last one takes the whole file. Default: 64. */
+  readonly evalRows?: number;
+}
+
+/** @throws {OptionError} that names the first value that makes no sense. */
+export function checkTrainConfig(config: TrainConfig): void {
+  if (config === null || typeof config !== 'object') throw new OptionError('train', 'a config object', config);
+  checkTransformerConfig(config.model);
+  if (typeof config.data?.train !== 'string') throw new OptionError('train: data.train', 'a path', config.data?.train);
+  for (const name of ['steps', 'batchSize'] as const) checkInteger(`train: ${name}`, config[name]);
+  for (const name of ['gradientAccumulation', 'seqLen', 'saveEvery', 'evalEvery', 'evalRows'] as const)
+    if (config[name] !== undefined) checkInteger(`train: ${name}`, config[name]);
+  if (config.seqLen !== undefined && config.seqLen > config.model.seqLen)
+    throw new OptionError('train: seqLen', `at most the model's ${config.model.seqLen}`, config.seqLen);
+  checkNumber('train: learningRate', config.learningRate, 0);
+  if (config.schedule !== undefined) checkChoice('train: schedule', config.schedule, ['cosine', 'linear', 'constant']);
+  if (config.warmup !== undefined) checkNumber('train: warmup', config.warmup, 0, 1);
+  if (config.weightDecay !== undefined) checkNumber('train: weightDecay', config.weightDecay, 0);
+  if (config.maxGradNorm !== undefined) checkNumber('train: maxGradNorm', config.maxGradNorm, 0);
+  if (config.seed !== undefined) checkInteger('train: seed', config.seed, 0);
+  const { guidance } = config;
+  if (guidance?.protocol !== undefined)
+    checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);
+  if (guidance?.part !== undefined) checkNumber('train: guidance.part', guidance.part, 0, 1);
+}
+
+/** Steps of a run by their kind. */
+export interface StepPlan {
+  /** Steps with a guide; 0 without guidance. */
+  readonly guided: number;
+  /** From this step on the data starts again; equal to `total` where nothing is repeated. */
+  readonly repeatFrom: number;
+  readonly total: number;
+}
+
+export function planSteps({ steps, guidance }: TrainConfig): StepPlan {
+  if (!guidance) return { guided: 0, repeatFrom: steps, total: steps };
+  const { protocol = 'fixed-step', part = protocol === 'fixed-flop' ? 0.3 : 0.5 } = guidance;
+  const guided = Math.max(1, Math.round(part * steps));
+  return { guided, repeatFrom: steps, total: protocol === 'fixed-flop' ? steps + guided : steps };
+}

@@ -1,0 +1,59 @@
+/** Training in a thread of its own, so that the caller's event loop is free all the time. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { SffnError } from '../errors';
+import type { RunOptions, RunSource, TrainEvent } from './run';
+
+interface WorkerMessage {
+  readonly event?: TrainEvent;
+  readonly done?: boolean;
+  readonly error?: { readonly code: string | null; readonly message: string; readonly stack: string };
+}
+
+/** Beside this file in a build; when this file runs from its TypeScript source, in the build's folder. */
+function workerPath(): string {
+  const beside = join(__dirname, 'worker.js');
+  return existsSync(beside) ? beside : join(__dirname, '..', '..', 'dist', 'train', 'worker.js');
+}
+
+/**
+ * `train` in a worker thread: the same events, the same errors. Ending the loop early stops the thread after its step.
+ */
+export async function* trainInWorker(source: RunSource, { signal }: RunOptions = {}): AsyncGenerator<TrainEvent> {
+  const worker = new Worker(workerPath(), { workerData: source });
+  const messages: WorkerMessage[] = [];
+  let wake: () => void = () => {};
+  const receive = (message: WorkerMessage) => {
+    messages.push(message);
+    wake();
+  };
+  worker.on('message', receive);
+  worker.on('error', ({ message, stack = '' }) => receive({ error: { code: null, message, stack } }));
+  const stop = () => worker.postMessage('stop');
+  signal?.addEventListener('abort', stop, { once: true });
+  if (signal?.aborted) stop();
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  try {
+    for (;;) {
+      while (messages.length === 0)
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      const { event, done, error } = messages.shift()!;
+      if (error) throw rebuilt(error);
+      if (done) return;
+      if (event) yield event;
+    }
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    stop();
+    await exited;
+  }
+}
+
+function rebuilt({ code, message, stack }: NonNullable<WorkerMessage['error']>): Error {
+  const error = code === null ? new Error(message) : new SffnError(code, message);
+  error.stack = stack;
+  return error;
+}

@@ -1,0 +1,297 @@
+/** Training, step by step: loss, gradients, clipping, AdamW, guidance, and everything needed to go on after a stop. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { noGrad } from '../autograd';
+import { BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
+import { FormatError, SffnError } from '../errors';
+import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
+import { Guidance, type GuidanceState, releaseGuides, SelfGuided, TransformerLM } from '../nn';
+import { scale } from '../ops';
+import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule } from '../optim';
+import { Generator } from '../random';
+import { tidy } from '../scope';
+import { type Tensor, tensor } from '../tensor';
+import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
+
+/** One optimizer step. */
+export interface StepReport {
+  /** Counted from 1. */
+  readonly step: number;
+  /** Mean over the step's tokens, in nats, before the update. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Weight of the guides in this step; 0 without guidance. */
+  readonly alpha: number;
+  /** Global norm of the gradients before clipping. */
+  readonly gradNorm: number;
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface Evaluation {
+  /** Mean in nats per token. */
+  readonly loss: number;
+  readonly perplexity: number;
+  /** Null where the size of the validation text is not known. */
+  readonly bitsPerByte: number | null;
+  readonly tokens: number;
+}
+
+/** Training went out of bounds: the loss or the gradients are no longer finite. The last checkpoint is untouched. */
+export class DivergedError extends SffnError {
+  constructor(step: number, what: string) {
+    super('ERR_DIVERGED', `step ${step}: ${what}; a lower learning rate may help`);
+  }
+}
+
+interface TrainerState {
+  readonly config: TrainConfig;
+  readonly step: number;
+  readonly optimizerSteps: number;
+  readonly guidance: GuidanceState | null;
+  readonly loader: LoaderState;
+}
+
+const SCHEDULES = { cosine: cosineSchedule, linear: linearSchedule, constant: constantSchedule } as const;
+
+/** Seeds of what draws, apart from each other. */
+const LOADER_SEED = 1;
+const GUIDANCE_SEED = 2;
+
+export class Trainer implements Disposable {
+  readonly model: TransformerLM;
+  readonly plan: StepPlan;
+  readonly #optimizer: AdamW;
+  readonly #guidance: Guidance | null;
+  readonly #learningRate: Schedule;
+  readonly #trainFile: TokenFile;
+  readonly #validationFile: TokenFile | null;
+  readonly #loader: BatchLoader;
+  readonly #loaderStart: LoaderState;
+  #step = 0;
+
+  /** @throws {OptionError | FileError | FormatError} when the config, or a file that it names, is not as it must be. */
+  constructor(readonly config: TrainConfig) {
+    checkTrainConfig(config);
+    const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
+    this.plan = planSteps(config);
+    this.#trainFile = new TokenFile(data.train, data.dtype);
+    this.#validationFile = data.validation === undefined ? null : new TokenFile(data.validation, data.dtype);
+    const { vocabSize } = config.model;
+    this.#loader = new BatchLoader(this.#trainFile, {
+      batchSize,
+      seqLen,
+      vocabSize,
+      order: data.order,
+      seed: seed + LOADER_SEED,
+    });
+    this.#loaderStart = this.#loader.state();
+    this.#guidance = guidance
+      ? new Guidance({ ...guidance, steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
+      : null;
+    this.model = new TransformerLM(config.model, {
+      generator: new Generator(seed),
+      guidance: this.#guidance ?? undefined,
+    });
+    if (config.init !== undefined) loadWeights(this.model, loadCheckpoint(config.init).model);
+    this.#optimizer = new AdamW(this.model.namedParameters(), { weightDecay: config.weightDecay });
+    this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
+      peak: config.learningRate,
+      totalSteps: this.plan.total,
+      warmupSteps: Math.round((config.warmup ?? 0.1) * this.plan.total),
+    });
+  }
+
+  /** A trainer that goes on where the checkpoint was written, to the last bit. @throws {FileError | FormatError} */
+  static resume(folder: string): Trainer {
+    const { trainer: state, model, optimizer } = loadCheckpoint(folder);
+    if (!isTrainerState(state) || optimizer === undefined)
+      throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
+    const trainer = new Trainer({ ...state.config, init: undefined });
+    trainer.#restore(state, model, optimizer);
+    return trainer;
+  }
+
+  #restore(
+    state: TrainerState,
+    model: ReadonlyMap<string, TensorData>,
+    optimizer: ReadonlyMap<string, TensorData>,
+  ): void {
+    if (state.guidance) this.#guidance?.restore(state.guidance);
+    if (this.#guidance?.finished) this.#optimizer.remove(releaseGuides(this.model));
+    this.#step = state.step;
+    this.#loader.restore(state.loader);
+    tidy(() => {
+      this.model.loadStateDict(toTensors(model));
+      this.#optimizer.loadStateDict({ stepCount: state.optimizerSteps, tensors: toTensors(optimizer) });
+    });
+  }
+
+  /** Steps taken. */
+  get step(): number {
+    return this.#step;
+  }
+
+  get finished(): boolean {
+    return this.#step >= this.plan.total;
+  }
+
+  /** Weight of the guides in the next step; 0 without guidance. */
+  get alpha(): number {
+    return this.#guidance?.alpha ?? 0;
+  }
+
+  /**
+   * The steps that are left, as they are taken. Between forward passes the event loop gets its turn; for one that is never
+   * held up, train in a worker (`trainInWorker`). When `signal` aborts, the step under way is finished and is the last.
+   */
+  async *steps({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<StepReport> {
+    while (!this.finished && !signal?.aborted) yield await this.takeStep();
+  }
+
+  /** One optimizer step. @throws {DivergedError} */
+  async takeStep(): Promise<StepReport> {
+    const start = performance.now();
+    const { gradientAccumulation: passes = 1, maxGradNorm = 1 } = this.config;
+    if (this.#step === this.plan.repeatFrom) this.#loader.restore(this.#loaderStart);
+    const learningRate = this.#learningRate(this.#step);
+    const { alpha } = this;
+    let loss = 0;
+    let tokens = 0;
+    for (let pass = 0; pass < passes; pass++) {
+      await nextTurn();
+      const result = this.#forwardBackward(passes);
+      loss += result.loss / passes;
+      tokens += result.tokens;
+    }
+    if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
+    const { gradNorm } = this.#optimizer.step({ lr: learningRate, maxGradNorm });
+    if (!Number.isFinite(gradNorm)) throw this.#diverged(`the norm of the gradients is ${gradNorm}`);
+    this.#optimizer.zeroGrad();
+    this.#step++;
+    if (this.#guidance && !this.#guidance.finished && this.#guidance.advance())
+      this.#optimizer.remove(releaseGuides(this.model));
+    const tokensPerSecond = (tokens / (performance.now() - start)) * 1000;
+    return { step: this.#step, loss, learningRate, alpha, gradNorm, tokens, tokensPerSecond };
+  }
+
+  #diverged(what: string): DivergedError {
+    this.#optimizer.zeroGrad();
+    return new DivergedError(this.#step + 1, what);
+  }
+
+  #forwardBackward(passes: number): { loss: number; tokens: number } {
+    const { inputs, targets, rows } = this.#loader.next();
+    return tidy(() => {
+      const shape = [rows, inputs.length / rows];
+      const loss = this.model.loss(tensor(inputs, shape), tensor(targets, shape));
+      (passes > 1 ? scale(loss, 1 / passes) : loss).backward(null, { releaseGraph: passes === 1 });
+      return { loss: loss.item(), tokens: inputs.length };
+    });
+  }
+
+  /**
+   * Loss on the validation tokens, each counted once, with the guides mixed in where there still are some.
+   * @param maxRows stops after this many rows. Default: the whole file.
+   */
+  async evaluate({ maxRows }: { maxRows?: number } = {}): Promise<Evaluation> {
+    if (this.#validationFile === null) throw new FormatError('evaluate', 'the config names no validation tokens');
+    return evaluate(this.model, this.#validationFile, {
+      batchSize: this.config.batchSize,
+      seqLen: this.config.seqLen,
+      textBytes: this.config.data.validationBytes,
+      maxRows,
+    });
+  }
+
+  /** Writes everything that `resume` needs. @throws {FileError} */
+  save(folder: string): void {
+    const { stepCount, tensors } = this.#optimizer.stateDict();
+    const state: TrainerState = {
+      config: this.config,
+      step: this.#step,
+      optimizerSteps: stepCount,
+      guidance: this.#guidance?.state() ?? null,
+      loader: this.#loader.state(),
+    };
+    const { tokenizer } = this.config;
+    saveCheckpoint(folder, {
+      model: this.model.stateDict(),
+      config: this.config.model,
+      optimizer: tensors,
+      trainer: state,
+      tokenizerFile: tokenizer === undefined || tokenizer === 'byte' ? undefined : tokenizer,
+    });
+  }
+
+  /** Frees the model, the optimizer and the files. */
+  [Symbol.dispose](): void {
+    this.#optimizer.dispose();
+    this.model.dispose();
+    this.#trainFile.close();
+    this.#validationFile?.close();
+  }
+}
+
+export interface EvaluateOptions {
+  readonly batchSize: number;
+  /** Default: the model's. */
+  readonly seqLen?: number;
+  readonly maxRows?: number;
+  /** UTF-8 bytes of the whole text, for bits per byte. */
+  readonly textBytes?: number;
+}
+
+/** Loss of a model on a token file. The event loop gets its turn between batches. */
+export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
+  const { batchSize, seqLen = model.config.seqLen, maxRows, textBytes } = options;
+  const { training } = model;
+  model.eval();
+  let total = 0;
+  let tokens = 0;
+  try {
+    const { vocabSize } = model.config;
+    for (const { inputs, targets, rows } of evaluationBatches(file, { batchSize, seqLen, vocabSize, maxRows })) {
+      await nextTurn();
+      const shape = [rows, seqLen];
+      const loss = noGrad(() => tidy(() => model.loss(tensor(inputs, shape), tensor(targets, shape)).item()));
+      total += loss * targets.length;
+      tokens += targets.length;
+    }
+  } finally {
+    model.train(training);
+  }
+  const loss = total / tokens;
+  const bitsPerByte = textBytes ? ((loss / Math.LN2) * file.length) / textBytes : null;
+  return { loss, perplexity: Math.exp(loss), bitsPerByte, tokens };
+}
+
+/** A model from a checkpoint, in evaluation mode, without guides. @throws {FileError | FormatError | OptionError} */
+export function loadModel(path: string): { model: TransformerLM; tokenizerFile: string | undefined } {
+  const { config, model: weights, tokenizerFile } = loadCheckpoint(path);
+  const model = new TransformerLM(config as TransformerLM['config']);
+  loadWeights(model, weights);
+  return { model: model.eval(), tokenizerFile };
+}
+
+/** Weights of a checkpoint with or without guides, into a model with or without guides. */
+function loadWeights(model: TransformerLM, weights: ReadonlyMap<string, TensorData>): void {
+  const isGuide = (name: string) => name.endsWith('.guide');
+  const own = [...model.namedParameters().keys()];
+  const guided = own.some(isGuide);
+  const given = new Map([...weights].filter(([name]) => guided || !isGuide(name)));
+  const startGuides = guided && ![...given.keys()].some(isGuide);
+  tidy(() => {
+    const state = toTensors(given);
+    // The guides' places are filled to satisfy the check of the names; their values follow from the factors.
+    if (startGuides) for (const name of own.filter(isGuide)) state.set(name, model.namedParameters().get(name)!);
+    model.loadStateDict(state);
+  });
+  if (startGuides) for (const module of model.modules()) if (module instanceof SelfGuided) module.resetGuide();
+}
+
+const toTensors = (values: ReadonlyMap<string, TensorData>): Map<string, Tensor> =>
+  new Map([...values].map(([name, { shape, data }]) => [name, tensor(data, shape)]));
+
+function isTrainerState(value: unknown): value is TrainerState {
+  return value !== null && typeof value === 'object' && 'config' in value && 'step' in value && 'loader' in value;
+}
