@@ -20,7 +20,7 @@ constexpr int64_t kDepth = 768;                   // k of one pass: a panel (147
 constexpr int64_t kRowsDepth = 96 * 1024;         // floats of a's rows of one task
 constexpr int64_t kSharedPack = 4 * 1024 * 1024;  // floats of b that are packed at once for all tasks
 constexpr int64_t kStrip = 8;                     // panels of a task
-constexpr int64_t kInterleaveTile = 48 * 1024;    // floats of a task's results before they are interleaved
+constexpr int64_t kInterleaveTile = 24 * 1024;    // floats of a task's results before they are interleaved
 
 struct Blocking {
   explicit Blocking(const Product& p) : panels(p.n) {

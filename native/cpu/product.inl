@@ -97,6 +97,9 @@ inline void store_interleaved(const Product& p, int64_t row, int64_t rows, int64
   for (int64_t i = 0; i < rows; ++i) {
     float* c = p.c + (row + i) * p.c_row + begin * p.batch;
     const float* from = tiles + i * tile_row;
+    // c is seldom in the caches: ask for the lines of a row some rows before they are written.
+    if (i + 4 < rows)
+      for (int64_t j = 0; j < count * p.batch; j += 16) __builtin_prefetch(c + 4 * p.c_row + j, 1, 3);
     if (p.has_epilogue() || p.accumulate) {
       interleave_row(from, tile, p.batch, count, line);
       finish_row(p, line, c, begin * p.batch, count * p.batch, p.accumulate);

@@ -2,7 +2,7 @@
 // once, several at a time, and meet all rows of x on the way. Bound by memory bandwidth, so its time hardly depends on
 // m.
 
-constexpr int64_t kSkinnyMost = 8;                     // rows up to which this is faster than packing
+constexpr int64_t kSkinnyMost = 12;                     // rows up to which this is faster than packing
 constexpr int kSkinnyRows = SFFN_LANES == 16 ? 8 : 4;  // rows of x in registers at once
 
 // Lane i of the result is the sum of v[i]; kCount is a power of two up to kLanes.
