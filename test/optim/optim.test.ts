@@ -1,0 +1,142 @@
+import { OptionError, parameter, StateDictError, tensor } from '../../lib';
+import { AdamW, constantSchedule, cosineSchedule, linearSchedule } from '../../lib/optim';
+import { relativeError } from '../support/check_op';
+import { TestRandom } from '../support/random';
+
+const random = new TestRandom(1);
+
+function parameters(): Map<string, ReturnType<typeof tensor>> {
+  const source = new TestRandom(1);
+  return new Map(
+    [[3, 5], [1], [70]].map((shape, i) => [
+      `p${i}`,
+      parameter(tensor(source.array(shape.reduce((n, s) => n * s, 1)), shape)),
+    ]),
+  );
+}
+
+/** Loshchilov and Hutter 2019, algorithm 2, in float64. */
+class Reference {
+  readonly m: number[];
+  readonly v: number[];
+  constructor(readonly p: number[]) {
+    this.m = p.map(() => 0);
+    this.v = p.map(() => 0);
+  }
+  step(g: number[], t: number, lr: number, b1: number, b2: number, eps: number, decay: number): void {
+    g.forEach((gradient, i) => {
+      this.p[i]! *= 1 - lr * decay;
+      this.m[i] = b1 * this.m[i]! + (1 - b1) * gradient;
+      this.v[i] = b2 * this.v[i]! + (1 - b2) * gradient * gradient;
+      this.p[i]! -= (lr * (this.m[i]! / (1 - b1 ** t))) / (Math.sqrt(this.v[i]! / (1 - b2 ** t)) + eps);
+    });
+  }
+}
+
+test.each([0, 0.5])('AdamW matches its definition over steps, clipped to %d', (maxGradNorm) => {
+  const all = parameters();
+  const optimizer = new AdamW(all, { betas: [0.8, 0.95], eps: 1e-6, weightDecay: 0.2 });
+  const references = new Map([...all].map(([name, { data }]) => [name, new Reference(Array.from(data))]));
+  for (let t = 1; t <= 5; t++) {
+    const gradients = new Map([...all].map(([name, { size }]) => [name, random.array(size)]));
+    for (const [name, p] of all) p.grad = tensor(gradients.get(name)!, p.shape);
+    const norm = Math.sqrt([...gradients.values()].reduce((sum, g) => sum + g.reduce((s, x) => s + x * x, 0), 0));
+    const { gradNorm } = optimizer.step({ lr: 0.01 * t, maxGradNorm });
+    expect(gradNorm).toBeCloseTo(norm, 4);
+    const factor = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1;
+    for (const [name, reference] of references)
+      reference.step(
+        Array.from(gradients.get(name)!, (g) => g * factor),
+        t,
+        0.01 * t,
+        0.8,
+        0.95,
+        1e-6,
+        0.2,
+      );
+    optimizer.zeroGrad();
+  }
+  for (const [name, { data }] of all) expect(relativeError(data, references.get(name)!.p)).toBeLessThan(1e-5);
+  expect(optimizer.stepCount).toBe(5);
+});
+
+test('a loaded state goes on to the last bit', () => {
+  const run = (between: (optimizer: AdamW, all: ReturnType<typeof parameters>) => AdamW) => {
+    const source = new TestRandom(5);
+    const all = parameters();
+    let optimizer = new AdamW(all);
+    for (let i = 0; i < 4; i++) {
+      if (i === 2) optimizer = between(optimizer, all);
+      for (const p of all.values()) p.grad = tensor(source.array(p.size), p.shape);
+      optimizer.step({ lr: 0.01 });
+      optimizer.zeroGrad();
+    }
+    return [...all.values()].map((p) => p.toArray());
+  };
+  const straight = run((optimizer) => optimizer);
+  const resumed = run((optimizer, all) => {
+    const { stepCount, tensors } = optimizer.stateDict();
+    const copies = new Map([...tensors].map(([name, t]) => [name, tensor(t.toArray(), t.shape)]));
+    optimizer.dispose();
+    const fresh = new AdamW(all);
+    fresh.loadStateDict({ stepCount, tensors: copies });
+    return fresh;
+  });
+  expect(resumed).toEqual(straight);
+});
+
+test('groups have options of their own, and a parameter without gradient stays', () => {
+  const [a, b, c] = [1, 2, 3].map((x) => parameter(tensor([x])));
+  const optimizer = new AdamW(
+    [
+      { parameters: new Map([['a', a!]]), weightDecay: 0 },
+      { parameters: new Map([['b', b!]]), lrScale: 0 },
+      { parameters: new Map([['c', c!]]) },
+    ],
+    { lr: 0.1 },
+  );
+  a!.grad = tensor([1]);
+  b!.grad = tensor([1]);
+  optimizer.step();
+  expect([a!.item(), b!.item(), c!.item()]).toEqual([expect.closeTo(0.9, 5), 2, 3]);
+});
+
+test('gradients that are not finite change nothing and are told', () => {
+  const p = parameter(tensor([1, 2]));
+  const optimizer = new AdamW(new Map([['p', p]]));
+  p.grad = tensor([Number.NaN, 1]);
+  expect(optimizer.step({ maxGradNorm: 1 }).gradNorm).toBeNaN();
+  expect([...p.data, optimizer.stepCount]).toEqual([1, 2, 0]);
+});
+
+test('bad options and foreign states are refused', () => {
+  const p = parameter(tensor([1]));
+  const all = new Map([['p', p]]);
+  expect(() => new AdamW(all, { lr: Number.NaN })).toThrow(OptionError);
+  expect(() => new AdamW(all, { betas: [1, 0.9] })).toThrow('AdamW: betas');
+  expect(() => new AdamW([{ parameters: all }, { parameters: all }])).toThrow('each name once');
+  const optimizer = new AdamW(all);
+  expect(() => optimizer.step({ lr: -1 })).toThrow(OptionError);
+  expect(() => optimizer.loadStateDict({ stepCount: 1, tensors: new Map() })).toThrow(StateDictError);
+});
+
+describe('schedules', () => {
+  const options = { peak: 2, totalSteps: 110, warmupSteps: 10 };
+
+  test('warm up by (step + 1) / warmup', () => {
+    for (const schedule of [cosineSchedule(options), linearSchedule(options), constantSchedule(options)])
+      expect([0, 4, 9].map(schedule)).toEqual([0.2, 1, 2]);
+  });
+
+  test('end at a tenth of the peak and stay there', () => {
+    const [cosine, linear] = [cosineSchedule(options), linearSchedule(options)];
+    expect([10, 60, 110, 500].map(cosine)).toEqual([2, 1.1, 0.2, 0.2].map((x) => expect.closeTo(x, 12)));
+    expect([10, 60, 110, 500].map(linear)).toEqual([2, 1.1, 0.2, 0.2].map((x) => expect.closeTo(x, 12)));
+    expect(constantSchedule(options)(1e6)).toBe(2);
+  });
+
+  test('refuse what makes no sense', () => {
+    expect(() => cosineSchedule({ peak: -1, totalSteps: 3 })).toThrow(OptionError);
+    expect(() => linearSchedule({ peak: 1, totalSteps: 0 })).toThrow(OptionError);
+  });
+});
