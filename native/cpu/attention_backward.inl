@@ -2,14 +2,15 @@
 //   dV = Pᵀ dY,  dP = dY Vᵀ,  dS = P ∘ (dP − delta),  dQ = dS K,  dK = dSᵀ Q.
 // A task has one key head and all query heads of its group, so that every sum has one owner and one order.
 
-// One head's packed operands and gradients, [padded seq, padded_head] each; kt and vt [blocks, head_size, kScoreBlock].
+// One head's packed operands and gradients, [padded seq, padded_head] each; kt and vt [blocks, padded_head,
+// kScoreBlock].
 struct HeadBuffers {
   Scratch<float> q, dy, dq, k, dk, dv, kt, vt, lse, delta;
 
   explicit HeadBuffers(const AttentionShape& shape) {
     const int64_t positions = shape.blocks() * kScoreBlock;
     for (Scratch<float>* rows : {&q, &dy, &dq, &k, &dk, &dv}) *rows = Scratch<float>(positions * shape.padded_head());
-    for (Scratch<float>* transposed : {&kt, &vt}) *transposed = Scratch<float>(positions * shape.head_size);
+    for (Scratch<float>* transposed : {&kt, &vt}) *transposed = Scratch<float>(positions * shape.padded_head());
     for (Scratch<float>* column : {&lse, &delta}) *column = Scratch<float>(positions);
   }
 };
@@ -32,7 +33,7 @@ inline void backward_block(const AttentionShape& shape, const HeadBuffers& at, i
   const int64_t padded = shape.padded_head(), head_size = shape.head_size;
   const int64_t query = i * kScoreBlock * padded, key = j * kScoreBlock * padded;
   const int64_t rows = round_up(shape.block_rows(i), kScoreRows), keys = round_up(shape.block_rows(j), kScoreRows);
-  const float *kt = at.kt.get() + j * head_size * kScoreBlock, *vt = at.vt.get() + j * head_size * kScoreBlock;
+  const float *kt = at.kt.get() + j * padded * kScoreBlock, *vt = at.vt.get() + j * padded * kScoreBlock;
   const bool diagonal = i == j;
   alignas(64) float p[kScoreBlock * kScoreBlock], ds[kScoreBlock * kScoreBlock];
   for (int64_t r = 0; r < rows; r += kScoreRows) {
@@ -68,9 +69,9 @@ void attention_backward(View dy, View qkv, View y, View lse, View dqkv, int64_t 
       const int64_t first = block * kScoreBlock, rows = shape.block_rows(block);
       float *k = at.k.get() + first * padded, *v = at.dv.get() + first * padded;  // dv has its own use only later
       pack_rows(k_from + first * width, width, k, shape, rotary, first, rows, 1.f);
-      transpose_block(k, at.kt.get() + first * head_size, shape, rows);
+      transpose_block(k, at.kt.get() + first * padded, shape, rows);
       pack_rows(k_from + first * width + kv_heads * head_size, width, v, shape, none, first, rows, 1.f);
-      transpose_block(v, at.vt.get() + first * head_size, shape, rows);
+      transpose_block(v, at.vt.get() + first * padded, shape, rows);
     }
     std::fill(at.dk.get(), at.dk.get() + blocks * kScoreBlock * padded, 0.f);
     std::fill(at.dv.get(), at.dv.get() + blocks * kScoreBlock * padded, 0.f);

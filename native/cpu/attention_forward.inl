@@ -45,7 +45,7 @@ inline void attend_block(const AttentionShape& shape, const float* q, PackedKeys
   std::fill(top, top + rows, -std::numeric_limits<float>::infinity());
   std::fill(total, total + rows, 0.f);
   for (int64_t j = 0; j <= block; ++j) {
-    const float *kt = keys.kt + j * shape.head_size * kScoreBlock, *v = keys.v + j * kScoreBlock * padded;
+    const float *kt = keys.kt + j * padded * kScoreBlock, *v = keys.v + j * kScoreBlock * padded;
     for (int64_t r = 0; r < rows; r += kScoreRows) {
       const bool diagonal = j == block;
       const int64_t visible = diagonal ? r + kScoreRows : kScoreBlock, columns = round_up(visible, kLanes);
@@ -61,18 +61,18 @@ void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, i
   const AttentionShape shape{batch, seq, heads, kv_heads, head_size};
   const int64_t padded = shape.padded_head(), blocks = shape.blocks();
   const Rotary rotary = make_rotary(seq, head_size, rotary_base), none;
-  const int64_t kt_size = blocks * head_size * kScoreBlock, v_size = blocks * kScoreBlock * padded;
-  Scratch<float> kt(batch * kv_heads * kt_size), v(batch * kv_heads * v_size);
-  parallel_for(batch * kv_heads * blocks, [&](int64_t task) {
+  const int64_t packed_size = blocks * kScoreBlock * padded;  // kt [blocks, padded, kScoreBlock]
+  Scratch<float> kt(batch * kv_heads * packed_size), v(batch * kv_heads * packed_size);
+  const auto pack_keys = [&](int64_t task) {
     const int64_t block = task % blocks, pair = task / blocks, rows = shape.block_rows(block);
     const float* tokens = qkv.f32() + (pair / kv_heads * seq + block * kScoreBlock) * shape.width();
     const float* k_at = tokens + (heads + pair % kv_heads) * head_size;
-    float* v_rows = v.get() + pair * v_size + block * kScoreBlock * padded;
+    float* v_rows = v.get() + pair * packed_size + block * kScoreBlock * padded;
     pack_rows(k_at, shape.width(), v_rows, shape, rotary, block * kScoreBlock, rows, 1.f);
-    transpose_block(v_rows, kt.get() + pair * kt_size + block * head_size * kScoreBlock, shape, rows);
+    transpose_block(v_rows, kt.get() + pair * packed_size + block * padded * kScoreBlock, shape, rows);
     pack_rows(k_at + kv_heads * head_size, shape.width(), v_rows, shape, none, block * kScoreBlock, rows, 1.f);
-  });
-  parallel_for(batch * heads * blocks, [&](int64_t task) {
+  };
+  const auto attend = [&](int64_t task) {
     const int64_t block = blocks - 1 - task / (batch * heads);  // the longest rows first
     const int64_t b = task / heads % batch, head = task % heads;
     const int64_t first = block * kScoreBlock, rows = shape.block_rows(block),
@@ -82,12 +82,16 @@ void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, i
     float top[kScoreBlock], total[kScoreBlock];
     const float* q_at = qkv.f32() + (b * seq + first) * shape.width() + head * head_size;
     pack_rows(q_at, shape.width(), q, shape, rotary, first, rows, shape.scale());
-    attend_block(shape, q, {kt.get() + pair * kt_size, v.get() + pair * v_size}, block, o, top, total);
+    attend_block(shape, q, {kt.get() + pair * packed_size, v.get() + pair * packed_size}, block, o, top, total);
     for (int64_t r = 0; r < rows; ++r) {
       float* to = y.f32() + ((b * seq + first + r) * heads + head) * head_size;
       const float factor = 1.f / total[r];
       for_vectors(0, head_size, [&](int64_t i, auto part) { store(to + i, load(o + r * padded + i) * factor, part); });
       lse.f32()[(b * heads + head) * seq + first + r] = top[r] + std::log(total[r]);
     }
-  });
+  };
+  // Short sequences give many small tasks: several go to a thread at once, or all stay here.
+  const int64_t pack_work = shape.block_rows(0) * padded, attend_work = shape.block_rows(0) * seq * padded / 32;
+  for_tasks(batch * kv_heads * blocks, pack_work, pack_keys);
+  for_tasks(batch * heads * blocks, attend_work, attend);
 }

@@ -62,12 +62,28 @@ inline void pack_rows(const float* x, int64_t x_row, float* y, const AttentionSh
   std::fill(y + rows * padded, y + round_up(rows, kScoreRows) * padded, 0.f);
 }
 
-// y [head_size, kScoreBlock] = the transpose of packed rows; absent columns are 0.
+typedef float Quad __attribute__((vector_size(16)));
+typedef float QuadUnaligned __attribute__((vector_size(16), aligned(4)));
+
+SFFN_INLINE void transpose_quads(const float* x, int64_t x_row, float* y, int64_t y_row) {
+  const auto row = [&](int64_t r) -> Quad { return *reinterpret_cast<const QuadUnaligned*>(x + r * x_row); };
+  const Quad a = row(0), b = row(1), c = row(2), d = row(3);
+  const Quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const auto put = [&](int64_t r, Quad value) { *reinterpret_cast<QuadUnaligned*>(y + r * y_row) = value; };
+  put(0, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+  put(1, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+  put(2, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+  put(3, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
+// y [padded_head, kScoreBlock] = the transpose of packed rows; absent columns are 0.
 inline void transpose_block(const float* x, float* y, const AttentionShape& shape, int64_t rows) {
-  const int64_t padded = shape.padded_head();
-  for (int64_t i = 0; i < shape.head_size; ++i) {
-    for (int64_t r = 0; r < rows; ++r) y[i * kScoreBlock + r] = x[r * padded + i];
-    std::fill(y + i * kScoreBlock + rows, y + (i + 1) * kScoreBlock, 0.f);
+  const int64_t padded = shape.padded_head(), columns = round_up(rows, kScoreRows);
+  for (int64_t i = 0; i < padded; i += 4) {
+    for (int64_t r = 0; r < columns; r += 4)
+      transpose_quads(x + r * padded + i, padded, y + i * kScoreBlock + r, kScoreBlock);
+    for (int64_t k = i; k < i + 4; ++k) std::fill(y + k * kScoreBlock + columns, y + (k + 1) * kScoreBlock, 0.f);
   }
 }
 

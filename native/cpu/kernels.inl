@@ -2,7 +2,6 @@
 // In the order of use.
 // clang-format off
 #include "simd.inl"
-#include "pending.inl"
 #include "parallel.inl"
 #include "strides.inl"
 #include "activation.inl"

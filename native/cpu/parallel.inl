@@ -16,3 +16,11 @@ template <class Body>
 void for_rows(int64_t rows, int64_t features, const Body& body) {
   for_ranges(rows, std::max<int64_t>(1, kTaskElements / std::max<int64_t>(features, 1)), body);
 }
+
+// body(task) for 0 .. count-1, each worth as much as `elements` elements of a memory-bound kernel.
+template <class Body>
+void for_tasks(int64_t count, int64_t elements, const Body& body) {
+  for_rows(count, elements, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) body(task);
+  });
+}
