@@ -1,0 +1,119 @@
+/** What safety.test.ts runs in processes of their own: scenarios that would take the process down if they went wrong. */
+import { once } from 'node:events';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import type { Handle } from '../../types/native';
+
+/** Loaded late: some scenarios load the addon in workers only. */
+const load = () => require('../../lib') as typeof import('../../lib');
+const loadNative = () => (require('../../lib/native') as typeof import('../../lib/native')).native;
+
+const SIZE = 768;
+const NO_STRIDES = Int32Array.of(0, 0);
+
+/** Three square matrices and the product of two of them into the third. */
+function product(): { operands: [Handle, Handle, Handle]; sizes: [1, number, number, number, 0, 0, Int32Array, 0] } {
+  const native = loadNative();
+  const allocate = () => native.allocate(SIZE * SIZE, 0);
+  const operands: [Handle, Handle, Handle] = [allocate(), allocate(), allocate()];
+  native.fill(operands[0], 1);
+  native.fill(operands[1], 2);
+  return { operands, sizes: [1, SIZE, SIZE, SIZE, 0, 0, NO_STRIDES, 0] };
+}
+
+/** An answer of the kernels in this thread: 2 · SIZE. */
+function answer(): number {
+  const native = loadNative();
+  const { operands, sizes } = product();
+  native.matmul(...operands, ...sizes);
+  return new Float32Array(native.arrayBuffer(operands[2]))[0] ?? Number.NaN;
+}
+
+/** What a worker of this file does. */
+const workers: Readonly<Record<string, () => void>> = {
+  asyncJobs: () => {
+    const { operands, sizes } = product();
+    for (let i = 0; i < 50; i++) void loadNative().async.matmul(...operands, ...sizes);
+    parentPort?.postMessage('started');
+  },
+  syncKernels: () => {
+    const { operands, sizes } = product();
+    parentPort?.postMessage('started');
+    for (;;) loadNative().matmul(...operands, ...sizes);
+  },
+  one: () => parentPort?.postMessage(answer()),
+};
+
+const start = (task: string): Worker => new Worker(__filename, { workerData: task });
+
+async function terminateAfterStart(task: string): Promise<void> {
+  for (let round = 0; round < 4; round++) {
+    const worker = start(task);
+    await once(worker, 'message');
+    await worker.terminate();
+  }
+  console.log(answer());
+}
+
+const scenarios: Readonly<Record<string, () => Promise<void>>> = {
+  terminateDuringAsyncJobs: () => terminateAfterStart('asyncJobs'),
+  terminateDuringSyncKernels: () => terminateAfterStart('syncKernels'),
+
+  /** The main thread never loads the addon; its threads outlive the workers that did. */
+  addonInWorkersOnly: async () => {
+    for (let round = 0; round < 3; round++) {
+      const worker = start('one');
+      const [result] = await once(worker, 'message');
+      if (worker.threadId > 0) await once(worker, 'exit');
+      if (round === 2) console.log(result);
+    }
+  },
+
+  manyWorkers: async () => {
+    const results = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const worker = start('one');
+        const [[result]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
+        return result;
+      }),
+    );
+    console.log(new Set(results).size === 1 ? results[0] : results);
+  },
+
+  exitDuringAsyncJob: async () => {
+    const { operands, sizes } = product();
+    for (let i = 0; i < 50; i++) void loadNative().async.matmul(...operands, ...sizes);
+    console.log(2 * SIZE);
+    process.exit();
+  },
+
+  jobKeepsTheProcessAlive: async () => {
+    const native = loadNative();
+    const { operands, sizes } = product();
+    native.async.matmul(...operands, ...sizes).then(() => {
+      console.log(new Float32Array(native.arrayBuffer(operands[2]))[0]);
+    });
+  },
+
+  /** Tensors that nobody disposed, half of them with their data read, are freed with the garbage. */
+  garbage: async () => {
+    const { memoryStats, zeros } = load();
+    const bytes = 4 << 16;
+    const before = memoryStats().allocated;
+    for (let i = 0; i < 200; i++) {
+      const tensor = zeros([1 << 16]);
+      if (i % 2 === 0) tensor.data[0] = 1;
+    }
+    const held = memoryStats().allocated - before;
+    // The stack may still show the last one to the collector.
+    const freed = () => memoryStats().allocated - before <= bytes;
+    for (let i = 0; i < 20 && !freed(); i++) {
+      global.gc?.();
+      await new Promise(setImmediate);
+    }
+    const left = memoryStats().allocated - before;
+    console.log(held > 10 * bytes && freed() ? 2 * SIZE : `held ${held}, left ${left}`);
+  },
+};
+
+if (isMainThread) void scenarios[process.argv[2] ?? '']?.();
+else workers[String(workerData)]?.();
