@@ -1,6 +1,6 @@
 // The ESM face of the CommonJS build: modules that only pass its names on, so that `import` and `require` see the same
 // classes. One per entry of the package's `exports`.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { ROOT } from './files.mjs';
@@ -17,7 +17,6 @@ export function entries() {
 export function writeFacades() {
   for (const entry of entries()) {
     const path = join(ROOT, entry);
-    if (!existsSync(path)) continue;
     const names = Object.keys(require(path)).sort();
     const file = basename(path);
     const code = `import cjs from './${file}';\nexport const {\n${names.map((name) => `  ${name},\n`).join('')}} = cjs;\n`;

@@ -8,12 +8,24 @@ import {
   type LinearGradients,
   type LinearSpec,
 } from '../../lib/functional';
+import { loadSafetensors } from '../../lib/io';
 import { ACTIVATIONS, type Activation } from '../../lib/ops/activation';
 import { relativeError } from '../support/check_op';
-import { type ReferenceFile, type ReferenceTensor, readReferenceFile } from './reference_file';
 
 /** Largest ‖ours − ref‖ / ‖ref‖ in float32. */
 export const LIMITS = { forward: 1e-5, gradient: 2e-5 } as const;
+
+/** test/fixtures/reference/README.md says which tensors there are. */
+interface ReferenceFile {
+  readonly path: string;
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly tensors: ReadonlyMap<string, ReferenceTensor>;
+}
+
+interface ReferenceTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
 
 export interface Comparison {
   readonly tensor: string;
@@ -38,6 +50,16 @@ export interface Case {
 interface FileLayer {
   readonly spec: LinearSpec;
   readonly arrays: LinearArrays;
+}
+
+/** @throws {FormatError} */
+function readReferenceFile(path: string): ReferenceFile {
+  const { metadata, tensors } = loadSafetensors(path);
+  const floats = [...tensors].map(([name, { shape, data }]): [string, ReferenceTensor] => {
+    if (data instanceof Int32Array) throw new FormatError(path, `${name} holds integers`);
+    return [name, { shape, data }];
+  });
+  return { path, metadata, tensors: new Map(floats) };
 }
 
 function take(file: ReferenceFile, name: string): ReferenceTensor {
