@@ -15,8 +15,10 @@ export interface Call<In extends string, Out extends string> {
   readonly inputs: Readonly<Record<In, Float32Array | null>>;
   /** How many elements of each output are wanted; 0: that one is not computed. */
   readonly outputs: Readonly<Record<Out, number>>;
-  readonly run: <R>(kernels: Kernels<R>, operands: Readonly<Record<In | Out, Operand>>) => R;
+  readonly run: <R>(kernels: Kernels<R>, a: Operands<In>, o: Operands<Out>) => R;
 }
+
+type Operands<Name extends string> = Readonly<Record<Name, Operand>>;
 
 /** Arrays of the caller's for some outputs, instead of fresh ones. */
 export type OutArrays<Out extends string> = { readonly [Name in Out]?: Float32Array };
@@ -51,23 +53,27 @@ export function select<Out extends string>(
 
 type Results<Out extends string> = Partial<Record<Out, Float32Array>>;
 
-/** Names and lengths of the outputs that are wanted. @throws for an array of the caller's that cannot take its output. */
-function wanted<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): [Out, number][] {
-  const lengths = Object.entries<number>(call.outputs) as [Out, number][];
+/** @throws for an array of the caller's that cannot take its output. */
+function checkOut<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): void {
   const given: Float32Array[] = [];
-  for (const [name, length] of lengths) {
+  for (const name in call.outputs) {
     const array = out[name];
     if (array === undefined) continue;
+    const length = call.outputs[name];
     if (length === 0) throw new OptionError(`${call.where}: out.${name}`, 'an output of this call', array);
     checkLength(`${call.where}: out.${name}`, array, length);
     given.push(array);
   }
-  if (given.length > 0) checkApart(call.where, present(call), given);
-  return lengths.filter(([, length]) => length > 0);
+  if (given.length > 0) checkApart(call.where, present(call.inputs), given);
 }
 
-function present<In extends string, Out extends string>(call: Call<In, Out>): Float32Array[] {
-  return Object.values<Float32Array | null>(call.inputs).filter((array) => array !== null);
+function present(arrays: Readonly<Record<string, Float32Array | null>>): Float32Array[] {
+  const found: Float32Array[] = [];
+  for (const name in arrays) {
+    const array = arrays[name];
+    if (array) found.push(array);
+  }
+  return found;
 }
 
 /** Runs the kernel now; outputs are fresh arrays, or the caller's. */
@@ -75,10 +81,15 @@ export function runCall<In extends string, Out extends string>(
   call: Call<In, Out>,
   out: OutArrays<Out> = {},
 ): Results<Out> {
+  checkOut(call, out);
   const results: Results<Out> = {};
-  for (const [name, length] of wanted(call, out)) results[name] = out[name] ?? new Float32Array(length);
-  const none = Object.fromEntries(Object.keys(call.outputs).map((name) => [name, null])) as Record<Out, null>;
-  runNative(() => call.run(native, { ...none, ...call.inputs, ...results } as Record<In | Out, Operand>));
+  const operands: Partial<Record<Out, Operand>> = {};
+  for (const name in call.outputs) {
+    const length = call.outputs[name];
+    if (length > 0) results[name] = out[name] ?? new Float32Array(length);
+    operands[name] = results[name] ?? null;
+  }
+  runNative(() => call.run(native, call.inputs, operands as Operands<Out>));
   return results;
 }
 
@@ -121,30 +132,36 @@ export async function runCallAsync<In extends string, Out extends string>(
   call: Call<In, Out>,
   out: OutArrays<Out> = {},
 ): Promise<Results<Out>> {
-  const lengths = wanted(call, out);
-  const callers = [...present(call), ...lengths.flatMap(([name]) => out[name] ?? [])];
+  checkOut(call, out);
+  const callers = [
+    ...present(call.inputs),
+    ...Object.values<Float32Array | undefined>(out).filter((array) => array !== undefined),
+  ];
   if (callers.some(isShared))
     throw new OptionError(call.where, 'memory of this thread alone in an asynchronous call', 'a SharedArrayBuffer');
   const copies = new NativeCopies();
   try {
-    const operands: Partial<Record<In | Out, Operand>> = {};
-    for (const name of Object.keys(call.outputs) as Out[]) operands[name] = null;
-    for (const [name, array] of Object.entries<Float32Array | null>(call.inputs) as [In, Float32Array | null][])
-      operands[name] = array === null ? null : copies.copyIn(array);
-    const handles = lengths.map(([name, length]) => {
-      const handle = copies.allocate(length);
-      operands[name] = handle;
-      return handle;
-    });
-    await call.run(native.async, operands as Record<In | Out, Operand>);
+    const inputs: Partial<Record<In, Operand>> = {};
+    for (const name in call.inputs) {
+      const array = call.inputs[name];
+      inputs[name] = array === null ? null : copies.copyIn(array);
+    }
+    const handles: Partial<Record<Out, Handle | null>> = {};
+    for (const name in call.outputs) {
+      const length = call.outputs[name];
+      handles[name] = length === 0 ? null : copies.allocate(length);
+    }
+    await call.run(native.async, inputs as Operands<In>, handles as Operands<Out>);
     if (callers.some(isDetached))
       throw new DisposedError(call.where, 'the memory of an array was transferred away before the job was done');
     const results: Results<Out> = {};
-    lengths.forEach(([name, length], i) => {
-      const result = out[name] ?? new Float32Array(length);
-      copies.copyOut(handles[i]!, result);
+    for (const name in call.outputs) {
+      const handle = handles[name];
+      if (handle === null || handle === undefined) continue;
+      const result = out[name] ?? new Float32Array(call.outputs[name]);
+      copies.copyOut(handle, result);
       results[name] = result;
-    });
+    }
     return results;
   } catch (error) {
     throw fromNative(error);

@@ -151,7 +151,7 @@ export class FunctionalFeedForward {
         pre: kept * this.#first.dims.outFeatures,
         h2: kept * this.#second.dims.hidden,
       },
-      run: (kernels, a) =>
+      run: (kernels, a, o) =>
         kernels.ffn_forward(
           a.x,
           a.v1,
@@ -162,10 +162,10 @@ export class FunctionalFeedForward {
           a.u2,
           a.guide2,
           a.bias2,
-          a.h1,
-          a.pre,
-          a.h2,
-          a.y,
+          o.h1,
+          o.pre,
+          o.h2,
+          o.y,
           ...numbers,
         ),
     };
@@ -198,7 +198,7 @@ export class FunctionalFeedForward {
       where,
       inputs: { dy: inputs.dy, x: inputs.x, ...weightInputs(first, second), h1, pre, h2 },
       outputs: select(where, lengths, needs),
-      run: (kernels, a) =>
+      run: (kernels, a, o) =>
         kernels.ffn_backward(
           a.dy,
           a.x,
@@ -211,15 +211,15 @@ export class FunctionalFeedForward {
           a.h1,
           a.pre,
           a.h2,
-          a.dx,
-          a['fc1.dv'],
-          a['fc1.du'],
-          a['fc1.dguide'],
-          a['fc1.dbias'],
-          a['fc2.dv'],
-          a['fc2.du'],
-          a['fc2.dguide'],
-          a['fc2.dbias'],
+          o.dx,
+          o['fc1.dv'],
+          o['fc1.du'],
+          o['fc1.dguide'],
+          o['fc1.dbias'],
+          o['fc2.dv'],
+          o['fc2.du'],
+          o['fc2.dguide'],
+          o['fc2.dbias'],
           ...numbers,
         ),
     };

@@ -109,7 +109,7 @@ export class FunctionalLinear {
       where: 'linear.merge',
       inputs: { v, u },
       outputs: { weight: numel(shapes.guide) },
-      run: (kernels, a) => kernels.linear_merge(a.v, a.u, a.weight, dims.sizes),
+      run: (kernels, a, o) => kernels.linear_merge(a.v, a.u, o.weight, dims.sizes),
     };
     return runCall(call, out === undefined ? {} : { weight: out }).weight!;
   }
@@ -128,16 +128,16 @@ export class FunctionalLinear {
         h: training ? n * dims.hidden : 0,
         pre: training && activation !== 'none' ? n * dims.outFeatures : 0,
       },
-      run: (kernels, a) =>
+      run: (kernels, a, o) =>
         kernels.linear_forward(
           a.x,
           a.v,
           a.u,
           a.guide,
           a.bias,
-          a.h,
-          a.pre,
-          a.y,
+          o.h,
+          o.pre,
+          o.y,
           n,
           dims.sizes,
           factorScale,
@@ -163,7 +163,7 @@ export class FunctionalLinear {
       where,
       inputs: { dy: inputs.dy, x: inputs.x, v, u, guide, h, pre },
       outputs: select(where, { dx: inputs.x.length, ...gradientLengths(shapes, guide !== null) }, needs),
-      run: (kernels, a) =>
+      run: (kernels, a, o) =>
         kernels.linear_backward(
           a.dy,
           a.x,
@@ -172,11 +172,11 @@ export class FunctionalLinear {
           a.guide,
           a.h,
           a.pre,
-          a.dx,
-          a.dv,
-          a.du,
-          a.dguide,
-          a.dbias,
+          o.dx,
+          o.dv,
+          o.du,
+          o.dguide,
+          o.dbias,
           n,
           dims.sizes,
           factorScale,
