@@ -40,6 +40,11 @@ inline void pack_columns(const float* b, int64_t b_row, int64_t b_col, int64_t d
 
 // Micro-panels of kTileRows rows: to[(i / kTileRows)·depth·kTileRows + k·kTileRows + i % kTileRows] = a[i, k].
 inline void pack_rows(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, float* to) {
-  for (int64_t i = 0; i < rows; i += kTileRows)
-    pack_columns(a + i * a_row, a_col, a_row, depth, std::min<int64_t>(kTileRows, rows - i), to + i * depth, kTileRows);
+  for (int64_t i = 0; i < rows; i += kTileRows) {
+    const float* from = a + i * a_row;
+    if (a_row == 1 && rows - i >= kTileRows)
+      for (int64_t k = 0; k < depth; ++k) std::memcpy(to + i * depth + k * kTileRows, from + k * a_col, kTileRows * 4);
+    else
+      pack_columns(from, a_col, a_row, depth, std::min<int64_t>(kTileRows, rows - i), to + i * depth, kTileRows);
+  }
 }

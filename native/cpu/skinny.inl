@@ -2,13 +2,17 @@
 // once, several at a time, and meet all rows of x on the way. Bound by memory bandwidth, so its time hardly depends on
 // m.
 
-constexpr int64_t kSkinnyMost = 12;                     // rows up to which this is faster than packing
+constexpr int64_t kSkinnyMost = 12;                    // rows up to which this is faster than packing
+constexpr int64_t kSkinnyInner = 6 * 1024;             // floats of x, 24 KB: they stay in L1 while W streams past
+constexpr int kSkinnyColumns = 3 * kLanes;             // rows of W that share a pass over k
 constexpr int kSkinnyRows = SFFN_LANES == 16 ? 8 : 4;  // rows of x in registers at once
 
 // Lane i of the result is the sum of v[i]; kCount is a power of two up to kLanes.
 template <int kCount>
-SFFN_INLINE Vec sums_of(Vec (&v)[kCount]) {
+SFFN_INLINE Vec sums_of(const Vec* from) {
   constexpr int kHalf = kCount > 1 ? kCount / 2 : 1;
+  Vec v[kCount];
+  SFFN_UNROLL for (int i = 0; i < kCount; ++i) v[i] = from[i];
   SFFN_UNROLL for (int left = kLanes; left > 1; left /= 2) {
     SFFN_UNROLL for (int i = 0; i < kHalf; ++i) {
       const Vec a = v[2 * i % kCount], b = v[(2 * i + 1) % kCount];
@@ -18,21 +22,31 @@ SFFN_INLINE Vec sums_of(Vec (&v)[kCount]) {
   return v[0];
 }
 
+// to[i] += sum of v[i] for i < kCount.
+template <int kCount>
+SFFN_INLINE void add_sums(const Vec* v, float* to) {
+  constexpr int kNow = kCount >= kLanes ? kLanes : 1 << (31 - __builtin_clz(kCount));
+  store_part(to, load_part(to, kNow) + sums_of<kNow>(v), kNow);
+  if constexpr (kCount > kNow) add_sums<kCount - kNow>(v + kNow, to + kNow);
+}
+
 struct SkinnyRun {
   int64_t k;
   const float* x;
   int64_t x_row;
   const float* w;
   int64_t w_row;
-  float* sums;  // [rows of W, kSkinnyRows]
+  float* sums;  // [rows of W, padded rows of x], added to
 };
+
+constexpr int padded_rows(int rows) { return rows > 4 ? 8 : rows > 2 ? 4 : rows; }
 
 // Dot products of kColumns rows of W with kRows rows of x.
 template <int kRows, int kColumns>
 void skinny_kernel(const SkinnyRun& s) {
-  constexpr int kPadded = kRows > 4 ? 8 : kRows > 2 ? 4 : kRows;
-  Vec acc[kColumns][kPadded];
-  SFFN_UNROLL for (int j = 0; j < kColumns; ++j) SFFN_UNROLL for (int i = 0; i < kPadded; ++i) acc[j][i] = Vec{};
+  constexpr int kPadded = padded_rows(kRows);
+  Vec acc[kColumns * kPadded];
+  SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) acc[i] = Vec{};
   const float* ahead = s.w + kColumns * s.w_row;  // the rows that come next
   const auto step = [&](int64_t k, auto part) __attribute__((always_inline)) {
     Vec x[kRows];
@@ -40,16 +54,13 @@ void skinny_kernel(const SkinnyRun& s) {
     SFFN_UNROLL for (int j = 0; j < kColumns; ++j) {
       const Vec w = load(s.w + j * s.w_row + k, part);
       __builtin_prefetch(ahead + j * s.w_row + k, 0, 2);
-      SFFN_UNROLL for (int i = 0; i < kRows; ++i) acc[j][i] += w * x[i];
+      SFFN_UNROLL for (int i = 0; i < kRows; ++i) acc[j * kPadded + i] += w * x[i];
     }
   };
   int64_t k = 0;
   for (; k + kLanes <= s.k; k += kLanes) step(k, Full{});
   if (k < s.k) step(k, Part{s.k - k});
-  SFFN_UNROLL for (int j = 0; j < kColumns; ++j) {
-    const Vec sums = sums_of(acc[j]);
-    store_part(s.sums + j * kSkinnyRows, sums, kRows);
-  }
+  add_sums<kColumns * kPadded>(acc, s.sums);
 }
 
 using SkinnyKernel = void (*)(const SkinnyRun&);
@@ -64,28 +75,48 @@ constexpr std::array<SkinnyKernel, sizeof...(kRows)> skinny_kernels(std::integer
   return {(single ? skinny_kernel<kRows + 1, 1> : skinny_kernel<kRows + 1, skinny_columns(kRows + 1)>)...};
 }
 
+// to[r·to_row + j] = scale · sums[j·kRows + r].
+template <int kRows>
+void place_sums(const float* sums, int64_t rows, int64_t columns, float scale, float* to, int64_t to_row) {
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    Vec v[kRows];
+    SFFN_UNROLL for (int i = 0; i < kRows; ++i) v[i] = load(sums + j * kRows + i * kLanes) * scale;
+    deinterleave(v);
+    for (int64_t r = 0; r < rows; ++r) store_part(to + r * to_row + j, v[r], std::min<int64_t>(kLanes, columns - j));
+  }
+}
+
 // to[r·to_row + j - begin] = row r of the columns [begin, end) of `block`.
 inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, int64_t end, float* to, int64_t to_row) {
   using Rows = std::make_integer_sequence<int, kSkinnyRows>;
   static constexpr auto several = skinny_kernels(Rows(), false), single = skinny_kernels(Rows(), true);
-  const int64_t first_rows = std::min<int64_t>(p.m, kSkinnyRows);
-  const int64_t step = skinny_columns(static_cast<int>(first_rows));
-  for (int64_t j = begin; j < end; j += kLanes) {
-    const int64_t columns = std::min<int64_t>(kLanes, end - j);
-    for (int64_t row = 0; row < p.m; row += kSkinnyRows) {
-      const int64_t rows = std::min<int64_t>(kSkinnyRows, p.m - row);
-      alignas(64) float sums[kLanes * kSkinnyRows] = {};
-      SkinnyRun run{
-          p.k, p.a + block * p.a_batch + row * p.a_row, p.a_row, p.b + block * p.b_batch + j * p.b_col, p.b_col, sums};
-      int64_t done = 0;
-      if (rows == first_rows)
-        for (; done + step <= columns; done += step, run.w += step * p.b_col, run.sums += step * kSkinnyRows)
+  for (int64_t row = 0; row < p.m; row += kSkinnyRows) {
+    const int rows = static_cast<int>(std::min<int64_t>(kSkinnyRows, p.m - row)), padded = padded_rows(rows);
+    const int64_t step = skinny_columns(rows);
+    // As much of x as stays in L1, in equal parts.
+    const int64_t passes = ceil_div(std::max<int64_t>(p.k, 1) * rows, kSkinnyInner);
+    const int64_t depth = round_up(ceil_div(p.k, passes), kLanes);
+    for (int64_t j = begin; j < end; j += kSkinnyColumns) {
+      const int64_t columns = std::min<int64_t>(kSkinnyColumns, end - j);
+      alignas(64) float sums[kSkinnyColumns * kSkinnyRows];
+      std::fill(sums, sums + kSkinnyColumns * padded, 0.f);
+      for (int64_t k = 0; k < p.k; k += depth) {
+        SkinnyRun run{std::min(depth, p.k - k),
+                      p.a + block * p.a_batch + row * p.a_row + k,
+                      p.a_row,
+                      p.b + block * p.b_batch + j * p.b_col + k,
+                      p.b_col,
+                      sums};
+        int64_t done = 0;
+        for (; done + step <= columns; done += step, run.w += step * p.b_col, run.sums += step * padded)
           several[rows - 1](run);
-      for (; done < columns; ++done, run.w += p.b_col, run.sums += kSkinnyRows) single[rows - 1](run);
-      Vec by_row[kSkinnyRows];
-      for (int i = 0; i < kSkinnyRows; ++i) by_row[i] = load(sums + i * kLanes);
-      deinterleave(by_row);
-      for (int64_t r = 0; r < rows; ++r) store_part(to + (row + r) * to_row + j - begin, by_row[r] * p.scale, columns);
+        for (; done < columns; ++done, run.w += p.b_col, run.sums += padded) single[rows - 1](run);
+      }
+      const auto place = padded == 1   ? place_sums<1>
+                         : padded == 2 ? place_sums<2>
+                         : padded == 4 ? place_sums<4>
+                                       : place_sums<8>;
+      place(sums, rows, columns, p.scale, to + row * to_row + j - begin, to_row);
     }
   }
 }
