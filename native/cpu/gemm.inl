@@ -89,6 +89,7 @@ inline void run_pass(const Product& p, const Panels& panels, const Pass& s, floa
   tile.b = s.b;
   tile.b_row = s.b_row;
   tile.scale = p.scale;
+  tile.stream = direct && s.first && s.last && streams(p);
   const float* a = p.a + s.block * p.a_batch + s.row * p.a_row + s.k0;
   float* c = output_of(p, s.block) + s.row * p.c_row + target;
   // The next panel's cache lines, shared out among this panel's tiles.
@@ -120,6 +121,7 @@ inline void run_pass(const Product& p, const Panels& panels, const Pass& s, floa
       store_tile(p, s.block, s.row + i, rows, begin, end, buffer, width, !s.first || p.accumulate, s.last);
     }
   }
+  if (tile.stream) finish_streams();
 }
 
 // Where packed b lies when it is shared: block by block, pass by pass, panel by panel.

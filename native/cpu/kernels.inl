@@ -15,6 +15,7 @@
 #include "layer_norm.inl"
 #include "rms_norm.inl"
 #include "adamw.inl"
+#include "stream.inl"
 #include "shuffle.inl"
 #include "layer_activation.inl"
 #include "micro_kernel.inl"

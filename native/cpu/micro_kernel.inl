@@ -23,6 +23,7 @@ struct Tile {
   int64_t c_row;
   float scale;
   bool accumulate;
+  bool stream;            // c goes past the caches; it must be aligned to whole vectors
   const float* prefetch;  // what to bring into L2 meanwhile: one cache line for every four k
 };
 
@@ -45,8 +46,9 @@ void micro_kernel(const Tile& t) {
     a += a_step;
     b += t.b_row;
   };
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVecs; ++j) __builtin_prefetch(t.c + i * t.c_row + j * kLanes, 1, 3);
+  if (!t.stream) {
+    for (int i = 0; i < kRows; ++i)
+      for (int j = 0; j < kVecs; ++j) __builtin_prefetch(t.c + i * t.c_row + j * kLanes, 1, 3);
   }
   int64_t k = t.k;
   for (; k >= 4; k -= 4) {
@@ -56,6 +58,11 @@ void micro_kernel(const Tile& t) {
   }
   for (; k > 0; --k) step();
   const Vec scale = splat(t.scale);
+  if (t.stream) {
+    SFFN_UNROLL for (int i = 0; i < kRows; ++i) SFFN_UNROLL for (int j = 0; j < kVecs; ++j)
+        store_past_caches(t.c + i * t.c_row + j * kLanes, scale * c[i][j]);
+    return;
+  }
   SFFN_UNROLL for (int i = 0; i < kRows; ++i) SFFN_UNROLL for (int j = 0; j < kVecs; ++j) {
     float* to = t.c + i * t.c_row + j * kLanes;
     store(to, t.accumulate ? load(to) + scale * c[i][j] : scale * c[i][j]);

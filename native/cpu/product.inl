@@ -90,21 +90,33 @@ inline void store_tile(const Product& p, int64_t block, int64_t row, int64_t row
   });
 }
 
+// Whether c is written past the caches: it is too large to be found there by its reader, and the product is so short
+// that reading c's lines before writing them would take part of the time (a tenth at k = 64, nothing from k = 512 on).
+inline bool streams(const Product& p) {
+  constexpr int64_t kLarge = 2 * 1024 * 1024, kShort = 256;
+  const auto aligned = [](int64_t floats) { return floats % kLanes == 0; };
+  return p.shuffle == 1 && p.batch * p.m * p.n >= kLarge && p.k <= kShort && !p.accumulate && !p.has_epilogue() &&
+         aligned(p.c_row) && (p.interleave || aligned(p.c_batch)) &&
+         reinterpret_cast<uintptr_t>(p.c) % (kLanes * 4) == 0;
+}
+
 // Stores rows of the columns [begin, begin + count) of all blocks: `tiles` holds block b's at b·tile, row i at
 // i·tile_row. `line` has room for batch·count floats.
 inline void store_interleaved(const Product& p, int64_t row, int64_t rows, int64_t begin, int64_t count,
                               const float* tiles, int64_t tile, int64_t tile_row, float* line) {
+  const bool stream = streams(p);
   for (int64_t i = 0; i < rows; ++i) {
     float* c = p.c + (row + i) * p.c_row + begin * p.batch;
     const float* from = tiles + i * tile_row;
     // c is seldom in the caches: ask for the lines of a row some rows before they are written.
-    if (i + 4 < rows)
+    if (!stream && i + 4 < rows)
       for (int64_t j = 0; j < count * p.batch; j += 16) __builtin_prefetch(c + 4 * p.c_row + j, 1, 3);
     if (p.has_epilogue() || p.accumulate) {
-      interleave_row(from, tile, p.batch, count, line);
+      interleave_row(from, tile, p.batch, count, line, false);
       finish_row(p, line, c, begin * p.batch, count * p.batch, p.accumulate);
     } else {
-      interleave_row(from, tile, p.batch, count, c);
+      interleave_row(from, tile, p.batch, count, c, stream);
     }
   }
+  if (stream) finish_streams();
 }

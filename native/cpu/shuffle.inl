@@ -55,24 +55,28 @@ SFFN_INLINE void deinterleave(Vec (&v)[kCount]) {
   }
 }
 
-// to[i·count + b] = from[b·from_stride + i] for b < count, i < length.
+// to[i·count + b] = from[b·from_stride + i] for b < count, i < length; `stream`: past the caches, `to` is aligned.
 template <int kCount>
-void interleave_row(const float* from, int64_t from_stride, int64_t length, float* to) {
+void interleave_row(const float* from, int64_t from_stride, int64_t length, float* to, bool stream) {
   int64_t i = 0;
   for (; i + kLanes <= length; i += kLanes) {
     Vec v[kCount];
     SFFN_UNROLL for (int b = 0; b < kCount; ++b) v[b] = load(from + b * from_stride + i);
     interleave(v);
-    SFFN_UNROLL for (int b = 0; b < kCount; ++b) store(to + i * kCount + b * kLanes, v[b]);
+    SFFN_UNROLL for (int b = 0; b < kCount; ++b) {
+      float* place = to + i * kCount + b * kLanes;
+      stream ? store_past_caches(place, v[b]) : store(place, v[b]);
+    }
   }
   for (; i < length; ++i)
     for (int b = 0; b < kCount; ++b) to[i * kCount + b] = from[b * from_stride + i];
 }
 
-inline void interleave_row(const float* from, int64_t from_stride, int64_t count, int64_t length, float* to) {
-  if (count == 2) return interleave_row<2>(from, from_stride, length, to);
-  if (count == 4) return interleave_row<4>(from, from_stride, length, to);
-  if (count == 8) return interleave_row<8>(from, from_stride, length, to);
+inline void interleave_row(const float* from, int64_t from_stride, int64_t count, int64_t length, float* to,
+                           bool stream) {
+  if (count == 2) return interleave_row<2>(from, from_stride, length, to, stream);
+  if (count == 4) return interleave_row<4>(from, from_stride, length, to, stream);
+  if (count == 8) return interleave_row<8>(from, from_stride, length, to, stream);
   for (int64_t i = 0; i < length; ++i)
     for (int64_t b = 0; b < count; ++b) to[i * count + b] = from[b * from_stride + i];
 }
