@@ -35,7 +35,20 @@ interface Slot {
   readonly parameter: Tensor;
   readonly expAvg: Tensor;
   readonly expAvgSq: Tensor;
+  /**
+   * [1]: updates of this parameter alone. Bias correction needs it: a guide that is not drawn has no gradient and skips a
+   * step, and its moments must not be taken for older than they are.
+   */
+  readonly updates: Tensor;
 }
+
+/** What a checkpoint keeps of a slot, by the ending of its name. */
+const stateOf = ({ expAvg, expAvgSq, updates }: Slot) =>
+  [
+    ['exp_avg', expAvg],
+    ['exp_avg_sq', expAvgSq],
+    ['step', updates],
+  ] as const;
 
 interface Group {
   slots: Slot[];
@@ -58,7 +71,7 @@ export class AdamW {
    */
   constructor(parameters: ReadonlyMap<string, Tensor> | readonly ParameterGroup[], options: AdamWOptions = {}) {
     const groups: readonly ParameterGroup[] = isGroups(parameters) ? parameters : [{ parameters }];
-    this.#groups = groups.map((group) => createGroup({ ...options, ...group }));
+    this.#groups = groups.map((group) => createGroup(group, options));
     const names = this.#slots.map(({ name }) => name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) throw new OptionError('AdamW: parameters', 'each name once', twice);
@@ -91,8 +104,17 @@ export class AdamW {
   }
 
   #update(group: Group, lr: number | undefined): void {
-    const slots = group.slots.filter(({ parameter }) => parameter.grad !== null);
-    if (slots.length === 0) return;
+    const byUpdates = new Map<number, Slot[]>();
+    for (const slot of group.slots) {
+      if (slot.parameter.grad === null) continue;
+      const step = ++slot.updates.data[0]!;
+      byUpdates.set(step, [...(byUpdates.get(step) ?? []), slot]);
+    }
+    for (const [step, slots] of byUpdates) this.#updateTogether(group, slots, step, lr);
+  }
+
+  /** The parameters whose bias correction is the same, in one call. */
+  #updateTogether(group: Group, slots: readonly Slot[], step: number, lr: number | undefined): void {
     runNative(() =>
       native.adamw_step(
         slots.map(({ parameter }) => parameter.handle),
@@ -105,7 +127,7 @@ export class AdamW {
         group.betas[1],
         group.eps,
         group.weightDecay,
-        this.#stepCount,
+        step,
       ),
     );
   }
@@ -122,21 +144,21 @@ export class AdamW {
   remove(parameters: readonly Tensor[]): void {
     const gone = new Set(parameters);
     for (const group of this.#groups) {
-      for (const { parameter, expAvg, expAvgSq } of group.slots)
-        if (gone.has(parameter)) for (const state of [expAvg, expAvgSq]) state.dispose();
+      for (const slot of group.slots)
+        if (gone.has(slot.parameter)) for (const [, state] of stateOf(slot)) state.dispose();
       group.slots = group.slots.filter(({ parameter }) => !gone.has(parameter));
     }
   }
 
-  /** The moments themselves, not copies: `<name>.exp_avg` and `<name>.exp_avg_sq`, with the number of steps. */
+  /** The state itself, not copies: `<name>.exp_avg`, `<name>.exp_avg_sq` and `<name>.step`, with the number of steps. */
   stateDict(): { stepCount: number; tensors: Map<string, Tensor> } {
     const tensors = new Map<string, Tensor>();
-    for (const { name, expAvg, expAvgSq } of this.#slots)
-      tensors.set(`${name}.exp_avg`, expAvg).set(`${name}.exp_avg_sq`, expAvgSq);
+    for (const slot of this.#slots)
+      for (const [ending, state] of stateOf(slot)) tensors.set(`${slot.name}.${ending}`, state);
     return { stepCount: this.#stepCount, tensors };
   }
 
-  /** @throws {StateDictError} when a moment is missing or has another size; nothing is changed then. */
+  /** @throws {StateDictError} when a part is missing or has another size; nothing is changed then. */
   loadStateDict({ stepCount, tensors }: { stepCount: number; tensors: ReadonlyMap<string, Tensor> }): void {
     checkInteger('AdamW: stepCount', stepCount, 0);
     const own = this.stateDict().tensors;
@@ -157,11 +179,15 @@ export class AdamW {
 const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]): value is readonly ParameterGroup[] =>
   Array.isArray(value);
 
-function createGroup(options: ParameterGroup): Group {
-  const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.1, lrScale = 1, parameters } = options;
+/** Options of the group, or of all groups where it has none. */
+function createGroup({ parameters, lrScale = 1, ...own }: ParameterGroup, shared: AdamWOptions): Group {
+  const lr = own.lr ?? shared.lr ?? 1e-3;
+  const betas = own.betas ?? shared.betas ?? [0.9, 0.999];
+  const eps = own.eps ?? shared.eps ?? 1e-8;
+  const weightDecay = own.weightDecay ?? shared.weightDecay ?? 0.1;
   checkNumber('AdamW: lr', lr, 0);
   checkNumber('AdamW: lrScale', lrScale, 0);
-  for (const beta of betas) checkNumber('AdamW: betas', beta, 0, 1 - Number.EPSILON);
+  for (const beta of [betas[0], betas[1]]) checkNumber('AdamW: betas', beta, 0, 1 - Number.EPSILON);
   checkNumber('AdamW: eps', eps, 0);
   checkNumber('AdamW: weightDecay', weightDecay, 0);
   const slots = [...parameters].map(([name, parameter]) => ({
@@ -169,6 +195,7 @@ function createGroup(options: ParameterGroup): Group {
     parameter,
     expAvg: keep(zeros(parameter.shape)),
     expAvgSq: keep(zeros(parameter.shape)),
+    updates: keep(zeros([1])),
   }));
   return { slots, lr, lrScale, betas, eps, weightDecay };
 }

@@ -85,6 +85,45 @@ test('a loaded state goes on to the last bit', () => {
   expect(resumed).toEqual(straight);
 });
 
+test('a parameter that skips steps has the bias correction of its own updates, also after loading', () => {
+  const [every, seldom] = [parameter(tensor([1])), parameter(tensor([1]))];
+  const all = new Map([
+    ['every', every],
+    ['seldom', seldom],
+  ]);
+  const reference = new Reference([1]);
+  let optimizer = new AdamW(all);
+  for (let t = 0; t < 6; t++) {
+    every.grad = tensor([0.5]);
+    if (t % 2 === 0) {
+      const gradient = 0.1 + t;
+      seldom.grad = tensor([gradient]);
+      reference.step([gradient], 1 + t / 2, 0.01, 0.9, 0.999, 1e-8, 0.1);
+    }
+    optimizer.step({ lr: 0.01 });
+    optimizer.zeroGrad();
+    if (t !== 3) continue;
+    const { stepCount, tensors } = optimizer.stateDict();
+    const copies = new Map([...tensors].map(([name, state]) => [name, tensor(state.toArray(), state.shape)]));
+    optimizer.dispose();
+    optimizer = new AdamW(all);
+    optimizer.loadStateDict({ stepCount, tensors: copies });
+  }
+  expect(seldom.item()).toBeCloseTo(reference.p[0]!, 6);
+  expect(optimizer.stepCount).toBe(6);
+});
+
+test('a group’s option that is undefined is that of all groups', () => {
+  const p = parameter(tensor([1]));
+  const optimizer = new AdamW([{ parameters: new Map([['p', p]]), weightDecay: undefined }], {
+    lr: 0.1,
+    weightDecay: 0.5,
+  });
+  p.grad = tensor([0]);
+  optimizer.step();
+  expect(p.item()).toBeCloseTo(0.95, 6);
+});
+
 test('groups have options of their own, and a parameter without gradient stays', () => {
   const [a, b, c] = [1, 2, 3].map((x) => parameter(tensor([x])));
   const optimizer = new AdamW(
@@ -114,6 +153,8 @@ test('bad options and foreign states are refused', () => {
   const all = new Map([['p', p]]);
   expect(() => new AdamW(all, { lr: Number.NaN })).toThrow(OptionError);
   expect(() => new AdamW(all, { betas: [1, 0.9] })).toThrow('AdamW: betas');
+  // @ts-expect-error what an untyped caller may do
+  expect(() => new AdamW(all, { betas: [0.9] })).toThrow('AdamW: betas');
   expect(() => new AdamW([{ parameters: all }, { parameters: all }])).toThrow('each name once');
   const optimizer = new AdamW(all);
   expect(() => optimizer.step({ lr: -1 })).toThrow(OptionError);
