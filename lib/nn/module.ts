@@ -1,6 +1,7 @@
 /** What holds parameters: named in a stable order, saved and loaded by those names. */
-import { DTypeError, formatShape, ShapeError, StateDictError } from '../errors';
+import { StateDictError } from '../errors';
 import { native } from '../native';
+import { checkSameShape, checkTensor } from '../ops/check';
 import { parameter, type Tensor } from '../tensor';
 
 export abstract class Module {
@@ -74,7 +75,8 @@ export abstract class Module {
   /**
    * Copies values of the same names and shapes into the parameters; nothing is changed unless all of them fit.
    * @param strict whether names that are missing or unexpected are an error. Default: true.
-   * @throws {StateDictError} that lists the names. @throws {ShapeError | DTypeError} that names the parameter.
+   * @throws {StateDictError} that lists the names. @throws {ShapeError | DTypeError | DisposedError} that names the
+   * parameter.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { strict?: boolean } = {}): void {
     const own = this.namedParameters();
@@ -91,9 +93,8 @@ export abstract class Module {
       return from === undefined ? [] : [{ name, to, from }];
     });
     for (const { name, to, from } of pairs) {
-      if (from.dtype !== to.dtype) throw new DTypeError(`loadStateDict: ${name}`, to.dtype, from.dtype);
-      if (formatShape(from.shape) !== formatShape(to.shape))
-        throw new ShapeError(`loadStateDict: ${name}`, formatShape(to.shape), formatShape(from.shape));
+      checkTensor(`loadStateDict: ${name}`, from, to.dtype);
+      checkSameShape(`loadStateDict: ${name}`, from, to.shape);
     }
     for (const { to, from } of pairs) native.copy(from.handle, to.handle);
   }

@@ -64,22 +64,33 @@ export function blockDenseFor(
   outFeatures: number,
 ): { rank: number; nblocks: number } {
   const width = Math.min(inFeatures, outFeatures);
-  const preferred = Number.isInteger(Math.log2(width)) ? [4, 2, 1] : [2, 1];
-  for (const nblocks of preferred) {
-    const dense = 2 * inFeatures * outFeatures;
-    const rank = roundRank((ratio * dense) / ((inFeatures + outFeatures) * (1 + 1 / nblocks)), width);
-    if (inFeatures % nblocks === 0 && rank % nblocks === 0) return { rank, nblocks };
-  }
-  throw new OptionError('BlockDenseLinear: ratio', 'a width that some block count divides', ratio);
+  const preferred = Number.isInteger(Math.log2(width)) ? [4, 2] : [2];
+  const rankFor = (nblocks: number) =>
+    roundRank((2 * ratio * inFeatures * outFeatures) / ((inFeatures + outFeatures) * (1 + 1 / nblocks)), width);
+  const divides = (nblocks: number) => inFeatures % nblocks === 0 && rankFor(nblocks) % nblocks === 0;
+  const nblocks = preferred.find(divides) ?? 1;
+  return { rank: rankFor(nblocks), nblocks };
 }
 
-/** The common divisor of both widths whose parameters min·(in + out)/nblocks come nearest to the ratio. */
+/**
+ * The common divisor of both widths whose parameters min·(in + out)/nblocks come nearest to the ratio.
+ * @throws {OptionError} when every divisor keeps more parameters than the dense layer has, as for widths that share none.
+ */
 export function blockShuffleFor(ratio: number, inFeatures: number, outFeatures: number): number {
   const wanted = (inFeatures + outFeatures) / (ratio * Math.max(inFeatures, outFeatures));
-  let best = 1;
-  for (let nblocks = 1; nblocks <= Math.min(inFeatures, outFeatures); nblocks++) {
+  const width = Math.min(inFeatures, outFeatures);
+  const distance = (nblocks: number) => Math.abs(Math.log(nblocks / wanted));
+  let best: number | null = null;
+  // From the smallest count that keeps at most the dense parameters: (in + out)/nblocks <= max(in, out).
+  for (let nblocks = Math.ceil(1 + width / Math.max(inFeatures, outFeatures)); nblocks <= width; nblocks++) {
     if (inFeatures % nblocks !== 0 || outFeatures % nblocks !== 0) continue;
-    if (Math.abs(Math.log(nblocks / wanted)) < Math.abs(Math.log(best / wanted))) best = nblocks;
+    if (best === null || distance(nblocks) < distance(best)) best = nblocks;
   }
+  if (best === null)
+    throw new OptionError(
+      'BlockShuffleLinear: ratio',
+      `widths with a common divisor (they are ${inFeatures} and ${outFeatures})`,
+      ratio,
+    );
   return best;
 }

@@ -64,5 +64,11 @@ export function checkTransformerConfig(config: TransformerConfig): void {
   if (config.norm !== undefined) checkChoice('config: norm', config.norm, ['layer', 'rms']);
   if (config.activation !== undefined) checkChoice('config: activation', config.activation, ACTIVATIONS);
   if (config.ropeBase !== undefined) checkNumber('config: ropeBase', config.ropeBase, 0);
-  if (config.ffn !== undefined) checkStructure('config: ffn.structure', config.ffn.structure);
+  for (const name of ['bias', 'firstFfnDense'] as const)
+    if (config[name] !== undefined && typeof config[name] !== 'boolean')
+      throw new OptionError(`config: ${name}`, 'true or false', config[name]);
+  if (config.ffn === undefined) return;
+  if (config.ffn === null || typeof config.ffn !== 'object')
+    throw new OptionError('config: ffn', 'an object', config.ffn);
+  checkStructure('config: ffn.structure', config.ffn.structure);
 }

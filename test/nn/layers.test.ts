@@ -1,4 +1,14 @@
-import { Generator, linear, noGrad, OptionError, ShapeError, StateDictError, tensor } from '../../lib';
+import {
+  DisposedError,
+  Generator,
+  linear,
+  noGrad,
+  OptionError,
+  ShapeError,
+  StateDictError,
+  svd,
+  tensor,
+} from '../../lib';
 import {
   BlockDenseLinear,
   BlockShuffleLinear,
@@ -87,6 +97,21 @@ test.each(table)('ratios at width %i choose the sizes of the paper', (d, low63, 
   }
 });
 
+test.each([0.05, 0.32, 0.63, 1])(
+  'blockshuffle never keeps more than the dense parameters, at a ratio of %d',
+  (ratio) => {
+    for (const [inFeatures, outFeatures] of [
+      [64, 256],
+      [256, 64],
+      [48, 48],
+      [30, 45],
+    ] as const) {
+      const layer = new BlockShuffleLinear({ inFeatures, outFeatures, ratio, init: 'normal' });
+      expect(layer.describe().ratio).toBeLessThanOrEqual(1);
+    }
+  },
+);
+
 describe('initial values', () => {
   const options = { inFeatures: 96, outFeatures: 160 };
   const std = (values: ArrayLike<number>) =>
@@ -118,6 +143,17 @@ describe('initial values', () => {
     expect(sigma).toEqual([...sigma].sort((a, b) => b - a));
     // The largest singular value of such a matrix is near 0.02·(√96 + √160).
     expect(sigma[0]! / (0.02 * (Math.sqrt(96) + Math.sqrt(160)))).toBeCloseTo(1, 1);
+  });
+
+  test('svd gives the best approximation of its rank of the dense draw', () => {
+    const rank = 16;
+    const layer = new LowRankLinear({ ...options, rank, generator: new Generator(5) });
+    const drawn = new Generator(5).normal([160, 96], 0, 0.02);
+    const merged = layer.merge().data;
+    const residual = Array.from(drawn.data, (x, i) => (x - merged[i]!) ** 2).reduce((sum, square) => sum + square, 0);
+    // Eckart and Young: no matrix of this rank is nearer than the sum of the squared singular values that were cut.
+    const least = Array.from(svd(drawn).s.data.slice(rank)).reduce((sum, sigma) => sum + sigma * sigma, 0);
+    expect(residual / least).toBeCloseTo(1, 5);
   });
 
   test.each([
@@ -159,6 +195,11 @@ describe('bad sizes are refused by name', () => {
       'a divisor of inFeatures (8)',
     ],
     ['blocks', () => new BlockDenseLinear({ inFeatures: 8, outFeatures: 9, nblocks: 4, rank: 6 }), 'rank (6), got 4'],
+    [
+      'coprime',
+      () => new BlockShuffleLinear({ inFeatures: 13, outFeatures: 17, ratio: 0.5 }),
+      'a common divisor (they are 13 and 17)',
+    ],
     ['features', () => new Linear({ inFeatures: 0, outFeatures: 9 }), 'Linear: inFeatures'],
   ])('%s', (_, build, message) => {
     expect(build).toThrow(OptionError);
@@ -196,6 +237,13 @@ describe('bad sizes are refused by name', () => {
         ]),
       ),
     ).toThrow(ShapeError);
+    const disposed = tensor([1, 2]);
+    disposed.dispose();
+    const state = new Map([
+      ['weight', tensor(new Float32Array(4), [2, 2])],
+      ['bias', disposed],
+    ]);
+    expect(() => layer.loadStateDict(state)).toThrow(DisposedError);
     expect(layer.weight.toArray()).toEqual(before);
   });
 });

@@ -213,6 +213,10 @@ test('what makes no model is refused by name', () => {
   expect(() => new TransformerLM({ ...config, ffn: { structure: 'sparse' } })).toThrow(
     'ffn.structure: expected one of',
   );
+  // @ts-expect-error what a config.json may hold
+  expect(() => new TransformerLM({ ...config, ffn: null })).toThrow('config: ffn: expected an object, got null');
+  // @ts-expect-error what a config.json may hold
+  expect(() => new TransformerLM({ ...config, bias: 'false' })).toThrow('config: bias: expected true or false');
   const model = new TransformerLM(config);
   expect(() => model.forward(tensor(new Int32Array(17), [1, 17]))).toThrow(ShapeError);
   expect(() => model.forward(tensor(new Int32Array(0), [0, 4]))).toThrow(ShapeError);
