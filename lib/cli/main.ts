@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { fail } from './failure';
+import { fail, USED_WRONGLY } from './failure';
 import { decimal, positiveInteger, wholeNumber } from './values';
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
@@ -15,7 +15,9 @@ const program = new Command('structured-ffn')
   .version(version)
   .option('--debug', 'show stack traces of errors')
   .showHelpAfterError('(--help tells more)')
-  .configureHelp({ helpWidth: 110 });
+  .configureHelp({ helpWidth: 110 })
+  // Subcommands inherit this. Help and the version end the program too, with 0.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USED_WRONGLY));
 
 program
   .command('train')

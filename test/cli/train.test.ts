@@ -1,0 +1,130 @@
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadSafetensors } from '../../lib/io';
+import { cli, folder, jsonLines, start, writeText } from './support';
+
+const text = writeText('text.txt', 400, 1);
+const SMALL = ['--preset', 'tiny', '--tokenizer', 'byte', '--seq-len', '32', '--batch-size', '4'];
+const train = (...args: string[]) => cli(['train', ...SMALL, ...args]);
+
+test('text to a checkpoint, a summary, a sample and a report', () => {
+  const out = join(folder, 'whole');
+  const report = join(folder, 'whole.html');
+  const result = train('--data', text, '--steps', '60', '--out', out, '--report', report, '--sample', 'the ship');
+  expect(result).toMatchObject({ status: 0 });
+  expect(result.stderr).toContain('data: 1 documents');
+  expect(result.stderr).toMatch(/step 60\/60: loss \d\.\d{4}, lr .*, α 0\.00, \d+ tokens\/s/);
+  for (const row of ['validation loss', 'perplexity', 'bits per byte', 'unigram model', 'bigram model', 'speed'])
+    expect(result.stdout).toContain(row);
+  expect(result.stdout).toMatch(/feedforward parameters +[\d,]+, [\d.]+ % fewer than the [\d,]+ of dense layers/);
+  expect(result.stdout).toContain('the ship');
+
+  const loss = (name: string) => Number(result.stdout.match(new RegExp(`${name} +([\\d.]+) nats`))?.[1]);
+  expect(loss('validation loss')).toBeLessThan(loss('unigram model') - 0.3);
+
+  const page = readFileSync(report, 'utf8');
+  expect(page.match(/<svg/g)).toHaveLength(3);
+  expect(page).toContain('Weight of the guide');
+  expect(page).toContain('the ship');
+  expect(page).not.toMatch(/<script|src=|href="http/);
+
+  const { tensors } = loadSafetensors(join(out, 'checkpoint', 'model.safetensors'));
+  expect(tensors.get('embedding.weight')?.shape).toEqual([257, 64]);
+  expect([...tensors.keys()].some((name) => name.endsWith('.guide'))).toBe(false);
+
+  const checkpoint = join(out, 'checkpoint');
+  const evaluated = cli(['eval', checkpoint, '--data', text, '--json']);
+  expect(evaluated).toMatchObject({ status: 0, stderr: '' });
+  expect(JSON.parse(evaluated.stdout)).toMatchObject({ loss: expect.any(Number), bitsPerByte: expect.any(Number) });
+  expect(cli(['eval', checkpoint, '--data', text]).stdout).toMatch(/^loss \d\.\d{4} nats per token, perplexity/);
+
+  const sample = ['generate', checkpoint, '--prompt', 'the sea', '--max-new-tokens', '12'];
+  const generated = cli(sample);
+  expect(generated).toMatchObject({ status: 0, stderr: '' });
+  expect(generated.stdout).toMatch(/^the sea/);
+  expect(cli(sample)).toEqual(generated);
+  expect(cli([...sample, '--temperature', '0', '--seed', '3'])).toEqual(cli([...sample, '--temperature', '0']));
+}, 60_000);
+
+test('a folder is several documents, a tenth of them held out whole', () => {
+  const path = join(folder, 'texts');
+  mkdirSync(path);
+  for (let i = 0; i < 10; i++) writeFileSync(join(path, `${i}.txt`), readFileSync(writeText('part', 20, i)));
+  const result = train('--data', path, '--tokenizer', 'bpe:300', '--steps', '2', '--out', join(folder, 'texts-out'));
+  expect(result).toMatchObject({ status: 0 });
+  expect(result.stderr).toMatch(/data: 10 documents, [\d,]+ bytes; [\d,]+ tokens to train on, [\d,]+ held out/);
+  expect(existsSync(join(folder, 'texts-out', 'checkpoint', 'tokenizer.json'))).toBe(true);
+});
+
+describe('--json', () => {
+  const out = join(folder, 'json');
+  const first = train('--data', text, '--steps', '4', '--eval-every', '2', '--json', '--out', out);
+  const checkpoint = join(out, 'checkpoint');
+  const losses = (stdout: string) => jsonLines(stdout).flatMap(({ type, loss }) => (type === 'step' ? [loss] : []));
+
+  test('gives one object a line and nothing else', () => {
+    expect(first).toMatchObject({ status: 0, stderr: '' });
+    expect(jsonLines(first.stdout).map(({ type }) => type)).toEqual([
+      'start',
+      ...['step', 'step', 'evaluation', 'step', 'step'],
+      ...['checkpoint', 'evaluation', 'end'],
+    ]);
+    expect(jsonLines(first.stdout)[1]).toMatchObject({ step: 1, alpha: 1, tokens: 128 });
+  });
+
+  test('is the same at every run of the same seed', () => {
+    const again = train('--data', text, '--steps', '4', '--json', '--out', join(folder, 'again'));
+    expect(losses(again.stdout)).toEqual(losses(first.stdout));
+    const other = train('--data', text, '--steps', '4', '--json', '--seed', '1', '--out', join(folder, 'other'));
+    expect(losses(other.stdout)).not.toEqual(losses(first.stdout));
+  });
+
+  test('given weights on given tokens in order, for comparisons with other frameworks', () => {
+    const tokens = join(folder, 'ordered.bin');
+    writeFileSync(tokens, new Uint8Array(Uint16Array.from({ length: 400 }, (_, i) => 97 + (i % 13)).buffer));
+    const run = (init: string) =>
+      train(
+        '--init',
+        init,
+        '--tokens',
+        tokens,
+        '--order',
+        'sequential',
+        '--guidance',
+        'none',
+        '--json',
+        '--steps',
+        '3',
+      );
+    const result = run(checkpoint);
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    const values = losses(result.stdout);
+    expect(values).toHaveLength(3);
+    expect(losses(run(join(checkpoint, 'model.safetensors')).stdout)).toEqual(values);
+  });
+
+  test('--resume of a finished run only evaluates', () => {
+    const result = cli(['train', '--resume', checkpoint, '--json']);
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    expect(losses(result.stdout)).toEqual([]);
+    expect(jsonLines(result.stdout).at(-1)).toMatchObject({ type: 'end', reason: 'finished', step: 4 });
+  });
+});
+
+test('Ctrl-C finishes the step, saves and exits with 130; the run can go on', async () => {
+  const out = join(folder, 'interrupted');
+  const child = start(['train', ...SMALL, '--data', text, '--steps', '100000', '--json', '--out', out]);
+  let stdout = '';
+  child.stdout?.on('data', (piece: Buffer) => {
+    if (!stdout.includes('"type":"step"') && piece.includes('"type":"step"')) child.kill('SIGINT');
+    stdout += piece;
+  });
+  const [status] = await once(child, 'close');
+  expect(status).toBe(130);
+  const events = jsonLines(stdout);
+  expect(events.slice(-2).map(({ type }) => type)).toEqual(['checkpoint', 'end']);
+  expect(events.at(-1)).toMatchObject({ reason: 'aborted' });
+  const { step } = JSON.parse(readFileSync(join(out, 'checkpoint', 'trainer.json'), 'utf8'));
+  expect(step).toBe(events.at(-1)?.step);
+});

@@ -1,0 +1,79 @@
+/** Help, what is refused, and with which exit code: 0 all right, 1 something went wrong, 2 used wrongly. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { version } from '../../package.json';
+import { cli, folder, writeText } from './support';
+
+const text = writeText('text.txt', 60, 1);
+const nowhere = join(folder, 'nowhere');
+const zeros = join(folder, 'zeros.txt');
+writeFileSync(zeros, 'a\0b');
+
+test('help teaches', () => {
+  const { status, stdout } = cli(['train', '--help']);
+  expect(status).toBe(0);
+  for (const option of ['--data', '--structure', '--ratio', '--guidance', '--resume', '--json', 'Examples:'])
+    expect(stdout).toContain(option);
+  expect(cli(['--help']).stdout).toMatch(/train[\s\S]*eval[\s\S]*generate[\s\S]*info[\s\S]*build/);
+});
+
+test('the version is the package’s', () => {
+  expect(cli(['--version'])).toMatchObject({ status: 0, stdout: `${version}\n` });
+});
+
+test('help and usage errors need no binary, everything else says how to build it', () => {
+  const without = { STRUCTURED_FFN_BINARY: nowhere };
+  expect(cli(['--help'], without)).toMatchObject({ status: 0 });
+  expect(cli(['train', '--steps', 'x'], without)).toMatchObject({ status: 2 });
+  const { status, stderr } = cli(['info'], without);
+  expect(status).toBe(1);
+  expect(stderr).toContain('structured-ffn build');
+});
+
+test('info tells the machine and the cost of each structure', () => {
+  const { status, stdout } = cli(['info', '--d-model', '768', '--ratio', '0.32', '--json']);
+  expect(status).toBe(0);
+  const { machine, costs } = JSON.parse(stdout);
+  expect(machine).toMatchObject({ node: process.version, devices: expect.arrayContaining(['cpu']) });
+  expect(costs.map(({ structure }: { structure: string }) => structure)).toEqual([
+    'dense',
+    'lowrank',
+    'blockdense',
+    'blockshuffle',
+  ]);
+  // Weights 2·768·3072 and biases 3072 + 768.
+  expect(costs[0].parameters).toBe(2 * 768 * 3072 + 3072 + 768);
+  expect(costs[1].parameters / costs[0].parameters).toBeCloseTo(0.3125, 2);
+  const table = cli(['info']).stdout;
+  expect(table).toMatch(/lowrank +rank 192/);
+  expect(table).toContain('CUDA:');
+});
+
+test.each<[string, string[], number, RegExp]>([
+  ['an unknown command', ['trian'], 2, /unknown command 'trian'/],
+  ['an unknown option', ['train', '--stpes', '3'], 2, /unknown option '--stpes'/],
+  ['no data', ['train'], 2, /--data FILE_OR_FOLDER/],
+  ['two kinds of data', ['train', '--data', text, '--tokens', text], 2, /either --data/],
+  ['a number that is none', ['train', '--data', text, '--steps', 'many'], 2, /It is no number/],
+  ['zero steps', ['train', '--data', text, '--steps', '0'], 2, /at least 1/],
+  ['an unknown structure', ['train', '--data', text, '--structure', 'sparse'], 2, /Allowed choices are dense/],
+  ['an unknown preset', ['train', '--data', text, '--preset', 'huge'], 2, /expected one of tiny/],
+  ['a ratio above 1', ['train', '--data', text, '--tokenizer', 'byte', '--ratio', '3'], 2, /ratio/],
+  ['a bad tokenizer', ['train', '--data', text, '--tokenizer', 'bpe:12'], 2, /at least 257/],
+  ['tokens without a vocabulary', ['train', '--tokens', text], 2, /--vocab-size/],
+  ['no prompt', ['generate', nowhere], 2, /required option '--prompt/],
+  ['eval of nothing', ['eval', nowhere], 2, /either --data/],
+  ['a text that is not there', ['train', '--data', nowhere], 1, /nowhere/],
+  ['a file that is no text', ['train', '--data', zeros], 1, /it is no text/],
+  ['a checkpoint that is not there', ['generate', nowhere, '--prompt', 'a'], 1, /no such checkpoint/],
+  ['a resume of nothing', ['train', '--resume', nowhere], 1, /no such checkpoint/],
+])('%s', (_name, args, status, message) => {
+  const result = cli(args);
+  expect(result).toMatchObject({ status, stdout: '' });
+  expect(result.stderr).toMatch(message);
+  expect(result.stderr).not.toMatch(/^ +at /m);
+});
+
+test('--debug shows where an error came from', () => {
+  expect(cli(['--debug', 'train', '--data', nowhere]).stderr).toMatch(/^ +at /m);
+});

@@ -1,0 +1,45 @@
+/** A run that was stopped and went on is, to the last bit, the run that was not stopped. */
+import { join } from 'node:path';
+import { STRUCTURE_NAMES } from '../../lib/nn';
+import { type TrainConfig, Trainer } from '../../lib/train';
+import { CONFIG, folder, take, weightsOf } from './support';
+
+const { model } = CONFIG;
+
+const CASES: [string, TrainConfig][] = [
+  ['without a guide', CONFIG],
+  ['guided, stopped before the hand-over', { ...CONFIG, guidance: { part: 0.8, form: 'published' } }],
+  ['guided, stopped at the hand-over', { ...CONFIG, guidance: { part: 0.5, form: 'unbiased' } }],
+  ['guided, stopped after the hand-over', { ...CONFIG, guidance: { part: 0.34, form: 'mixed', schedule: 'linear' } }],
+  ['with repeats at the end', { ...CONFIG, guidance: { protocol: 'fixed-flop', part: 0.5 } }],
+  ['sequential', { ...CONFIG, data: { ...CONFIG.data, order: 'sequential' } }],
+  ['with several passes a step', { ...CONFIG, gradientAccumulation: 2, guidance: {} }],
+  ...STRUCTURE_NAMES.map((structure): [string, TrainConfig] => [
+    structure,
+    { ...CONFIG, model: { ...model, ffn: structure === 'dense' ? { structure } : { structure, ratio: 0.5 } } },
+  ]),
+];
+
+test.each(CASES)('%s', async (name, config) => {
+  using whole = new Trainer(config);
+  const expected = await take(whole);
+
+  const path = join(folder, name);
+  const first = new Trainer(config);
+  const before = await take(first, 3);
+  first.save(path);
+  first[Symbol.dispose]();
+  using second = Trainer.resume(path);
+  expect(second.step).toBe(3);
+  const after = await take(second);
+
+  expect([...before, ...after]).toEqual(expected);
+  expect(weightsOf(second)).toEqual(weightsOf(whole));
+  expect(await second.evaluate()).toEqual(await whole.evaluate());
+});
+
+test('the two halves of a run differ in what they see', async () => {
+  using trainer = new Trainer(CONFIG);
+  const losses = (await take(trainer)).map(({ loss }) => loss);
+  expect(new Set(losses).size).toBe(losses.length);
+});
