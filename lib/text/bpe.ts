@@ -75,7 +75,10 @@ export class BpeTokenizer implements Tokenizer {
   }
 
   decode(ids: Iterable<number>): string {
-    return this.#library.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    const all = [...ids];
+    // The library refuses to decode nothing.
+    if (all.length === 0) return '';
+    return this.#library.decode(all, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 }
 

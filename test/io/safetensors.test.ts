@@ -139,7 +139,7 @@ test('missing files, folders and places that cannot be written are file errors',
   expect(() => loadSafetensors(join(folder, 'none'))).toThrow(FileError);
   expect(() => loadSafetensors(join(folder, 'none'))).toThrow('no such file or folder');
   expect(() => loadSafetensors(folder)).toThrow('it is a folder');
-  expect(() => saveSafetensors('/proc/none/x', [])).toThrow(FileError);
+  expect(() => saveSafetensors(join(path, 'x'), [])).toThrow(FileError);
 });
 
 test('a refused write leaves the old file, and nothing beside it', () => {
