@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "async.h"
+#include "counters.h"
 #include "environment.h"
 #include "kernels.h"
 #include "thread_pool.h"
@@ -243,6 +244,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "isa", setting<current_isa>);
   define(exports, "setIsa", setting<set_isa>);
   define(exports, "cudaStatus", setting<cuda_status>);
+  define(exports, "countedFlops", setting<counted_flops>);
   return exports;
 }
 

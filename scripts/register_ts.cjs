@@ -8,7 +8,8 @@ require.extensions['.ts'] = (module, filename) => {
     sourceMaps: 'inline',
     swcrc: false,
     jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
-    module: { type: 'commonjs' },
+    // A dynamic import stays one: some packages are ES modules only.
+    module: { type: 'commonjs', ignoreDynamic: true },
   });
   module._compile(code, filename);
 };

@@ -245,6 +245,8 @@ export interface Kernels<R> {
   random_normal(y: Operand, seed_low: number, seed_high: number, offset: number, mean: number, std: number): R;
   svd(a: Operand, u: Operand, s: Operand, vt: Operand, batch: number, m: number, n: number, rank: number): R;
   polar(a: Operand, y: Operand, batch: number, m: number, n: number): R;
+  probe_flops(out: Operand, iterations: number): R;
+  probe_bandwidth(x: Operand, out: Operand): R;
 }
 
 export interface NativeMemoryStats {
@@ -283,4 +285,6 @@ export interface Native extends Kernels<void> {
   isa(): string;
   setIsa(name: string): void;
   cudaStatus(): string;
+  /** Floating-point operations of matrix products since the process started, attention's own not counted. */
+  countedFlops(): number;
 }

@@ -246,6 +246,7 @@ inline void gemm_shared_pack(const Product& p, const Blocking& blocking) {
 
 inline void gemm(const Product& p) {
   if (p.m == 0 || p.n == 0 || p.batch == 0) return;
+  count_flops(2 * p.batch * p.m * p.n * p.k);
   if (is_skinny(p)) return skinny_product(p);
   const Blocking blocking(p);
   if (blocking.row_chunks == 1)

@@ -35,6 +35,7 @@
 #include "attention_tiles.inl"
 #include "attention_forward.inl"
 #include "attention_backward.inl"
+#include "probe.inl"
 // clang-format on
 
 // The same on every instruction set.

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "../allocator.h"
+#include "../counters.h"
 #include "../kernels.h"
 #include "../linalg.h"
 #include "../random.h"

@@ -1,0 +1,96 @@
+/** Our own side, through the public ops: what a user's call costs, results allocated as they are for a user. */
+import { noGrad } from '../../lib/autograd';
+import { feedForward, type LinearWeights, structuredLinear } from '../../lib/ops';
+import { tidy } from '../../lib/scope';
+import { type Tensor, tensor } from '../../lib/tensor';
+import { type Contender, OURS } from './contender';
+import type { Problem } from './problem';
+import { timeCalls } from './sampling';
+
+interface Copy {
+  readonly weights: readonly LinearWeights[];
+  readonly leaves: readonly Tensor[];
+}
+
+class OurContender implements Contender {
+  readonly side = OURS;
+  readonly #x: Tensor;
+  readonly #dy: Tensor;
+  readonly #copies: readonly Copy[];
+  #next = 0;
+
+  constructor(
+    readonly problem: Problem,
+    readonly variant = problem.variant,
+  ) {
+    const { sizes, layers, tokens, copies } = problem;
+    const requiresGrad = problem.phase !== 'forward';
+    this.#x = tensor(problem.x, [tokens, problem.x.length / tokens], { requiresGrad });
+    this.#dy = tensor(problem.dy, [tokens, problem.dy.length / tokens]);
+    this.#copies = Array.from({ length: copies }, () => {
+      const leaves: Tensor[] = [];
+      const leaf = (values: Float32Array, shape: readonly number[]) => {
+        leaves.push(tensor(values, shape, { requiresGrad }));
+        return leaves[leaves.length - 1]!;
+      };
+      const weights = sizes.map(({ v, u, outFeatures }, i) => {
+        const arrays = layers[i]!;
+        return {
+          v: v && arrays.v && leaf(arrays.v, v),
+          u: leaf(arrays.u, u),
+          bias: arrays.bias && leaf(arrays.bias, [outFeatures]),
+        };
+      });
+      return { weights, leaves };
+    });
+  }
+
+  #apply({ weights }: Copy): Tensor {
+    const [first, second] = weights;
+    if (first && second) return feedForward(this.#x, first, second, 'gelu');
+    return structuredLinear(this.#x, first!);
+  }
+
+  /** One call; `see` gets the results before they are freed. */
+  #call(see?: (results: readonly Tensor[]) => void): void {
+    const copy = this.#copies[this.#next++ % this.#copies.length]!;
+    if (this.problem.phase === 'forward') {
+      noGrad(() =>
+        tidy(() => {
+          const y = this.#apply(copy);
+          see?.([y]);
+        }),
+      );
+      return;
+    }
+    tidy(() => {
+      const y = this.#apply(copy);
+      y.backward(this.#dy);
+      see?.([y, ...[this.#x, ...copy.leaves].map(({ grad }) => grad!)]);
+    });
+    for (const leaf of [this.#x, ...copy.leaves]) {
+      leaf.grad?.dispose();
+      leaf.grad = null;
+    }
+  }
+
+  async outputs(): Promise<readonly Float32Array[]> {
+    let arrays: readonly Float32Array[] = [];
+    this.#call((results) => {
+      arrays = results.map(({ data }) => Float32Array.from(data));
+    });
+    return arrays;
+  }
+
+  sample(milliseconds: number): Promise<readonly number[]> {
+    return timeCalls(() => this.#call(), milliseconds);
+  }
+
+  async close(): Promise<void> {
+    for (const { leaves } of this.#copies) for (const leaf of leaves) leaf.dispose();
+    this.#x.dispose();
+    this.#dy.dispose();
+  }
+}
+
+export const ourContender = (problem: Problem): Contender => new OurContender(problem);

@@ -1,0 +1,84 @@
+/** The file of a run: figures, and what they were measured on. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Machine } from './machine';
+import type { Peak } from './peak';
+import type { Summary } from './statistics';
+
+export type Unit = 'ms' | 'bytes' | 'count' | 'share';
+
+export interface Result extends Summary {
+  readonly suite: string;
+  /** What was computed: linear, ffn, training step, ... */
+  readonly op: string;
+  readonly phase: string;
+  /** '768x3072', or a model's name. */
+  readonly shape: string;
+  readonly tokens: number;
+  readonly threads: number;
+  readonly isa: string;
+  /** Structure and size. */
+  readonly variant: string;
+  /** Whose implementation. */
+  readonly side: string;
+  readonly unit: Unit;
+  /** Floating-point operations by the formula; 0 where they do not matter. */
+  readonly flops: number;
+  /** Bytes that must move at least. */
+  readonly bytes: number;
+  /** Relative difference from our own results; null for ourselves. */
+  readonly error: number | null;
+}
+
+export interface ResultFile {
+  readonly format: 'structured-ffn-bench';
+  readonly version: 1;
+  readonly command: string;
+  readonly machine: Machine;
+  /** The rivals that took part. */
+  readonly rivals: readonly string[];
+  readonly peaks: readonly Peak[];
+  readonly results: readonly Result[];
+}
+
+/** The same figure in another run has the same key. */
+export const keyOf = (r: Result): string =>
+  [r.suite, r.op, r.phase, r.shape, r.tokens, r.threads, r.isa, r.variant, r.side].join(' | ');
+
+/** Figures that compare the same work: all variants and sides of one op, shape and token count. */
+export const groupOf = (r: Result): string =>
+  [r.suite, r.op, r.phase, r.shape, r.tokens, r.threads, r.isa, r.unit].join(' | ');
+
+export function writeResults(path: string, file: ResultFile): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${JSON.stringify(file, null, 1)}\n`);
+}
+
+function isResultFile(value: unknown): value is ResultFile {
+  return (
+    value !== null &&
+    typeof value === 'object' &&
+    'format' in value &&
+    value.format === 'structured-ffn-bench' &&
+    'version' in value &&
+    value.version === 1
+  );
+}
+
+/** @throws {Error} when the file is not one of ours. */
+export function readResults(path: string): ResultFile {
+  const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+  if (!isResultFile(value)) throw new Error(`${path} holds no benchmark results of version 1`);
+  return value;
+}
+
+/** For a figure that is counted, not sampled. */
+export const exactly = (value: number): Summary => ({ median: value, p25: value, p75: value, count: 1 });
+
+/** GFLOP/s and GB/s of a timing, and their parts of the machine's peak. */
+export function rates(result: Result, peaks: readonly Peak[]) {
+  const peak = peaks.find(({ isa, threads }) => isa === result.isa && threads === result.threads);
+  const gflops = result.flops / result.median / 1e6;
+  const gbps = result.bytes / result.median / 1e6;
+  return { gflops, gbps, flopsShare: peak && gflops / peak.gflops, bytesShare: peak && gbps / peak.gbps };
+}

@@ -1,0 +1,44 @@
+/** Timing: tinybench takes the samples of one contender; contenders take turns, round after round. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Contender } from './contender';
+
+/** Thread pools go on spinning for a while after a call and would take cores from the next side. */
+const GAP_MILLISECONDS = 20;
+
+export interface SamplingOptions {
+  /** Of one contender in one round. */
+  readonly milliseconds: number;
+  readonly rounds: number;
+}
+
+/** Milliseconds per call of `body`, called for about `milliseconds` and at least once. */
+export async function timeCalls(body: () => void, milliseconds: number): Promise<number[]> {
+  const { Bench } = await import('tinybench');
+  const bench = new Bench({ time: milliseconds, iterations: 1, warmup: false, retainSamples: true, throws: true });
+  bench.add('call', body);
+  const [task] = bench.runSync();
+  const result = task?.result;
+  if (!result || !('latency' in result)) throw new Error('tinybench gave no samples');
+  return [...(result.latency.samples ?? [])];
+}
+
+/**
+ * All samples of each contender. Whatever disturbs the machine for a while meets every contender alike; the first round
+ * warms up and does not count.
+ */
+export async function interleave(
+  contenders: readonly Contender[],
+  { milliseconds, rounds }: SamplingOptions,
+): Promise<Map<Contender, number[]>> {
+  const samples = new Map(contenders.map((contender): [Contender, number[]] => [contender, []]));
+  let side = '';
+  for (let round = 0; round <= rounds; round++) {
+    for (const contender of contenders) {
+      if (contender.side !== side) await sleep(GAP_MILLISECONDS);
+      side = contender.side;
+      const taken = await contender.sample(round === 0 ? milliseconds / 4 : milliseconds);
+      if (round > 0) samples.get(contender)?.push(...taken);
+    }
+  }
+  return samples;
+}

@@ -1,0 +1,79 @@
+/** `npm run bench`: runs the suites and writes their figures to a JSON file, for `bench:compare` and `bench:report`. */
+import type { Context } from './harness/context';
+import { currentLoad, describeMachine } from './harness/machine';
+import { measurePeak, type Peak } from './harness/peak';
+import { formatResult } from './harness/print';
+import { type Result, writeResults } from './harness/results';
+import { parseOptions } from './options';
+import { startRivals } from './rivals/start';
+import { ffn } from './suites/ffn';
+import { kernels } from './suites/kernels';
+import { memory } from './suites/memory';
+import { overhead } from './suites/overhead';
+import { threads, tokens } from './suites/scaling';
+import type { Suite } from './suites/suite';
+import { training } from './suites/training';
+
+// Memory comes first: what other suites leave behind would hide its growth.
+const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, threads, tokens];
+
+/** The better of two measurements of the same limit. */
+const best = (a: Peak, b: Peak): Peak => ({
+  ...a,
+  gflops: Math.max(a.gflops, b.gflops),
+  gbps: Math.max(a.gbps, b.gbps),
+});
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = parseOptions(argv, SUITES);
+  const log = (line: string) => console.log(line);
+  const machine = describeMachine();
+  log(`${machine.cpu}, ${machine.cores} cores, load ${machine.load[0]}, commit ${machine.commit}`);
+  const settings = options.isa.flatMap((isa) => options.threads.map((count) => ({ isa, count })));
+  const repeats = Math.max(2, Math.ceil(options.time / 6));
+  const peaksNow = () => settings.map(({ isa, count }) => measurePeak(isa, count, repeats));
+  let peaks = peaksNow();
+  for (const { isa, threads: count, gflops, gbps } of peaks)
+    log(`peak ${isa}, ${count} threads: ${gflops.toFixed(0)} GFLOP/s, ${gbps.toFixed(1)} GB/s`);
+  const rivals = await startRivals(options.rivals, options.python, log);
+
+  const all: Result[] = [];
+  const { time, rounds, full, isa, suite, ...filters } = options;
+  const context: Context = {
+    full,
+    filters,
+    sampling: { milliseconds: time, rounds },
+    threads: options.threads,
+    isas: isa,
+    rivals,
+    add: (results) => {
+      all.push(...results);
+      for (const result of results) if (!result.phase.startsWith('kernel')) log(formatResult(result, results, peaks));
+    },
+    log,
+  };
+  try {
+    for (const one of SUITES.filter(({ name }) => suite.includes(name))) {
+      log(`\n== ${one.name}: ${one.about}`);
+      await one.run(context);
+    }
+  } finally {
+    for (const rival of rivals) await rival.close();
+  }
+  peaks = peaksNow().map((peak, i) => best(peak, peaks[i] ?? peak));
+  writeResults(options.out, {
+    format: 'structured-ffn-bench',
+    version: 1,
+    command: ['npm run bench --', ...argv].join(' '),
+    machine: { ...machine, load: [...machine.load, currentLoad()] },
+    rivals: rivals.map(({ name }) => name),
+    peaks,
+    results: all,
+  });
+  log(`\nwritten: ${options.out}`);
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+});

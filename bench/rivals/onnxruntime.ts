@@ -1,0 +1,90 @@
+/** onnxruntime-node, forward only. */
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Contender } from '../harness/contender';
+import type { Problem } from '../harness/problem';
+import { type Onnx, onnxModel } from './onnx_model';
+import { type Rival, RivalMissing } from './rival';
+
+/** Each session has threads of its own; these many are still larger than the caches at the widths of the suites. */
+const MOST_SESSIONS = 12;
+
+type Runtime = typeof import('onnxruntime-node');
+
+class OnnxContender implements Contender {
+  readonly side = 'onnxruntime';
+  #next = 0;
+
+  constructor(
+    readonly variant: string,
+    readonly sessions: readonly InferenceSession[],
+    readonly x: Tensor,
+    readonly output: string,
+  ) {}
+
+  async #call(): Promise<Tensor> {
+    const session = this.sessions[this.#next++ % this.sessions.length]!;
+    return (await session.run({ x: this.x }))[this.output]!;
+  }
+
+  async outputs(): Promise<readonly Float32Array[]> {
+    const { data } = await this.#call();
+    if (!(data instanceof Float32Array)) throw new Error('onnxruntime gave no float32 result');
+    return [data];
+  }
+
+  async sample(milliseconds: number): Promise<readonly number[]> {
+    const samples: number[] = [];
+    const end = performance.now() + milliseconds;
+    for (let now = performance.now(); samples.length === 0 || now < end; now = performance.now()) {
+      await this.#call();
+      samples.push(performance.now() - now);
+    }
+    return samples;
+  }
+
+  async close(): Promise<void> {
+    for (const session of this.sessions) await session.release();
+  }
+}
+
+export class Onnxruntime implements Rival {
+  readonly name = 'onnxruntime';
+  #threads = 1;
+
+  private constructor(
+    readonly runtime: Runtime,
+    readonly onnx: Onnx,
+  ) {}
+
+  /** @throws {RivalMissing} */
+  static async start(): Promise<Onnxruntime> {
+    try {
+      return new Onnxruntime((await import('onnxruntime-node')).default, (await import('onnx-proto')).default.onnx);
+    } catch (error) {
+      throw new RivalMissing(
+        `the packages onnxruntime-node and onnx-proto do not load (${String(error).split('\n')[0]})`,
+      );
+    }
+  }
+
+  async setThreads(count: number): Promise<void> {
+    this.#threads = count;
+  }
+
+  async create(problem: Problem): Promise<Contender | null> {
+    if (problem.phase !== 'forward') return null;
+    const { bytes, output } = onnxModel(this.onnx, problem);
+    const sessions: InferenceSession[] = [];
+    for (let i = 0; i < Math.min(problem.copies, MOST_SESSIONS); i++)
+      sessions.push(await this.runtime.InferenceSession.create(bytes, { intraOpNumThreads: this.#threads }));
+    const { tokens, x } = problem;
+    return new OnnxContender(
+      problem.variant,
+      sessions,
+      new this.runtime.Tensor('float32', x, [tokens, x.length / tokens]),
+      output,
+    );
+  }
+
+  async close(): Promise<void> {}
+}

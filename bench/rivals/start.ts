@@ -1,0 +1,34 @@
+/** Starts the rivals that this machine has, and says which it has not. */
+import { Onnxruntime } from './onnxruntime';
+import { Pytorch } from './pytorch';
+import { type Rival, RivalMissing } from './rival';
+import { TfjsRival } from './tfjs';
+
+export const RIVAL_NAMES = ['pytorch', 'onnxruntime', 'tfjs-wasm', 'tfjs-cpu'] as const;
+export type RivalName = (typeof RIVAL_NAMES)[number];
+
+function start(name: RivalName, python: string | undefined): Promise<Rival> {
+  if (name === 'onnxruntime') return Onnxruntime.start();
+  if (name === 'tfjs-wasm') return TfjsRival.start('wasm');
+  if (name === 'tfjs-cpu') return TfjsRival.start('cpu');
+  if (python === undefined)
+    throw new RivalMissing('give a Python that has torch: --python FILE, or STRUCTURED_FFN_PYTHON');
+  return Pytorch.start(python);
+}
+
+export async function startRivals(
+  names: readonly RivalName[],
+  python: string | undefined,
+  log: (line: string) => void,
+): Promise<Rival[]> {
+  const rivals: Rival[] = [];
+  for (const name of names) {
+    try {
+      rivals.push(await start(name, python));
+    } catch (error) {
+      if (!(error instanceof RivalMissing)) throw error;
+      log(`without ${name}: ${error.message}`);
+    }
+  }
+  return rivals;
+}

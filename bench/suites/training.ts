@@ -1,0 +1,101 @@
+/** A whole training step of a small transformer, and where its time goes. */
+
+import { type Tensor, zeros } from '../../lib';
+import { native } from '../../lib/native';
+import type { Contender } from '../harness/contender';
+import { wantsOp } from '../harness/context';
+import { kernelTimes } from '../harness/kernel_times';
+import { OurModel } from '../harness/our_model';
+import { exactly, type Result } from '../harness/results';
+import { interleave } from '../harness/sampling';
+import { forEachSetting } from '../harness/settings';
+import { summarize } from '../harness/statistics';
+import { createPytorchModel } from '../rivals/pytorch_training';
+import { checkSteps, modelResult, modelSize, modelVariants, pytorchOf } from './models';
+import type { Suite } from './suite';
+
+const PRODUCTS = new Set(['linear_forward', 'linear_backward', 'ffn_forward', 'ffn_backward', 'matmul']);
+/** The head's products with the loss between them; the loss is timed apart. */
+const FUSED_LOSS = 'linear_cross_entropy';
+const PROFILED_STEPS = 5;
+
+/** Milliseconds of the loss alone, forward and backward, on logits of the same size. */
+function lossTime(tokens: number, classes: number): number {
+  const logits = zeros([tokens, classes]);
+  const targets = zeros([tokens], { dtype: 'int32' });
+  const [loss, count, dloss, lse] = [zeros([1]), zeros([1]), zeros([1]), zeros([tokens])];
+  const call = () => {
+    const sizes = [tokens, classes, -100] as const;
+    const operands = [logits.handle, targets.handle] as const;
+    native.cross_entropy_forward(...operands, loss.handle, lse.handle, count.handle, ...sizes);
+    native.cross_entropy_backward(dloss.handle, ...operands, lse.handle, count.handle, logits.handle, ...sizes);
+  };
+  call();
+  const samples = Array.from({ length: PROFILED_STEPS }, () => {
+    const start = performance.now();
+    call();
+    return performance.now() - start;
+  });
+  const all: Tensor[] = [logits, targets, loss, count, dloss, lse];
+  for (const one of all) one.dispose();
+  return summarize(samples).median;
+}
+
+/** Milliseconds of each kernel per step, and the part of the step that no product takes. */
+function profile(ours: OurModel): Result[] {
+  const { size } = ours;
+  const steps: Map<string, number>[] = [];
+  const totals = Array.from({ length: PROFILED_STEPS }, () => {
+    const start = performance.now();
+    steps.push(kernelTimes(() => void ours.step()));
+    return performance.now() - start;
+  });
+  const names = [...new Set(steps.flatMap((times) => [...times.keys()]))];
+  const kernel = (name: string) => summarize(steps.map((times) => times.get(name) ?? 0));
+  const loss = lossTime(size.batch * size.seqLen, size.vocabSize);
+  const outside = steps.map((times, i) => {
+    let products = (times.get(FUSED_LOSS) ?? 0) - loss;
+    for (const name of PRODUCTS) products += times.get(name) ?? 0;
+    return 1 - products / (totals[i] ?? 1);
+  });
+  const suite = 'training';
+  return [
+    modelResult(size, ours, { suite, phase: 'outside products', unit: 'share' }, summarize(outside)),
+    modelResult(size, ours, { suite, phase: 'kernel: loss alone', unit: 'ms' }, exactly(loss)),
+    ...names.map((name) => modelResult(size, ours, { suite, phase: `kernel: ${name}`, unit: 'ms' }, kernel(name))),
+  ];
+}
+
+export const training: Suite = {
+  name: 'training',
+  about: 'a training step of a transformer: forward, loss, backward, clipping, AdamW',
+  async run(context) {
+    if (!wantsOp(context, 'training')) return;
+    const size = modelSize(context);
+    await forEachSetting(context, async (setting) => {
+      const pytorch = pytorchOf(setting);
+      const ours: OurModel[] = [];
+      const theirs: Contender[] = [];
+      const errors = new Map<Contender, number>();
+      for (const variant of modelVariants(context)) {
+        const model = new OurModel(variant, size);
+        ours.push(model);
+        if (!pytorch) continue;
+        const other = await createPytorchModel(pytorch, model);
+        theirs.push(other);
+        errors.set(other, await checkSteps(model, other));
+      }
+      const samples = await interleave([...ours, ...theirs], context.sampling);
+      const flops = (variant: string) => ours.find((model) => model.variant === variant)?.flops ?? 0;
+      context.add(
+        [...samples].map(([contender, taken]) => {
+          const error = errors.get(contender) ?? null;
+          const row = { suite: 'training', phase: 'step', unit: 'ms', flops: flops(contender.variant), error } as const;
+          return modelResult(size, contender, row, summarize(taken));
+        }),
+      );
+      for (const model of ours) context.add(profile(model));
+      for (const contender of [...ours, ...theirs]) await contender.close();
+    });
+  },
+};
