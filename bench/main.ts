@@ -14,7 +14,7 @@ import { threads, tokens } from './suites/scaling';
 import type { Suite } from './suites/suite';
 import { training } from './suites/training';
 
-// Memory comes first: what other suites leave behind would hide its growth.
+// In the order of the report.
 const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, threads, tokens];
 
 /** The better of two measurements of the same limit. */

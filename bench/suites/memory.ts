@@ -1,16 +1,13 @@
 /** Memory of a training step: its peak, and whether a steady step still asks the system for memory. */
-import { emptyCache, memoryStats } from '../../lib/device';
+import { getIsa, getNumThreads } from '../../lib/device';
 import { wantsOp } from '../harness/context';
 import { OurModel } from '../harness/our_model';
-import { watchGrowth } from '../harness/process_memory';
 import { exactly } from '../harness/results';
 import { Pytorch } from '../rivals/pytorch';
 import { createPytorchModel } from '../rivals/pytorch_training';
+import { measureMemory, WARM_STEPS } from './memory_task';
 import { modelResult, modelSize, modelVariants, pytorchOf } from './models';
 import type { Suite } from './suite';
-
-const WARM_STEPS = 3;
-const STEADY_STEPS = 5;
 
 export const memory: Suite = {
   name: 'memory',
@@ -19,21 +16,16 @@ export const memory: Suite = {
     if (!wantsOp(context, 'memory')) return;
     const size = modelSize(context);
     const peakRow = { suite: 'memory', phase: 'peak', unit: 'bytes' } as const;
+    const allocationRow = { suite: 'memory', phase: 'system allocations', unit: 'count' } as const;
     for (const variant of modelVariants(context)) {
-      emptyCache();
-      const growth = watchGrowth();
+      const use = await measureMemory({ variant, size, isa: getIsa(), threads: getNumThreads() });
       const ours = new OurModel(variant, size);
-      for (let i = 0; i < WARM_STEPS; i++) ours.step();
-      const before = memoryStats().systemAllocations;
-      for (let i = 0; i < STEADY_STEPS; i++) ours.step();
-      const allocations = (memoryStats().systemAllocations - before) / STEADY_STEPS;
       context.add([
-        modelResult(size, ours, peakRow, exactly(growth())),
-        modelResult(size, ours, { suite: 'memory', phase: 'system allocations', unit: 'count' }, exactly(allocations)),
+        modelResult(size, ours, peakRow, exactly(use.peak)),
+        modelResult(size, ours, allocationRow, exactly(use.allocations)),
       ]);
       const python = pytorchOf(context)?.python;
       if (python !== undefined) {
-        // A process of its own: memory that an earlier model left behind would hide this one's.
         const pytorch = await Pytorch.start(python);
         const theirs = await createPytorchModel(pytorch, ours);
         for (let i = 0; i < WARM_STEPS; i++) await theirs.outputs();
