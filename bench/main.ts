@@ -64,7 +64,7 @@ async function main(argv: readonly string[]): Promise<void> {
   writeResults(options.out, {
     format: 'structured-ffn-bench',
     version: 1,
-    command: ['npm run bench --', ...argv].join(' '),
+    command: ['npm run bench --', ...argv.filter((one, i) => one !== '--out' && argv[i - 1] !== '--out')].join(' '),
     machine: { ...machine, load: [...machine.load, currentLoad()] },
     rivals: rivals.map(({ name }) => name),
     peaks,

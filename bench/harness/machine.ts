@@ -1,7 +1,7 @@
 /** What the figures were measured on. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { cpus, loadavg, release, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { availableIsas } from '../../lib/device';
 import { native } from '../../lib/native';
@@ -49,7 +49,7 @@ export function describeMachine(): Machine {
     isas: availableIsas(),
     caches: caches(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${process.platform} ${process.arch} ${release()}`,
+    system: `${process.platform} ${process.arch}`,
     node: process.version,
     commit: commit(),
     date: new Date().toISOString(),

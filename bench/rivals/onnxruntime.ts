@@ -5,25 +5,19 @@ import type { Problem } from '../harness/problem';
 import { type Onnx, onnxModel } from './onnx_model';
 import { type Rival, RivalMissing } from './rival';
 
-/** Each session has threads of its own; these many are still larger than the caches at the widths of the suites. */
-const MOST_SESSIONS = 12;
-
 type Runtime = typeof import('onnxruntime-node');
 
 class OnnxContender implements Contender {
   readonly side = 'onnxruntime';
-  #next = 0;
-
   constructor(
     readonly variant: string,
-    readonly sessions: readonly InferenceSession[],
+    readonly session: InferenceSession,
     readonly x: Tensor,
     readonly output: string,
   ) {}
 
   async #call(): Promise<Tensor> {
-    const session = this.sessions[this.#next++ % this.sessions.length]!;
-    return (await session.run({ x: this.x }))[this.output]!;
+    return (await this.session.run({ x: this.x }))[this.output]!;
   }
 
   async outputs(): Promise<readonly Float32Array[]> {
@@ -43,7 +37,7 @@ class OnnxContender implements Contender {
   }
 
   async close(): Promise<void> {
-    for (const session of this.sessions) await session.release();
+    await this.session.release();
   }
 }
 
@@ -74,13 +68,12 @@ export class Onnxruntime implements Rival {
   async create(problem: Problem): Promise<Contender | null> {
     if (problem.phase !== 'forward') return null;
     const { bytes, output } = onnxModel(this.onnx, problem);
-    const sessions: InferenceSession[] = [];
-    for (let i = 0; i < Math.min(problem.copies, MOST_SESSIONS); i++)
-      sessions.push(await this.runtime.InferenceSession.create(bytes, { intraOpNumThreads: this.#threads }));
+    // One session, though its weights may then stay in the caches: each has threads of its own, which would disturb the others.
+    const session = await this.runtime.InferenceSession.create(bytes, { intraOpNumThreads: this.#threads });
     const { tokens, x } = problem;
     return new OnnxContender(
       problem.variant,
-      sessions,
+      session,
       new this.runtime.Tensor('float32', x, [tokens, x.length / tokens]),
       output,
     );

@@ -14,22 +14,22 @@ const MOST_FLOPS: Readonly<Record<TfjsBackend, number>> = { wasm: 3e9, cpu: 1e8 
 
 type Layer = (x: Tensor2D) => Tensor2D;
 
-/** Tensors that the layer needs are added to `owned`. */
+/** Weights are transposed once: the wasm backend is many times slower at x Wᵀ. Tensors are added to `owned`. */
 function createLayer(tf: Tfjs, { v, u, outFeatures, dims }: LayerSize, arrays: LayerArrays, owned: Tensor[]): Layer {
   const own = (values: Float32Array, shape: Shape): Tensor => {
-    owned.push(tf.tensor(values, [...shape]));
+    const order = shape.length === 3 ? [0, 2, 1] : [1, 0];
+    owned.push(tf.tidy(() => tf.transpose(tf.tensor(values, [...shape]), shape.length > 1 ? order : [0])));
     return owned[owned.length - 1]!;
   };
   const second = own(arrays.u, u);
   const bias = arrays.bias && own(arrays.bias, [outFeatures]);
   const addBias = (y: Tensor2D): Tensor2D => (bias ? tf.add(y, bias) : y);
-  const times = (x: Tensor2D, w: Tensor): Tensor2D =>
-    tf.matMul(x, tf.reshape<Rank.R2>(w, [w.shape[0]!, w.shape[1]!]), false, true);
+  const times = (x: Tensor2D, w: Tensor): Tensor2D => tf.matMul(x, tf.reshape<Rank.R2>(w, [w.shape[0]!, w.shape[1]!]));
   if (v === null || arrays.v === null) return (x) => addBias(times(x, second));
   const first = own(arrays.v, v);
   const blocks = v.length === 3 ? v[0]! : 1;
   const multiply = (x: Tensor3D, w: Tensor): Tensor3D =>
-    tf.matMul(x, tf.reshape<Rank.R3>(w, [w.shape[0]!, w.shape[1]!, w.shape[2]!]), false, true);
+    tf.matMul(x, tf.reshape<Rank.R3>(w, [w.shape[0]!, w.shape[1]!, w.shape[2]!]));
   const inner: Layer = (x) => {
     if (blocks === 1) return times(x, first);
     const split = tf.transpose(tf.reshape<Rank.R3>(x, [-1, blocks, x.shape[1] / blocks]), [1, 0, 2]);

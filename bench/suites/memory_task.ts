@@ -5,8 +5,9 @@ import type { Isa } from '../../lib/device';
 import type { ModelSize } from '../harness/our_model';
 import type { Variant } from '../harness/variants';
 
-export const WARM_STEPS = 3;
-export const STEADY_STEPS = 5;
+/** Which scratch buffers live at once depends on how two threads meet: the cache has seen all of it only after a few steps. */
+export const WARM_STEPS = 10;
+export const STEADY_STEPS = 10;
 
 export interface MemoryTask {
   readonly variant: Variant;
