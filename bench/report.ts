@@ -1,15 +1,15 @@
 /** `npm run bench:report -- RESULTS.json ...`: Markdown tables and SVG plots of one run, or of several together. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { readResults } from './harness/results';
-import { reportPages } from './report/pages';
+import { NOTES, reportPages } from './report/pages';
 import { drawPlots } from './report/plots';
 
 async function report(files: readonly string[], folder: string): Promise<void> {
   const runs = files.map(readResults);
   const plots = await drawPlots(runs);
-  const pages = reportPages(runs, new Set(plots.keys()));
+  const pages = reportPages(runs, new Set(plots.keys()), existsSync(join(folder, NOTES)));
   mkdirSync(folder, { recursive: true });
   for (const [name, content] of [...pages, ...plots]) writeFileSync(join(folder, name), content);
   console.log(`written: ${[...pages.keys(), ...plots.keys()].map((name) => join(folder, name)).join(', ')}`);

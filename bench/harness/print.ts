@@ -6,8 +6,8 @@ import { groupOf, type Result, rates } from './results';
 const percent = (share: number | undefined): string => (share === undefined ? '' : ` ${(100 * share).toFixed(0)} %`);
 
 export function formatTime(milliseconds: number): string {
-  if (milliseconds < 0.01) return `${(milliseconds * 1e6).toFixed(0)} ns`;
-  if (milliseconds < 1) return `${(milliseconds * 1e3).toFixed(1)} µs`;
+  if (milliseconds < 0.001) return `${(milliseconds * 1e6).toFixed(0)} ns`;
+  if (milliseconds < 1) return `${(milliseconds * 1e3).toFixed(milliseconds < 0.01 ? 2 : 1)} µs`;
   if (milliseconds < 1000) return `${milliseconds.toFixed(2)} ms`;
   return `${(milliseconds / 1000).toFixed(2)} s`;
 }

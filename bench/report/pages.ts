@@ -55,6 +55,9 @@ const PAGES: readonly {
   },
 ];
 
+/** Written by hand, beside the pages; linked where it exists. */
+export const NOTES = 'notes.md';
+
 function runTable(runs: readonly ResultFile[]): string {
   const rows = runs.map(({ command, machine, rivals }) => [
     machine.date.slice(0, 16).replace('T', ' '),
@@ -66,9 +69,15 @@ function runTable(runs: readonly ResultFile[]): string {
   return table(['date (UTC)', 'command', 'commit', 'load before → after', 'rivals'], rows);
 }
 
-function indexPage(runs: readonly ResultFile[], { peaks }: Figures, written: readonly string[]): string {
+function indexPage(
+  runs: readonly ResultFile[],
+  { peaks }: Figures,
+  written: readonly string[],
+  notes: boolean,
+): string {
   const machine = runs[runs.length - 1]!.machine;
   const list = PAGES.filter(({ file }) => written.includes(file)).map(({ file, title }) => `- [${title}](${file})`);
+  if (notes) list.push(`- [What was not reached, and why](${NOTES})`);
   const limits = peaks.map(({ isa, threads, gflops, gbps }) => [
     isa,
     String(threads),
@@ -106,7 +115,11 @@ from memory. GB/s counts inputs, weights and results once, so it can exceed the 
 }
 
 /** File name → content; a page whose suites did not run is left out. */
-export function reportPages(runs: readonly ResultFile[], plots: ReadonlySet<string>): Map<string, string> {
+export function reportPages(
+  runs: readonly ResultFile[],
+  plots: ReadonlySet<string>,
+  notes: boolean,
+): Map<string, string> {
   const figures = mergeRuns(runs);
   const pages = new Map<string, string>();
   for (const { file, title, suites, text, body, plots: wanted } of PAGES) {
@@ -116,6 +129,6 @@ export function reportPages(runs: readonly ResultFile[], plots: ReadonlySet<stri
       .map((plot) => `![${plot.replace('.svg', '')}](${plot})\n\n`);
     pages.set(file, `# ${title}\n\n${text}\n\n${pictures.join('')}${body(figures)}\n`);
   }
-  pages.set('README.md', indexPage(runs, figures, [...pages.keys()]));
+  pages.set('README.md', indexPage(runs, figures, [...pages.keys()], notes));
   return pages;
 }
