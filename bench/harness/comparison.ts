@@ -1,39 +1,59 @@
 /** Two runs side by side: what became slower, or larger, beyond the noise of both. */
 import { OURS } from './contender';
-import { keyOf, type Result, type ResultFile } from './results';
+import { groupOf, keyOf, type Result, type ResultFile } from './results';
+import { type Summary, summarize } from './statistics';
 
 export interface Change {
   readonly key: string;
   readonly before: Result;
   readonly after: Result;
-  /** after / before: above 1 is worse. */
+  /** after / before, corrected: above 1 is worse. */
   readonly ratio: number;
   readonly verdict: 'worse' | 'better' | 'same';
 }
 
 /** Differences below this are not looked at, whatever the spread says. */
-const LEAST_CHANGE = 0.1;
+export const DEFAULT_TOLERANCE = 0.1;
 
 /**
- * Beyond noise: the medians are further apart than `LEAST_CHANGE`, and the middle halves of the samples do not meet. Counted
+ * Beyond noise: the medians are further apart than the tolerance, and the middle halves of the samples do not meet. Counted
  * figures have no spread, so that any change of that size counts.
  */
-function verdict(before: Result, after: Result): Change['verdict'] {
-  if (after.median > before.median * (1 + LEAST_CHANGE) && after.p25 > before.p75) return 'worse';
-  if (after.median < before.median / (1 + LEAST_CHANGE) && after.p75 < before.p25) return 'better';
+function verdict(before: Result, after: Summary, tolerance: number): Change['verdict'] {
+  if (after.median > before.median * (1 + tolerance) && after.p25 > before.p75) return 'worse';
+  if (after.median < before.median / (1 + tolerance) && after.p75 < before.p25) return 'better';
   return 'same';
 }
 
-/** Our figures that both runs have, worst first. */
-export function compareResults(before: ResultFile, after: ResultFile): Change[] {
+/**
+ * How much slower each group ran for the rivals: they did not change, so the machine did. 1 where no rival took part in both
+ * runs.
+ */
+function drifts(old: ReadonlyMap<string, Result>, results: readonly Result[]): Map<string, number> {
+  const ratios = new Map<string, number[]>();
+  for (const result of results) {
+    const previous = old.get(keyOf(result));
+    if (result.side === OURS || result.unit !== 'ms' || previous === undefined) continue;
+    const group = groupOf(result);
+    ratios.set(group, [...(ratios.get(group) ?? []), result.median / previous.median]);
+  }
+  return new Map([...ratios].map(([group, values]) => [group, summarize(values).median]));
+}
+
+/** Our figures that both runs have, worst first. Times are corrected by what happened to the rivals beside them. */
+export function compareResults(before: ResultFile, after: ResultFile, tolerance = DEFAULT_TOLERANCE): Change[] {
   const old = new Map(before.results.map((result) => [keyOf(result), result]));
+  const drift = drifts(old, after.results);
   const changes: Change[] = [];
   for (const result of after.results) {
     const key = keyOf(result);
     const previous = old.get(key);
     if (result.side !== OURS || previous === undefined) continue;
-    const ratio = previous.median === result.median ? 1 : result.median / previous.median;
-    changes.push({ key, before: previous, after: result, ratio, verdict: verdict(previous, result) });
+    const slower = drift.get(groupOf(result)) ?? 1;
+    const { median, p25, p75, count } = result;
+    const corrected = { median: median / slower, p25: p25 / slower, p75: p75 / slower, count };
+    const ratio = previous.median === corrected.median ? 1 : corrected.median / previous.median;
+    changes.push({ key, before: previous, after: result, ratio, verdict: verdict(previous, corrected, tolerance) });
   }
   return changes.sort((a, b) => b.ratio - a.ratio);
 }

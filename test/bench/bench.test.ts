@@ -80,6 +80,20 @@ describe('compare', () => {
     expect(run('compare', before, after).status).toBe(0);
   });
 
+  test('a slower machine is told from slower kernels by the rivals, and the tolerance can be chosen', () => {
+    const file = readResults(first);
+    const sharp = file.results.map((r) => ({ ...r, p25: r.median, p75: r.median }));
+    const rivals = sharp.filter(({ unit }) => unit === 'ms').map((r) => ({ ...r, side: 'rival' }));
+    const before = write('sharp.json', { ...file, results: [...sharp, ...rivals] });
+    const timed = (r: Result) => r.unit === 'ms';
+    const all = [...sharp, ...rivals].map((r) => (timed(r) ? slower(1.5)(r) : r));
+    expect(run('compare', before, write('all_slow.json', { ...file, results: all })).status).toBe(0);
+    const ours = [...sharp.map((r) => (timed(r) ? slower(1.5)(r) : r)), ...rivals];
+    const after = write('ours_slow.json', { ...file, results: ours });
+    expect(run('compare', before, after).status).toBe(1);
+    expect(run('compare', before, after, '--tolerance', '0.6').status).toBe(0);
+  });
+
   test('says that a file is not one of results', () => {
     const { status, stderr } = run('compare', first, join(ROOT, 'package.json'));
     expect([status, stderr]).toEqual([2, expect.stringContaining('package.json holds no benchmark results')]);
