@@ -9,8 +9,8 @@ import { type Rival, RivalMissing } from './rival';
 type Tfjs = typeof import('@tensorflow/tfjs-core');
 export type TfjsBackend = 'wasm' | 'cpu';
 
-/** Beyond this a call takes a good part of a second. */
-const MOST_FLOPS: Readonly<Record<TfjsBackend, number>> = { wasm: 3e9, cpu: 1e8 };
+/** Beyond this a call takes 50 ms and more. */
+const MOST_FLOPS: Readonly<Record<TfjsBackend, number>> = { wasm: 6e8, cpu: 2e7 };
 
 type Layer = (x: Tensor2D) => Tensor2D;
 

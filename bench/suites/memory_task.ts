@@ -6,8 +6,8 @@ import type { ModelSize } from '../harness/our_model';
 import type { Variant } from '../harness/variants';
 
 /** Which scratch buffers live at once depends on how two threads meet: the cache has seen all of it only after a few steps. */
-export const WARM_STEPS = 10;
-export const STEADY_STEPS = 10;
+export const WARM_STEPS = 6;
+export const STEADY_STEPS = 5;
 
 export interface MemoryTask {
   readonly variant: Variant;
