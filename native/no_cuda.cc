@@ -2,7 +2,7 @@
 
 namespace sffn {
 
-std::string cuda_status() { return "not built (build with nvcc: npm run build:cmake)"; }
+std::string cuda_status() { return "not built: this version has no CUDA kernels yet"; }
 const Kernels& cuda_kernels() { throw Error("ERR_DEVICE", "device 'cuda' is " + cuda_status()); }
 
 }  // namespace sffn

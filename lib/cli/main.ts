@@ -59,9 +59,11 @@ program
   .option('--weight-decay <rate>', 'of AdamW', decimal, 0.1)
   .option('--max-grad-norm <norm>', 'clip gradients to this norm; 0: do not', decimal, 1)
   .addOption(
-    new Option('--guidance <protocol>', 'self-guided training')
-      .choices(['fixed-step', 'fixed-flop', 'none'])
-      .default('fixed-step'),
+    new Option('--guidance <protocol>', 'self-guided training (default: fixed-step; none with --init)').choices([
+      'fixed-step',
+      'fixed-flop',
+      'none',
+    ]),
   )
   .option('--guided-part <part>', 'guided steps, as a part of all', decimal)
   .addOption(
@@ -85,7 +87,7 @@ Examples:
   structured-ffn train --data books/ --preset mini --structure lowrank --steps 600 --report report.html
   structured-ffn train --data book.txt --tokenizer byte --structure blockshuffle --ratio 0.63 --guidance none
   structured-ffn train --resume runs/latest/checkpoint
-  structured-ffn train --init runs/latest/checkpoint --tokens train.bin --order sequential --guidance none --json
+  structured-ffn train --init runs/latest/checkpoint --tokens train.bin --order sequential --json
 
 Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits at once.`,
   )

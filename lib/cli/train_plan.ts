@@ -54,7 +54,7 @@ export interface TrainOptions {
   readonly warmup: number;
   readonly weightDecay: number;
   readonly maxGradNorm: number;
-  readonly guidance: 'fixed-step' | 'fixed-flop' | 'none';
+  readonly guidance?: 'fixed-step' | 'fixed-flop' | 'none';
   readonly guidedPart?: number;
   readonly guidanceForm?: GuidanceConfig['form'];
   readonly alphaSchedule?: GuidanceConfig['schedule'];
@@ -201,10 +201,12 @@ function ffnStructure({ structure, ratio, rank, nblocks }: TrainOptions): FfnStr
   return { structure, ratio: ratio ?? 0.32 };
 }
 
+/** Weights from a checkpoint are trained already: unless asked for, they get no guide. */
 function guidanceConfig(options: TrainOptions, model: TransformerConfig): GuidanceConfig | undefined {
-  if (options.guidance === 'none' || model.ffn === undefined || model.ffn.structure === 'dense') return undefined;
+  const protocol = options.guidance ?? (options.init === undefined ? 'fixed-step' : 'none');
+  if (protocol === 'none' || model.ffn === undefined || model.ffn.structure === 'dense') return undefined;
   return {
-    protocol: options.guidance,
+    protocol,
     part: options.guidedPart,
     form: options.guidanceForm,
     schedule: options.alphaSchedule,

@@ -1,6 +1,6 @@
 /** Linear layers, dense and structured, with bias, activation and the mix of a dense guide in one kernel call. */
 import { needsGrad, record } from '../autograd';
-import { checkNumber, formatShape, OptionError, ShapeError } from '../errors';
+import { checkNumber, formatShape, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, type Shape, type Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
@@ -141,7 +141,8 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   const y = empty(linearOutput(where, x, dims, activation), 'float32', device);
   const code = ACTIVATION_CODES[activation];
 
-  const inputs = [x, v, u, guide, bias].filter((t) => t !== null);
+  const all = [x, v, u, guide, bias];
+  const inputs = all.filter((t) => t !== null);
   const saving = needsGrad(...inputs);
   const h = saving && v ? empty([n, dims.hidden], 'float32', device) : null;
   const pre = saving && activation !== 'none' ? empty([n, dims.outFeatures], 'float32', device) : null;
@@ -162,7 +163,8 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   );
 
   return record(y, inputs, (dy) => {
-    const [dx, dv, du, dguide, dbias] = [x, v, u, guide, bias].map(gradientFor);
+    const gradients = all.map(gradientFor);
+    const [dx, dv, du, dguide, dbias] = gradients;
     native.linear_backward(
       dy.handle,
       ...operands,
@@ -181,15 +183,14 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
     );
     h?.dispose();
     pre?.dispose();
-    return [x, v, u, guide, bias].flatMap((t, i) => (t === null ? [] : [[dx, dv, du, dguide, dbias][i] ?? null]));
+    return gradients.filter((_, i) => all[i] !== null);
   });
 }
 
-/** The dense matrix [out, in] that the factors stand for. Not differentiable. @throws {OptionError} for a dense layer. */
+/** The dense matrix [out, in] that the factors stand for. Not differentiable. */
 export function mergeFactors(v: Tensor, u: Tensor): Tensor {
   checkTensor('mergeFactors: v', v);
   checkTensor('mergeFactors: u', u);
-  if (v === u) throw new OptionError('mergeFactors', 'two factors', 'one tensor twice');
   const dims = linearDims('mergeFactors', v.shape, u.shape);
   const weight = empty([dims.outFeatures, dims.inFeatures], 'float32', checkSameDevice('mergeFactors', v, u));
   runNative(() => native.linear_merge(v.handle, u.handle, weight.handle, dims.sizes));

@@ -84,23 +84,13 @@ describe('--json', () => {
     const tokens = join(folder, 'ordered.bin');
     writeFileSync(tokens, new Uint8Array(Uint16Array.from({ length: 400 }, (_, i) => 97 + (i % 13)).buffer));
     const run = (init: string) =>
-      train(
-        '--init',
-        init,
-        '--tokens',
-        tokens,
-        '--order',
-        'sequential',
-        '--guidance',
-        'none',
-        '--json',
-        '--steps',
-        '3',
-      );
+      train('--init', init, '--tokens', tokens, '--order', 'sequential', '--json', '--steps', '3');
     const result = run(checkpoint);
     expect(result).toMatchObject({ status: 0, stderr: '' });
     const values = losses(result.stdout);
     expect(values).toHaveLength(3);
+    // Weights that are trained already get no guide unless it is asked for.
+    expect(jsonLines(result.stdout).find(({ type }) => type === 'start')).toMatchObject({ plan: { guided: 0 } });
     expect(losses(run(join(checkpoint, 'model.safetensors')).stdout)).toEqual(values);
   });
 
