@@ -12,6 +12,14 @@
 #endif
 #include <unistd.h>
 
+// Under AddressSanitizer (npm run test:sanitize) the unused end of a block and blocks kept for reuse are out of bounds.
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(begin, bytes) (static_cast<void>(begin), static_cast<void>(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(begin, bytes) (static_cast<void>(begin), static_cast<void>(bytes))
+#endif
+
 namespace sffn {
 namespace {
 
@@ -50,7 +58,10 @@ Pool& pool() {
 
 void free_cached(Pool& p) {
   for (auto& [bytes, blocks] : p.free_blocks)
-    for (void* block : blocks) std::free(block);
+    for (void* block : blocks) {
+      ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+      std::free(block);
+    }
   p.free_blocks.clear();
   p.stats.cached = 0;
 }
@@ -96,6 +107,8 @@ void* allocate(size_t requested) {
   ++p.stats.allocations;
   p.stats.allocated += static_cast<int64_t>(bytes);
   p.stats.peak = std::max(p.stats.peak, p.stats.allocated);
+  ASAN_POISON_MEMORY_REGION(block, bytes);
+  ASAN_UNPOISON_MEMORY_REGION(block, requested);
   return block;
 }
 
@@ -107,6 +120,7 @@ void release(void* block, size_t requested) noexcept {
   try {
     p.free_blocks[bytes].push_back(block);
     p.stats.cached += static_cast<int64_t>(bytes);
+    ASAN_POISON_MEMORY_REGION(block, bytes);
   } catch (...) {
     std::free(block);
   }

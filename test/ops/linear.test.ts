@@ -106,6 +106,7 @@ test.each([
   [0.25, 0.75],
   [1, 0],
   [0, 1],
+  [1, 0.5],
   [2, -1],
 ])('the guide is mixed in: guideScale %d, factorScale %d', (guideScale, factorScale) => {
   const shapes = [[3, 6], [2, 4, 3], [2, 3, 4], [6, 6], [6]];
