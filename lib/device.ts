@@ -1,6 +1,6 @@
 /** Devices, threads, instruction sets and memory: what the computation runs on. */
 import type { NativeMemoryStats } from '../types/native';
-import { checkChoice, checkInteger, checkNumber, DeviceError } from './errors';
+import { checkChoice, checkInteger, checkNumber, DeviceError, runNative } from './errors';
 import { native } from './native';
 
 export type Device = 'cpu' | 'cuda';
@@ -10,14 +10,36 @@ export type MemoryStats = Readonly<NativeMemoryStats>;
 /** @throws {DeviceError} that says what is missing, when the device is not usable here. */
 export function checkDevice(where: string, device: unknown): asserts device is Device {
   checkChoice(where, device, ['cpu', 'cuda']);
-  if (device === 'cuda') throw new DeviceError(`${where}: device 'cuda' is ${native.cudaStatus()}`);
+  if (device === 'cuda' && !native.cudaAvailable())
+    throw new DeviceError(`${where}: device 'cuda' is ${native.cudaStatus()}`);
 }
 
+/** What the addon calls the devices. */
+export const DEVICE_CODES: Readonly<Record<Device, number>> = { cpu: 0, cuda: 1 };
+
 /** Devices that tensors can live on here, the default first. */
-export const availableDevices = (): Device[] => ['cpu'];
+export const availableDevices = (): Device[] => (native.cudaAvailable() ? ['cpu', 'cuda'] : ['cpu']);
 
 /** Why the CUDA backend is or is not usable. */
 export const cudaStatus = (): string => native.cudaStatus();
+
+/**
+ * The CUDA device to use, counted from 0; to be chosen before the first tensor is put there. Default: the environment's
+ * STRUCTURED_FFN_CUDA_DEVICE, or 0. @throws {DeviceError}
+ */
+export function setCudaDevice(index: number): void {
+  checkInteger('setCudaDevice', index, 0);
+  runNative(() => native.setCudaDevice(index));
+}
+
+/**
+ * Waits until a device has done what it was asked to do. The CPU is always done. @throws {SffnError} what went wrong there
+ * since the last synchronisation: on CUDA that shows only now, or at the next copy to the CPU.
+ */
+export function synchronize(device: Device = 'cuda'): void {
+  checkDevice('synchronize', device);
+  if (device === 'cuda') runNative(() => native.cudaSynchronize());
+}
 
 /** Threads that a kernel runs on, the caller's included. Default: physical cores, or STRUCTURED_FFN_NUM_THREADS. */
 export const getNumThreads = (): number => native.numThreads();
@@ -41,20 +63,26 @@ export function setIsa(isa: Isa): void {
   native.setIsa(isa);
 }
 
-/** Bytes in use, cached, at peak; how often the system was asked. */
-export const memoryStats = (): MemoryStats => native.memoryStats();
+/** Bytes in use, cached, at peak; how often the system was asked. @throws {DeviceError} */
+export const memoryStats = (device: Device = 'cpu'): MemoryStats => native.memoryStats(codeOf('memoryStats', device));
 
-/** Makes `peak` start again from what is in use now. */
-export const resetPeakMemory = (): void => native.resetPeakMemory();
+/** Makes `peak` start again from what is in use now. @throws {DeviceError} */
+export const resetPeakMemory = (device: Device = 'cpu'): void =>
+  native.resetPeakMemory(codeOf('resetPeakMemory', device));
 
 /**
- * Bytes that tensors and scratch may take together (default: 90 % of the machine's or the control group's memory). Going
- * over it throws OutOfMemoryError, and everything stays usable.
+ * Bytes that tensors and scratch may take together (default: 90 % of the device's memory, on the CPU of the machine's or
+ * the control group's). Going over it throws OutOfMemoryError, and everything stays usable. @throws {DeviceError}
  */
-export function setMemoryLimit(bytes: number): void {
+export function setMemoryLimit(bytes: number, device: Device = 'cpu'): void {
   checkInteger('setMemoryLimit', bytes, 0);
-  native.setMemoryLimit(bytes);
+  native.setMemoryLimit(codeOf('setMemoryLimit', device), bytes);
 }
 
-/** Gives memory kept for reuse back to the system. */
-export const emptyCache = (): void => native.emptyCache();
+/** Gives memory kept for reuse back to the system. @throws {DeviceError} */
+export const emptyCache = (device: Device = 'cpu'): void => native.emptyCache(codeOf('emptyCache', device));
+
+function codeOf(where: string, device: Device): number {
+  checkDevice(where, device);
+  return DEVICE_CODES[device];
+}

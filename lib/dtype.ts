@@ -1,24 +1,26 @@
 /** Element types. A new one is a row here, one in native/tensor.h, and its loads and stores. */
 import { checkChoice } from './errors';
 
-export type DType = 'float32' | 'int32';
+export type DType = 'float32' | 'int32' | 'bfloat16';
 export type TypedArray = Float32Array | Int32Array;
 
 interface DTypeInfo {
   /** What native.allocate calls it. */
   readonly code: number;
   readonly bytes: number;
-  readonly array: new (buffer: ArrayBuffer) => TypedArray;
+  /** The typed array of its elements; null where JavaScript has none. */
+  readonly array: (new (buffer: ArrayBuffer) => TypedArray) | null;
 }
 
 export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
   float32: { code: 0, bytes: 4, array: Float32Array },
   int32: { code: 1, bytes: 4, array: Int32Array },
+  bfloat16: { code: 2, bytes: 2, array: null },
 };
 
 /** @throws {OptionError} for a name that is none of ours. */
 export function checkDType(where: string, dtype: unknown): asserts dtype is DType {
-  checkChoice(where, dtype, ['float32', 'int32']);
+  checkChoice(where, dtype, Object.keys(DTYPES));
 }
 
 // The intrinsic getter of all typed arrays: 60 times as fast as Object.prototype.toString, and nothing can forge its answer.

@@ -150,3 +150,12 @@ export function fromNative(error: unknown): unknown {
   if (typeof code !== 'string' || typeof message !== 'string' || !code.startsWith('ERR_')) return error;
   return NATIVE_ERRORS[code]?.(message) ?? new SffnError(code, message);
 }
+
+/** Runs native code; its errors come out as the library's classes. */
+export function runNative<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}

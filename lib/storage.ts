@@ -1,7 +1,8 @@
 /** A tensor's memory: a native buffer, counted by the tensors that share it. */
 import type { Handle } from '../types/native';
+import { DEVICE_CODES, type Device } from './device';
 import { DTYPES, type DType, type TypedArray } from './dtype';
-import { DisposedError, fromNative } from './errors';
+import { DeviceError, DisposedError, DTypeError, runNative } from './errors';
 import { native } from './native';
 
 // The safety net for tensors that nobody disposed. A handle already released is refused by its generation, so
@@ -17,12 +18,9 @@ export class Storage {
   constructor(
     readonly length: number,
     readonly dtype: DType,
+    readonly device: Device = 'cpu',
   ) {
-    try {
-      this.#handle = native.allocate(length, DTYPES[dtype].code);
-    } catch (error) {
-      throw fromNative(error);
-    }
+    this.#handle = runNative(() => native.allocate(length, DTYPES[dtype].code, DEVICE_CODES[device]));
     finalizer.register(this, this.#handle, this);
   }
 
@@ -39,12 +37,17 @@ export class Storage {
     return this.#handle;
   }
 
-  /** The elements, without a copy. The array becomes empty when the tensor is disposed. */
+  /** The elements, without a copy. The array becomes empty when the tensor is disposed. @throws {DeviceError} */
   get array(): TypedArray {
     const handle = this.handle;
+    if (this.device !== 'cpu')
+      throw new DeviceError(`data: the tensor is on '${this.device}'; use toArray(), item() or to('cpu')`);
+    const { array } = DTYPES[this.dtype];
+    if (array === null)
+      throw new DTypeError('data', 'a tensor whose dtype has a typed array; use toArray()', this.dtype);
     // A caller may have transferred the ArrayBuffer away; the memory is ours all the same, so it gets a new one.
     if (this.#array === null || (this.#array.length === 0 && this.length > 0))
-      this.#array = new DTYPES[this.dtype].array(native.arrayBuffer(handle));
+      this.#array = new array(native.arrayBuffer(handle));
     return this.#array;
   }
 

@@ -1,9 +1,10 @@
 /** Tensor: native memory with a shape, and a place in the gradient graph. */
 import type { Handle } from '../types/native';
-import { type BackwardOptions, backward, type GraphNode } from './autograd';
+import { type BackwardOptions, backward, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device } from './device';
 import { checkDType, type DType, dtypeOf, type TypedArray } from './dtype';
-import { DTypeError, formatShape, OptionError, ShapeError } from './errors';
+import { DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
+import { native } from './native';
 import { keep, track } from './scope';
 import { Storage } from './storage';
 
@@ -33,9 +34,12 @@ export class Tensor implements Disposable {
   constructor(
     readonly storage: Storage,
     readonly shape: Shape,
-    readonly device: Device = 'cpu',
   ) {
     track(this);
+  }
+
+  get device(): Device {
+    return this.storage.device;
   }
 
   get dtype(): DType {
@@ -66,29 +70,42 @@ export class Tensor implements Disposable {
 
   /** @throws {DTypeError} for integers, which have no gradient. */
   set requiresGrad(value: boolean) {
-    if (value && this.dtype !== 'float32') throw new DTypeError('requiresGrad', 'a float32 tensor', this.dtype);
+    if (value && this.dtype === 'int32') throw new DTypeError('requiresGrad', 'a tensor of real numbers', this.dtype);
     this.#requiresGrad = value;
   }
 
-  /** The elements in row-major order, without a copy: writing to the array writes to the tensor. */
+  /**
+   * The elements in row-major order, without a copy: writing to the array writes to the tensor. @throws {DeviceError} for a
+   * tensor that is not in this processor's memory.
+   */
   get data(): TypedArray {
     return this.storage.array;
   }
 
-  /** A copy of the elements that outlives the tensor. */
+  /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
   toArray(): TypedArray {
-    return this.data.slice();
+    if (this.device === 'cpu' && this.dtype !== 'bfloat16') return this.data.slice();
+    const made: Tensor[] = [];
+    const note = (t: Tensor) => {
+      if (t !== this) made.push(t);
+      return t;
+    };
+    try {
+      return noGrad(() => note(note(this.to('cpu')).as(this.dtype === 'int32' ? 'int32' : 'float32')).data.slice());
+    } finally {
+      for (const t of made) t.dispose();
+    }
   }
 
   /** The value of a tensor of one element. @throws {ShapeError} */
   item(): number {
     if (this.size !== 1) throw new ShapeError('item', 'a tensor of one element', formatShape(this.shape));
-    return this.data[0] ?? Number.NaN;
+    return this.toArray()[0] ?? Number.NaN;
   }
 
   /** The same memory under another shape, outside of the graph; `reshape` is the differentiable one. */
   view(shape: Shape = this.shape): Tensor {
-    return new Tensor(this.storage.retain(), shape, this.device);
+    return new Tensor(this.storage.retain(), shape);
   }
 
   /** The same values, cut from the graph. */
@@ -96,10 +113,29 @@ export class Tensor implements Disposable {
     return this.view();
   }
 
-  /** This tensor on `device`. @throws {DeviceError} when the device is not usable. */
+  /**
+   * A copy on `device`, or the tensor itself when it is there; gradients come back the same way.
+   * @throws {DeviceError} when the device is not usable. @throws {OutOfMemoryError}
+   */
   to(device: Device): Tensor {
     checkDevice('to', device);
-    return this;
+    if (device === this.device) return this;
+    const y = empty(this.shape, this.dtype, device);
+    runNative(() => native.transfer(this.handle, y.handle));
+    return record(y, [this], (dy) => [dy.to(this.device)]);
+  }
+
+  /**
+   * A copy with elements of another type, rounded to nearest; the tensor itself when it has that type.
+   * @throws {DTypeError} between integers and real numbers.
+   */
+  as(dtype: DType): Tensor {
+    checkDType('as', dtype);
+    if (dtype === this.dtype) return this;
+    if (dtype === 'int32' || this.dtype === 'int32') throw new DTypeError('as', 'float32 and bfloat16', dtype);
+    const y = empty(this.shape, dtype, this.device);
+    runNative(() => native.cast(this.handle, y.handle));
+    return record(y, [this], (dy) => [dy.as(this.dtype)]);
   }
 
   /**
@@ -132,7 +168,7 @@ export function checkShape(where: string, shape: unknown): asserts shape is Shap
 
 /** A tensor whose contents are not set. */
 export function empty(shape: Shape, dtype: DType = 'float32', device: Device = 'cpu'): Tensor {
-  return new Tensor(new Storage(numel(shape), dtype), shape, device);
+  return new Tensor(new Storage(numel(shape), dtype, device), shape);
 }
 
 export type NestedNumbers = number | readonly NestedNumbers[];
@@ -174,8 +210,10 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   checkShape('tensor: shape', wanted);
   if (numel(wanted) !== source.length)
     throw new ShapeError('tensor', `${numel(wanted)} values for shape ${formatShape(wanted)}`, String(source.length));
-  const result = empty([...wanted], dtype);
-  result.data.set(source);
+  const here = empty([...wanted], dtype === 'int32' ? 'int32' : 'float32');
+  here.data.set(source);
+  const result = noGrad(() => here.as(dtype).to(options.device ?? 'cpu'));
+  if (result !== here) here.dispose();
   if (options.requiresGrad) result.requiresGrad = true;
   return result;
 }

@@ -2,6 +2,7 @@
 // `async`) as a job that returns a Promise; a kernel's C++ signature is its contract. The rest is memory and settings.
 #include <napi.h>
 
+#include <cstring>
 #include <tuple>
 #include <utility>
 
@@ -97,8 +98,24 @@ struct Argument<Views> {
       : storage(std::move(other.storage)), owners(std::move(other.owners)), value(storage) {}
 };
 
-inline Device device_of(View v) { return v.device; }
-inline Device device_of(Views v) { return v.empty() ? Device::cpu : v[0].device; }
+// Where a kernel runs: where its operands are. TypeScript has refused mixed ones with their names; this is for raw
+// arrays.
+struct Placement {
+  bool found = false;
+  Device device = Device::cpu;
+
+  void add(const View& view) {
+    if (!view) return;
+    if (found && view.device != device) throw Error("ERR_DEVICE", "operands on 'cpu' and on 'cuda'");
+    found = true;
+    device = view.device;
+  }
+  void add(const Views& views) {
+    for (const View& view : views) add(view);
+  }
+  template <class T>
+  void add(const T&) {}
+};
 
 // Wraps the kernel `Member` of the table: conversions and arity derive from its type.
 template <auto Member>
@@ -135,18 +152,26 @@ struct Binding<Member> {
 
   template <size_t... I>
   static void run(const Arguments& arguments, std::index_sequence<I...>) {
-    auto kernel = kernels_on(device_of(std::get<0>(arguments).value)).*Member;
+    Placement placement;
+    (placement.add(std::get<I>(arguments).value), ...);
+    auto kernel = kernels_on(placement.device).*Member;
     ComputeScope scope;
     kernel(std::get<I>(arguments).value...);
   }
 };
 
-// (length, dtype) -> handle. dtype: 0 f32, 1 i32. The contents are not set.
+// 0 cpu (also when left out), 1 cuda.
+Device device_argument(const Napi::Value& v) {
+  return v.IsNumber() && v.As<Napi::Number>().Int32Value() == 1 ? Device::cuda : Device::cpu;
+}
+
+// (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16; device: 0 cpu, 1 cuda. The contents are not set.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
-    const DType dtype = info[1].As<Napi::Number>().Int64Value() == 1 ? DType::i32 : DType::f32;
-    const double handle = Environment::of(info.Env()).buffers.create(size, dtype);
+    const auto dtype = static_cast<DType>(info[1].As<Napi::Number>().Int32Value());
+    const Device device = device_argument(info[2]);
+    const double handle = Environment::of(info.Env()).buffers.create(size, dtype, device);
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), size * static_cast<int64_t>(size_of(dtype)));
     return Napi::Number::New(info.Env(), handle);
   });
@@ -164,6 +189,8 @@ Napi::Value release_buffer(const Napi::CallbackInfo& info) {
 Napi::Value array_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     auto buffer = Environment::of(info.Env()).buffers.get(info[0].As<Napi::Number>().DoubleValue());
+    if (buffer->device != Device::cpu)
+      throw Error("ERR_DEVICE", "the memory of a CUDA device cannot be addressed here");
     buffer->exposure = new Exposure{buffer};
     return Napi::ArrayBuffer::New(
         info.Env(), buffer->data, buffer->bytes(),
@@ -186,9 +213,48 @@ Napi::Value detach(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value get_memory_stats(const Napi::CallbackInfo& info) {
+// (from, to): all elements, between devices too.
+Napi::Value transfer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    const MemoryStats stats = memory_stats();
+    BufferTable& buffers = Environment::of(info.Env()).buffers;
+    const View from = buffers.get(info[0].As<Napi::Number>().DoubleValue())->view();
+    const View to = buffers.get(info[1].As<Napi::Number>().DoubleValue())->view();
+    if (from.size != to.size || from.dtype != to.dtype)
+      throw Error("ERR_ARGUMENT", "buffers of different sizes or dtypes");
+    ComputeScope scope;
+    if (from.device == Device::cpu && to.device == Device::cpu)
+      std::memcpy(to.data, from.data, static_cast<size_t>(from.size) * size_of(from.dtype));
+    else
+      cuda_copy(from, to);
+    return info.Env().Undefined();
+  });
+}
+
+// (device, ...): what the allocator of a device is asked.
+Napi::Value reset_peak_memory(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    memory_of(device_argument(info[0])).reset_peak();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value set_memory_limit(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    memory_of(device_argument(info[0])).set_limit(info[1].As<Napi::Number>().Int64Value());
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value empty_cache(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    memory_of(device_argument(info[0])).empty_cache();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value memory_stats(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const MemoryStats stats = memory_of(device_argument(info[0])).stats();
     Napi::Object result = Napi::Object::New(info.Env());
     const auto set = [&](const char* name, int64_t value) { result.Set(name, static_cast<double>(value)); };
     set("allocated", stats.allocated);
@@ -233,17 +299,21 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "release", release_buffer);
   define(exports, "arrayBuffer", array_buffer);
   define(exports, "detach", detach);
-  define(exports, "memoryStats", get_memory_stats);
-  define(exports, "resetPeakMemory", setting<reset_peak_memory>);
-  define(exports, "setMemoryLimit", setting<set_memory_limit>);
-  define(exports, "emptyCache", setting<empty_cache>);
+  define(exports, "transfer", transfer);
+  define(exports, "memoryStats", memory_stats);
+  define(exports, "resetPeakMemory", reset_peak_memory);
+  define(exports, "setMemoryLimit", set_memory_limit);
+  define(exports, "emptyCache", empty_cache);
   define(exports, "numThreads", setting<num_threads>);
   define(exports, "setNumThreads", setting<set_num_threads>);
   define(exports, "availableCores", setting<available_cores>);
   define(exports, "isas", setting<available_isas>);
   define(exports, "isa", setting<current_isa>);
   define(exports, "setIsa", setting<set_isa>);
+  define(exports, "cudaAvailable", setting<cuda_available>);
   define(exports, "cudaStatus", setting<cuda_status>);
+  define(exports, "setCudaDevice", setting<set_cuda_device>);
+  define(exports, "cudaSynchronize", setting<cuda_synchronize>);
   define(exports, "countedFlops", setting<counted_flops>);
   return exports;
 }

@@ -9,8 +9,8 @@ constexpr uint64_t kGenerations = uint64_t{1} << 28;
 
 }  // namespace
 
-double BufferTable::create(int64_t size, DType dtype) {
-  auto buffer = std::make_shared<Buffer>(size, dtype);
+double BufferTable::create(int64_t size, DType dtype, Device device) {
+  auto buffer = std::make_shared<Buffer>(size, dtype, device);
   if (free_.empty()) {
     if (slots_.size() >= kSlots) throw Error("ERR_OUT_OF_MEMORY", "too many live tensors");
     free_.push_back(static_cast<uint32_t>(slots_.size()));

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "allocator.h"
+#include "devices.h"
 
 namespace sffn {
 
@@ -21,17 +21,18 @@ struct Exposure {
 
 // One block, owned by the table, by its ArrayBuffer, and by every asynchronous job that uses it.
 struct Buffer {
-  Buffer(int64_t size, DType dtype)
-      : size(size), dtype(dtype), data(allocate(static_cast<size_t>(size) * size_of(dtype))) {}
-  ~Buffer() { release(data, bytes()); }
+  Buffer(int64_t size, DType dtype, Device device)
+      : size(size), dtype(dtype), device(device), data(memory_of(device).allocate(bytes())) {}
+  ~Buffer() { memory_of(device).release(data, bytes()); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
   size_t bytes() const { return static_cast<size_t>(size) * size_of(dtype); }
-  View view() const { return {data, size, dtype, Device::cpu}; }
+  View view() const { return {data, size, dtype, device}; }
 
   const int64_t size;
   const DType dtype;
+  const Device device;
   void* const data;
   // The latest ArrayBuffer's. Detaching drops its hold at once: V8 would report the detached memory only a turn later.
   Exposure* exposure = nullptr;
@@ -39,7 +40,7 @@ struct Buffer {
 
 class BufferTable {
  public:
-  double create(int64_t size, DType dtype);
+  double create(int64_t size, DType dtype, Device device);
   // Throws Error("ERR_DISPOSED") for a handle whose buffer was released.
   const std::shared_ptr<Buffer>& get(double handle) const;
   // Returns the bytes given back; 0 for a handle that is already released.

@@ -21,8 +21,6 @@ std::string current_isa();
 // choice.
 void set_isa(const std::string& name);
 
-std::string cuda_status();  // why the CUDA backend is or is not usable, one sentence
-
 inline const Kernels& kernels_on(Device device) { return device == Device::cuda ? cuda_kernels() : cpu_kernels(); }
 
 }  // namespace sffn

@@ -1,8 +1,19 @@
+#include "devices.h"
 #include "kernels.h"
 
 namespace sffn {
+namespace {
 
-std::string cuda_status() { return "not built: this version has no CUDA kernels yet"; }
-const Kernels& cuda_kernels() { throw Error("ERR_DEVICE", "device 'cuda' is " + cuda_status()); }
+[[noreturn]] void refuse() { throw Error("ERR_DEVICE", "device 'cuda' is " + cuda_status()); }
+
+}  // namespace
+
+bool cuda_available() { return false; }
+std::string cuda_status() { return "not built: the binary was compiled without nvcc (npm run build:cuda)"; }
+void set_cuda_device(int64_t) { refuse(); }
+CachingAllocator& cuda_memory() { refuse(); }
+void cuda_copy(View, View) { refuse(); }
+void cuda_synchronize() { refuse(); }
+const Kernels& cuda_kernels() { refuse(); }
 
 }  // namespace sffn

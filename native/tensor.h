@@ -1,6 +1,7 @@
 // The vocabulary that every native file shares: views of memory, element types, devices, the one error type.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -9,10 +10,10 @@
 
 namespace sffn {
 
-enum class DType : uint8_t { f32, i32 };
+enum class DType : uint8_t { f32, i32, bf16 };
 enum class Device : uint8_t { cpu, cuda };
 
-constexpr size_t size_of(DType) { return 4; }
+constexpr size_t size_of(DType dtype) { return dtype == DType::bf16 ? 2 : 4; }
 
 // A borrowed, contiguous buffer of `size` elements. Shapes never cross the boundary: TypeScript has checked them,
 // and each kernel receives the sizes it needs as integers. An empty view stands for an optional operand left out.
@@ -24,8 +25,17 @@ struct View {
 
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }
+  uint16_t* bf16() const { return static_cast<uint16_t*>(data); }
   explicit operator bool() const { return data != nullptr; }
 };
+
+// bfloat16 as its bits, the upper half of a float: rounded to nearest, ties to even; a NaN stays one.
+inline uint16_t to_bf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
 
 using Views = std::span<const View>;    // several tensors in one call (AdamW, gradient norm)
 using Ints = std::span<const int32_t>;  // a list of sizes, strides or options

@@ -241,6 +241,7 @@ export interface Kernels<R> {
   strided_write(y: Operand, x: Operand, offset: number, dims: Int32Array, strides: Int32Array, accumulate: number): R;
   fill(y: Operand, value: number): R;
   copy(x: Operand, y: Operand): R;
+  cast(x: Operand, y: Operand): R;
   random_uniform(y: Operand, seed_low: number, seed_high: number, offset: number, low: number, high: number): R;
   random_normal(y: Operand, seed_low: number, seed_high: number, offset: number, mean: number, std: number): R;
   svd(a: Operand, u: Operand, s: Operand, vt: Operand, batch: number, m: number, n: number, rank: number): R;
@@ -267,16 +268,18 @@ export interface NativeMemoryStats {
 export interface Native extends Kernels<void> {
   /** The same kernels as jobs on a native thread, in order. Operands must be handles. */
   readonly async: Kernels<Promise<void>>;
-  /** dtype: 0 float32, 1 int32. The contents are not set. */
-  allocate(length: number, dtype: number): Handle;
+  /** dtype: 0 float32, 1 int32, 2 bfloat16; device: 0 cpu (default), 1 cuda. The contents are not set. */
+  allocate(length: number, dtype: number, device?: number): Handle;
   release(handle: Handle): void;
   /** An ArrayBuffer over the buffer's own memory; detach it before releasing the handle. */
   arrayBuffer(handle: Handle): ArrayBuffer;
   detach(handle: Handle, buffer: ArrayBuffer): void;
-  memoryStats(): NativeMemoryStats;
-  resetPeakMemory(): void;
-  setMemoryLimit(bytes: number): void;
-  emptyCache(): void;
+  /** Copies all elements between buffers of one size and dtype, on any devices. */
+  transfer(from: Handle, to: Handle): void;
+  memoryStats(device?: number): NativeMemoryStats;
+  resetPeakMemory(device?: number): void;
+  setMemoryLimit(device: number, bytes: number): void;
+  emptyCache(device?: number): void;
   numThreads(): number;
   setNumThreads(count: number): void;
   availableCores(): number;
@@ -284,7 +287,12 @@ export interface Native extends Kernels<void> {
   isas(): string;
   isa(): string;
   setIsa(name: string): void;
+  cudaAvailable(): boolean;
+  /** One sentence: the device in use, or what is missing. */
   cudaStatus(): string;
+  setCudaDevice(index: number): void;
+  /** Waits for everything launched; throws what went wrong in it. */
+  cudaSynchronize(): void;
   /** Floating-point operations of matrix products since the process started, attention's own not counted. */
   countedFlops(): number;
 }

@@ -3,9 +3,9 @@
  * memory. Asynchronous: on native copies, so that nothing the caller does to its arrays meanwhile can reach the kernel.
  */
 import type { Handle, Kernels, Operand } from '../../types/native';
-import { DisposedError, fromNative, OptionError } from '../errors';
+import { DisposedError, fromNative, OptionError, runNative } from '../errors';
 import { native } from '../native';
-import { runNative } from '../ops/check';
+
 import { checkApart, checkLength, isDetached, isShared } from './buffers';
 
 export interface Call<In extends string, Out extends string> {

@@ -20,7 +20,7 @@ export interface SafetensorsFile {
 }
 
 const MAX_HEADER = 100_000_000;
-const NAMES: Readonly<Record<DType, string>> = { float32: 'F32', int32: 'I32' };
+const NAMES: Readonly<Record<DType, string>> = { float32: 'F32', int32: 'I32', bfloat16: 'BF16' };
 
 /** Bytes of each stored dtype that we read, and how its elements become ours. */
 const READERS: Readonly<Record<string, { bytes: number; convert: (bytes: ArrayBuffer) => TypedArray }>> = {

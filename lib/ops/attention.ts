@@ -1,9 +1,9 @@
 /** Causal attention on the fused projection, without a seq × seq matrix in memory. */
 import { needsGrad, record } from '../autograd';
-import { checkInteger, checkNumber, OptionError } from '../errors';
+import { checkInteger, checkNumber, OptionError, runNative } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import { checkSameShape, checkTensor, emptyLike, runNative } from './check';
+import { checkSameShape, checkTensor, emptyLike } from './check';
 
 export interface AttentionOptions {
   /** Query heads. */

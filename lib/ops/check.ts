@@ -1,7 +1,7 @@
 /** The checks that every op makes before native code runs. */
 import type { Device } from '../device';
 import type { DType } from '../dtype';
-import { DeviceError, DisposedError, DTypeError, formatShape, fromNative, OptionError, ShapeError } from '../errors';
+import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 
 /** @throws {OptionError | DisposedError | DTypeError} unless `value` is a live tensor of `dtype`. */
@@ -34,15 +34,6 @@ export function rowsOf(where: string, x: Tensor, features: number): number {
   if (x.rank < 1 || x.shape[x.rank - 1] !== features)
     throw new ShapeError(where, `[..., ${features}]`, formatShape(x.shape));
   return features === 0 ? numel(x.shape.slice(0, -1)) : x.size / features;
-}
-
-/** Runs native code; its errors come out as the library's classes. */
-export function runNative<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw fromNative(error);
-  }
 }
 
 export const emptyLike = (t: Tensor): Tensor => empty(t.shape, t.dtype, t.device);

@@ -1,18 +1,9 @@
 /** Softmax cross-entropy, for given logits and fused with the projection that makes them. */
 import { needsGrad, record } from '../autograd';
-import { checkInteger, formatShape, OptionError, ShapeError } from '../errors';
+import { checkInteger, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import {
-  checkSameDevice,
-  checkSameShape,
-  checkTensor,
-  emptyLike,
-  gradientFor,
-  handleOf,
-  rowsOf,
-  runNative,
-} from './check';
+import { checkSameDevice, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
 
 export interface CrossEntropyOptions {
   /** Targets of this value count neither in the loss nor in its gradient. Default: -100. */

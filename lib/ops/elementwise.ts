@@ -1,10 +1,10 @@
 /** Element by element: functions of one tensor, and arithmetic of two with broadcasting. */
 import { noGrad, record } from '../autograd';
-import { checkNumber } from '../errors';
+import { checkNumber, runNative } from '../errors';
 import { native } from '../native';
 import { empty, type Shape, type Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides } from './broadcast';
-import { checkSameDevice, checkTensor, emptyLike, runNative } from './check';
+import { checkSameDevice, checkTensor, emptyLike } from './check';
 import { reduceTo } from './reduce';
 
 /** Numbers of the kernels `unary` and `binary`. */

@@ -1,8 +1,9 @@
 /** Rows of a table by id. */
 import { record } from '../autograd';
+import { runNative } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import { checkSameDevice, checkSameShape, checkTensor, emptyLike, runNative } from './check';
+import { checkSameDevice, checkSameShape, checkTensor, emptyLike } from './check';
 
 /**
  * table[ids]; ids [...] int32, table [rows, features] → [..., features]. In backward the rows are added in order, so that

@@ -1,10 +1,10 @@
 /** The whole feedforward network, fc2(act(fc1(x))), as one kernel call forward and one backward. */
 import { needsGrad, record } from '../autograd';
-import { ShapeError } from '../errors';
+import { runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
-import { checkSameDevice, checkTensor, gradientFor, handleOf, rowsOf, runNative } from './check';
+import { checkSameDevice, checkTensor, gradientFor, handleOf, rowsOf } from './check';
 import { type CheckedLinear, checkLinear, type LinearWeights, linearOutput } from './linear';
 
 /**

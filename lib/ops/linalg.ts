@@ -1,8 +1,8 @@
 /** Factorisations, computed in float64. Not differentiable: they initialise and compress layers. */
-import { checkInteger, formatShape, OptionError, ShapeError } from '../errors';
+import { checkInteger, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, numel, type Tensor } from '../tensor';
-import { checkTensor, emptyLike, runNative } from './check';
+import { checkTensor, emptyLike } from './check';
 
 /** a = u · diag(s) · vt, up to the rank. */
 export interface Svd {

@@ -1,10 +1,10 @@
 /** Linear layers, dense and structured, with bias, activation and the mix of a dense guide in one kernel call. */
 import { needsGrad, record } from '../autograd';
-import { checkNumber, formatShape, ShapeError } from '../errors';
+import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, type Shape, type Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
-import { checkSameDevice, checkSameShape, checkTensor, gradientFor, handleOf, rowsOf, runNative } from './check';
+import { checkSameDevice, checkSameShape, checkTensor, gradientFor, handleOf, rowsOf } from './check';
 import { type LinearDims, linearDims } from './linear_dims';
 
 /** A dense guide beside the factors: y = guideScale · x Wᵀ + factorScale · S(x). */

@@ -1,9 +1,9 @@
 /** Matrix products of general tensors; layers use ops/linear.ts, which packs weights better. */
 import { record } from '../autograd';
-import { formatShape, ShapeError } from '../errors';
+import { formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, numel, type Tensor } from '../tensor';
-import { checkSameDevice, checkTensor, emptyLike, runNative } from './check';
+import { checkSameDevice, checkTensor, emptyLike } from './check';
 
 export interface MatmulOptions {
   /** a is [..., k, m]. Default: false. */

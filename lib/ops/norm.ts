@@ -1,18 +1,9 @@
 /** Normalisation over the last dimension. */
 import { needsGrad, record } from '../autograd';
-import { checkNumber } from '../errors';
+import { checkNumber, runNative } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import {
-  checkSameDevice,
-  checkSameShape,
-  checkTensor,
-  emptyLike,
-  gradientFor,
-  handleOf,
-  rowsOf,
-  runNative,
-} from './check';
+import { checkSameDevice, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
 
 /** (x − mean) / √(variance + eps) · weight + bias; x [..., features], weight and bias [features]. */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, eps = 1e-5): Tensor {

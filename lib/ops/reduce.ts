@@ -1,10 +1,10 @@
 /** Sums, means and extremes along dimensions. */
 import { record } from '../autograd';
-import { OptionError } from '../errors';
+import { OptionError, runNative } from '../errors';
 import { native } from '../native';
 import { empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastStrides } from './broadcast';
-import { checkTensor, emptyLike, runNative } from './check';
+import { checkTensor, emptyLike } from './check';
 
 const REDUCE = { sum: 0, mean: 1, max: 2 } as const;
 

@@ -1,10 +1,10 @@
 /** The same elements in another arrangement. */
 import { record } from '../autograd';
-import { DTypeError, formatShape, OptionError, ShapeError } from '../errors';
+import { DTypeError, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { checkShape, empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides, contiguousStrides } from './broadcast';
-import { checkSameDevice, checkTensor, emptyLike, runNative } from './check';
+import { checkSameDevice, checkTensor, emptyLike } from './check';
 import { normalizeDim, reduceTo } from './reduce';
 
 function checkAny(where: string, x: unknown): asserts x is Tensor {

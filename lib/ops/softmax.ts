@@ -1,8 +1,9 @@
 /** Softmax over the last dimension. */
 import { record } from '../autograd';
+import { runNative } from '../errors';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
-import { checkTensor, emptyLike, rowsOf, runNative } from './check';
+import { checkTensor, emptyLike, rowsOf } from './check';
 
 function apply(name: string, x: Tensor, log: number): Tensor {
   checkTensor(`${name}: x`, x);

@@ -1,8 +1,8 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { zeros } from '../creation';
-import { checkInteger, checkNumber, OptionError, StateDictError } from '../errors';
+import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
-import { runNative } from '../ops/check';
+
 import { keep } from '../scope';
 import { empty, type Tensor } from '../tensor';
 

@@ -161,13 +161,27 @@ void fill(View y, double value) {
   for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
     if (y.dtype == DType::f32)
       std::fill(y.f32() + begin, y.f32() + end, static_cast<float>(value));
-    else
+    else if (y.dtype == DType::i32)
       std::fill(y.i32() + begin, y.i32() + end, static_cast<int32_t>(value));
+    else
+      std::fill(y.bf16() + begin, y.bf16() + end, to_bf16(static_cast<float>(value)));
   });
 }
 
 void copy(View x, View y) {
+  const size_t bytes = size_of(y.dtype);
   for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
-    std::memcpy(y.i32() + begin, x.i32() + begin, static_cast<size_t>(end - begin) * size_of(y.dtype));
+    const size_t at = static_cast<size_t>(begin) * bytes;
+    std::memcpy(static_cast<char*>(y.data) + at, static_cast<const char*>(x.data) + at,
+                static_cast<size_t>(end - begin) * bytes);
+  });
+}
+
+void cast(View x, View y) {
+  for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
+    if (y.dtype == DType::bf16)
+      std::transform(x.f32() + begin, x.f32() + end, y.bf16() + begin, to_bf16);
+    else
+      std::transform(x.bf16() + begin, x.bf16() + end, y.f32() + begin, from_bf16);
   });
 }

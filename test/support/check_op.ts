@@ -1,5 +1,17 @@
-/** Compares an op, forward and backward, with its definition in float64, on every instruction set of the machine. */
-import { availableIsas, getIsa, setIsa, type Tensor, tensor, tidy } from '../../lib';
+/** Compares an op, forward and backward, with its definition in float64, on every instruction set and device of the machine. */
+import {
+  availableDevices,
+  availableIsas,
+  type Device,
+  type DType,
+  getIsa,
+  type Isa,
+  setIsa,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../../lib';
+import { numel } from '../../lib/tensor';
 import { TestRandom } from './random';
 
 /** A tensor of the reference: float64, row-major. */
@@ -35,17 +47,50 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
   return Math.sqrt(norm > 0 ? difference / norm : difference);
 }
 
-/** Runs `body` once for each instruction set, and puts the one in use back. */
-export function onEveryIsa(body: (isa: string) => void): void {
+/** What an op is run on: an instruction set of the CPU, or another device with each of its element types. */
+export interface Target {
+  readonly name: string;
+  readonly device: Device;
+  readonly dtype: DType;
+}
+
+/** STRUCTURED_FFN_TEST_DEVICE=cpu or cuda keeps to one device. */
+export function targets(): Target[] {
+  const only = process.env.STRUCTURED_FFN_TEST_DEVICE;
+  const isas = availableIsas().map((name): Target => ({ name, device: 'cpu', dtype: 'float32' }));
+  const others = availableDevices()
+    .filter((device) => device !== 'cpu')
+    .flatMap((device) =>
+      (['float32', 'bfloat16'] as const).map((dtype): Target => ({ name: `${device} ${dtype}`, device, dtype })),
+    );
+  return [...isas, ...others].filter(({ device }) => only === undefined || device === only);
+}
+
+/** Runs `body` on each target, and puts the instruction set in use back. */
+export function onEveryTarget(body: (target: Target) => void): void {
   const before = getIsa();
   try {
-    for (const isa of availableIsas()) {
-      setIsa(isa);
-      body(isa);
+    for (const target of targets()) {
+      if (target.device === 'cpu') setIsa(target.name as Isa);
+      body(target);
     }
   } finally {
     setIsa(before);
   }
+}
+
+/** Runs `body` once for each instruction set of the CPU, and puts the one in use back. */
+export const onEveryIsa = (body: (isa: string) => void): void =>
+  onEveryTarget(({ name, device }) => {
+    if (device === 'cpu') body(name);
+  });
+
+/** Relative errors that the element type allows: the sums behind them are in float32 always. */
+const BFLOAT16 = { tolerance: 1e-2, gradientTolerance: 2e-2 };
+
+interface Expectation {
+  readonly y: Float64Array;
+  readonly gradients: readonly Float64Array[];
 }
 
 /**
@@ -58,38 +103,49 @@ export function checkOp(
   shapes: readonly (readonly number[])[],
   options: CheckOptions = {},
 ): void {
-  const { low = -1, high = 1, tolerance = 1e-5, gradientTolerance = 2e-5, gradients = true, step = 1e-5 } = options;
+  const { low = -1, high = 1, gradients = true, step = 1e-5 } = options;
   const random = new TestRandom(options.seed ?? 1);
-  const inputs = shapes.map((shape) => ({
-    shape,
-    data: random.array(
-      shape.reduce((n, s) => n * s, 1),
-      low,
-      high,
-    ),
-  }));
-  const exact = inputs.map(({ shape, data }) => ({ shape, data: Float64Array.from(data) }));
-  const expected = reference(...exact);
-  const g = random.array(expected.length);
-  const expectedGradients = gradients ? exact.map((_, i) => differences(reference, exact, i, g, step)) : [];
+  const inputs = shapes.map((shape) => ({ shape, data: random.array(numel(shape), low, high) }));
+  let g: Float32Array | null = null;
 
-  onEveryIsa((isa) =>
+  /** For inputs and a gradient rounded to `dtype`: their rounding is no error of the op. */
+  const expectations = new Map<DType, Expectation>();
+  const expectation = (dtype: DType): Expectation => {
+    const known = expectations.get(dtype);
+    if (known) return known;
+    const exact = inputs.map(({ shape, data }) => ({ shape, data: Float64Array.from(rounded(data, dtype)) }));
+    const y = reference(...exact);
+    g ??= random.array(y.length);
+    const weights = rounded(g, dtype);
+    const all = gradients ? exact.map((_, i) => differences(reference, exact, i, weights, step)) : [];
+    expectations.set(dtype, { y, gradients: all });
+    return { y, gradients: all };
+  };
+
+  onEveryTarget(({ name, device, dtype }) =>
     tidy(() => {
-      const tensors = inputs.map(({ shape, data }) => tensor(data, shape, { requiresGrad: gradients }));
+      const expected = expectation(dtype);
+      const { tolerance = 1e-5, gradientTolerance = 2e-5 } = dtype === 'bfloat16' ? BFLOAT16 : options;
+      const tensors = inputs.map(({ shape, data }) => tensor(data, shape, { device, dtype, requiresGrad: gradients }));
       const y = op(...tensors);
-      expect({ isa, error: relativeError(y.data, expected) < tolerance || relativeError(y.data, expected) }).toEqual({
-        isa,
-        error: true,
-      });
+      expect([y.device, y.dtype]).toEqual([device, dtype]);
+      expectError({ target: name }, y.toArray(), expected.y, tolerance);
       if (!gradients) return;
-      y.backward(tensor(g, y.shape));
+      y.backward(tensor(g!, y.shape, { device, dtype }));
       tensors.forEach((t, i) => {
-        const error = relativeError(t.grad!.data, expectedGradients[i]!);
-        expect({ isa, input: i, error: error < gradientTolerance || error }).toEqual({ isa, input: i, error: true });
+        expectError({ target: name, input: i }, t.grad!.toArray(), expected.gradients[i]!, gradientTolerance);
         t.grad!.dispose();
       });
     }),
   );
+}
+
+const rounded = (data: Float32Array, dtype: DType): Float32Array =>
+  dtype === 'float32' ? data : tidy(() => Float32Array.from(tensor(data, [data.length], { dtype }).toArray()));
+
+function expectError(what: object, actual: ArrayLike<number>, expected: Float64Array, tolerance: number): void {
+  const error = relativeError(actual, expected);
+  expect({ ...what, error: error < tolerance || error }).toEqual({ ...what, error: true });
 }
 
 function differences(

@@ -1,0 +1,46 @@
+// The activations of a layer and their derivatives: the formulas of native/cpu/activation.inl.
+#pragma once
+
+#include "common.cuh"
+
+namespace sffn::cuda {
+
+enum class Activation : int { none, gelu, silu, relu, swiglu };
+
+__host__ __device__ inline float sigmoid(float a) { return 1.f / (1.f + expf(-a)); }
+__host__ __device__ inline float silu(float a) { return a * sigmoid(a); }
+__host__ __device__ inline float silu_derivative(float a) {
+  const float s = sigmoid(a);
+  return s * (1.f + a * (1.f - s));
+}
+__host__ __device__ inline float relu(float a) { return a > 0.f ? a : 0.f; }
+__host__ __device__ inline float relu_derivative(float a) { return a > 0.f ? 1.f : 0.f; }
+
+// The tanh form (Hendrycks and Gimpel 2016).
+constexpr float kGeluScale = 0.7978845608028654f;  // √(2/π)
+constexpr float kGeluCubic = 0.044715f;
+__host__ __device__ inline float gelu(float a) {
+  return 0.5f * a * (1.f + tanhf(kGeluScale * (a + kGeluCubic * a * a * a)));
+}
+__host__ __device__ inline float gelu_derivative(float a) {
+  const float t = tanhf(kGeluScale * (a + kGeluCubic * a * a * a));
+  return 0.5f * (1.f + t) + 0.5f * a * (1.f - t * t) * kGeluScale * (1.f + 3.f * kGeluCubic * a * a);
+}
+
+// Of one pre-activation; swiglu takes two and has no place here.
+template <Activation kind>
+__host__ __device__ inline float activate(float a) {
+  if constexpr (kind == Activation::gelu) return gelu(a);
+  if constexpr (kind == Activation::silu) return silu(a);
+  if constexpr (kind == Activation::relu) return relu(a);
+  return a;
+}
+template <Activation kind>
+__host__ __device__ inline float activation_derivative(float a) {
+  if constexpr (kind == Activation::gelu) return gelu_derivative(a);
+  if constexpr (kind == Activation::silu) return silu_derivative(a);
+  if constexpr (kind == Activation::relu) return relu_derivative(a);
+  return 1.f;
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,97 @@
+// What every CUDA file shares: errors, the stream, element types, small device functions.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+#include "../devices.h"
+#include "../kernels.h"
+
+namespace sffn::cuda {
+
+#define KERNEL(name, ...) void name(__VA_ARGS__);
+#include "../kernels.def"
+#undef KERNEL
+
+using bf16 = __nv_bfloat16;
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// Throws Error("ERR_OUT_OF_MEMORY") or Error("ERR_CUDA") that names what was being done.
+void check(cudaError_t status, const char* what);
+// The launch just made, or an earlier one that failed meanwhile.
+inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
+
+// The one stream: everything runs in the order of the calls, so memory can be reused as soon as it is released.
+cudaStream_t stream();
+int multiprocessors();
+// The largest dynamic shared memory of a block, in bytes.
+int shared_memory_per_block();
+
+// A kernel that meets bad data (an id outside its table) sets a bit here and goes on with a harmless value; the next
+// synchronisation throws. Faults::* are the bits.
+enum Faults : int { kIdOutOfRange = 1, kTargetOutOfRange = 2 };
+int* fault_flags();
+
+// Device scratch for the length of a launcher: the stream keeps later users of the memory behind this one.
+template <class T>
+class Workspace {
+ public:
+  Workspace() = default;
+  explicit Workspace(int64_t count)
+      : bytes_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T)),
+        data_(static_cast<T*>(cuda_memory().allocate(bytes_))) {}
+  Workspace(Workspace&& other) noexcept : bytes_(other.bytes_), data_(other.data_) { other.data_ = nullptr; }
+  Workspace& operator=(Workspace&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~Workspace() {
+    if (data_) cuda_memory().release(data_, bytes_);
+  }
+  T* get() const { return data_; }
+
+ private:
+  size_t bytes_ = 0;
+  T* data_ = nullptr;
+};
+
+template <class T>
+T* data_of(View view) {
+  return static_cast<T*>(view.data);
+}
+
+// Calls body(T{}) with T = float or bf16.
+template <class Body>
+void dispatch_float(DType dtype, Body&& body) {
+  if (dtype == DType::f32) return body(float{});
+  if (dtype == DType::bf16) return body(bf16{});
+  throw Error("ERR_DTYPE", "expected a float32 or bfloat16 tensor");
+}
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+__host__ __device__ inline float to_float(float x) { return x; }
+__host__ __device__ inline float to_float(bf16 x) { return __bfloat162float(x); }
+template <class T>
+__host__ __device__ inline T from_float(float x) {
+  if constexpr (std::is_same_v<T, float>)
+    return x;
+  else
+    return __float2bfloat16_rn(x);
+}
+
+__device__ inline float warp_sum(float x) {
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
+  return x;
+}
+__device__ inline float warp_max(float x) {
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, offset));
+  return x;
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,22 @@
+// The memory of each device, and the CUDA backend as the rest of the addon sees it: plain C++, implemented in
+// native/cuda/, and by native/no_cuda.cc in a build without it.
+#pragma once
+
+#include "allocator.h"
+
+namespace sffn {
+
+bool cuda_available();
+// One sentence: the device in use, or what is missing (build, driver, device).
+std::string cuda_status();
+// Which device to use, counted from 0; the default is STRUCTURED_FFN_CUDA_DEVICE or 0. Throws Error once one is in use.
+void set_cuda_device(int64_t index);
+CachingAllocator& cuda_memory();
+// Copies all elements; at least one of the two is on the device. Copies to the device return before they are done.
+void cuda_copy(View from, View to);
+// Waits for everything launched so far. Throws what went wrong in it, which is the only moment at which that is known.
+void cuda_synchronize();
+
+inline CachingAllocator& memory_of(Device device) { return device == Device::cuda ? cuda_memory() : host_memory(); }
+
+}  // namespace sffn
