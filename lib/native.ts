@@ -6,11 +6,12 @@ import { BinaryError } from './errors';
 
 const ROOT = join(__dirname, '..');
 
-/** Where a binary may be, in order: an explicit one, node-gyp's, cmake-js', one that came with the package. */
+/** Where a binary may be, in order: an explicit one, the one with CUDA, node-gyp's, cmake-js', one that came with the package. */
 function candidates(): string[] {
   const explicit = process.env.STRUCTURED_FFN_BINARY;
   if (explicit) return [explicit];
   return [
+    join(ROOT, 'build-cuda', 'Release', 'structured_ffn.node'),
     join(ROOT, 'build', 'Release', 'structured_ffn.node'),
     join(ROOT, 'build-cmake', 'Release', 'structured_ffn.node'),
     join(ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'structured_ffn.node'),
