@@ -85,7 +85,7 @@ function seed(root: Tensor, gradient: Tensor | null): Tensor {
       throw new GradientError(
         `backward: a tensor of shape ${formatShape(root.shape)} needs the gradient of its own shape`,
       );
-    const one = empty(root.shape, 'float32', root.device);
+    const one = empty(root.shape, root.dtype, root.device);
     native.fill(one.handle, 1);
     return one;
   }

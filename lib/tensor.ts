@@ -30,12 +30,19 @@ export class Tensor implements Disposable {
   #requiresGrad = false;
   #disposed = false;
 
+  #storage: Storage;
+
   /** Use `tensor`, `zeros`, `empty`, ...; this wraps storage as it is. */
   constructor(
-    readonly storage: Storage,
+    storage: Storage,
     readonly shape: Shape,
   ) {
+    this.#storage = storage;
     track(this);
+  }
+
+  get storage(): Storage {
+    return this.#storage;
   }
 
   get device(): Device {
@@ -80,6 +87,11 @@ export class Tensor implements Disposable {
    */
   get data(): TypedArray {
     return this.storage.array;
+  }
+
+  /** The elements in this processor's memory: `data` where there is such a thing, else a copy. */
+  host(): TypedArray {
+    return this.device === 'cpu' && this.dtype !== 'bfloat16' ? this.data : this.toArray();
   }
 
   /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
@@ -144,6 +156,14 @@ export class Tensor implements Disposable {
    */
   backward(gradient?: Tensor | null, options?: BackwardOptions): void {
     backward(this, gradient ?? null, options);
+  }
+
+  /** Takes the memory of `other`, which is disposed, for its own: how a module moves what others already refer to. */
+  adopt(other: Tensor): void {
+    const before = this.#storage;
+    this.#storage = other.#storage.retain();
+    before.release();
+    other.dispose();
   }
 
   /** Gives the memory back now; the tensor and its `data` arrays are unusable afterwards. Calling it again is harmless. */

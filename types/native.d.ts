@@ -212,6 +212,7 @@ export interface Kernels<R> {
     grads: Operands,
     exp_avg: Operands,
     exp_avg_sq: Operands,
+    masters: Operands,
     grad_scale: Operand,
     lr: number,
     beta1: number,
@@ -221,6 +222,7 @@ export interface Kernels<R> {
     step: number,
   ): R;
   grad_norm(grads: Operands, norm: Operand, scale: Operand, max_norm: number): R;
+  scale_by(x: Operand, factor: Operand): R;
   unary(a: Operand, y: Operand, op: number, c: number): R;
   unary_backward(dy: Operand, a: Operand, y: Operand, da: Operand, op: number, c: number): R;
   binary(

@@ -1,7 +1,11 @@
 /** What holds parameters: named in a stable order, saved and loaded by those names. */
+import { noGrad } from '../autograd';
+import type { Device } from '../device';
+import type { DType } from '../dtype';
 import { StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameShape, checkTensor } from '../ops/check';
+import { keep, tidy } from '../scope';
 import { parameter, type Tensor } from '../tensor';
 
 export abstract class Module {
@@ -73,7 +77,7 @@ export abstract class Module {
   }
 
   /**
-   * Copies values of the same names and shapes into the parameters; nothing is changed unless all of them fit.
+   * Copies values of the same names and shapes, on any device and in either precision, into the parameters; nothing is changed unless all of them fit.
    * @param strict whether names that are missing or unexpected are an error. Default: true.
    * @throws {StateDictError} that lists the names. @throws {ShapeError | DTypeError | DisposedError} that names the
    * parameter.
@@ -93,10 +97,32 @@ export abstract class Module {
       return from === undefined ? [] : [{ name, to, from }];
     });
     for (const { name, to, from } of pairs) {
-      checkTensor(`loadStateDict: ${name}`, from, to.dtype);
+      checkTensor(`loadStateDict: ${name}`, from, from.dtype === 'int32' ? 'float32' : from.dtype);
       checkSameShape(`loadStateDict: ${name}`, from, to.shape);
     }
-    for (const { to, from } of pairs) native.copy(from.handle, to.handle);
+    noGrad(() =>
+      tidy(() => {
+        for (const { to, from } of pairs) native.transfer(from.as(to.dtype).handle, to.handle);
+      }),
+    );
+  }
+
+  /**
+   * Moves the parameters, and their gradients, to a device and an element type; optimizers are made after that.
+   * @throws {DeviceError} when the device is not usable. @throws {OutOfMemoryError}: then nothing is moved.
+   */
+  to(device: Device, dtype?: DType): this {
+    const parameters = this.parameters();
+    const move = (t: Tensor) => noGrad(() => tidy(() => keep(t.as(dtype ?? t.dtype).to(device))));
+    const moved: { from: Tensor; to: Tensor }[] = [];
+    try {
+      for (const from of parameters.flatMap((p) => (p.grad ? [p, p.grad] : [p]))) moved.push({ from, to: move(from) });
+    } catch (error) {
+      for (const { from, to } of moved) if (to !== from) to.dispose();
+      throw error;
+    }
+    for (const { from, to } of moved) if (to !== from) from.adopt(to);
+    return this;
   }
 
   /** Drops the gradients of all parameters. */

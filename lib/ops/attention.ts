@@ -3,7 +3,7 @@ import { needsGrad, record } from '../autograd';
 import { checkInteger, checkNumber, OptionError, runNative } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import { checkSameShape, checkTensor, emptyLike } from './check';
+import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 
 export interface AttentionOptions {
   /** Query heads. */
@@ -35,7 +35,7 @@ export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor 
   if (ropeBase > 0 && headSize % 2 !== 0)
     throw new OptionError(`${where}: headSize`, 'an even number for rotary positions', headSize);
 
-  const y = empty([batch, seq, heads * headSize], 'float32', qkv.device);
+  const y = emptyAs([batch, seq, heads * headSize], qkv);
   const lse = empty([batch, heads, seq], 'float32', qkv.device);
   const sizes = [batch, seq, heads, kvHeads, headSize, ropeBase] as const;
   runNative(() => native.attention_forward(qkv.handle, y.handle, lse.handle, ...sizes));

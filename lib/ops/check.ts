@@ -4,11 +4,22 @@ import type { DType } from '../dtype';
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 
-/** @throws {OptionError | DisposedError | DTypeError} unless `value` is a live tensor of `dtype`. */
-export function checkTensor(where: string, value: unknown, dtype: DType = 'float32'): asserts value is Tensor {
+/**
+ * @param dtype what the op computes with; default: real numbers, which are float32 everywhere and bfloat16 too on CUDA.
+ * @throws {OptionError | DisposedError | DTypeError} unless `value` is a live tensor of that type.
+ */
+export function checkTensor(where: string, value: unknown, dtype?: DType): asserts value is Tensor {
   if (!isTensor(value)) throw new OptionError(where, 'a tensor', value);
   if (value.disposed) throw new DisposedError(where, 'the tensor was disposed');
-  if (value.dtype !== dtype) throw new DTypeError(where, `a ${dtype} tensor`, value.dtype);
+  if (dtype === undefined && value.dtype === 'bfloat16') {
+    if (value.device === 'cuda') return;
+    throw new DTypeError(
+      where,
+      "a float32 tensor (bfloat16 is computed on 'cuda' only; convert with as('float32'))",
+      'bfloat16',
+    );
+  }
+  if (value.dtype !== (dtype ?? 'float32')) throw new DTypeError(where, `a ${dtype ?? 'float32'} tensor`, value.dtype);
 }
 
 /** @throws {ShapeError} unless the shapes are the same; -1 in `expected` matches any size. */
@@ -29,6 +40,18 @@ export function checkSameDevice(
   return first.device;
 }
 
+/** @throws {DeviceError | DTypeError} unless all operands live on one device and have one element type. */
+export function checkSameKind(where: string, first: Tensor, ...others: readonly (Tensor | null | undefined)[]): void {
+  checkSameDevice(where, first, ...others);
+  for (const other of others)
+    if (other && other.dtype !== first.dtype)
+      throw new DTypeError(
+        where,
+        `operands of one dtype (convert with .as(dtype))`,
+        `${first.dtype} and ${other.dtype}`,
+      );
+}
+
 /** Rows of a tensor whose last dimension is `features`. @throws {ShapeError} */
 export function rowsOf(where: string, x: Tensor, features: number): number {
   if (x.rank < 1 || x.shape[x.rank - 1] !== features)
@@ -37,6 +60,9 @@ export function rowsOf(where: string, x: Tensor, features: number): number {
 }
 
 export const emptyLike = (t: Tensor): Tensor => empty(t.shape, t.dtype, t.device);
+
+/** Another shape, of the element type and on the device of `like`. */
+export const emptyAs = (shape: Shape, like: Tensor): Tensor => empty(shape, like.dtype, like.device);
 
 /** A gradient buffer for `t`, or null when it wants none. */
 export const gradientFor = (t: Tensor | null | undefined): Tensor | null => (t?.requiresGrad ? emptyLike(t) : null);

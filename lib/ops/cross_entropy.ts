@@ -3,7 +3,16 @@ import { needsGrad, record } from '../autograd';
 import { checkInteger, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import { checkSameDevice, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
+import {
+  checkSameDevice,
+  checkSameKind,
+  checkSameShape,
+  checkTensor,
+  emptyLike,
+  gradientFor,
+  handleOf,
+  rowsOf,
+} from './check';
 
 export interface CrossEntropyOptions {
   /** Targets of this value count neither in the loss nor in its gradient. Default: -100. */
@@ -68,7 +77,8 @@ export function linearCrossEntropy(
   const [classes, features] = weight.shape as [number, number];
   const n = rowsOf('linearCrossEntropy: x', x, features);
   checkTargets('linearCrossEntropy', targets, n, ignoreIndex);
-  const loss = empty([], 'float32', checkSameDevice('linearCrossEntropy', x, weight, targets));
+  checkSameKind('linearCrossEntropy', x, weight);
+  const loss = empty([], 'float32', checkSameDevice('linearCrossEntropy', x, targets));
   const saving = needsGrad(x, weight);
   const [dx, dweight] = [x, weight].map((t) => (saving ? gradientFor(t) : null));
   runNative(() =>
@@ -87,8 +97,7 @@ export function linearCrossEntropy(
   );
 
   return record(loss, [x, weight], (dloss) => {
-    const scale = dloss.item();
-    if (scale !== 1) for (const t of [dx, dweight]) if (t) native.unary(t.handle, t.handle, 12, scale);
+    for (const t of [dx, dweight]) if (t) native.scale_by(t.handle, dloss.handle);
     return [dx ?? null, dweight ?? null];
   });
 }

@@ -2,9 +2,9 @@
 import { noGrad, record } from '../autograd';
 import { checkNumber, runNative } from '../errors';
 import { native } from '../native';
-import { empty, type Shape, type Tensor } from '../tensor';
+import type { Shape, Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides } from './broadcast';
-import { checkSameDevice, checkTensor, emptyLike } from './check';
+import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 import { reduceTo } from './reduce';
 
 /** Numbers of the kernels `unary` and `binary`. */
@@ -82,7 +82,8 @@ type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => Tensor;
 
 function broadcastBinary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   const shape: Shape = broadcastShape(name, a.shape, b.shape);
-  const y = empty(shape, 'float32', checkSameDevice(name, a, b));
+  checkSameKind(name, a, b);
+  const y = emptyAs(shape, a);
   runNative(() =>
     native.binary(
       a.handle,

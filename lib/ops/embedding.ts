@@ -2,8 +2,8 @@
 import { record } from '../autograd';
 import { runNative } from '../errors';
 import { native } from '../native';
-import { empty, type Tensor } from '../tensor';
-import { checkSameDevice, checkSameShape, checkTensor, emptyLike } from './check';
+import type { Tensor } from '../tensor';
+import { checkSameDevice, checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 
 /**
  * table[ids]; ids [...] int32, table [rows, features] → [..., features]. In backward the rows are added in order, so that
@@ -14,7 +14,8 @@ export function embedding(ids: Tensor, table: Tensor): Tensor {
   checkTensor('embedding: table', table);
   checkSameShape('embedding: table', table, [-1, -1]);
   const [rows, features] = table.shape as [number, number];
-  const y = empty([...ids.shape, features], 'float32', checkSameDevice('embedding', ids, table));
+  checkSameDevice('embedding', ids, table);
+  const y = emptyAs([...ids.shape, features], table);
   const sizes = [ids.size, rows, features] as const;
   runNative(() => native.embedding_forward(ids.handle, table.handle, y.handle, ...sizes));
 

@@ -2,9 +2,9 @@
 import { needsGrad, record } from '../autograd';
 import { runNative, ShapeError } from '../errors';
 import { native } from '../native';
-import { empty, type Tensor } from '../tensor';
+import type { Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
-import { checkSameDevice, checkTensor, gradientFor, handleOf, rowsOf } from './check';
+import { checkSameKind, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
 import { type CheckedLinear, checkLinear, type LinearWeights, linearOutput } from './linear';
 
 /**
@@ -23,14 +23,13 @@ export function feedForward(x: Tensor, fc1: LinearWeights, fc2: LinearWeights, a
   const hiddenFeatures = activatedFeatures(activation, first.dims.outFeatures);
   if (second.dims.inFeatures !== hiddenFeatures)
     throw new ShapeError(`${where}: fc2`, `${hiddenFeatures} input features`, String(second.dims.inFeatures));
-  const device = checkSameDevice(where, x, first.u, second.u);
-  const y = empty([...x.shape.slice(0, -1), second.dims.outFeatures], 'float32', device);
+  checkSameKind(where, x, first.u, second.u);
+  const y = emptyAs([...x.shape.slice(0, -1), second.dims.outFeatures], x);
 
   const parameters = [...weightsOf(first), ...weightsOf(second)];
   const inputs = [x, ...parameters.filter((t) => t !== null)];
   const saving = needsGrad(...inputs);
-  const buffer = (wanted: boolean, features: number) =>
-    saving && wanted ? empty([n, features], 'float32', device) : null;
+  const buffer = (wanted: boolean, features: number) => (saving && wanted ? emptyAs([n, features], x) : null);
   const h1 = buffer(first.v !== null, first.dims.hidden);
   const pre = buffer(true, first.dims.outFeatures);
   const h2 = buffer(second.v !== null, second.dims.hidden);

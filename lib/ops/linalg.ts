@@ -15,7 +15,7 @@ export interface Svd {
 }
 
 function matricesOf(where: string, a: Tensor): { leading: readonly number[]; batch: number; m: number; n: number } {
-  checkTensor(where, a);
+  checkTensor(where, a, 'float32');
   if (a.rank < 2) throw new ShapeError(where, 'matrices [..., m, n]', formatShape(a.shape));
   const leading = a.shape.slice(0, -2);
   const [m, n] = a.shape.slice(-2) as [number, number];

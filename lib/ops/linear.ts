@@ -2,9 +2,9 @@
 import { needsGrad, record } from '../autograd';
 import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
-import { empty, type Shape, type Tensor } from '../tensor';
+import type { Shape, Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
-import { checkSameDevice, checkSameShape, checkTensor, gradientFor, handleOf, rowsOf } from './check';
+import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
 import { type LinearDims, linearDims } from './linear_dims';
 
 /** A dense guide beside the factors: y = guideScale · x Wᵀ + factorScale · S(x). */
@@ -58,7 +58,7 @@ export function checkLinear(where: string, weights: LinearWeights): CheckedLinea
     checkNumber(`${where}: guideScale`, guide.guideScale);
     checkNumber(`${where}: factorScale`, guide.factorScale);
   }
-  checkSameDevice(where, u, v, bias, guide?.weight);
+  checkSameKind(where, u, v, bias, guide?.weight);
   return {
     dims,
     v,
@@ -137,15 +137,15 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   const layer = checkLinear(where, weights);
   const { dims, v, u, bias, guide, factorScale, guideScale } = layer;
   const n = rowsOf(`${where}: x`, x, dims.inFeatures);
-  const device = checkSameDevice(where, x, u);
-  const y = empty(linearOutput(where, x, dims, activation), 'float32', device);
+  checkSameKind(where, x, u);
+  const y = emptyAs(linearOutput(where, x, dims, activation), x);
   const code = ACTIVATION_CODES[activation];
 
   const all = [x, v, u, guide, bias];
   const inputs = all.filter((t) => t !== null);
   const saving = needsGrad(...inputs);
-  const h = saving && v ? empty([n, dims.hidden], 'float32', device) : null;
-  const pre = saving && activation !== 'none' ? empty([n, dims.outFeatures], 'float32', device) : null;
+  const h = saving && v ? emptyAs([n, dims.hidden], x) : null;
+  const pre = saving && activation !== 'none' ? emptyAs([n, dims.outFeatures], x) : null;
   const operands = [x.handle, handleOf(v), u.handle, handleOf(guide)] as const;
   runNative(() =>
     native.linear_forward(
@@ -192,7 +192,8 @@ export function mergeFactors(v: Tensor, u: Tensor): Tensor {
   checkTensor('mergeFactors: v', v);
   checkTensor('mergeFactors: u', u);
   const dims = linearDims('mergeFactors', v.shape, u.shape);
-  const weight = empty([dims.outFeatures, dims.inFeatures], 'float32', checkSameDevice('mergeFactors', v, u));
+  checkSameKind('mergeFactors', v, u);
+  const weight = emptyAs([dims.outFeatures, dims.inFeatures], v);
   runNative(() => native.linear_merge(v.handle, u.handle, weight.handle, dims.sizes));
   return weight;
 }

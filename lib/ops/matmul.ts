@@ -2,8 +2,8 @@
 import { record } from '../autograd';
 import { formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
-import { empty, numel, type Tensor } from '../tensor';
-import { checkSameDevice, checkTensor, emptyLike } from './check';
+import { numel, type Tensor } from '../tensor';
+import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 
 export interface MatmulOptions {
   /** a is [..., k, m]. Default: false. */
@@ -30,7 +30,8 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   const one = b.rank === 2;
   if (k !== kb || !(one || formatShape(b.shape.slice(0, -2)) === formatShape(leading)))
     throw new ShapeError('matmul', `b to fit a of ${formatShape(a.shape)}`, formatShape(b.shape));
-  const y = empty([...leading, m, n], 'float32', checkSameDevice('matmul', a, b));
+  checkSameKind('matmul', a, b);
+  const y = emptyAs([...leading, m, n], a);
   const strides = Int32Array.of(m * k, one ? 0 : k * n);
   const flags = [Number(transposeA), Number(transposeB)] as const;
   runNative(() => native.matmul(a.handle, b.handle, y.handle, batch, m, n, k, ...flags, strides, 0));
@@ -125,7 +126,7 @@ function gradientOfB(dy: Tensor, a: Tensor, b: Tensor, { batch, m, n, k, one, tr
     product(db);
     return db;
   }
-  const each = empty([batch, ...b.shape], 'float32', b.device);
+  const each = emptyAs([batch, ...b.shape], b);
   product(each);
   native.reduce(each.handle, db.handle, 0, 1, batch, b.size);
   each.dispose();

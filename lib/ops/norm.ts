@@ -3,7 +3,7 @@ import { needsGrad, record } from '../autograd';
 import { checkNumber, runNative } from '../errors';
 import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
-import { checkSameDevice, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
+import { checkSameKind, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
 
 /** (x − mean) / √(variance + eps) · weight + bias; x [..., features], weight and bias [features]. */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, eps = 1e-5): Tensor {
@@ -13,10 +13,10 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null,
     checkSameShape('layerNorm: bias', bias, [features]);
   }
   const n = rowsOf('layerNorm: x', x, features);
-  const device = checkSameDevice('layerNorm', x, weight, bias);
+  checkSameKind('layerNorm', x, weight, bias);
   const y = emptyLike(x);
-  const mean = empty([n], 'float32', device);
-  const rstd = empty([n], 'float32', device);
+  const mean = empty([n], 'float32', x.device);
+  const rstd = empty([n], 'float32', x.device);
   runNative(() =>
     native.layer_norm_forward(
       x.handle,
@@ -57,7 +57,8 @@ export function rmsNorm(x: Tensor, weight: Tensor, eps = 1e-5): Tensor {
   const features = checkNorm('rmsNorm', x, weight, eps);
   const n = rowsOf('rmsNorm: x', x, features);
   const y = emptyLike(x);
-  const rstd = empty([n], 'float32', checkSameDevice('rmsNorm', x, weight));
+  checkSameKind('rmsNorm', x, weight);
+  const rstd = empty([n], 'float32', x.device);
   runNative(() => native.rms_norm_forward(x.handle, weight.handle, y.handle, rstd.handle, n, features, eps));
   if (!needsGrad(x, weight)) rstd.dispose();
 

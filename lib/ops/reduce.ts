@@ -4,7 +4,7 @@ import { OptionError, runNative } from '../errors';
 import { native } from '../native';
 import { empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastStrides } from './broadcast';
-import { checkTensor, emptyLike } from './check';
+import { checkTensor, emptyAs, emptyLike } from './check';
 
 const REDUCE = { sum: 0, mean: 1, max: 2 } as const;
 
@@ -52,7 +52,7 @@ function reduce(name: keyof typeof REDUCE, x: Tensor, options: ReduceOptions): {
   checkTensor(`${name}: x`, x);
   const extent = extentOf(name, x, options);
   if (extent.extent === 0 && name !== 'sum') throw new OptionError(`${name}: x`, 'at least one element to reduce', 0);
-  const y = empty(extent.shape, 'float32', x.device);
+  const y = emptyAs(extent.shape, x);
   runNative(() => native.reduce(x.handle, y.handle, REDUCE[name], extent.outer, extent.extent, extent.inner));
   return { y, extent };
 }
@@ -102,7 +102,7 @@ export function argmax(x: Tensor, dim = -1): Tensor {
 export function reduceTo(gradient: Tensor, shape: Shape): Tensor {
   if (gradient.rank === shape.length && gradient.shape.every((size, i) => size === shape[i])) return gradient;
   // Adding up along zero strides is a write that accumulates.
-  const total = empty(shape, 'float32', gradient.device);
+  const total = emptyAs(shape, gradient);
   native.fill(total.handle, 0);
   native.strided_write(
     gradient.handle,

@@ -4,7 +4,7 @@ import { DTypeError, formatShape, OptionError, runNative, ShapeError } from '../
 import { native } from '../native';
 import { checkShape, empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides, contiguousStrides } from './broadcast';
-import { checkSameDevice, checkTensor, emptyLike } from './check';
+import { checkSameDevice, checkTensor, emptyAs, emptyLike } from './check';
 import { normalizeDim, reduceTo } from './reduce';
 
 function checkAny(where: string, x: unknown): asserts x is Tensor {
@@ -79,7 +79,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   checkShape('broadcastTo: shape', shape);
   if (formatShape(broadcastShape('broadcastTo', x.shape, shape)) !== formatShape(shape))
     throw new ShapeError('broadcastTo', `a shape that ${formatShape(x.shape)} broadcasts to`, formatShape(shape));
-  const y = empty(shape, 'float32', x.device);
+  const y = emptyAs(shape, x);
   runNative(() => native.strided_copy(x.handle, y.handle, 0, Int32Array.from(shape), broadcastStrides(x.shape, shape)));
   return record(y, [x], (dy) => [reduceTo(dy, x.shape)]);
 }

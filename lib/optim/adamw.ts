@@ -1,8 +1,9 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
+import { noGrad } from '../autograd';
 import { zeros } from '../creation';
 import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
-
+import { checkSameDevice } from '../ops/check';
 import { keep } from '../scope';
 import { empty, type Tensor } from '../tensor';
 
@@ -35,20 +36,22 @@ interface Slot {
   readonly parameter: Tensor;
   readonly expAvg: Tensor;
   readonly expAvgSq: Tensor;
+  /** The float32 original of a bfloat16 parameter, which alone could not take small updates. */
+  readonly master: Tensor | null;
   /**
    * [1]: updates of this parameter alone. Bias correction needs it: a guide that is not drawn has no gradient and skips a
-   * step, and its moments must not be taken for older than they are.
+   * step, and its moments must not be taken for older than they are. On the CPU, whatever the parameter's device.
    */
   readonly updates: Tensor;
 }
 
 /** What a checkpoint keeps of a slot, by the ending of its name. */
-const stateOf = ({ expAvg, expAvgSq, updates }: Slot) =>
-  [
-    ['exp_avg', expAvg],
-    ['exp_avg_sq', expAvgSq],
-    ['step', updates],
-  ] as const;
+const stateOf = ({ expAvg, expAvgSq, updates, master }: Slot): [string, Tensor][] => [
+  ['exp_avg', expAvg],
+  ['exp_avg_sq', expAvgSq],
+  ['step', updates],
+  ...(master ? [['master', master] satisfies [string, Tensor]] : []),
+];
 
 interface Group {
   slots: Slot[];
@@ -61,17 +64,22 @@ interface Group {
 
 export class AdamW {
   readonly #groups: Group[];
-  readonly #norm = keep(empty([1]));
-  readonly #gradScale = keep(empty([1]));
+  readonly #norm: Tensor;
+  readonly #gradScale: Tensor;
   #stepCount = 0;
 
   /**
    * @param parameters by name (module.namedParameters()), or groups of them.
-   * @throws {OptionError} for a name in two groups, or an option that makes no sense.
+   * @throws {OptionError} for a name in two groups, or an option that makes no sense. @throws {DeviceError} unless all
+   * parameters are on one device: move the model first, then make its optimizer.
    */
   constructor(parameters: ReadonlyMap<string, Tensor> | readonly ParameterGroup[], options: AdamWOptions = {}) {
     const groups: readonly ParameterGroup[] = isGroups(parameters) ? parameters : [{ parameters }];
     this.#groups = groups.map((group) => createGroup(group, options));
+    const [first, ...others] = this.#slots.map(({ parameter }) => parameter);
+    const device = first ? checkSameDevice('AdamW: parameters', first, ...others) : 'cpu';
+    this.#norm = keep(empty([1], 'float32', device));
+    this.#gradScale = keep(empty([1], 'float32', device));
     const names = this.#slots.map(({ name }) => name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) throw new OptionError('AdamW: parameters', 'each name once', twice);
@@ -93,41 +101,46 @@ export class AdamW {
   step({ lr, maxGradNorm = 0 }: StepOptions = {}): { gradNorm: number } {
     if (lr !== undefined) checkNumber('AdamW: lr', lr, 0);
     checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
-    const gradients = this.#slots.flatMap(({ parameter }) => parameter.grad?.handle ?? []);
-    if (gradients.length === 0) return { gradNorm: 0 };
+    const slots = this.#slots.filter(({ parameter }) => parameter.grad !== null);
+    if (slots.length === 0) return { gradNorm: 0 };
+    for (const slot of slots) checkSameDevice(`AdamW: ${slot.name}`, slot.expAvg, slot.parameter);
+    const gradients = slots.map(({ parameter }) => parameter.grad!.handle);
     runNative(() => native.grad_norm(gradients, this.#norm.handle, this.#gradScale.handle, maxGradNorm));
-    const gradNorm = this.#norm.item();
-    if (!Number.isFinite(gradNorm)) return { gradNorm };
-    this.#stepCount++;
+    for (const { updates } of slots) updates.data[0]!++;
     for (const group of this.#groups) this.#update(group, lr);
+    // Read last, so that a device is waited for once: the kernel has done nothing where the norm is not finite.
+    const gradNorm = this.#norm.item();
+    if (Number.isFinite(gradNorm)) this.#stepCount++;
+    else for (const { updates } of slots) updates.data[0]!--;
     return { gradNorm };
   }
 
   #update(group: Group, lr: number | undefined): void {
-    const byUpdates = new Map<number, Slot[]>();
+    const together = new Map<string, Slot[]>();
     for (const slot of group.slots) {
       if (slot.parameter.grad === null) continue;
-      const step = ++slot.updates.data[0]!;
-      byUpdates.set(step, [...(byUpdates.get(step) ?? []), slot]);
+      const key = `${slot.updates.data[0]} ${slot.parameter.dtype}`;
+      together.set(key, [...(together.get(key) ?? []), slot]);
     }
-    for (const [step, slots] of byUpdates) this.#updateTogether(group, slots, step, lr);
+    for (const slots of together.values()) this.#updateTogether(group, slots, lr);
   }
 
-  /** The parameters whose bias correction is the same, in one call. */
-  #updateTogether(group: Group, slots: readonly Slot[], step: number, lr: number | undefined): void {
+  /** Parameters of one dtype whose bias correction is the same, in one call. */
+  #updateTogether(group: Group, slots: readonly Slot[], lr: number | undefined): void {
     runNative(() =>
       native.adamw_step(
         slots.map(({ parameter }) => parameter.handle),
         slots.map(({ parameter }) => parameter.grad!.handle),
         slots.map(({ expAvg }) => expAvg.handle),
         slots.map(({ expAvgSq }) => expAvgSq.handle),
+        slots.flatMap(({ master }) => master?.handle ?? []),
         this.#gradScale.handle,
         (lr ?? group.lr) * group.lrScale,
         group.betas[0],
         group.betas[1],
         group.eps,
         group.weightDecay,
-        step,
+        slots[0]!.updates.data[0]!,
       ),
     );
   }
@@ -165,7 +178,7 @@ export class AdamW {
     for (const [name, { size }] of own)
       if (tensors.get(name)?.size !== size)
         throw new StateDictError(`AdamW: ${name}: expected ${size} values, got ${tensors.get(name)?.size ?? 'none'}`);
-    for (const [name, state] of own) native.copy(tensors.get(name)!.handle, state.handle);
+    for (const [name, state] of own) native.transfer(tensors.get(name)!.handle, state.handle);
     this.#stepCount = stepCount;
   }
 
@@ -193,8 +206,9 @@ function createGroup({ parameters, lrScale = 1, ...own }: ParameterGroup, shared
   const slots = [...parameters].map(([name, parameter]) => ({
     name,
     parameter,
-    expAvg: keep(zeros(parameter.shape)),
-    expAvgSq: keep(zeros(parameter.shape)),
+    expAvg: keep(zeros(parameter.shape, { device: parameter.device })),
+    expAvgSq: keep(zeros(parameter.shape, { device: parameter.device })),
+    master: parameter.dtype === 'bfloat16' ? keep(noGrad(() => parameter.as('float32'))) : null,
     updates: keep(zeros([1])),
   }));
   return { slots, lr, lrScale, betas, eps, weightDecay };

@@ -1,5 +1,6 @@
 /** What a training run is: plain data, checked before anything is built, kept in every checkpoint. */
 import type { TokenDType } from '../data';
+import { checkDevice, type Device } from '../device';
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
 
@@ -52,6 +53,13 @@ export interface TrainConfig {
   readonly guidance?: GuidanceConfig;
   /** Initial weights and all draws. Default: 0. */
   readonly seed?: number;
+  /** Where the model lives and the steps are computed. Default: cpu. */
+  readonly device?: Device;
+  /**
+   * Element type of weights and activations; bfloat16 needs a CUDA device, and the optimizer keeps float32 originals.
+   * Default: float32.
+   */
+  readonly precision?: 'float32' | 'bfloat16';
   /** A checkpoint to take the weights from; the model must be the same. */
   readonly init?: string;
   /** Where checkpoints go. Default: none are written. */
@@ -80,6 +88,11 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (config.weightDecay !== undefined) checkNumber('train: weightDecay', config.weightDecay, 0);
   if (config.maxGradNorm !== undefined) checkNumber('train: maxGradNorm', config.maxGradNorm, 0);
   if (config.seed !== undefined) checkInteger('train: seed', config.seed, 0);
+  const { device = 'cpu', precision = 'float32' } = config;
+  checkDevice('train: device', device);
+  checkChoice('train: precision', precision, ['float32', 'bfloat16']);
+  if (precision === 'bfloat16' && device === 'cpu')
+    throw new OptionError('train: precision', "float32 on device 'cpu'", precision);
   const { guidance } = config;
   if (guidance?.protocol !== undefined)
     checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);

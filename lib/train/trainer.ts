@@ -8,7 +8,7 @@ import { Guidance, type GuidanceState, releaseGuides, SelfGuided, TransformerLM 
 import { scale } from '../ops';
 import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule } from '../optim';
 import { Generator } from '../random';
-import { tidy } from '../scope';
+import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
 
@@ -93,6 +93,7 @@ export class Trainer implements Disposable {
       guidance: this.#guidance ?? undefined,
     });
     if (config.init !== undefined) loadWeights(this.model, loadCheckpoint(config.init).model);
+    this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
     this.#optimizer = new AdamW(this.model.namedParameters(), { weightDecay: config.weightDecay });
     this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
       peak: config.learningRate,
@@ -155,16 +156,22 @@ export class Trainer implements Disposable {
     if (this.#step === this.plan.repeatFrom) this.#loader.restore(this.#loaderStart);
     const learningRate = this.#learningRate(this.#step);
     const { alpha } = this;
-    let loss = 0;
+    const losses: Tensor[] = [];
     let tokens = 0;
     for (let pass = 0; pass < passes; pass++) {
       await nextTurn();
       const result = this.#forwardBackward(passes);
-      loss += result.loss / passes;
+      losses.push(result.loss);
       tokens += result.tokens;
     }
-    if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
     const { gradNorm } = this.#optimizer.step({ lr: learningRate, maxGradNorm });
+    // Read only now: on a device, reading waits for everything before it.
+    let loss = 0;
+    for (const each of losses) {
+      loss += each.item() / passes;
+      each.dispose();
+    }
+    if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
     if (!Number.isFinite(gradNorm)) throw this.#diverged(`the norm of the gradients is ${gradNorm}`);
     this.#optimizer.zeroGrad();
     this.#step++;
@@ -179,13 +186,14 @@ export class Trainer implements Disposable {
     return new DivergedError(this.#step + 1, what);
   }
 
-  #forwardBackward(passes: number): { loss: number; tokens: number } {
+  #forwardBackward(passes: number): { loss: Tensor; tokens: number } {
     const { inputs, targets, rows } = this.#loader.next();
     return tidy(() => {
       const shape = [rows, inputs.length / rows];
-      const loss = this.model.loss(tensor(inputs, shape), tensor(targets, shape));
+      const { device } = this.config;
+      const loss = this.model.loss(tensor(inputs, shape, { device }), tensor(targets, shape, { device }));
       (passes > 1 ? scale(loss, 1 / passes) : loss).backward(null, { releaseGraph: passes === 1 });
-      return { loss: loss.item(), tokens: inputs.length };
+      return { loss: keep(loss), tokens: inputs.length };
     });
   }
 
@@ -215,9 +223,9 @@ export class Trainer implements Disposable {
     };
     const { tokenizer } = this.config;
     saveCheckpoint(folder, {
-      model: this.model.stateDict(),
+      model: toData(this.model.stateDict()),
       config: this.config.model,
-      optimizer: tensors,
+      optimizer: toData(tensors),
       trainer: state,
       tokenizerFile: tokenizer === undefined || tokenizer === 'byte' ? undefined : tokenizer,
     });
@@ -245,6 +253,7 @@ export interface EvaluateOptions {
 export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
   const { batchSize, seqLen = model.config.seqLen, maxRows, textBytes } = options;
   const { training } = model;
+  const { device } = model.embedding.weight;
   model.eval();
   let total = 0;
   let tokens = 0;
@@ -253,7 +262,9 @@ export async function evaluate(model: TransformerLM, file: TokenFile, options: E
     for (const { inputs, targets, rows } of evaluationBatches(file, { batchSize, seqLen, vocabSize, maxRows })) {
       await nextTurn();
       const shape = [rows, seqLen];
-      const loss = noGrad(() => tidy(() => model.loss(tensor(inputs, shape), tensor(targets, shape)).item()));
+      const loss = noGrad(() =>
+        tidy(() => model.loss(tensor(inputs, shape, { device }), tensor(targets, shape, { device })).item()),
+      );
       total += loss * targets.length;
       tokens += targets.length;
     }
@@ -288,6 +299,9 @@ function loadWeights(model: TransformerLM, weights: ReadonlyMap<string, TensorDa
   });
   if (startGuides) for (const module of model.modules()) if (module instanceof SelfGuided) module.resetGuide();
 }
+
+const toData = (values: ReadonlyMap<string, Tensor>): Map<string, TensorData> =>
+  new Map([...values].map(([name, t]) => [name, { shape: t.shape, data: t.host() }]));
 
 const toTensors = (values: ReadonlyMap<string, TensorData>): Map<string, Tensor> =>
   new Map([...values].map(([name, { shape, data }]) => [name, tensor(data, shape)]));

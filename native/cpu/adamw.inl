@@ -16,9 +16,10 @@ inline std::vector<TensorRange> tensor_ranges(Views tensors) {
 
 // g' = grad_scale·g; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;
 // p = p·(1 − lr·decay) − lr·m̂/(√v̂ + eps) with m̂ = m/(1−β1ᵗ), v̂ = v/(1−β2ᵗ).
-void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, View grad_scale, double lr, double beta1,
-                double beta2, double eps, double weight_decay, int64_t step) {
+void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, Views, View grad_scale, double lr,
+                double beta1, double beta2, double eps, double weight_decay, int64_t step) {
   const float scale = grad_scale ? grad_scale.f32()[0] : 1.f;
+  if (!std::isfinite(scale)) return;
   const float keep1 = static_cast<float>(beta1), add1 = static_cast<float>(1 - beta1);
   const float keep2 = static_cast<float>(beta2), add2 = static_cast<float>(1 - beta2);
   const float decay = static_cast<float>(1 - lr * weight_decay), epsilon = static_cast<float>(eps);
@@ -65,5 +66,8 @@ void grad_norm(Views grads, View norm, View scale, double max_norm) {
   for (const double part : partial) squares += part;
   const double total = std::sqrt(squares), factor = max_norm / (total + 1e-6);
   norm.f32()[0] = static_cast<float>(total);
-  scale.f32()[0] = max_norm > 0 && !(factor > 1) ? static_cast<float>(factor) : 1.f;
+  if (!std::isfinite(total))
+    scale.f32()[0] = std::numeric_limits<float>::quiet_NaN();
+  else
+    scale.f32()[0] = max_norm > 0 && factor < 1 ? static_cast<float>(factor) : 1.f;
 }

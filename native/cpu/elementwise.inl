@@ -148,6 +148,10 @@ void unary_backward(View dy, View a, View y, View da, int64_t op, double c) {
   });
 }
 
+void scale_by(View x, View factor) {
+  if (factor.f32()[0] != 1.f) unary(x, x, 12, factor.f32()[0]);
+}
+
 void add_scaled(View x, View acc, double scale) {
   const float* from = x.f32();
   float* to = acc.f32();

@@ -128,6 +128,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
+__global__ void __launch_bounds__(kThreads) scale_by_kernel(T* x, const float* factor, int64_t size) {
+  const float f = *factor;
+  if (f == 1.f) return;
+  for (int64_t i = first_element(); i < size; i += element_stride()) x[i] = from_float<T>(to_float(x[i]) * f);
+}
+
+template <class T>
 __global__ void __launch_bounds__(kThreads) add_scaled_kernel(const T* x, T* acc, int64_t size, float scale) {
   for (int64_t i = first_element(); i < size; i += element_stride())
     acc[i] = from_float<T>(to_float(acc[i]) + scale * to_float(x[i]));
@@ -165,6 +172,15 @@ void unary_backward(View dy, View a, View, View da, int64_t op, double c) {
         data_of<T>(dy), data_of<T>(a), data_of<T>(da), da.size, static_cast<int>(op), static_cast<float>(c));
   });
   check_launch("unary_backward");
+}
+
+void scale_by(View x, View factor) {
+  if (x.size == 0) return;
+  dispatch_float(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    scale_by_kernel<T><<<blocks_for(x.size), kThreads, 0, stream()>>>(data_of<T>(x), data_of<float>(factor), x.size);
+  });
+  check_launch("scale_by");
 }
 
 void add_scaled(View x, View acc, double scale) {

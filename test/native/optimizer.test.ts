@@ -39,6 +39,7 @@ function train(steps: number, scale: Float32Array | null): Float32Array[] {
             grads,
             state.slice(parts, 2 * parts),
             state.slice(2 * parts),
+            [],
             scale,
             lr,
             beta1,
@@ -111,12 +112,23 @@ onEveryIsa(() => {
     expectClose([norm([new Float32Array(4).fill(1e-30)], 1).norm / 2e-30], [1], 1e-6);
   });
 
-  test('a gradient that is not finite shows in the norm', () => {
-    expect(norm([Float32Array.of(1, Number.NaN)], 1)).toEqual({ norm: Number.NaN, scale: Number.NaN });
-    expect(norm([Float32Array.of(1, Number.POSITIVE_INFINITY)], 1)).toEqual({
-      norm: Number.POSITIVE_INFINITY,
-      scale: 0,
+  test('a gradient that is not finite shows in the norm, and in the scale that stops the update', () => {
+    for (const [value, maxNorm] of [
+      [Number.NaN, 1],
+      [Number.POSITIVE_INFINITY, 1],
+      [Number.NaN, 0],
+      [Number.POSITIVE_INFINITY, 0],
+    ] as const)
+      expect(norm([Float32Array.of(1, value)], maxNorm)).toEqual({ norm: value, scale: Number.NaN });
+  });
+
+  test('nothing is updated when the scale is not finite', () => {
+    const values = [Float32Array.of(1, 2), Float32Array.of(3, 4), Float32Array.of(5, 6), Float32Array.of(7, 8)];
+    const after = withHandles(values, (handles) => {
+      const [p, g, m, v] = handles.map((handle) => [handle]);
+      native.adamw_step(p!, g!, m!, v!, [], Float32Array.of(Number.NaN), 0.1, 0.9, 0.99, 1e-8, 0.1, 1);
     });
+    expect(after).toEqual(values);
   });
 
   test('the norm is bit-identical on any number of threads', () => {
