@@ -1,7 +1,9 @@
 /** Self-guided training: a structured layer helped at first by a dense matrix that is annealed away. */
+import { noGrad } from '../autograd';
 import { OptionError } from '../errors';
 import { native } from '../native';
-import { type Activation, type LinearWeights, structuredLinear } from '../ops';
+import { type Activation, add, type LinearWeights, scale, structuredLinear } from '../ops';
+import { tidy } from '../scope';
 import type { Tensor } from '../tensor';
 import type { Guidance } from './guidance';
 import type { LinearForward, LinearLayer } from './linear_layer';
@@ -46,8 +48,20 @@ export class SelfGuided extends Module implements LinearForward {
     return guideScale === 0 ? plain : { ...plain, guide: { weight: this.#guide, guideScale, factorScale } };
   }
 
+  get bias(): Tensor | null {
+    return this.layer.bias;
+  }
+
   forward(x: Tensor, options: { activation?: Activation } = {}): Tensor {
     return structuredLinear(x, this.weights(), options);
+  }
+
+  /** The dense matrix that evaluation applies, α·W + (1−α)·S [out, in], in memory of its own. */
+  merge(): Tensor {
+    const guide = this.#guide;
+    if (guide === null) return this.layer.merge();
+    const { guideScale, factorScale } = this.guidance.scales(false);
+    return noGrad(() => tidy(() => add(scale(guide, guideScale), scale(this.layer.merge(), factorScale))));
   }
 
   /** Makes the guide the exact matrix of the factors again, after other factors were loaded. */

@@ -8,6 +8,7 @@ import { CausalSelfAttention } from './attention';
 import { Embedding } from './embedding';
 import { FeedForward, type FfnStructure } from './feed_forward';
 import type { Guidance } from './guidance';
+import type { Init } from './init';
 import { Module, ModuleList } from './module';
 import { LayerNorm, RMSNorm } from './norm';
 import { checkTransformerConfig, type TransformerConfig } from './transformer_config';
@@ -17,6 +18,8 @@ export interface TransformerOptions {
   readonly generator?: Generator;
   /** Self-guided training of every structured feedforward layer. */
   readonly guidance?: Guidance;
+  /** For the structured layers, instead of the config's: a cheap one where all values are about to be loaded. */
+  readonly init?: Init;
 }
 
 function createNorm({ norm = 'layer', bias, dModel }: TransformerConfig): LayerNorm | RMSNorm {
@@ -32,12 +35,13 @@ export class TransformerBlock extends Module {
 
   constructor(config: TransformerConfig, ffn: FfnStructure, options: TransformerOptions = {}) {
     super();
-    const { generator = new Generator(0), guidance } = options;
+    const { generator = new Generator(0), guidance, init = ffn.init } = options;
     const { dModel, dFF, activation, bias } = config;
     this.norm1 = this.addModule('norm1', createNorm(config));
     this.attention = this.addModule('attention', new CausalSelfAttention({ ...config, generator }));
     this.norm2 = this.addModule('norm2', createNorm(config));
-    this.ffn = this.addModule('ffn', new FeedForward({ dModel, dFF, activation, bias, ...ffn, guidance, generator }));
+    const common = { dModel, dFF, activation, bias, guidance, generator };
+    this.ffn = this.addModule('ffn', new FeedForward({ ...common, ...ffn, init }));
   }
 
   /** x [batch, seq, dModel] → the same shape. */

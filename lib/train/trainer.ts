@@ -4,13 +4,14 @@ import { noGrad } from '../autograd';
 import { BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
 import { FormatError, SffnError } from '../errors';
 import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
-import { Guidance, type GuidanceState, releaseGuides, SelfGuided, TransformerLM } from '../nn';
+import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { scale } from '../ops';
 import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule } from '../optim';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
+import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT } from './load_model';
 
 /** One optimizer step. */
 export interface StepReport {
@@ -43,14 +44,6 @@ export class DivergedError extends SffnError {
   }
 }
 
-interface TrainerState {
-  readonly config: TrainConfig;
-  readonly step: number;
-  readonly optimizerSteps: number;
-  readonly guidance: GuidanceState | null;
-  readonly loader: LoaderState;
-}
-
 const SCHEDULES = { cosine: cosineSchedule, linear: linearSchedule, constant: constantSchedule } as const;
 
 /** Seeds of what draws, apart from each other. */
@@ -69,8 +62,14 @@ export class Trainer implements Disposable {
   readonly #loaderStart: LoaderState;
   #step = 0;
 
-  /** @throws {OptionError | FileError | FormatError} when the config, or a file that it names, is not as it must be. */
-  constructor(readonly config: TrainConfig) {
+  /**
+   * @param restored whether all weights are about to be given their values, as `resume` does.
+   * @throws {OptionError | FileError | FormatError} when the config, or a file that it names, is not as it must be.
+   */
+  constructor(
+    readonly config: TrainConfig,
+    { restored = false }: { restored?: boolean } = {},
+  ) {
     checkTrainConfig(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
     this.plan = planSteps(config);
@@ -91,8 +90,9 @@ export class Trainer implements Disposable {
     this.model = new TransformerLM(config.model, {
       generator: new Generator(seed),
       guidance: this.#guidance ?? undefined,
+      init: restored || config.init !== undefined ? UNUSED_INIT : undefined,
     });
-    if (config.init !== undefined) loadWeights(this.model, loadCheckpoint(config.init).model);
+    if (!restored && config.init !== undefined) loadWeights(this.model, loadCheckpoint(config.init).model);
     this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
     this.#optimizer = new AdamW(this.model.namedParameters(), { weightDecay: config.weightDecay });
     this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
@@ -107,7 +107,7 @@ export class Trainer implements Disposable {
     const { trainer: state, model, optimizer } = loadCheckpoint(folder);
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
-    const trainer = new Trainer({ ...state.config, init: undefined });
+    const trainer = new Trainer(state.config, { restored: true });
     trainer.#restore(state, model, optimizer);
     return trainer;
   }
@@ -276,36 +276,5 @@ export async function evaluate(model: TransformerLM, file: TokenFile, options: E
   return { loss, perplexity: Math.exp(loss), bitsPerByte, tokens };
 }
 
-/** A model from a checkpoint, in evaluation mode, without guides. @throws {FileError | FormatError | OptionError} */
-export function loadModel(path: string): { model: TransformerLM; tokenizerFile: string | undefined } {
-  const { config, model: weights, tokenizerFile } = loadCheckpoint(path);
-  const model = new TransformerLM(config as TransformerLM['config']);
-  loadWeights(model, weights);
-  return { model: model.eval(), tokenizerFile };
-}
-
-/** Weights of a checkpoint with or without guides, into a model with or without guides. */
-function loadWeights(model: TransformerLM, weights: ReadonlyMap<string, TensorData>): void {
-  const isGuide = (name: string) => name.endsWith('.guide');
-  const own = [...model.namedParameters().keys()];
-  const guided = own.some(isGuide);
-  const given = new Map([...weights].filter(([name]) => guided || !isGuide(name)));
-  const startGuides = guided && ![...given.keys()].some(isGuide);
-  tidy(() => {
-    const state = toTensors(given);
-    // The guides' places are filled to satisfy the check of the names; their values follow from the factors.
-    if (startGuides) for (const name of own.filter(isGuide)) state.set(name, model.namedParameters().get(name)!);
-    model.loadStateDict(state);
-  });
-  if (startGuides) for (const module of model.modules()) if (module instanceof SelfGuided) module.resetGuide();
-}
-
 const toData = (values: ReadonlyMap<string, Tensor>): Map<string, TensorData> =>
   new Map([...values].map(([name, t]) => [name, { shape: t.shape, data: t.host() }]));
-
-const toTensors = (values: ReadonlyMap<string, TensorData>): Map<string, Tensor> =>
-  new Map([...values].map(([name, { shape, data }]) => [name, tensor(data, shape)]));
-
-function isTrainerState(value: unknown): value is TrainerState {
-  return value !== null && typeof value === 'object' && 'config' in value && 'step' in value && 'loader' in value;
-}

@@ -77,6 +77,7 @@ describe.each(structured)('%s', (structure) => {
       ),
     );
     expect(relativeError(run(layer, x), expected.data)).toBeLessThan(1e-5);
+    expect(relativeError(linear(x, layer.merge(), layer.bias).data, expected.data)).toBeLessThan(1e-5);
     sum(layer.forward(x)).backward();
     for (const [name, parameter] of layer.namedParameters())
       expect([name, parameter.grad !== null]).toEqual([name, true]);

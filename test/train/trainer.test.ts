@@ -1,8 +1,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError, FormatError, IndexError, memoryStats, OptionError } from '../../lib';
+import { TokenFile } from '../../lib/data';
 import { saveCheckpoint } from '../../lib/io';
-import { DivergedError, loadModel, planSteps, type TrainConfig, Trainer, train } from '../../lib/train';
+import { native } from '../../lib/native';
+import { releaseGuides } from '../../lib/nn';
+import { DivergedError, evaluate, loadModel, planSteps, type TrainConfig, Trainer, train } from '../../lib/train';
 import { CONFIG, folder, take, weightsOf, writeTokenFile } from './support';
 
 const GUIDED: TrainConfig = { ...CONFIG, guidance: { part: 0.5, form: 'mixed' } };
@@ -150,6 +153,36 @@ test('init starts from given weights, and makes guides of the given factors', as
   const { model } = loadModel(checkpoint);
   expect([...model.namedParameters().keys()]).toEqual([...weightsOf(first).keys()]);
   model.dispose();
+});
+
+test('a checkpoint from before the hand-over keeps its guides, at the alpha of its step', async () => {
+  const checkpoint = join(folder, 'guided');
+  using trainer = new Trainer(GUIDED);
+  await take(trainer, 2);
+  trainer.save(checkpoint);
+  const expected = await trainer.evaluate();
+  const { model } = loadModel(checkpoint);
+  using file = new TokenFile(CONFIG.data.validation!, 'uint16');
+  const options = { batchSize: CONFIG.batchSize, seqLen: CONFIG.model.seqLen };
+  expect((await evaluate(model, file, options)).loss).toBe(expected.loss);
+  releaseGuides(model);
+  expect(Math.abs((await evaluate(model, file, options)).loss - expected.loss)).toBeGreaterThan(1e-6);
+  model.dispose();
+  expect(() => loadModel(join(checkpoint, 'model.safetensors'))).toThrow('no trainer.json');
+});
+
+test('no factorisation is computed for weights that are loaded', async () => {
+  const checkpoint = join(folder, 'cheap');
+  const spy = jest.spyOn(native, 'svd');
+  using first = new Trainer(CONFIG);
+  expect(spy).toHaveBeenCalledTimes(2);
+  first.save(checkpoint);
+  using resumed = Trainer.resume(checkpoint);
+  using given = new Trainer({ ...CONFIG, init: checkpoint });
+  loadModel(checkpoint).model.dispose();
+  expect(spy).toHaveBeenCalledTimes(2);
+  spy.mockRestore();
+  for (const trainer of [resumed, given]) expect(weightsOf(trainer)).toEqual(weightsOf(first));
 });
 
 test('a long run holds constant memory', async () => {

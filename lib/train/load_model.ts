@@ -1,0 +1,65 @@
+/** Weights from checkpoints into models. */
+import type { LoaderState } from '../data';
+import { FormatError } from '../errors';
+import { loadCheckpoint, type TensorData } from '../io';
+import { Guidance, type GuidanceState, SelfGuided, TransformerLM } from '../nn';
+import { tidy } from '../scope';
+import { type Tensor, tensor } from '../tensor';
+import { planSteps, type TrainConfig } from './config';
+
+/** `trainer.json`: what a trainer needs to go on, beside the weights and the optimizer's tensors. */
+export interface TrainerState {
+  readonly config: TrainConfig;
+  readonly step: number;
+  readonly optimizerSteps: number;
+  readonly guidance: GuidanceState | null;
+  readonly loader: LoaderState;
+}
+
+/** Of weights that are loaded at once: the paper's own costs an SVD or a polar factor of every layer. */
+export const UNUSED_INIT = 'normal';
+
+/**
+ * A model from a checkpoint, in evaluation mode. One from before the hand-over has its guides, mixed in as much as they count
+ * at its step. @throws {FileError | FormatError | OptionError}
+ */
+export function loadModel(path: string): { model: TransformerLM; tokenizerFile: string | undefined } {
+  const { config, model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
+  const guidance = [...weights.keys()].some(isGuide) ? guidanceOf(path, trainer) : undefined;
+  const model = new TransformerLM(config as TransformerLM['config'], { guidance, init: UNUSED_INIT });
+  loadWeights(model, weights);
+  return { model: model.eval(), tokenizerFile };
+}
+
+/** Where the guidance of a checkpoint stands. */
+function guidanceOf(path: string, state: unknown): Guidance {
+  if (!isTrainerState(state) || !state.config.guidance || !state.guidance)
+    throw new FormatError(path, 'it has guides, but no trainer.json beside them that says how much they count');
+  const guidance = new Guidance({ ...state.config.guidance, steps: planSteps(state.config).guided });
+  guidance.restore(state.guidance);
+  return guidance;
+}
+
+const isGuide = (name: string): boolean => name.endsWith('.guide');
+
+/** Weights of a checkpoint with or without guides, into a model with or without guides. */
+export function loadWeights(model: TransformerLM, weights: ReadonlyMap<string, TensorData>): void {
+  const own = [...model.namedParameters().keys()];
+  const guided = own.some(isGuide);
+  const given = new Map([...weights].filter(([name]) => guided || !isGuide(name)));
+  const startGuides = guided && ![...given.keys()].some(isGuide);
+  tidy(() => {
+    const state = toTensors(given);
+    // The guides' places are filled to satisfy the check of the names; their values follow from the factors.
+    if (startGuides) for (const name of own.filter(isGuide)) state.set(name, model.namedParameters().get(name)!);
+    model.loadStateDict(state);
+  });
+  if (startGuides) for (const module of model.modules()) if (module instanceof SelfGuided) module.resetGuide();
+}
+
+export const toTensors = (values: ReadonlyMap<string, TensorData>): Map<string, Tensor> =>
+  new Map([...values].map(([name, { shape, data }]) => [name, tensor(data, shape)]));
+
+export function isTrainerState(value: unknown): value is TrainerState {
+  return value !== null && typeof value === 'object' && 'config' in value && 'step' in value && 'loader' in value;
+}
