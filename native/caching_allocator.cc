@@ -1,5 +1,6 @@
 #include "caching_allocator.h"
 
+#include <algorithm>
 #include <bit>
 
 // Under AddressSanitizer (npm run test:sanitize) the unused end of a block and blocks kept for reuse are out of bounds.
@@ -17,9 +18,10 @@ constexpr size_t kSmallest = 64;
 constexpr size_t kLarge = size_t{2} << 20;
 
 // Four classes to each power of two, so that at most a fifth of a block is unused; large blocks are whole huge pages.
-size_t size_class(size_t bytes) {
+size_t size_class(size_t requested) {
+  const size_t bytes = std::max(requested, size_t{1});
   if (bytes >= kLarge) return (bytes + kLarge - 1) / kLarge * kLarge;
-  const size_t step = std::max(std::bit_floor(std::max(bytes, size_t{1})) / 4, kSmallest);
+  const size_t step = std::max(std::bit_floor(bytes) / 4, kSmallest);
   return (bytes + step - 1) / step * step;
 }
 

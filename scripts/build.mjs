@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { writeFacades } from './facade.mjs';
-import { BINARY, isStale, ROOT } from './files.mjs';
+import { BINARY, CUDA_BINARY, isStale, ROOT } from './files.mjs';
 import { headersFolder, installHint, missingTools } from './toolchain.mjs';
 
 const require = createRequire(import.meta.url);
@@ -63,8 +63,15 @@ function buildTypeScript() {
   console.log('structured-ffn: dist/ built');
 }
 
+/** A binary with CUDA is preferred by the loader, so it must not fall behind. */
+function buildCuda() {
+  console.log('structured-ffn: compiling the binary with CUDA, which is out of date ...');
+  run('the CUDA build', 'cmake-js', 'bin/cmake-js', ['build', '-O', 'build-cuda', '--CDSTRUCTURED_FFN_CUDA=ON']);
+}
+
 const wanted = (part) => flags.has(part) || !(flags.has('--native') || flags.has('--ts'));
 const force = flags.has('--force');
 if (wanted('--native') && (force || isStale(BINARY, NATIVE_SOURCES))) buildNative();
+if (wanted('--native') && existsSync(CUDA_BINARY) && isStale(CUDA_BINARY, NATIVE_SOURCES)) buildCuda();
 // An installed package has no lib/: its dist/ came with it.
 if (wanted('--ts') && existsSync(join(ROOT, 'lib')) && (force || isStale(FACADE, TS_SOURCES))) buildTypeScript();

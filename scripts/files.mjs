@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 export const BINARY = join(ROOT, 'build', 'Release', 'structured_ffn.node');
+export const CUDA_BINARY = join(ROOT, 'build-cuda', 'Release', 'structured_ffn.node');
 
 /** Every file below `path`, or the file itself. */
 export function filesOf(path) {

@@ -72,6 +72,12 @@ program
   .addOption(new Option('--alpha-schedule <name>', 'how the guide fades').choices(['cosine', 'linear']))
   .option('--seed <n>', 'of the initial weights and all draws', wholeNumber, 0)
   .option('--threads <n>', 'compute threads (default: the physical cores)', positiveInteger)
+  .addOption(new Option('--device <name>', 'where the model is trained').choices(['cpu', 'cuda']).default('cpu'))
+  .addOption(
+    new Option('--precision <dtype>', 'of weights and activations; bfloat16 on cuda only')
+      .choices(['float32', 'bfloat16'])
+      .default('float32'),
+  )
   .optionsGroup('Output:')
   .option('--out <folder>', 'checkpoint, tokens, tokenizer and report go here', join('runs', 'latest'))
   .option('--resume <folder>', 'go on from this checkpoint, with everything as it was; other options are ignored')

@@ -10,6 +10,7 @@ import {
   type TokenizedText,
   writeTokens,
 } from '../data';
+import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
 import {
   type FfnStructure,
@@ -60,6 +61,8 @@ export interface TrainOptions {
   readonly alphaSchedule?: GuidanceConfig['schedule'];
   readonly seed: number;
   readonly threads?: number;
+  readonly device: Device;
+  readonly precision: 'float32' | 'bfloat16';
   readonly out: string;
   readonly resume?: string;
   readonly evalEvery?: number;
@@ -114,6 +117,8 @@ export function planTraining(options: TrainOptions, say: (line: string) => void)
     maxGradNorm: options.maxGradNorm,
     guidance: guidanceConfig(options, model),
     seed: options.seed,
+    device: options.device,
+    precision: options.precision,
     init: options.init,
     checkpoint: join(out, 'checkpoint'),
     saveEvery: options.saveEvery,

@@ -1,0 +1,53 @@
+// Runs the table of ops, the tests of devices and a small training run on device 'cuda' without a GPU: the addon is built with
+// the PTX executor (tools/ptxsim) in the place of the CUDA runtime, and must compute the right values without any finding,
+// under three orders of execution. Arguments are jest's; without any it runs everything that uses devices.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { hasCommand } from './compile.mjs';
+import { ROOT } from './files.mjs';
+
+const missing = [process.env.NVCC ?? 'nvcc', 'cmake'].filter((command) => !hasCommand(command));
+if (missing.length > 0) {
+  console.log(`CUDA: not tested, not installed: ${missing.join(', ')}`);
+  process.exit(0);
+}
+
+const require = createRequire(import.meta.url);
+const FOLDER = join(ROOT, 'build-ptxsim');
+const REPORTS = join(FOLDER, 'reports');
+const SCHEDULES = (process.env.PTXSIM_SCHEDULES ?? 'forward,reverse,random:1').split(',');
+const given = process.argv.slice(2);
+const tests = given.length > 0 ? given : ['test/cuda', 'test/ops'];
+
+const script = (name, file) => join(dirname(require.resolve(`${name}/package.json`)), file);
+const node = (args, env = {}) =>
+  spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } }).status ?? 1;
+
+const configured = existsSync(join(FOLDER, 'CMakeCache.txt')) ? 'build' : 'rebuild';
+if (node([script('cmake-js', 'bin/cmake-js'), configured, '-O', FOLDER, '--CDSTRUCTURED_FFN_CUDA=SIM']) !== 0) {
+  console.error('CUDA: the build for the PTX executor failed');
+  process.exit(1);
+}
+
+/** Every report that a process of jest left. */
+const findings = () =>
+  readdirSync(REPORTS).flatMap((file) => JSON.parse(readFileSync(join(REPORTS, file), 'utf8')).findings);
+
+let failed = false;
+for (const schedule of SCHEDULES) {
+  rmSync(REPORTS, { recursive: true, force: true });
+  mkdirSync(REPORTS, { recursive: true });
+  const status = node([script('jest', 'bin/jest.js'), ...tests], {
+    STRUCTURED_FFN_BINARY: join(FOLDER, 'Release', 'structured_ffn.node'),
+    STRUCTURED_FFN_TEST_DEVICE: 'cuda',
+    PTXSIM_SCHEDULE: schedule,
+    PTXSIM_REPORT: join(REPORTS, '%p.json'),
+  });
+  const found = findings();
+  for (const { kernel, kind, message } of found) console.error(`${kernel}: ${kind}: ${message}`);
+  console.log(`CUDA on the PTX executor, schedule ${schedule}: ${status === 0 ? 'passed' : 'FAILED'}, ${found.length} findings`);
+  failed ||= status !== 0 || found.length > 0;
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,68 @@
+/** A small model, trained on every device and in every precision that is there, loses what it loses on the CPU. */
+
+import type { Device } from '../../lib';
+import { availableDevices, type DType, tensor, tidy } from '../../lib';
+import { Guidance, type TransformerConfig, TransformerLM } from '../../lib/nn';
+import { AdamW } from '../../lib/optim';
+import { Generator } from '../../lib/random';
+import { TestRandom } from '../support/random';
+
+const STEPS = 4;
+const [ROWS, SEQ, VOCABULARY] = [2, 9, 23];
+
+const config = (ffn: TransformerConfig['ffn']): TransformerConfig => ({
+  vocabSize: VOCABULARY,
+  dModel: 24,
+  nLayers: 2,
+  nHeads: 4,
+  nKvHeads: 2,
+  seqLen: SEQ,
+  activation: 'swiglu',
+  ffn,
+});
+
+function losses(ffn: TransformerConfig['ffn'], device: Device, dtype: DType): number[] {
+  const guidance = new Guidance({ steps: STEPS, seed: 1 });
+  const model = new TransformerLM(config(ffn), { generator: new Generator(3), guidance }).to(device, dtype);
+  const optimizer = new AdamW(model.namedParameters(), { lr: 3e-3 });
+  const random = new TestRandom(5);
+  const found = Array.from({ length: STEPS }, () => {
+    const ids = () => Int32Array.from({ length: ROWS * SEQ }, () => random.int(0, VOCABULARY - 1));
+    const loss = tidy(() => {
+      const [inputs, targets] = [ids(), ids()].map((values) => tensor(values, [ROWS, SEQ], { device }));
+      const value = model.loss(inputs!, targets!);
+      value.backward();
+      return value.item();
+    });
+    optimizer.step({ maxGradNorm: 1 });
+    optimizer.zeroGrad();
+    guidance.advance();
+    return loss;
+  });
+  optimizer.dispose();
+  model.dispose();
+  return found;
+}
+
+describe.each<[string, TransformerConfig['ffn']]>([
+  ['lowrank', { structure: 'lowrank', rank: 5 }],
+  ['blockdense', { structure: 'blockdense', rank: 6, nblocks: 2 }],
+  ['blockshuffle', { structure: 'blockshuffle', nblocks: 2 }],
+])('%s', (_, ffn) => {
+  const expected = losses(ffn, 'cpu', 'float32');
+
+  test('the loss on random tokens starts near that of a uniform guess and changes', () => {
+    expect(Math.abs(expected[0]! - Math.log(VOCABULARY))).toBeLessThan(0.2);
+    expect(new Set(expected).size).toBe(STEPS);
+  });
+
+  for (const device of availableDevices().filter((name) => name !== 'cpu'))
+    test.each<[DType, number]>([
+      ['float32', 2e-5],
+      ['bfloat16', 1e-2],
+    ])(`on ${device} in %s`, (dtype, tolerance) => {
+      losses(ffn, device, dtype).forEach((loss, i) => {
+        expect(Math.abs(loss / expected[i]! - 1)).toBeLessThan(tolerance);
+      });
+    });
+});
