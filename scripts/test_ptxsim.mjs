@@ -47,7 +47,9 @@ for (const schedule of SCHEDULES) {
   });
   const found = findings();
   for (const { kernel, kind, message } of found) console.error(`${kernel}: ${kind}: ${message}`);
-  console.log(`CUDA on the PTX executor, schedule ${schedule}: ${status === 0 ? 'passed' : 'FAILED'}, ${found.length} findings`);
+  console.log(
+    `CUDA on the PTX executor, schedule ${schedule}: ${status === 0 ? 'passed' : 'FAILED'}, ${found.length} findings`,
+  );
   failed ||= status !== 0 || found.length > 0;
 }
 process.exit(failed ? 1 : 0);
