@@ -131,17 +131,18 @@ class ThreadPool {
     next_.store(0, std::memory_order_relaxed);
     error_ = nullptr;
     wanted_.store(helpers, std::memory_order_relaxed);
-    active_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
 #if defined(__linux__)
     caller_cpu_.store(sched_getcpu(), std::memory_order_relaxed);
 #endif
+    gate_.store(kOpen, std::memory_order_release);
     generation_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) {
       { std::lock_guard lock(mutex_); }
       wake_.notify_all();
     }
     work();
-    for (Backoff wait; active_.load(std::memory_order_acquire) != 0;) wait();
+    gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (Backoff wait; gate_.load(std::memory_order_acquire) != 0;) wait();
     if (error_) std::rethrow_exception(error_);
   }
 
@@ -178,12 +179,21 @@ class ThreadPool {
         sleepers_.fetch_sub(1, std::memory_order_relaxed);
       }
       seen = generation_.load(std::memory_order_acquire);
-      if (id < wanted_.load(std::memory_order_relaxed)) {
-        leave_callers_core();
-        work();
-      }
-      active_.fetch_sub(1, std::memory_order_release);
+      if (id >= wanted_.load(std::memory_order_relaxed)) continue;
+      leave_callers_core();
+      if (!enter()) continue;
+      work();
+      gate_.fetch_sub(1, std::memory_order_release);
     }
+  }
+
+  // A helper that comes after the caller has run out of tasks is not waited for, and must not touch the job: with the
+  // other cores busy, a job takes no longer than on one thread.
+  bool enter() {
+    int inside = gate_.load(std::memory_order_acquire);
+    while (inside & kOpen)
+      if (gate_.compare_exchange_weak(inside, inside + 1, std::memory_order_acq_rel)) return true;
+    return false;
   }
 
   // The scheduler likes to wake a helper on the very core that woke it, where it would wait for the caller.
@@ -210,7 +220,9 @@ class ThreadPool {
   std::atomic<int> sleepers_{0};
   std::atomic<uint64_t> generation_{0};
   std::atomic<int64_t> next_{0};
-  std::atomic<int> wanted_{0}, active_{0}, caller_cpu_{-1};
+  std::atomic<int> wanted_{0}, caller_cpu_{-1};
+  static constexpr int kOpen = 1 << 30;
+  std::atomic<int> gate_{0};  // helpers inside the job, and kOpen while more may come
   void (*body_)(void*, int64_t) = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
