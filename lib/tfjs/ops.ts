@@ -1,0 +1,139 @@
+/** The layers as functions of tfjs tensors. */
+import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
+import type { Activation } from '../ops/activation';
+import { BACKENDS } from './kernels';
+import { type LayerOperands, listLayer } from './operands';
+import { runKernel, type Tensor, type Tfjs } from './tfjs';
+
+/** A dense guide beside the factors: alpha · x Wᵀ + (1 − alpha) · S(x). */
+export interface TfGuide {
+  /** W [out, in]. */
+  readonly weight: Tensor;
+  /** From 0 to 1. */
+  readonly alpha: number;
+}
+
+export interface TfLinearOptions {
+  /** Default: none. */
+  readonly activation?: Activation;
+  readonly guide?: TfGuide | null;
+}
+
+/** The weights of one layer: v is left out for a dense one, whose weight is u. */
+export interface TfLayer {
+  readonly v?: Tensor | null;
+  readonly u: Tensor;
+  readonly bias?: Tensor | null;
+  readonly guide?: TfGuide | null;
+}
+
+export interface TfFeedForwardOptions {
+  /** Default: gelu. */
+  readonly activation?: Activation;
+}
+
+/** @throws {OptionError | DisposedError | DTypeError} unless `value` is a live float32 tensor of tfjs. */
+export function checkTfTensor(where: string, value: unknown): asserts value is Tensor {
+  if (value === null || typeof value !== 'object' || !('dataId' in value && 'dtype' in value && 'isDisposed' in value))
+    throw new OptionError(where, 'a tfjs tensor', value);
+  if (value.isDisposed) throw new DisposedError(where, 'the tensor was disposed');
+  if (value.dtype !== 'float32') throw new DTypeError(where, 'a float32 tensor', String(value.dtype));
+}
+
+function checkRank(where: string, t: Tensor, rank: number): void {
+  checkTfTensor(where, t);
+  if (t.rank !== rank) throw new ShapeError(where, `${rank} dimensions`, formatShape(t.shape));
+}
+
+/** @throws {DeviceError} when the backend in use is none of those that the kernels know. */
+function checkBackend(tf: Tfjs, where: string, kernel: string): void {
+  const backend = tf.getBackend();
+  if (!tf.getKernel(kernel, backend))
+    throw new DeviceError(
+      `${where}: expected one of the tfjs backends ${BACKENDS.join(', ')}, got '${backend}'; ` +
+        'call tf.setBackend, or use mergeModel for a model of plain Dense layers',
+    );
+}
+
+interface TfOperands {
+  readonly operands: LayerOperands<Tensor>;
+  readonly alpha: number;
+}
+
+function checkLayer(where: string, { v = null, u, bias = null, guide = null }: TfLayer): TfOperands {
+  if (v !== null) checkTfTensor(`${where}: v`, v);
+  checkTfTensor(`${where}: ${v === null ? 'weight' : 'u'}`, u);
+  if (bias !== null) checkTfTensor(`${where}: bias`, bias);
+  if (guide !== null) checkTfTensor(`${where}: guide`, guide.weight);
+  return { operands: { v, u, bias, guide: guide?.weight ?? null }, alpha: guide?.alpha ?? 0 };
+}
+
+/** The functional API on the given tfjs. x is [..., in]; the results are ordinary tfjs tensors with gradients. */
+export class TfOps {
+  readonly #tf: Tfjs;
+
+  constructor(tf: Tfjs) {
+    this.#tf = tf;
+  }
+
+  /** act(x Wᵀ + bias), weight [out, in] (the transpose of a tfjs Dense kernel), bias [out]. */
+  dense(x: Tensor, weight: Tensor, bias?: Tensor | null, options: TfLinearOptions = {}): Tensor {
+    checkRank('dense: weight', weight, 2);
+    return this.#linear('dense', 'Dense', x, { u: weight, bias }, options);
+  }
+
+  /** act((x vᵀ) uᵀ + bias), v [rank, in], u [out, rank]. */
+  lowRankLinear(x: Tensor, v: Tensor, u: Tensor, bias?: Tensor | null, options: TfLinearOptions = {}): Tensor {
+    checkRank('lowRankLinear: v', v, 2);
+    checkRank('lowRankLinear: u', u, 2);
+    return this.#linear('lowRankLinear', 'LowRankLinear', x, { v, u, bias }, options);
+  }
+
+  /** Block-diagonal v [nblocks, rank/nblocks, in/nblocks], then dense u [out, rank]. */
+  blockDenseLinear(x: Tensor, v: Tensor, u: Tensor, bias?: Tensor | null, options: TfLinearOptions = {}): Tensor {
+    checkRank('blockDenseLinear: v', v, 3);
+    checkRank('blockDenseLinear: u', u, 2);
+    return this.#linear('blockDenseLinear', 'BlockDenseLinear', x, { v, u, bias }, options);
+  }
+
+  /** Monarch: block-diagonal v [K, q, p], shuffle, block-diagonal u [L, s, r], K·q = L·r. */
+  blockShuffleLinear(x: Tensor, v: Tensor, u: Tensor, bias?: Tensor | null, options: TfLinearOptions = {}): Tensor {
+    checkRank('blockShuffleLinear: v', v, 3);
+    checkRank('blockShuffleLinear: u', u, 3);
+    return this.#linear('blockShuffleLinear', 'BlockShuffleLinear', x, { v, u, bias }, options);
+  }
+
+  /** fc2(act(fc1(x))), each layer dense or structured, in one kernel. */
+  structuredFFN(x: Tensor, fc1: TfLayer, fc2: TfLayer, options: TfFeedForwardOptions = {}): Tensor {
+    const where = 'structuredFFN';
+    const first = checkLayer(`${where}: fc1`, fc1);
+    const second = checkLayer(`${where}: fc2`, fc2);
+    const operands = [...listLayer(first.operands, '1'), ...listLayer(second.operands, '2')];
+    return this.#run(where, 'StructuredFFN', x, operands, options.activation ?? 'gelu', [first.alpha, second.alpha]);
+  }
+
+  #linear(where: string, kernel: string, x: Tensor, layer: TfLayer, options: TfLinearOptions): Tensor {
+    const { operands, alpha } = checkLayer(where, { ...layer, guide: options.guide });
+    return this.#run(where, kernel, x, listLayer(operands), options.activation ?? 'none', [alpha, 0]);
+  }
+
+  #run(
+    where: string,
+    kernel: string,
+    x: Tensor,
+    weights: readonly [string, Tensor][],
+    activation: Activation,
+    [alpha1, alpha2]: readonly [number, number],
+  ): Tensor {
+    const tf = this.#tf;
+    checkTfTensor(`${where}: x`, x);
+    checkBackend(tf, where, kernel);
+    const operands = ['x', ...weights.map(([name]) => name)];
+    const training = tf.engine().isTapeOn();
+    // What the kernel saves for its gradient belongs to this scope, and to the gradient's tape where one records.
+    return tf.tidy(where, () => {
+      const inputs = [x, ...weights.map(([, tensor]) => tensor)];
+      return runKernel(tf, kernel, inputs, { operands, activation, alpha1, alpha2, training })[0]!;
+    });
+  }
+}

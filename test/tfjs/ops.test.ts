@@ -1,0 +1,181 @@
+/** Every op against tfjs's own ops on the same inputs: values, all gradients, gradients of gradients. */
+import * as tf from '@tensorflow/tfjs';
+import type { Activation } from '../../lib/ops';
+import { copyCounts } from '../../lib/tfjs';
+import { composed } from '../../lib/tfjs/composed';
+import { named } from '../../lib/tfjs/operands';
+import { TestRandom } from '../support/random';
+import { applyLayer, asLayer, BACKENDS, expectClose, layerOf, STRUCTURES, sffn, tensorOf } from './support';
+
+const ACTIVATIONS: readonly Activation[] = ['none', 'gelu', 'silu', 'relu', 'swiglu'];
+
+type Fn = (...inputs: tf.Tensor[]) => tf.Tensor;
+
+/** y and every gradient of Σ y·c on random c. */
+function derive(f: Fn, inputs: tf.Tensor[]): { y: tf.Tensor; gradients: tf.Tensor[] } {
+  const y = f(...inputs);
+  const dy = tensorOf(new TestRandom(99), y.shape);
+  return { y, gradients: tf.grads(f)(inputs, dy) };
+}
+
+async function expectSame(ours: Fn, theirs: Fn, inputs: tf.Tensor[]): Promise<void> {
+  const a = derive(ours, inputs);
+  const b = derive(theirs, inputs);
+  await expectClose(a.y, b.y);
+  for (const [i, gradient] of a.gradients.entries()) await expectClose(gradient, b.gradients[i]!);
+}
+
+describe.each(BACKENDS)('on %s', (backend) => {
+  beforeAll(async () => {
+    expect(await tf.setBackend(backend)).toBe(true);
+  });
+
+  const cases = STRUCTURES.flatMap((structure) =>
+    ACTIVATIONS.flatMap((activation) => [0, 0.3].map((alpha) => ({ structure, activation, alpha }))),
+  );
+  test.each(cases)('a layer: $structure, $activation, guide $alpha', async ({ structure, activation, alpha }) => {
+    const random = new TestRandom(7);
+    const layer = layerOf(random, structure, [9, 14], alpha);
+    const inputs = [tensorOf(random, [2, 3, 9]), ...layer.tensors];
+    const attributes = { operands: ['x', ...layer.names], activation, alphas: [alpha, 0] as const, training: true };
+    await expectSame(
+      (x, ...weights) => applyLayer(structure, x!, asLayer(layer, weights), { activation }),
+      (...all) => composed(tf, named(attributes.operands, all), attributes),
+      inputs,
+    );
+  });
+
+  const pairs = STRUCTURES.flatMap((first) => STRUCTURES.map((second) => ({ first, second })));
+  test.each(pairs)('a feedforward network: $first, $second', async ({ first, second }) => {
+    for (const [activation, alpha] of [
+      ['gelu', 0],
+      ['swiglu', 0.4],
+    ] as const) {
+      const random = new TestRandom(11);
+      const hidden = 12;
+      const fc1 = layerOf(random, first, [9, activation === 'swiglu' ? 2 * hidden : hidden], alpha);
+      const fc2 = layerOf(random, second, [hidden, 10], alpha);
+      const names = [...fc1.names.map((name) => `${name}1`), ...fc2.names.map((name) => `${name}2`)];
+      const attributes = { operands: ['x', ...names], activation, alphas: [alpha, alpha] as const, training: true };
+      await expectSame(
+        (x, ...weights) =>
+          sffn.structuredFFN(
+            x!,
+            asLayer(fc1, weights.slice(0, fc1.names.length)),
+            asLayer(fc2, weights.slice(fc1.names.length)),
+            { activation },
+          ),
+        (...all) => composed(tf, named(attributes.operands, all), attributes),
+        [tensorOf(random, [7, 9]), ...fc1.tensors, ...fc2.tensors],
+      );
+    }
+  });
+
+  test('gradients of gradients', async () => {
+    const random = new TestRandom(3);
+    const layer = layerOf(random, 'blockshuffle', [9, 14]);
+    const attributes = { operands: ['x', ...layer.names], activation: 'gelu', alphas: [0, 0], training: true } as const;
+    const ours: Fn = (x, ...weights) => applyLayer('blockshuffle', x!, asLayer(layer, weights), { activation: 'gelu' });
+    const theirs: Fn = (...all) => composed(tf, named(attributes.operands, all), attributes);
+    const penalty = (f: Fn, weights: readonly tf.Tensor[]) => (x: tf.Tensor) =>
+      tf.sum(tf.square(tf.grad((value: tf.Tensor) => tf.sum(f(value, ...weights)))(x)));
+    const x = tensorOf(random, [4, 9]);
+    await expectClose(tf.grad(penalty(ours, layer.tensors))(x), tf.grad(penalty(theirs, layer.tensors))(x));
+    const byWeights = (f: Fn) => tf.grads((...weights: tf.Tensor[]) => penalty(f, weights)(x))([...layer.tensors]);
+    const [a, b] = [byWeights(ours), byWeights(theirs)];
+    for (const [i, gradient] of a.entries()) await expectClose(gradient, b[i]!);
+  });
+
+  test('several uses of one weight and of one input in a graph', async () => {
+    const random = new TestRandom(5);
+    const weight = tensorOf(random, [6, 6]);
+    const x = tensorOf(random, [3, 6]);
+    const ours = (w: tf.Tensor, x: tf.Tensor) =>
+      sffn.dense(tf.add(sffn.dense(x, w), x), w, null, { activation: 'silu' });
+    const theirs = (w: tf.Tensor, x: tf.Tensor) => {
+      const times = (a: tf.Tensor) => tf.matMul(a, w, false, true);
+      const pre = times(tf.add(times(x), x));
+      return tf.mul(pre, tf.sigmoid(pre));
+    };
+    await expectSame(
+      (w, x) => ours(w!, x!),
+      (w, x) => theirs(w!, x!),
+      [weight, x],
+    );
+  });
+
+  test('variableGrads gives a gradient by each variable; a frozen one gets none', () => {
+    const random = new TestRandom(6);
+    const v = tf.variable(tensorOf(random, [2, 6]), true);
+    const u = tf.variable(tensorOf(random, [4, 2]), false);
+    const x = tensorOf(random, [3, 6]);
+    const { grads } = tf.variableGrads(() => tf.sum<tf.Scalar>(sffn.lowRankLinear(x, v, u)));
+    expect(Object.keys(grads)).toEqual([v.name]);
+    tf.dispose([v, u]);
+  });
+
+  test('1,000 training steps leave no tensor behind', () => {
+    const random = new TestRandom(8);
+    const v = tf.variable(tensorOf(random, [2, 6], 0.5));
+    const u = tf.variable(tensorOf(random, [4, 2], 0.5));
+    const guide = tf.variable(tensorOf(random, [4, 6], 0.5));
+    const x = tensorOf(random, [3, 6]);
+    const optimizer = tf.train.adam(1e-3);
+    const step = () =>
+      optimizer.minimize(() => {
+        const options = { activation: 'gelu', guide: { weight: guide, alpha: 0.5 } } as const;
+        return tf.mean<tf.Scalar>(tf.square(sffn.lowRankLinear(x, v, u, null, options)));
+      });
+    step();
+    const { numTensors, numDataBuffers, numBytes } = tf.memory();
+    for (let i = 0; i < 1000; i++) step();
+    sffn.lowRankLinear(x, v, u).dispose();
+    expect(tf.memory()).toMatchObject({ numTensors, numDataBuffers, numBytes });
+    optimizer.dispose();
+    tf.dispose([v, u, guide, x]);
+  });
+
+  test('a failing call leaves no tensor behind', () => {
+    const x = tf.zeros([2, 3]);
+    const { numTensors, numBytes } = tf.memory();
+    expect(() => sffn.dense(x, tf.keep(x))).not.toThrow();
+    expect(() => tf.tidy(() => sffn.dense(x, x, tf.zeros([3])))).toThrow(/dense|Dense/);
+    expect(tf.memory().numTensors).toBe(numTensors + 1);
+    expect(tf.memory().numBytes).toBe(numBytes + 16);
+  });
+
+  test('nothing is copied', () => {
+    const random = new TestRandom(4);
+    const before = copyCounts();
+    tf.tidy(() => tf.grad((x: tf.Tensor) => sffn.dense(x, tensorOf(random, [4, 6])))(tensorOf(random, [3, 6])));
+    expect(copyCounts()).toEqual(before);
+  });
+
+  test('the heap may grow during a call', () => {
+    const [rows, features] = [64, 1500];
+    const x = tf.ones([rows, features]);
+    const weight = tf.fill([features, features], 0.5);
+    const kept = [];
+    // Each result is 9 MB and more: some of these calls must ask for a larger heap.
+    for (let i = 0; i < 60; i++) {
+      const [y, dweight] = tf.tidy(() => {
+        const { value, grads } = tf.valueAndGrads((w: tf.Tensor) => sffn.dense(x, w))([weight]);
+        return [value, grads[0]!];
+      });
+      kept.push(y, dweight);
+      expect(y!.dataSync()[rows * features - 1]).toBe(features / 2);
+      expect(dweight!.dataSync()[features * features - 1]).toBe(rows);
+    }
+    tf.dispose([x, weight, ...kept.filter((t) => t !== undefined)]);
+  });
+});
+
+test('tensors made on one backend are usable on another', async () => {
+  await tf.setBackend('cpu');
+  const x = tf.tensor([[1, 2]]);
+  const weight = tf.tensor([[3, 4]]);
+  await tf.setBackend('wasm');
+  expect([...sffn.dense(x, weight).dataSync()]).toEqual([11]);
+  await tf.setBackend('cpu');
+  expect([...sffn.dense(x, weight).dataSync()]).toEqual([11]);
+});

@@ -1,0 +1,98 @@
+/** tfjs with both backends that run in any Node, and layers of every structure with weights of fixed seeds. */
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-wasm';
+import type { TfLayer, TfLinearOptions } from '../../lib/tfjs';
+import { install } from '../../lib/tfjs';
+import type { TestRandom } from '../support/random';
+
+tf.enableProdMode();
+
+export const BACKENDS = ['cpu', 'wasm'] as const;
+export const sffn = install(tf);
+
+export type Structure = 'dense' | 'lowrank' | 'blockdense' | 'blockshuffle';
+export const STRUCTURES: readonly Structure[] = ['dense', 'lowrank', 'blockdense', 'blockshuffle'];
+
+type Shape = readonly number[];
+
+/** Shapes of v and u: odd where the structure allows it, with unequal block counts. */
+export const shapesOf = (structure: Structure, inFeatures: number, outFeatures: number): [Shape | null, Shape] => {
+  if (structure === 'dense') return [null, [outFeatures, inFeatures]];
+  if (structure === 'lowrank')
+    return [
+      [5, inFeatures],
+      [outFeatures, 5],
+    ];
+  if (structure === 'blockdense')
+    return [
+      [3, 2, inFeatures / 3],
+      [outFeatures, 6],
+    ];
+  return [
+    [3, 4, inFeatures / 3],
+    [2, outFeatures / 2, 6],
+  ];
+};
+
+export function tensorOf(random: TestRandom, shape: Shape, scale = 1): tf.Tensor {
+  return tf.tensor(
+    random.array(
+      shape.reduce((a, b) => a * b, 1),
+      -scale,
+      scale,
+    ),
+    [...shape],
+  );
+}
+
+export interface TestLayer {
+  readonly names: readonly string[];
+  readonly tensors: readonly tf.Tensor[];
+  readonly alpha: number;
+}
+
+/** Weights by name: v (unless dense), u, bias, and a guide when alpha is not 0. */
+export function layerOf(
+  random: TestRandom,
+  structure: Structure,
+  sizes: readonly [number, number],
+  alpha = 0,
+): TestLayer {
+  const [inFeatures, outFeatures] = sizes;
+  const [v, u] = shapesOf(structure, inFeatures, outFeatures);
+  const parts: [string, Shape][] = [
+    ...(v ? [['v', v] as [string, Shape]] : []),
+    ['u', u],
+    ['bias', [outFeatures]],
+    ...(alpha > 0 ? [['guide', [outFeatures, inFeatures]] as [string, Shape]] : []),
+  ];
+  return { names: parts.map(([name]) => name), tensors: parts.map(([, shape]) => tensorOf(random, shape)), alpha };
+}
+
+/** The same tensors, in the order of a layer's names, as the functional API takes them. */
+export function asLayer({ names, alpha }: TestLayer, tensors: readonly tf.Tensor[]): TfLayer {
+  const at = (name: string) => tensors[names.indexOf(name)];
+  const guide = at('guide');
+  return { v: at('v') ?? null, u: at('u')!, bias: at('bias') ?? null, guide: guide ? { weight: guide, alpha } : null };
+}
+
+export function applyLayer(structure: Structure, x: tf.Tensor, layer: TfLayer, options: TfLinearOptions): tf.Tensor {
+  const { v, u, bias, guide } = layer;
+  const all = { ...options, guide };
+  if (structure === 'dense') return sffn.dense(x, u, bias, all);
+  if (structure === 'lowrank') return sffn.lowRankLinear(x, v!, u, bias, all);
+  if (structure === 'blockdense') return sffn.blockDenseLinear(x, v!, u, bias, all);
+  return sffn.blockShuffleLinear(x, v!, u, bias, all);
+}
+
+export async function expectClose(actual: tf.Tensor, expected: tf.Tensor, tolerance = 1e-4): Promise<void> {
+  expect(actual.shape).toEqual(expected.shape);
+  const [a, b] = [await actual.data(), await expected.data()];
+  let error = 0;
+  let magnitude = 1e-3;
+  for (let i = 0; i < b.length; i++) {
+    error = Math.max(error, Math.abs(a[i]! - b[i]!));
+    magnitude = Math.max(magnitude, Math.abs(b[i]!));
+  }
+  expect(error / magnitude).toBeLessThan(tolerance);
+}
