@@ -91,7 +91,8 @@ test('kernels run from the installed package', () => {
 });
 
 test('the declarations hold for ESM and CommonJS users', () => {
-  const source = specifiers.map((specifier, i) => `import * as m${i} from '${specifier}';\nvoid m${i};\n`).join('');
+  const ours = specifiers.filter((specifier) => specifier !== 'structured-ffn/tfjs');
+  const source = ours.map((specifier, i) => `import * as m${i} from '${specifier}';\nvoid m${i};\n`).join('');
   const use = `
 import { tensor, type Tensor } from 'structured-ffn';
 import { defineLinear } from 'structured-ffn/functional';
@@ -110,7 +111,28 @@ tensor(true);
   cpSync(join(ROOT, 'node_modules', 'undici-types'), join(folder, 'node_modules', 'undici-types'), { recursive: true });
   const options = ['--strict', '--noEmit', '--module', 'node16', '--target', 'es2022', '--types', 'node'];
   const lib = ['--lib', 'es2023,esnext.disposable'];
-  run(join(ROOT, 'node_modules', '.bin', 'tsc'), [...options, ...lib, 'use.mts', 'use.cts']);
+  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc');
+  run(tsc, [...options, ...lib, 'use.mts', 'use.cts']);
+
+  // tfjs's own declarations need those of a browser, and are not ours to check.
+  symlinkSync(join(ROOT, 'node_modules', '@tensorflow'), join(folder, 'node_modules', '@tensorflow'));
+  const integration = `
+import * as tf from '@tensorflow/tfjs';
+import { install } from 'structured-ffn/tfjs';
+export const y: tf.Tensor = install(tf).dense(tf.zeros([1, 2]), tf.zeros([3, 2]));
+// @ts-expect-error
+install({});
+`;
+  for (const file of ['tfjs.mts', 'tfjs.cts']) writeFileSync(join(folder, file), integration);
+  run(tsc, [
+    ...options,
+    '--skipLibCheck',
+    '--preserveSymlinks',
+    '--lib',
+    'es2023,esnext.disposable,dom',
+    'tfjs.mts',
+    'tfjs.cts',
+  ]);
 });
 
 test('the package holds what a build needs, and no tests', () => {
