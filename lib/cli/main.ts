@@ -123,6 +123,33 @@ program
   .action(async (checkpoint, options) => (await import('./generate_command.js')).generateCommand(checkpoint, options));
 
 program
+  .command('export')
+  .description('Write a checkpoint in a format that other programs run.')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .addOption(
+    new Option('--format <name>', 'ONNX, or the layout of Hugging Face transformers')
+      .choices(['onnx', 'hf'])
+      .makeOptionMandatory(),
+  )
+  .requiredOption('--out <folder>', 'where the files go')
+  .addOption(
+    new Option(
+      '--weights <how>',
+      'keep factors, or merge them into dense matrices (default: factored; hf: merged)',
+    ).choices(['factored', 'merged']),
+  )
+  .option('--cache', 'onnx: keys and values of earlier tokens as inputs and outputs')
+  .option('--force', 'replace files of the same names in a folder that is not empty')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  structured-ffn export runs/latest/checkpoint --format onnx --out exported --cache
+  structured-ffn export runs/latest/checkpoint --format hf --out exported-hf`,
+  )
+  .action(async (checkpoint, options) => (await import('./export_command.js')).exportCommand(checkpoint, options));
+
+program
   .command('info')
   .description('What this machine offers, and what a feedforward network costs in each structure.')
   .option('--d-model <n>', 'width', positiveInteger, 768)

@@ -1,3 +1,3 @@
 export { BpeTokenizer, loadTokenizer } from './bpe';
 export { ByteTokenizer, StreamingDecoder, type Tokenizer } from './tokenizer';
-export { type TrainBpeOptions, trainBpe } from './train_bpe';
+export { byteTokenizerJson, type TrainBpeOptions, trainBpe } from './train_bpe';

@@ -114,6 +114,9 @@ export function trainBpe(texts: Iterable<string>, { vocabSize, minFrequency = 2 
   return tokenizerJson(tokens, merges);
 }
 
+/** The tokenizer.json of ByteTokenizer: 256 bytes, nothing merged, and the end of text. */
+export const byteTokenizerJson = (): object => tokenizerJson(byteCharacters(), []);
+
 function tokenizerJson(tokens: readonly string[], merges: readonly [string, string][]): object {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   return {

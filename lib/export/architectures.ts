@@ -1,0 +1,121 @@
+/**
+ * The architectures of Hugging Face's transformers that our models are: which one a model is, its config.json, and where the
+ * weights of a block go. All have pre-norm blocks, rotary positions that turn halves, and a tied embedding where asked.
+ */
+import { OptionError } from '../errors';
+import type { TransformerConfig, TransformerLM } from '../nn';
+import type { Activation } from '../ops';
+import { sizesOf } from './values';
+
+export interface Architecture {
+  /** What config.json says beyond the sizes. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Names of the feedforward layers below `mlp`; a gated network has its first layer in two parts. */
+  readonly mlp: { readonly fc1: readonly string[]; readonly fc2: string };
+}
+
+const GATED = { fc1: ['gate_proj', 'up_proj'], fc2: 'down_proj' };
+
+/** Their names for our activations; their gelu_pytorch_tanh is our gelu. */
+const ACTIVATION_NAMES: Readonly<Record<Exclude<Activation, 'swiglu'>, string>> = {
+  gelu: 'gelu_pytorch_tanh',
+  silu: 'silu',
+  relu: 'relu',
+  none: 'linear',
+};
+
+function llama(bias: boolean, eps: number): Architecture {
+  const config = {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_act: 'silu',
+    rms_norm_eps: eps,
+    attention_bias: bias,
+    mlp_bias: bias,
+  };
+  return { config, mlp: GATED };
+}
+
+function starcoder2(activation: Exclude<Activation, 'swiglu'>, bias: boolean, eps: number): Architecture {
+  const config = {
+    architectures: ['Starcoder2ForCausalLM'],
+    model_type: 'starcoder2',
+    hidden_act: ACTIVATION_NAMES[activation],
+    norm_epsilon: eps,
+    use_bias: bias,
+    sliding_window: null,
+    embedding_dropout: 0,
+    residual_dropout: 0,
+  };
+  return { config, mlp: { fc1: ['c_fc'], fc2: 'c_proj' } };
+}
+
+function stableLm(eps: number): Architecture {
+  const config = {
+    architectures: ['StableLmForCausalLM'],
+    model_type: 'stablelm',
+    hidden_act: 'silu',
+    layer_norm_eps: eps,
+    use_qkv_bias: false,
+    use_parallel_residual: false,
+    qk_layernorm: false,
+    hidden_dropout: 0,
+    partial_rotary_factor: 1,
+  };
+  return { config, mlp: GATED };
+}
+
+function choose(config: TransformerConfig, eps: number): Architecture {
+  const { norm = 'layer', activation = 'gelu', bias = true, dModel, attnDim = dModel, ropeBase = 10000 } = config;
+  if (ropeBase === 0)
+    throw new OptionError('export: ropeBase', 'rotary positions, as every known architecture has them', ropeBase);
+  if (norm === 'rms') {
+    if (activation === 'swiglu') return llama(bias, eps);
+    throw new OptionError('export: activation', "swiglu, as Llama has it, beside norm 'rms'", activation);
+  }
+  if (attnDim !== dModel)
+    throw new OptionError(
+      'export: attnDim',
+      `dModel (${dModel}), as StarCoder2 and StableLM have it, beside norm 'layer'`,
+      attnDim,
+    );
+  if (activation !== 'swiglu') return starcoder2(activation, bias, eps);
+  if (bias)
+    throw new OptionError(
+      'export: bias',
+      "false, as StableLM has it, beside norm 'layer' and activation 'swiglu'",
+      bias,
+    );
+  return stableLm(eps);
+}
+
+/** @throws {OptionError} that names the option which no known architecture can express. */
+export function architectureOf(model: TransformerLM, endOfText: number | null): Architecture {
+  const chosen = choose(model.config, model.norm.eps);
+  const sizes = sizesOf(model);
+  const partial = chosen.config.partial_rotary_factor;
+  const config = {
+    ...chosen.config,
+    vocab_size: sizes.vocabSize,
+    hidden_size: sizes.dModel,
+    intermediate_size: sizes.dFF,
+    num_hidden_layers: sizes.nLayers,
+    num_attention_heads: sizes.nHeads,
+    num_key_value_heads: sizes.nKvHeads,
+    head_dim: sizes.headSize,
+    max_position_embeddings: sizes.seqLen,
+    // Releases before 5 read the first, later ones the second.
+    rope_theta: sizes.ropeBase,
+    rope_parameters: {
+      rope_type: 'default',
+      rope_theta: sizes.ropeBase,
+      ...(partial !== undefined && { partial_rotary_factor: partial }),
+    },
+    attention_dropout: 0,
+    tie_word_embeddings: true,
+    bos_token_id: endOfText,
+    eos_token_id: endOfText,
+    torch_dtype: 'float32',
+  };
+  return { ...chosen, config };
+}

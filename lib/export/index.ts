@@ -1,0 +1,3 @@
+export type { FolderOptions } from './folder';
+export { type ExportHuggingFaceOptions, exportHuggingFace } from './hugging_face';
+export { type ExportOnnxOptions, exportOnnx } from './onnx';

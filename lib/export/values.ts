@@ -1,0 +1,45 @@
+/** What exporters read from a model: its sizes with every default filled in, and its weights as arrays. */
+import { OptionError } from '../errors';
+import type { TensorData } from '../io';
+import { type LinearLayer, SelfGuided, type TransformerLM } from '../nn';
+import type { Tensor } from '../tensor';
+import type { LinearValues } from './onnx_layers';
+
+export interface ExportedSizes {
+  readonly vocabSize: number;
+  readonly dModel: number;
+  readonly dFF: number;
+  readonly nLayers: number;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headSize: number;
+  readonly seqLen: number;
+  readonly ropeBase: number;
+}
+
+export function sizesOf({ config }: TransformerLM): ExportedSizes {
+  const { vocabSize, dModel, nLayers, nHeads, seqLen } = config;
+  const { nKvHeads = nHeads, attnDim = dModel, dFF = 4 * dModel, ropeBase = 10000 } = config;
+  return { vocabSize, dModel, dFF, nLayers, nHeads, nKvHeads, headSize: attnDim / nHeads, seqLen, ropeBase };
+}
+
+/** Refers to the tensor's memory where it can. */
+export const valuesOf = (t: Tensor): TensorData => ({ shape: t.shape, data: t.host() });
+
+/**
+ * The factors of a layer, or the dense matrix that evaluation applies.
+ * @throws {OptionError} for factors of a layer that still has a guide.
+ */
+export function linearValues(layer: LinearLayer | SelfGuided, merged: boolean): LinearValues {
+  const bias = layer.bias && valuesOf(layer.bias);
+  if (layer instanceof SelfGuided) {
+    if (merged) return { v: null, u: valuesOf(layer.merge()), bias };
+    if (layer.guide === null) return linearValues(layer.layer, false);
+    const expected = "'merged', because the guides still count at this step of training";
+    throw new OptionError('export: weights', expected, 'factored');
+  }
+  const { v, u } = layer;
+  return v === null || !merged
+    ? { v: v && valuesOf(v), u: valuesOf(u), bias }
+    : { v: null, u: valuesOf(layer.merge()), bias };
+}

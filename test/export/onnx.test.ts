@@ -1,0 +1,114 @@
+/** Exported ONNX models give onnxruntime the logits that we compute. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { memoryStats, OptionError } from '../../lib';
+import { type ExportOnnxOptions, exportOnnx } from '../../lib/export';
+import { type FfnStructure, Guidance, releaseGuides, type TransformerConfig } from '../../lib/nn';
+import { relativeError } from '../support/check_op';
+import { folder, logitsOf, randomIds, randomModel, runOnnx } from './support';
+
+const BASE: TransformerConfig = { vocabSize: 37, dModel: 24, nLayers: 2, nHeads: 4, seqLen: 19 };
+
+const STRUCTURES: Record<string, FfnStructure> = {
+  dense: { structure: 'dense' },
+  lowrank: { structure: 'lowrank', rank: 5 },
+  blockdense: { structure: 'blockdense', rank: 12, nblocks: 3 },
+  blockshuffle: { structure: 'blockshuffle', nblocks: 4 },
+};
+
+interface Case {
+  readonly name: string;
+  readonly config: Partial<TransformerConfig>;
+  readonly options?: ExportOnnxOptions;
+  readonly batch?: number;
+  readonly seq?: number;
+  /** With a cache: how the sequence is cut. */
+  readonly pieces?: readonly number[];
+}
+
+const CASES: readonly Case[] = [
+  ...Object.entries(STRUCTURES).flatMap(([name, ffn]): Case[] =>
+    (['factored', 'merged'] as const).map((weights) => ({
+      name: `${name}, ${weights}`,
+      config: { ffn, firstFfnDense: false },
+      options: { weights },
+    })),
+  ),
+  { name: 'the first block dense', config: { ffn: STRUCTURES.lowrank } },
+  { name: 'one token', config: { ffn: STRUCTURES.blockshuffle }, batch: 1, seq: 1 },
+  { name: 'the longest context', config: { ffn: STRUCTURES.blockdense }, batch: 1, seq: 19 },
+  { name: 'grouped queries', config: { nKvHeads: 2 } },
+  { name: 'one key head', config: { nKvHeads: 1, attnDim: 40 } },
+  { name: 'no positions, an odd head size', config: { ropeBase: 0, nHeads: 8, nKvHeads: 2 } },
+  { name: 'another base of positions', config: { ropeBase: 500 } },
+  { name: 'no biases', config: { bias: false, ffn: STRUCTURES.blockshuffle } },
+  { name: 'rms norm and swiglu', config: { norm: 'rms', activation: 'swiglu', dFF: 31 } },
+  { name: 'swiglu with blocks', config: { activation: 'swiglu', ffn: STRUCTURES.blockshuffle } },
+  { name: 'silu', config: { activation: 'silu', dFF: 17 } },
+  { name: 'relu', config: { activation: 'relu' } },
+  { name: 'no activation', config: { activation: 'none' } },
+  { name: 'weights in a file of their own', config: { ffn: STRUCTURES.lowrank }, options: { largestModel: 1000 } },
+  { name: 'a cache, at once', config: { ffn: STRUCTURES.lowrank }, pieces: [7] },
+  { name: 'a cache, token by token', config: { ffn: STRUCTURES.blockshuffle }, pieces: [1, 1, 1, 1, 1, 1, 1] },
+  { name: 'a cache, a prompt and then tokens', config: { nKvHeads: 2 }, pieces: [4, 1, 2] },
+  { name: 'a cache without positions', config: { ropeBase: 0, nKvHeads: 1 }, pieces: [3, 3, 1] },
+];
+
+const place = (index: number) => join(folder, `case-${index}`);
+
+const tests = CASES.map(({ name, config, options = {}, batch = 2, seq = 7, pieces }, i) => {
+  const model = randomModel({ ...BASE, ...config });
+  const ids = randomIds(batch * seq, BASE.vocabSize);
+  const expected = logitsOf(model, ids, batch);
+  exportOnnx(model, place(i), { ...options, cache: pieces !== undefined });
+  model.dispose();
+  return { name, expected, request: { model: join(place(i), 'model.onnx'), batch, ids, pieces } };
+});
+const answers = runOnnx(tests.map(({ request }) => request));
+
+test.each(tests.map((each, i) => ({ ...each, answer: answers[i]! })))('$name', ({ expected, answer }) => {
+  expect(typeof answer).toBe('object');
+  expect(relativeError(answer as number[], expected)).toBeLessThan(1e-5);
+});
+
+test('only a model too large for one file has two', () => {
+  const filesOf = (name: string) => readdirSync(place(CASES.findIndex((each) => each.name === name))).sort();
+  expect(filesOf('weights in a file of their own')).toEqual(['model.onnx', 'model.onnx.data']);
+  expect(filesOf('relu')).toEqual(['model.onnx']);
+});
+
+test('a sequence beyond the context is refused by the graph', () => {
+  const index = CASES.findIndex(({ name }) => name === 'grouped queries');
+  const model = join(place(index), 'model.onnx');
+  expect(runOnnx([{ model, batch: 1, ids: randomIds(20, 37) }])[0]).toMatch(/out of (data )?bounds/);
+});
+
+test('before the hand-over the guides are merged in with their alpha, and factors are refused', () => {
+  const guidance = new Guidance({ steps: 4 });
+  guidance.advance();
+  const model = randomModel({ ...BASE, ffn: STRUCTURES.blockdense }, guidance);
+  const ids = randomIds(14, BASE.vocabSize);
+  const out = join(folder, 'guided');
+  expect(() => exportOnnx(model, out)).toThrow(OptionError);
+  expect(() => exportOnnx(model, out)).toThrow("expected 'merged', because the guides still count");
+  expect(existsSync(out)).toBe(false);
+  exportOnnx(model, out, { weights: 'merged' });
+  const mixed = logitsOf(model, ids, 2);
+  releaseGuides(model);
+  exportOnnx(model, `${out}-after`);
+  const request = { batch: 2, ids };
+  const [before, after] = runOnnx([
+    { ...request, model: join(out, 'model.onnx') },
+    { ...request, model: join(`${out}-after`, 'model.onnx') },
+  ]) as number[][];
+  expect(relativeError(before!, mixed)).toBeLessThan(1e-5);
+  expect(relativeError(after!, logitsOf(model, ids, 2))).toBeLessThan(1e-5);
+  expect(relativeError(after!, mixed)).toBeGreaterThan(1e-2);
+});
+
+test('nothing stays in memory', () => {
+  const model = randomModel({ ...BASE, ffn: STRUCTURES.lowrank });
+  const { allocated } = memoryStats();
+  exportOnnx(model, join(folder, 'memory'), { weights: 'merged' });
+  expect(memoryStats().allocated).toBe(allocated);
+});
