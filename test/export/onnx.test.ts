@@ -5,7 +5,8 @@ import { memoryStats, OptionError } from '../../lib';
 import { type ExportOnnxOptions, exportOnnx } from '../../lib/export';
 import { type FfnStructure, Guidance, releaseGuides, type TransformerConfig } from '../../lib/nn';
 import { relativeError } from '../support/check_op';
-import { folder, logitsOf, randomIds, randomModel, runOnnx } from './support';
+import { logitsOf, randomIds, randomModel } from './random_model';
+import { folder, runOnnx } from './support';
 
 const BASE: TransformerConfig = { vocabSize: 37, dModel: 24, nLayers: 2, nHeads: 4, seqLen: 19 };
 

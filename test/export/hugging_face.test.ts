@@ -1,0 +1,95 @@
+/** Exported models are of the architecture that they name: PyTorch's forward of it gives our logits. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { OptionError } from '../../lib';
+import { exportHuggingFace } from '../../lib/export';
+import { loadSafetensors } from '../../lib/io';
+import { Guidance, type TransformerConfig } from '../../lib/nn';
+import { ByteTokenizer, loadTokenizer } from '../../lib/text';
+import { relativeError } from '../support/check_op';
+import { FIXTURES, HF_CASES, hasTorch, torchLogits } from './hf_cases';
+import { logitsOf, randomIds, randomModel } from './random_model';
+import { folder } from './support';
+
+const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
+
+/** The recorded logits are always compared; those of PyTorch itself where it is installed. */
+const sources = hasTorch() ? ['recorded', 'computed now'] : ['recorded'];
+
+describe.each(HF_CASES)('$name', ({ name, architecture, config }) => {
+  const model = randomModel(config);
+  const out = join(folder, name);
+  exportHuggingFace(model, out);
+  const ids = randomIds(12, config.vocabSize);
+  const recorded = join(FIXTURES, name);
+
+  test('is what was recorded', () => {
+    const exported = readJson(join(out, 'config.json'));
+    expect(exported.model_type).toBe(architecture);
+    expect(exported).toEqual(readJson(join(recorded, 'config.json')));
+    const [given, expected] = [out, recorded].map((path) => loadSafetensors(join(path, 'model.safetensors')));
+    expect(given!.metadata.get('format')).toBe('pt');
+    expect([...given!.tensors.keys()]).toEqual([...expected!.tensors.keys()]);
+    for (const [key, { shape, data }] of expected!.tensors) {
+      expect([key, given!.tensors.get(key)!.shape]).toEqual([key, shape]);
+      expect(relativeError(given!.tensors.get(key)!.data, data)).toBeLessThan(1e-6);
+    }
+  });
+
+  test.each(sources)('gives our logits, by the logits of PyTorch that were %s', (source) => {
+    const logits =
+      source === 'recorded'
+        ? readJson(join(recorded, 'logits.json'))
+        : torchLogits(out, [ids.slice(0, 6), ids.slice(6)]);
+    expect(relativeError(logitsOf(model, ids, 2), logits)).toBeLessThan(1e-5);
+  });
+});
+
+const BASE: TransformerConfig = { vocabSize: 257, dModel: 8, nLayers: 1, nHeads: 2, seqLen: 9 };
+
+test('before the hand-over the guides are merged in with their alpha', () => {
+  const guidance = new Guidance({ steps: 4 });
+  guidance.advance();
+  const model = randomModel({ ...BASE, firstFfnDense: false, ffn: { structure: 'lowrank', rank: 2 } }, guidance);
+  const out = join(folder, 'guided');
+  exportHuggingFace(model, out);
+  const { tensors } = loadSafetensors(join(out, 'model.safetensors'));
+  const { fc1 } = model.blocks[0]!.ffn;
+  expect(tensors.get('model.layers.0.mlp.c_fc.weight')!.data).toEqual(fc1.merge().toArray());
+});
+
+test('the byte tokenizer becomes a tokenizer.json with the same ids', () => {
+  const out = join(folder, 'bytes');
+  exportHuggingFace(randomModel(BASE), out);
+  const tokenizer = loadTokenizer(join(out, 'tokenizer.json'));
+  const text = 'Ünï-code, 漢字 & emoji 🙂\n\ttabs\u0000';
+  const bytes = new ByteTokenizer();
+  expect(tokenizer.encode(text)).toEqual(bytes.encode(text));
+  expect(tokenizer.decode(bytes.encode(text))).toBe(text);
+  expect([tokenizer.vocabSize, tokenizer.endOfText]).toEqual([257, 256]);
+  expect(readJson(join(out, 'config.json')).eos_token_id).toBe(256);
+  expect(readJson(join(out, 'tokenizer_config.json'))).toMatchObject({
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    eos_token: '<|endoftext|>',
+    model_max_length: 9,
+  });
+});
+
+test('a vocabulary of unknown origin has no tokenizer', () => {
+  const out = join(folder, 'llama');
+  expect(existsSync(join(out, 'tokenizer.json'))).toBe(false);
+  expect(readJson(join(out, 'config.json')).eos_token_id).toBeNull();
+});
+
+test.each<[string, Partial<TransformerConfig>, RegExp]>([
+  ['ropeBase', { ropeBase: 0 }, /export: ropeBase: expected rotary positions/],
+  ['rms norm without swiglu', { norm: 'rms', activation: 'silu' }, /export: activation: expected swiglu/],
+  ['layer norm with swiglu and biases', { activation: 'swiglu' }, /export: bias: expected false/],
+  ['a width of its own for attention', { attnDim: 12 }, /export: attnDim: expected dModel \(8\)/],
+])('%s: no known architecture has it', (name, config, message) => {
+  const model = randomModel({ ...BASE, ...config });
+  const out = join(folder, `refused ${name}`);
+  expect(() => exportHuggingFace(model, out)).toThrow(OptionError);
+  expect(() => exportHuggingFace(model, out)).toThrow(message);
+  expect(existsSync(out)).toBe(false);
+});
