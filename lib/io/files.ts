@@ -10,6 +10,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: 'it is a folder',
   ENOTDIR: 'a part of the path is a file',
   ENOSPC: 'no space left',
+  EFBIG: 'the file is too large',
+  EDQUOT: 'no space left for this user',
 };
 
 /** Runs a file operation; its system error becomes a FileError. */
