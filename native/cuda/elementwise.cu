@@ -1,17 +1,9 @@
 // Element by element: functions of one operand and their derivatives, fill, copy, cast, accumulation of gradients.
 #include "activation.cuh"
+#include "pack.cuh"
 
 namespace sffn::cuda {
 namespace {
-
-constexpr int kThreads = 256;
-// Blocks for all elements, or enough to fill any device; the kernels stride over the rest.
-unsigned blocks_for(int64_t elements) {
-  return static_cast<unsigned>(std::min(ceil_div(elements, kThreads), int64_t{4096}));
-}
-
-__device__ inline int64_t first_element() { return blockIdx.x * int64_t{kThreads} + threadIdx.x; }
-__device__ inline int64_t element_stride() { return gridDim.x * int64_t{kThreads}; }
 
 // The numbers of lib/ops/elementwise.ts; c is the scalar operand.
 __device__ float apply_unary(int op, float a, float c) {
@@ -113,15 +105,14 @@ void check_op(int64_t op) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) unary_kernel(const T* a, T* y, int64_t size, int op, float c) {
-  for (int64_t i = first_element(); i < size; i += element_stride())
-    y[i] = from_float<T>(apply_unary(op, to_float(a[i]), c));
+  for (int64_t i = first_item(); i < size; i += item_stride()) y[i] = from_float<T>(apply_unary(op, to_float(a[i]), c));
 }
 
 // y is recomputed from a where its rounding to T would spoil the derivative.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     unary_backward_kernel(const T* dy, const T* a, T* da, int64_t size, int op, float c) {
-  for (int64_t i = first_element(); i < size; i += element_stride()) {
+  for (int64_t i = first_item(); i < size; i += item_stride()) {
     const float x = to_float(a[i]);
     da[i] = from_float<T>(to_float(dy[i]) * unary_derivative(op, x, apply_unary(op, x, c), c));
   }
@@ -131,23 +122,23 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) scale_by_kernel(T* x, const float* factor, int64_t size) {
   const float f = *factor;
   if (f == 1.f) return;
-  for (int64_t i = first_element(); i < size; i += element_stride()) x[i] = from_float<T>(to_float(x[i]) * f);
+  for (int64_t i = first_item(); i < size; i += item_stride()) x[i] = from_float<T>(to_float(x[i]) * f);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) add_scaled_kernel(const T* x, T* acc, int64_t size, float scale) {
-  for (int64_t i = first_element(); i < size; i += element_stride())
+  for (int64_t i = first_item(); i < size; i += item_stride())
     acc[i] = from_float<T>(to_float(acc[i]) + scale * to_float(x[i]));
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) fill_kernel(T* y, int64_t size, T value) {
-  for (int64_t i = first_element(); i < size; i += element_stride()) y[i] = value;
+  for (int64_t i = first_item(); i < size; i += item_stride()) y[i] = value;
 }
 
 template <class From, class To>
 __global__ void __launch_bounds__(kThreads) cast_kernel(const From* x, To* y, int64_t size) {
-  for (int64_t i = first_element(); i < size; i += element_stride()) y[i] = from_float<To>(to_float(x[i]));
+  for (int64_t i = first_item(); i < size; i += item_stride()) y[i] = from_float<To>(to_float(x[i]));
 }
 
 }  // namespace
