@@ -1,5 +1,6 @@
-// Sums, means, maxima and their places over the middle dimension of [outer, extent, inner]. A long extent is cut into
-// pieces by sizes alone, whose results are joined in order: the same bits on every device.
+// Sums, means, maxima and their places over the middle dimension of [outer, extent, inner], in f64: what cancels leaves
+// the small numbers right. A long extent is cut into pieces by sizes alone, whose results are joined in order: the same
+// bits on every device.
 #include "reduce.cuh"
 
 #include "rows.cuh"
@@ -8,31 +9,45 @@ namespace sffn::cuda {
 namespace {
 
 struct SumOf {
-  static __device__ float initial() { return 0.f; }
-  static __device__ float join(float a, float b) { return a + b; }
+  static __device__ double initial() { return 0; }
+  static __device__ double join(double a, double b) { return a + b; }
 };
 // A NaN stays.
 struct MaxOf {
-  static __device__ float initial() { return -INFINITY; }
-  static __device__ float join(float a, float b) { return b > a || b != b ? b : a; }
+  static __device__ double initial() { return -INFINITY; }
+  static __device__ double join(double a, double b) { return b > a || b != b ? b : a; }
 };
+
+template <class T>
+__device__ double to_double(T x) {
+  if constexpr (std::is_same_v<T, double>)
+    return x;
+  else
+    return to_float(x);
+}
+template <class T>
+__device__ T from_double(double x) {
+  if constexpr (std::is_same_v<T, double>)
+    return x;
+  else
+    return from_float<T>(static_cast<float>(x));
+}
 
 // inner = 1: a block for each piece of a row; result [rows, pieces].
 template <class Op, class From, class To, int N>
-__global__ void __launch_bounds__(kRowThreads)
-    reduce_rows_kernel(const From* x, To* y, int64_t rows, int64_t extent, int64_t piece, int64_t pieces, float scale) {
+__global__ void __launch_bounds__(kRowThreads) reduce_rows_kernel(const From* x, To* y, int64_t rows, int64_t extent,
+                                                                  int64_t piece, int64_t pieces, double scale) {
   for (int64_t task = blockIdx.x; task < rows * pieces; task += gridDim.x) {
     const int64_t first = task % pieces * piece;
     const From* from = x + task / pieces * extent + first;
-    float own = Op::initial();
+    double own = Op::initial();
     for_packs<N>(min(piece, extent - first), [&](int64_t i) {
-      float value[N];
-      load_pack<N>(from + i, value);
+      const auto pack = *reinterpret_cast<const Pack<From, N>*>(from + i);
 #pragma unroll
-      for (int k = 0; k < N; ++k) own = Op::join(own, value[k]);
+      for (int k = 0; k < N; ++k) own = Op::join(own, to_double(pack.value[k]));
     });
-    own = block_join(own, Op::initial(), [](float a, float b) { return Op::join(a, b); });
-    if (threadIdx.x == 0) y[task] = from_float<To>(own * scale);
+    own = block_join(own, Op::initial(), [](double a, double b) { return Op::join(a, b); });
+    if (threadIdx.x == 0) y[task] = from_double<To>(own * scale);
   }
 }
 
@@ -42,21 +57,21 @@ constexpr int kColumns = 32, kLines = 8;  // a block: columns x lines, which sha
 template <class Op, class From, class To>
 __global__ void __launch_bounds__(kColumns* kLines)
     reduce_columns_kernel(const From* x, To* y, int64_t outer, int64_t extent, int64_t inner, int64_t piece,
-                          int64_t pieces, float scale) {
-  __shared__ float parts[kLines][kColumns];
+                          int64_t pieces, double scale) {
+  __shared__ double parts[kLines][kColumns];
   const int64_t strips = (inner + kColumns - 1) / kColumns;
   for (int64_t task = blockIdx.x; task < outer * pieces * strips; task += gridDim.x) {
     const int64_t part = task / strips, column = task % strips * kColumns + threadIdx.x;
     const int64_t first = part % pieces * piece, last = min(first + piece, extent);
     const From* from = x + part / pieces * extent * inner + column;
-    float own = Op::initial();
+    double own = Op::initial();
     if (column < inner)
-      for (int64_t j = first + threadIdx.y; j < last; j += kLines) own = Op::join(own, to_float(from[j * inner]));
+      for (int64_t j = first + threadIdx.y; j < last; j += kLines) own = Op::join(own, to_double(from[j * inner]));
     parts[threadIdx.y][threadIdx.x] = own;
     __syncthreads();
     if (threadIdx.y == 0 && column < inner) {
       for (int line = 1; line < kLines; ++line) own = Op::join(own, parts[line][threadIdx.x]);
-      y[part * inner + column] = from_float<To>(own * scale);
+      y[part * inner + column] = from_double<To>(own * scale);
     }
     __syncthreads();
   }
@@ -64,7 +79,7 @@ __global__ void __launch_bounds__(kColumns* kLines)
 
 template <class Op, class From, class To>
 void launch_pieces(const From* x, To* y, int64_t outer, int64_t extent, int64_t inner, int64_t piece, int64_t pieces,
-                   float scale) {
+                   double scale) {
   if (inner == 1) {
     dispatch_width<From>(extent, {x}, [&](auto width) {
       constexpr int N = decltype(width)::value;
@@ -80,15 +95,15 @@ void launch_pieces(const From* x, To* y, int64_t outer, int64_t extent, int64_t 
 }
 
 template <class Op, class From, class To>
-void reduce_with(const From* x, To* y, int64_t outer, int64_t extent, int64_t inner, float scale) {
+void reduce_with(const From* x, To* y, int64_t outer, int64_t extent, int64_t inner, double scale) {
   if (outer * inner == 0) return;
   constexpr int64_t kRowPiece = 8192, kColumnPiece = 256;
   const int64_t piece = inner == 1 ? kRowPiece : kColumnPiece;
   const int64_t pieces = std::max<int64_t>(1, ceil_div(extent, piece));
   if (pieces == 1) return launch_pieces<Op>(x, y, outer, extent, inner, piece, pieces, scale);
-  const Workspace<float> partial(outer * pieces * inner);
-  launch_pieces<Op>(x, partial.get(), outer, extent, inner, piece, pieces, 1.f);
-  reduce_with<Op>(static_cast<const float*>(partial.get()), y, outer, pieces, inner, scale);
+  const Workspace<double> partial(outer * pieces * inner);
+  launch_pieces<Op>(x, partial.get(), outer, extent, inner, piece, pieces, 1);
+  reduce_with<Op>(static_cast<const double*>(partial.get()), y, outer, pieces, inner, scale);
 }
 
 // value and place of the best so far; a NaN counts as the largest, and the first of equals wins.
@@ -148,9 +163,9 @@ void reduce(View x, View y, int64_t op, int64_t outer, int64_t extent, int64_t i
     using T = decltype(zero);
     const T* from = data_of<T>(x);
     if (op == 2)
-      reduce_with<MaxOf>(from, data_of<T>(y), outer, extent, inner, 1.f);
+      reduce_with<MaxOf>(from, data_of<T>(y), outer, extent, inner, 1);
     else
-      reduce_with<SumOf>(from, data_of<T>(y), outer, extent, inner, op == 1 ? 1.f / static_cast<float>(extent) : 1.f);
+      reduce_with<SumOf>(from, data_of<T>(y), outer, extent, inner, op == 1 ? 1.0 / static_cast<double>(extent) : 1.0);
   });
   check_launch("reduce");
 }
@@ -160,7 +175,7 @@ void reduce_sum(const void* x, DType x_type, void* y, DType y_type, int64_t oute
     dispatch_float(y_type, [&](auto to) {
       using From = decltype(from);
       using To = decltype(to);
-      reduce_with<SumOf>(static_cast<const From*>(x), static_cast<To*>(y), outer, extent, inner, 1.f);
+      reduce_with<SumOf>(static_cast<const From*>(x), static_cast<To*>(y), outer, extent, inner, 1);
     });
   });
   check_launch("reduce_sum");

@@ -1,5 +1,6 @@
 import {
   crossEntropy,
+  type Device,
   embedding,
   linearCrossEntropy,
   logSoftmax,
@@ -44,42 +45,43 @@ const cases = [
 ] as const;
 
 describe.each(cases)('targets %j of %i classes', (targets, classes) => {
-  const ids = () => tensor(Int32Array.from(targets));
+  const ids = (device: Device) => tensor(Int32Array.from(targets), undefined, { device });
   test('crossEntropy', () =>
     checkOp(
-      (x) => crossEntropy(x, ids()),
+      (x) => crossEntropy(x, ids(x.device)),
       (x) => meanLoss(x, targets),
       [[targets.length, classes]],
-      { low: -4, high: 4 },
+      { low: -4, high: 4, resultType: 'float32' },
     ));
   test('crossEntropy that writes its gradient over the logits', () =>
     checkOp(
-      (x) => crossEntropy(x, ids(), { inPlace: true }),
+      (x) => crossEntropy(x, ids(x.device), { inPlace: true }),
       (x) => meanLoss(x, targets),
       [[targets.length, classes]],
-      { low: -4, high: 4 },
+      { low: -4, high: 4, resultType: 'float32' },
     ));
   test('linearCrossEntropy', () =>
     checkOp(
-      (x, w) => linearCrossEntropy(x, w, ids()),
+      (x, w) => linearCrossEntropy(x, w, ids(x.device)),
       (x, w) => meanLoss(logits(x, w), targets),
       [
         [targets.length, 11],
         [classes, 11],
       ],
-      { low: -2, high: 2 },
+      { low: -2, high: 2, resultType: 'float32' },
     ));
 });
 
 test('more rows than one chunk of the fused head', () => {
   const targets = Array.from({ length: 601 }, (_, i) => (i * 13) % 7);
   checkOp(
-    (x, w) => linearCrossEntropy(x, w, tensor(Int32Array.from(targets))),
+    (x, w) => linearCrossEntropy(x, w, tensor(Int32Array.from(targets), undefined, { device: x.device })),
     (x, w) => meanLoss(logits(x, w), targets),
     [
       [601, 3],
       [7, 3],
     ],
+    { resultType: 'float32' },
   );
 });
 
@@ -115,7 +117,7 @@ test('a target that is no class is an error, not a read out of bounds', () => {
 test('embedding gathers rows, and its gradient adds them up', () => {
   const ids = Int32Array.of(2, 0, 2, 1, 2);
   checkOp(
-    (table) => embedding(tensor(ids), table),
+    (table) => embedding(tensor(ids, undefined, { device: table.device }), table),
     (table) => Float64Array.from({ length: 5 * 7 }, (_, i) => table.data[ids[Math.floor(i / 7)]! * 7 + (i % 7)]!),
     [[4, 7]],
   );

@@ -30,6 +30,8 @@ export interface CheckOptions {
   gradientTolerance?: number;
   /** Whether gradients are checked. Default: true. */
   gradients?: boolean;
+  /** Type of the result where it is not that of the inputs: a loss is float32 always. */
+  resultType?: DType;
   /** Step of the central differences in float64. Default: 1e-5. */
   step?: number;
   seed?: number;
@@ -103,7 +105,7 @@ export function checkOp(
   shapes: readonly (readonly number[])[],
   options: CheckOptions = {},
 ): void {
-  const { low = -1, high = 1, gradients = true, step = 1e-5 } = options;
+  const { low = -1, high = 1, gradients = true, step = 1e-5, resultType } = options;
   const random = new TestRandom(options.seed ?? 1);
   const inputs = shapes.map((shape) => ({ shape, data: random.array(numel(shape), low, high) }));
   let g: Float32Array | null = null;
@@ -116,7 +118,7 @@ export function checkOp(
     const exact = inputs.map(({ shape, data }) => ({ shape, data: Float64Array.from(rounded(data, dtype)) }));
     const y = reference(...exact);
     g ??= random.array(y.length);
-    const weights = rounded(g, dtype);
+    const weights = rounded(g, resultType ?? dtype);
     const all = gradients ? exact.map((_, i) => differences(reference, exact, i, weights, step)) : [];
     expectations.set(dtype, { y, gradients: all });
     return { y, gradients: all };
@@ -128,10 +130,10 @@ export function checkOp(
       const { tolerance = 1e-5, gradientTolerance = 2e-5 } = dtype === 'bfloat16' ? BFLOAT16 : options;
       const tensors = inputs.map(({ shape, data }) => tensor(data, shape, { device, dtype, requiresGrad: gradients }));
       const y = op(...tensors);
-      expect([y.device, y.dtype]).toEqual([device, dtype]);
+      expect([y.device, y.dtype]).toEqual([device, resultType ?? dtype]);
       expectError({ target: name }, y.toArray(), expected.y, tolerance);
       if (!gradients) return;
-      y.backward(tensor(g!, y.shape, { device, dtype }));
+      y.backward(tensor(g!, y.shape, { device, dtype: y.dtype }));
       tensors.forEach((t, i) => {
         expectError({ target: name, input: i }, t.grad!.toArray(), expected.gradients[i]!, gradientTolerance);
         t.grad!.dispose();
