@@ -29,6 +29,8 @@ __device__ void for_tile(const uint32_t* keys, int64_t n, int shift, Body body) 
   }
 }
 
+__device__ unsigned lower_lanes() { return (1u << threadIdx.x) - 1; }
+
 // counts [kDigits, tiles].
 __global__ void __launch_bounds__(kWarp)
     count_digits_kernel(const uint32_t* keys, uint32_t* counts, int64_t n, int shift) {
@@ -37,7 +39,7 @@ __global__ void __launch_bounds__(kWarp)
   __syncwarp();
   for_tile(keys, n, shift, [&](int64_t, uint32_t digit, bool) {
     const unsigned same = __match_any_sync(kAllLanes, digit);
-    if (__ffs(same) - 1 == static_cast<int>(threadIdx.x)) own[digit] += __popc(same);
+    if ((same & lower_lanes()) == 0) own[digit] += __popc(same);
     __syncwarp();
   });
   for (int d = threadIdx.x; d < kDigits; d += kWarp) counts[d * int64_t{gridDim.x} + blockIdx.x] = own[d];
@@ -72,12 +74,11 @@ __global__ void __launch_bounds__(kWarp)
   for (int d = threadIdx.x; d < kDigits; d += kWarp) next[d] = starts[d * int64_t{gridDim.x} + blockIdx.x];
   if (threadIdx.x == 0) next[kDigits] = 0;
   __syncwarp();
-  const unsigned lower_lanes = (1u << threadIdx.x) - 1;
   for_tile(keys, n, shift, [&](int64_t i, uint32_t digit, bool inside) {
     const unsigned same = __match_any_sync(kAllLanes, digit);
-    const uint32_t to = next[digit] + __popc(same & lower_lanes);
+    const uint32_t to = next[digit] + __popc(same & lower_lanes());
     __syncwarp();
-    if (__ffs(same) - 1 == static_cast<int>(threadIdx.x)) next[digit] += __popc(same);
+    if ((same & lower_lanes()) == 0) next[digit] += __popc(same);
     __syncwarp();
     if (!inside) return;
     to_keys[to] = keys[i];
