@@ -2,7 +2,7 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Contender } from '../harness/contender';
 import type { Problem } from '../harness/problem';
-import { type Onnx, onnxModel } from './onnx_model';
+import { onnxModel } from './onnx_model';
 import { type Rival, RivalMissing } from './rival';
 
 type Runtime = typeof import('onnxruntime-node');
@@ -13,11 +13,10 @@ class OnnxContender implements Contender {
     readonly variant: string,
     readonly session: InferenceSession,
     readonly x: Tensor,
-    readonly output: string,
   ) {}
 
   async #call(): Promise<Tensor> {
-    return (await this.session.run({ x: this.x }))[this.output]!;
+    return (await this.session.run({ x: this.x })).y!;
   }
 
   async outputs(): Promise<readonly Float32Array[]> {
@@ -45,19 +44,14 @@ export class Onnxruntime implements Rival {
   readonly name = 'onnxruntime';
   #threads = 1;
 
-  private constructor(
-    readonly runtime: Runtime,
-    readonly onnx: Onnx,
-  ) {}
+  private constructor(readonly runtime: Runtime) {}
 
   /** @throws {RivalMissing} */
   static async start(): Promise<Onnxruntime> {
     try {
-      return new Onnxruntime((await import('onnxruntime-node')).default, (await import('onnx-proto')).default.onnx);
+      return new Onnxruntime((await import('onnxruntime-node')).default);
     } catch (error) {
-      throw new RivalMissing(
-        `the packages onnxruntime-node and onnx-proto do not load (${String(error).split('\n')[0]})`,
-      );
+      throw new RivalMissing(`the package onnxruntime-node does not load (${String(error).split('\n')[0]})`);
     }
   }
 
@@ -67,15 +61,15 @@ export class Onnxruntime implements Rival {
 
   async create(problem: Problem): Promise<Contender | null> {
     if (problem.phase !== 'forward') return null;
-    const { bytes, output } = onnxModel(this.onnx, problem);
     // One session, though its weights may then stay in the caches: each has threads of its own, which would disturb the others.
-    const session = await this.runtime.InferenceSession.create(bytes, { intraOpNumThreads: this.#threads });
+    const session = await this.runtime.InferenceSession.create(onnxModel(problem), {
+      intraOpNumThreads: this.#threads,
+    });
     const { tokens, x } = problem;
     return new OnnxContender(
       problem.variant,
       session,
       new this.runtime.Tensor('float32', x, [tokens, x.length / tokens]),
-      output,
     );
   }
 
