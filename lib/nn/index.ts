@@ -1,6 +1,7 @@
 export * from './attention';
 export * from './block_dense';
 export * from './block_shuffle';
+export { type Factors, nearestFactors } from './compress';
 export * from './embedding';
 export * from './feed_forward';
 export * from './guidance';

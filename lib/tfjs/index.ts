@@ -1,4 +1,11 @@
-export { install } from './install';
+export type { GuidanceCallback } from './guides';
+export { install, type StructuredTfjs } from './install';
+export type { FactorConfig } from './layers/factor_weights';
+export type { FeedForwardConfig } from './layers/feed_forward';
+export type { LinearLayerConfig } from './layers/linear_layers';
+export type { SelfGuidedConfig, SelfGuidedLayer } from './layers/self_guided';
+export type { StructuredConfig, StructuredLayer } from './layers/structured_layer';
+export type { TfLayers } from './layers/tf_layers';
 export { type CopyCounts, copyCounts } from './memory';
 export type { TfFeedForwardOptions, TfGuide, TfLayer, TfLinearOptions, TfOps } from './ops';
 export type { Tfjs } from './tfjs';

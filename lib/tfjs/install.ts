@@ -1,15 +1,54 @@
 /** The entry: native kernels for the user's own tfjs. */
+import { OptionError } from '../errors';
+import type { GuidanceOptions } from '../nn';
+import { fileIO } from './file_io';
 import { registerGradients } from './gradients';
+import { type GuidanceCallback, guidanceCallback, releaseGuides } from './guides';
 import { registerKernels } from './kernels';
+import { TfLayers } from './layers/tf_layers';
 import { TfOps } from './ops';
-import type { Tfjs } from './tfjs';
+import type { io, LayersModel, Tfjs } from './tfjs';
+
+/** What `install` returns: ops, layers and tools that work with one tfjs. */
+export class StructuredTfjs extends TfOps {
+  readonly #tf: Tfjs;
+  readonly #layers: TfLayers | null;
+
+  constructor(tf: Tfjs) {
+    super(tf);
+    this.#tf = tf;
+    this.#layers = 'layers' in tf ? new TfLayers(tf, this) : null;
+  }
+
+  /** @throws {OptionError} when `tf` is the core alone. */
+  get layers(): TfLayers {
+    if (this.#layers === null)
+      throw new OptionError('install', 'a tfjs with layers, such as @tensorflow/tfjs', 'the core');
+    return this.#layers;
+  }
+
+  /** A callback for `model.fit` that anneals the guides of selfGuided layers away and then releases them. */
+  guide(model: LayersModel, options: GuidanceOptions): GuidanceCallback {
+    return guidanceCallback(model, options);
+  }
+
+  /** Frees all guides of a model now. */
+  releaseGuides(model: LayersModel): void {
+    releaseGuides(model);
+  }
+
+  /** Where models are saved to and loaded from: a folder. */
+  fileIO(folder: string): io.IOHandler {
+    return fileIO(this.#tf, folder);
+  }
+}
 
 /**
- * Registers the kernels and their gradients on the backends cpu, wasm and tensorflow of `tf`, and returns the ops. May be
- * called again, in any order with `tf.setBackend`.
+ * Registers the kernels and their gradients on the backends cpu, wasm and tensorflow of `tf`, and the layers with its
+ * loaders. May be called again, before or after `tf.setBackend`.
  */
-export function install(tf: Tfjs): TfOps {
+export function install(tf: Tfjs): StructuredTfjs {
   registerKernels(tf);
   registerGradients(tf);
-  return new TfOps(tf);
+  return new StructuredTfjs(tf);
 }

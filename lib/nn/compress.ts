@@ -1,0 +1,81 @@
+/**
+ * The nearest structured layer to a dense matrix, in the Frobenius norm.
+ *
+ * Hidden feature c of a layer belongs to one block k of v and to one block l of u (k = ⌊c/q⌋, l = c mod L), so the layer's
+ * matrix falls into K·L slices, W[i·L + l, k·p + j], each the product of its own columns of u[l] and rows of v[k] and no
+ * others. Cutting the SVD of every slice at its number of hidden features is therefore the best there is, for all
+ * structures alike: LowRank has one slice, BlockDense K (one for each column block, so that alternating least squares is
+ * not needed), BlockShuffle K·L, of rank one when q = L.
+ */
+import { OptionError, runNative } from '../errors';
+import { native } from '../native';
+import { type LinearDims, linearDims } from '../ops/linear_dims';
+import { numel, type Shape } from '../tensor';
+
+export interface Factors {
+  readonly v: Float32Array;
+  readonly u: Float32Array;
+  /** ‖W − S‖ / ‖W‖, Frobenius. */
+  readonly error: number;
+}
+
+type Sizes = [K: number, q: number, p: number, L: number, s: number, r: number];
+
+const sizesOf = ({ sizes }: LinearDims): Sizes => [...sizes] as Sizes;
+
+/** Hidden features between block k of v and block l of u. */
+function hiddenOf(k: number, l: number, [, q, , L]: Sizes): number[] {
+  const first = k * q + ((((l - k * q) % L) + L) % L);
+  const found: number[] = [];
+  for (let c = first; c < (k + 1) * q; c += L) found.push(c);
+  return found;
+}
+
+/** The slices [K·L, s, p] of a matrix [out, in]. */
+function slicesOf(weight: Float32Array, [K, , p, L, s]: Sizes): Float32Array {
+  const slices = new Float32Array(weight.length);
+  const inFeatures = K * p;
+  for (let k = 0; k < K; k++)
+    for (let l = 0; l < L; l++)
+      for (let i = 0; i < s; i++) {
+        const from = (i * L + l) * inFeatures + k * p;
+        slices.set(weight.subarray(from, from + p), ((k * L + l) * s + i) * p);
+      }
+  return slices;
+}
+
+/**
+ * Factors of the given shapes nearest to `weight` [out, in]; singular values are shared evenly between v and u.
+ * @throws {ShapeError | OptionError} when the shapes do not fit each other or the weight.
+ */
+export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shape): Factors {
+  const dims = linearDims('nearestFactors', vShape, uShape);
+  const sizes = sizesOf(dims);
+  const [K, q, p, L, s, r] = sizes;
+  if (weight.length !== dims.inFeatures * dims.outFeatures)
+    throw new OptionError('nearestFactors: weight', `${dims.outFeatures} x ${dims.inFeatures} elements`, weight.length);
+  const count = K * L;
+  const rank = Math.min(s, p, Math.ceil(q / L));
+  const left = new Float32Array(count * s * rank);
+  const values = new Float32Array(count * rank);
+  const right = new Float32Array(count * rank * p);
+  runNative(() => native.svd(slicesOf(weight, sizes), left, values, right, count, s, p, rank));
+
+  const v = new Float32Array(numel(vShape));
+  const u = new Float32Array(numel(uShape));
+  let kept = 0;
+  for (let k = 0; k < K; k++)
+    for (let l = 0; l < L; l++) {
+      const slice = k * L + l;
+      // A slice with more hidden features than its rank leaves the others at zero.
+      for (const [m, c] of hiddenOf(k, l, sizes).slice(0, rank).entries()) {
+        const value = values[slice * rank + m]!;
+        const root = Math.sqrt(value);
+        kept += value * value;
+        for (let j = 0; j < p; j++) v[c * p + j] = root * right[(slice * rank + m) * p + j]!;
+        for (let i = 0; i < s; i++) u[(l * s + i) * r + (c - l) / L] = root * left[(slice * s + i) * rank + m]!;
+      }
+    }
+  const all = weight.reduce((sum, value) => sum + value * value, 0);
+  return { v, u, error: all === 0 ? 0 : Math.sqrt(Math.max(0, all - kept) / all) };
+}

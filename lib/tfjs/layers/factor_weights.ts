@@ -1,0 +1,118 @@
+/** The weights of one linear layer as variables of a tfjs layer. */
+import { defineLinear } from '../../functional';
+import { createLinear, type Init, type Structure } from '../../nn';
+import { Generator } from '../../random';
+import { numel, type Shape } from '../../tensor';
+import { specOf } from '../operands';
+import type { TfGuide, TfLayer } from '../ops';
+import type { Tensor, Tfjs } from '../tfjs';
+
+/** tfjs exports no name for it. */
+export type LayerVariable = import('@tensorflow/tfjs').LayerVariable;
+
+/** How the factors are sized and initialised; the same names and defaults as the layers of structured-ffn/nn. */
+export interface FactorConfig {
+  readonly rank?: number;
+  readonly nblocks?: number;
+  /** In place of rank and nblocks: the part of the dense parameters to keep. */
+  readonly ratio?: number;
+  readonly init?: Init;
+  /** Of the initial values. Default: another one for every layer. */
+  readonly seed?: number;
+  /** Default: true. */
+  readonly useBias?: boolean;
+}
+
+type AddWeight = (name: string, shape: Shape) => LayerVariable;
+
+const own = ({ rank, nblocks, ratio, init }: FactorConfig) => ({ rank, nblocks, ratio, init });
+
+export class FactorWeights {
+  readonly v: LayerVariable | null;
+  readonly u: LayerVariable;
+  readonly bias: LayerVariable | null;
+  /** Present while the layer is guided. */
+  guide: LayerVariable | null = null;
+
+  /** Weights named `prefix`v, `prefix`u, `prefix`bias, with initial values. @throws {OptionError} for sizes that do not fit. */
+  constructor(
+    readonly tf: Tfjs,
+    readonly prefix: string,
+    structure: Structure,
+    readonly inFeatures: number,
+    readonly outFeatures: number,
+    config: FactorConfig,
+    add: AddWeight,
+  ) {
+    const seed = config.seed ?? Math.floor(Math.random() * 2 ** 31);
+    const options = structure === 'dense' ? { init: config.init } : own(config);
+    const layer = createLinear(structure, {
+      inFeatures,
+      outFeatures,
+      bias: false,
+      ...options,
+      generator: new Generator(seed),
+    });
+    const variable = (name: string, shape: Shape, data: Float32Array | null): LayerVariable => {
+      const weight = add(`${prefix}${name}`, shape);
+      if (data !== null) write(tf, weight, new Float32Array(data));
+      return weight;
+    };
+    const { v, u } = layer;
+    this.v = v && variable('v', v.shape, floats(v.data));
+    this.u = variable('u', u.shape, floats(u.data));
+    this.bias = (config.useBias ?? true) ? variable('bias', [outFeatures], null) : null;
+    for (const parameter of layer.parameters()) parameter.dispose();
+  }
+
+  get shapes(): { v: Shape | null; u: Shape } {
+    return { v: this.v && sizes(this.v), u: sizes(this.u) };
+  }
+
+  /** Elements of the weights, without bias and guide. */
+  get parameters(): number {
+    const { v, u } = this.shapes;
+    return (v ? numel(v) : 0) + numel(u);
+  }
+
+  /** Operands of one call. `alpha` null leaves a guide out. */
+  operands(alpha: number | null): TfLayer {
+    const guide: TfGuide | null = this.guide && alpha !== null ? { weight: this.guide.read(), alpha } : null;
+    return { v: this.v?.read() ?? null, u: this.u.read(), bias: this.bias?.read() ?? null, guide };
+  }
+
+  /** The exact dense matrix [out, in] of the factors. */
+  merge(): Float32Array {
+    const u = floats(this.u.read().dataSync());
+    if (this.v === null) return new Float32Array(u);
+    const { v, u: uShape } = this.shapes;
+    return defineLinear(specOf('merge', v, uShape, 'none')).merge({ v: floats(this.v.read().dataSync()), u });
+  }
+
+  /** Sets factors (and the bias, unless null). */
+  assign({ v, u, bias }: { v: Float32Array | null; u: Float32Array; bias: Tensor | null }): void {
+    if (this.v && v) write(this.tf, this.v, v);
+    write(this.tf, this.u, u);
+    if (bias !== null) this.bias?.write(bias);
+  }
+
+  /** Sets the guide [out, in]. */
+  assignGuide(weight: Float32Array): void {
+    if (this.guide) write(this.tf, this.guide, weight);
+  }
+}
+
+/** A shape without unknown sizes. */
+const sizes = (weight: LayerVariable): number[] => weight.shape.map((size) => size ?? 0);
+
+/** `data` becomes the variable's own memory on some backends. */
+function write(tf: Tfjs, weight: LayerVariable, data: Float32Array): void {
+  const value = tf.tensor(data, sizes(weight));
+  weight.write(value);
+  value.dispose();
+}
+
+/** Float32 data, as every weight has. */
+export function floats(data: unknown): Float32Array {
+  return data as Float32Array;
+}

@@ -1,0 +1,79 @@
+/** A whole feedforward network as one layer of a tfjs model. */
+import { checkInteger } from '../../errors';
+import { checkStructure, type Structure } from '../../nn';
+import type { TfOps } from '../ops';
+import type { Tensor, Tfjs } from '../tfjs';
+import { FactorWeights } from './factor_weights';
+import {
+  FACTOR_KEYS,
+  featuresOf,
+  given,
+  type StructuredConfig,
+  type StructuredLayer,
+  single,
+  singleShape,
+  type TfShape,
+} from './structured_layer';
+
+export interface FeedForwardConfig extends StructuredConfig {
+  readonly structure: Structure;
+  /** Width after the activation. Default: four times the input's features. */
+  readonly hidden?: number;
+  /** Features of the output. Default: the input's. */
+  readonly units?: number;
+}
+
+export type FeedForwardConstructor = new (config: FeedForwardConfig) => StructuredLayer;
+
+/** fc2(act(fc1(x))), by default with GELU; swiglu makes fc1 twice as wide. */
+export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
+  const name = 'StructuredFeedForward';
+  class StructuredFeedForward extends tf.layers.Layer {
+    static readonly className = name;
+    readonly config: FeedForwardConfig;
+    linears: FactorWeights[] = [];
+
+    constructor(config: FeedForwardConfig) {
+      super(config);
+      checkStructure(`${name}: structure`, config.structure);
+      if (config.hidden !== undefined) checkInteger(`${name}: hidden`, config.hidden);
+      if (config.units !== undefined) checkInteger(`${name}: units`, config.units);
+      this.config = config;
+      this.supportsMasking = true;
+    }
+
+    override build(shape: TfShape | TfShape[]): void {
+      const features = featuresOf(name, singleShape(shape));
+      const { structure, hidden = 4 * features, units = features, activation = 'gelu', seed } = this.config;
+      const add = (weight: string, size: readonly number[]) =>
+        this.addWeight(weight, [...size], 'float32', tf.initializers.zeros());
+      const second = seed === undefined ? this.config : { ...this.config, seed: seed + 1 };
+      const wide = activation === 'swiglu' ? 2 * hidden : hidden;
+      this.linears = [
+        new FactorWeights(tf, 'fc1_', structure, features, wide, this.config, add),
+        new FactorWeights(tf, 'fc2_', structure, hidden, units, second, add),
+      ];
+      this.built = true;
+    }
+
+    override computeOutputShape(shape: TfShape | TfShape[]): TfShape {
+      const input = singleShape(shape);
+      return [...input.slice(0, -1), this.config.units ?? input[input.length - 1]!];
+    }
+
+    run(x: Tensor, alpha: number | null): Tensor {
+      const [fc1, fc2] = this.linears.map((linear) => linear.operands(alpha));
+      return ops.structuredFFN(x, fc1!, fc2!, { activation: this.config.activation });
+    }
+
+    override call(inputs: Tensor | Tensor[]): Tensor {
+      return tf.tidy(() => this.run(single(name, inputs), null));
+    }
+
+    override getConfig() {
+      return { ...super.getConfig(), ...given(this.config, ['structure', 'hidden', 'units', ...FACTOR_KEYS]) };
+    }
+  }
+  tf.serialization.registerClass(StructuredFeedForward);
+  return StructuredFeedForward;
+}

@@ -1,0 +1,98 @@
+/** Structured counterparts of tfjs's Dense layer. */
+import { checkInteger } from '../../errors';
+import type { Structure } from '../../nn';
+import { activatedFeatures } from '../../ops/activation';
+import type { TfOps } from '../ops';
+import type { Tensor, Tfjs } from '../tfjs';
+import { FactorWeights } from './factor_weights';
+import {
+  FACTOR_KEYS,
+  featuresOf,
+  given,
+  type StructuredConfig,
+  type StructuredLayer,
+  single,
+  singleShape,
+  type TfLayerBase,
+  type TfShape,
+} from './structured_layer';
+
+export interface LinearLayerConfig extends StructuredConfig {
+  /** Features of the output, before swiglu halves them. */
+  readonly units: number;
+  /** An activation of tfjs's own after the layer, for those that the kernels do not have, such as 'tanh'. */
+  readonly tfjsActivation?: TfActivation;
+}
+
+/** Names of tfjs's activations. */
+export type TfActivation = Parameters<Tfjs['layers']['activation']>[0]['activation'];
+
+export type LinearLayerConstructor = new (config: LinearLayerConfig) => StructuredLayer;
+
+const CLASSES = [
+  ['FusedDense', 'dense'],
+  ['LowRankDense', 'lowrank'],
+  ['BlockDense', 'blockdense'],
+  ['BlockShuffleDense', 'blockshuffle'],
+] as const;
+
+function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): LinearLayerConstructor {
+  class StructuredDense extends tf.layers.Layer {
+    static readonly className = name;
+    readonly config: LinearLayerConfig;
+    readonly after: TfLayerBase | null;
+    linears: FactorWeights[] = [];
+
+    constructor(config: LinearLayerConfig) {
+      super(config);
+      checkInteger(`${name}: units`, config.units);
+      this.config = config;
+      this.after = config.tfjsActivation ? tf.layers.activation({ activation: config.tfjsActivation }) : null;
+      this.supportsMasking = true;
+    }
+
+    override build(shape: TfShape | TfShape[]): void {
+      const { units } = this.config;
+      const features = featuresOf(name, singleShape(shape));
+      const add = (weight: string, size: readonly number[]) =>
+        this.addWeight(weight, [...size], 'float32', tf.initializers.zeros());
+      this.linears = [new FactorWeights(tf, '', structure, features, units, this.config, add)];
+      this.built = true;
+    }
+
+    override computeOutputShape(shape: TfShape | TfShape[]): TfShape {
+      const { activation = 'none', units } = this.config;
+      return [...singleShape(shape).slice(0, -1), activatedFeatures(activation, units)];
+    }
+
+    run(x: Tensor, alpha: number | null): Tensor {
+      const { v, u, bias, guide } = this.linears[0]!.operands(alpha);
+      const options = { activation: this.config.activation, guide };
+      const y = {
+        dense: () => ops.dense(x, u, bias, options),
+        lowrank: () => ops.lowRankLinear(x, v!, u, bias, options),
+        blockdense: () => ops.blockDenseLinear(x, v!, u, bias, options),
+        blockshuffle: () => ops.blockShuffleLinear(x, v!, u, bias, options),
+      }[structure]();
+      return this.after ? single(name, this.after.call(y, {})) : y;
+    }
+
+    override call(inputs: Tensor | Tensor[]): Tensor {
+      return tf.tidy(() => this.run(single(name, inputs), null));
+    }
+
+    override getConfig() {
+      return { ...super.getConfig(), ...given(this.config, ['units', 'tfjsActivation', ...FACTOR_KEYS]) };
+    }
+  }
+  tf.serialization.registerClass(StructuredDense);
+  return StructuredDense;
+}
+
+/** The class of each structure, known to tfjs's loader. */
+export function linearClasses(tf: Tfjs, ops: TfOps): Readonly<Record<Structure, LinearLayerConstructor>> {
+  const [dense, lowrank, blockdense, blockshuffle] = CLASSES.map(([name, structure]) =>
+    linearClass(tf, ops, name, structure),
+  );
+  return { dense: dense!, lowrank: lowrank!, blockdense: blockdense!, blockshuffle: blockshuffle! };
+}

@@ -1,0 +1,62 @@
+/** What the layers of tfjs models share. The classes are made per `tf`, whose Layer they extend. */
+import { OptionError } from '../../errors';
+import type { Activation } from '../../ops/activation';
+import type { Tensor, Tfjs } from '../tfjs';
+import type { FactorConfig, FactorWeights } from './factor_weights';
+
+export type TfLayerBase = InstanceType<Tfjs['layers']['Layer']>;
+export type LayerArgs = NonNullable<ConstructorParameters<Tfjs['layers']['Layer']>[0]>;
+export type TfShape = (number | null)[];
+
+/** Config of every structured layer: our own, and tfjs's (`inputShape`, `name`, `trainable`, ...). */
+export interface StructuredConfig extends LayerArgs, FactorConfig {
+  /** Fused into the kernel. */
+  readonly activation?: Activation;
+}
+
+/** A layer whose linear parts can have guides. */
+export interface StructuredLayer extends TfLayerBase {
+  /** Once built. */
+  readonly linears: readonly FactorWeights[];
+  readonly config: StructuredConfig;
+  /** The layer on x; `alpha` is the weight of the guides, null to leave them out. */
+  run(x: Tensor, alpha: number | null): Tensor;
+}
+
+/** By its features: several copies of this module may meet in one process. */
+export const isStructuredLayer = (layer: TfLayerBase): layer is StructuredLayer =>
+  'linears' in layer && 'run' in layer && typeof layer.run === 'function';
+
+/** The one tensor of a layer's input. @throws {OptionError} when there are several. */
+export function single(where: string, inputs: Tensor | Tensor[]): Tensor {
+  if (!Array.isArray(inputs)) return inputs;
+  if (inputs.length !== 1 || inputs[0] === undefined)
+    throw new OptionError(where, 'one input', `${inputs.length} inputs`);
+  return inputs[0];
+}
+
+const isShapes = (shape: TfShape | TfShape[]): shape is TfShape[] => Array.isArray(shape[0]);
+
+/** The one shape of a layer's input. @throws {OptionError} when there are several. */
+export function singleShape(shape: TfShape | TfShape[]): TfShape {
+  if (!isShapes(shape)) return shape;
+  if (shape.length !== 1 || shape[0] === undefined)
+    throw new OptionError('input', 'one shape', `${shape.length} shapes`);
+  return shape[0];
+}
+
+/** The last size of an input shape. @throws {OptionError} when it is unknown. */
+export function featuresOf(where: string, shape: TfShape): number {
+  const features = shape[shape.length - 1];
+  if (typeof features !== 'number') throw new OptionError(`${where}: inputShape`, 'a known last dimension', features);
+  return features;
+}
+
+/** Only what was given: tfjs cannot save undefined. */
+export function given<T extends object>(config: T, names: readonly (keyof T & string)[]): { [name: string]: never } {
+  return Object.fromEntries(names.filter((name) => config[name] !== undefined).map((name) => [name, config[name]])) as {
+    [name: string]: never;
+  };
+}
+
+export const FACTOR_KEYS = ['rank', 'nblocks', 'ratio', 'init', 'seed', 'useBias', 'activation'] as const;

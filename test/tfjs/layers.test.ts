@@ -1,0 +1,175 @@
+/** The layers inside tfjs models: shapes, training, saving, self-guided training. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { OptionError } from '../../lib';
+import { install } from '../../lib/tfjs';
+import { TestRandom } from '../support/random';
+import { BACKENDS, expectClose, sffn, tensorOf } from './support';
+
+const { layers } = sffn;
+const folder = mkdtempSync(join(tmpdir(), 'tfjs-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+type Layer = ReturnType<typeof layers.linear>;
+
+const MAKERS: Readonly<Record<string, () => Layer>> = {
+  fusedDense: () => layers.fusedDense({ units: 8, activation: 'gelu', seed: 1 }),
+  lowRankDense: () => layers.lowRankDense({ units: 8, rank: 3, activation: 'silu', seed: 1 }),
+  'lowRankDense by ratio, with an activation of tfjs': () =>
+    layers.lowRankDense({ units: 8, ratio: 0.5, tfjsActivation: 'tanh', useBias: false, seed: 1 }),
+  blockDense: () => layers.blockDense({ units: 8, rank: 4, nblocks: 2, seed: 1 }),
+  blockShuffleDense: () => layers.blockShuffleDense({ units: 16, nblocks: 2, activation: 'swiglu', seed: 1 }),
+  structuredFeedForward: () =>
+    layers.structuredFeedForward({ structure: 'lowrank', rank: 4, hidden: 12, units: 8, seed: 1 }),
+  'structuredFeedForward with swiglu': () =>
+    layers.structuredFeedForward({
+      structure: 'blockshuffle',
+      nblocks: 2,
+      hidden: 8,
+      units: 8,
+      activation: 'swiglu',
+      seed: 1,
+    }),
+};
+
+const WRAPPED = Object.fromEntries(
+  Object.entries(MAKERS)
+    .filter(([name]) => name !== 'fusedDense')
+    .map(([name, make]) => [`selfGuided ${name}`, () => layers.selfGuided({ layer: make() })]),
+);
+const ALL: [string, () => tf.layers.Layer][] = Object.entries({ ...MAKERS, ...WRAPPED });
+
+const modelOf = (...list: tf.layers.Layer[]): tf.LayersModel => {
+  const input = tf.input({ shape: [5, 6] });
+  let x = tf.layers.dense({ units: 6 }).apply(input) as tf.SymbolicTensor;
+  for (const layer of list) x = layer.apply(x) as tf.SymbolicTensor;
+  return tf.model({ inputs: input, outputs: x });
+};
+
+const data = (seed: number, ...shape: number[]): tf.Tensor => tensorOf(new TestRandom(seed), shape);
+
+describe.each(BACKENDS)('on %s', (backend) => {
+  beforeAll(() => tf.setBackend(backend));
+
+  test.each(ALL)('%s: shape, summary, training, files', async (name, make) => {
+    const before = tf.memory().numTensors;
+    const model = modelOf(make());
+    expect(model.outputShape).toEqual([null, 5, 8]);
+    model.summary(undefined, undefined, () => {});
+    const x = data(2, 7, 5, 6);
+    const y = data(3, 7, 5, 8);
+    model.compile({ optimizer: tf.train.adam(0.02), loss: 'meanSquaredError' });
+    const fit = () => model.fit(x, y, { epochs: 4, batchSize: 4, shuffle: false, verbose: 0 });
+    const { history } = await fit();
+    expect(Number(history.loss?.at(-1))).toBeLessThan(Number(history.loss?.[0]));
+    const steady = tf.memory().numTensors;
+    await fit();
+    expect(tf.memory().numTensors).toBe(steady);
+
+    const handler = sffn.fileIO(join(folder, backend, name));
+    await model.save(handler);
+    const loaded = await tf.loadLayersModel(handler);
+    const [expected, actual] = [model.predict(x) as tf.Tensor, loaded.predict(x) as tf.Tensor];
+    expect(await actual.data()).toEqual(await expected.data());
+    expect(loaded.countParams()).toBe(model.countParams());
+    tf.dispose([expected, actual, x, y]);
+    loaded.dispose();
+    model.optimizer.dispose();
+    model.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('a sequential model with the layer first', () => {
+    const model = tf.sequential({ layers: [layers.lowRankDense({ units: 3, rank: 2, inputShape: [4] })] });
+    expect((model.predict(data(1, 2, 4)) as tf.Tensor).shape).toEqual([2, 3]);
+    expect(model.countParams()).toBe(2 * (4 + 3) + 3);
+  });
+
+  test('the guide starts as the exact matrix of the factors, so alpha does not matter', async () => {
+    const x = data(4, 2, 5, 6);
+    const config = { units: 8, rank: 3, activation: 'gelu', seed: 1 } as const;
+    const plain = layers.lowRankDense(config);
+    const guided = layers.selfGuided({ layer: layers.lowRankDense(config), alpha: 0.7 });
+    await expectClose(guided.apply(x) as tf.Tensor, plain.apply(x) as tf.Tensor, 1e-5);
+    expect(guided.trainableWeights.map(({ shape }) => shape)).toEqual([[3, 6], [8, 3], [8], [8, 6]]);
+  });
+
+  test('a frozen layer does not train, nor does its guide', async () => {
+    const guided = layers.selfGuided({ layer: layers.lowRankDense({ units: 8, rank: 3 }), trainable: false });
+    const model = modelOf(guided);
+    expect(guided.trainableWeights).toEqual([]);
+    expect(model.trainableWeights).toHaveLength(2);
+    guided.trainable = true;
+    expect(model.trainableWeights).toHaveLength(6);
+  });
+
+  test.each(['mixed', 'published', 'unbiased'] as const)(
+    'the callback anneals and releases the guides: %s',
+    async (form) => {
+      const before = tf.memory().numTensors;
+      const optimizer = tf.train.adam(0.01);
+      const guided = [1, 2].map((seed) =>
+        layers.selfGuided({
+          layer: layers.lowRankDense({ units: 6, rank: 2, seed }),
+          name: `guided_${backend}_${form}_${seed}`,
+        }),
+      );
+      const model = modelOf(...guided);
+      model.compile({ optimizer, loss: 'meanSquaredError' });
+      const x = data(2, 8, 5, 6);
+      const y = data(3, 8, 5, 6);
+      const callback = sffn.guide(model, { steps: 6, form, seed: 1 });
+      const alphas: number[] = [];
+      const watch = { onBatchEnd: async () => void alphas.push(callback.guidance.alpha) };
+      const fit = (epochs: number) =>
+        model.fit(x, y, { epochs, batchSize: 2, shuffle: false, verbose: 0, callbacks: [callback, watch] });
+      await fit(1);
+      expect(model.trainableWeights).toHaveLength(2 + 2 * 4);
+      const handler = sffn.fileIO(join(folder, `${backend}_${form}`));
+      await model.save(handler);
+      const resumed = await tf.loadLayersModel(handler);
+      await expectClose(resumed.predict(x) as tf.Tensor, model.predict(x) as tf.Tensor, 1e-5);
+      resumed.dispose();
+
+      await fit(2);
+      expect(alphas).toHaveLength(12);
+      for (const step of [1, 2, 3]) expect(alphas[step - 1]).toBeCloseTo((1 + Math.cos((Math.PI * step) / 6)) / 2);
+      expect(alphas.slice(5)).toEqual(Array.from({ length: 7 }, () => 0));
+      expect(guided.every(({ released }) => released)).toBe(true);
+      expect(model.trainableWeights).toHaveLength(2 + 2 * 3);
+      // Adam's iterations, then two moments for each of the eight variables that are left.
+      const slots = await optimizer.getWeights();
+      expect(slots).toHaveLength(1 + 2 * 8);
+      expect(slots.some((slot) => slot.name.includes('/guide/'))).toBe(false);
+      const shapes = model.trainableWeights.map(({ shape }) => shape);
+      expect(slots.slice(1).map(({ tensor }) => tensor.shape)).toEqual([...shapes, ...shapes]);
+
+      await model.save(handler);
+      const loaded = await tf.loadLayersModel(handler);
+      await expectClose(loaded.predict(x) as tf.Tensor, model.predict(x) as tf.Tensor, 1e-6);
+      loaded.dispose();
+      tf.dispose([x, y]);
+      model.dispose();
+      optimizer.dispose();
+      expect(tf.memory().numTensors).toBeLessThanOrEqual(before + 5);
+    },
+  );
+});
+
+test('what the layers refuse', () => {
+  expect(() => layers.lowRankDense({ units: 0, rank: 1 })).toThrow(OptionError);
+  const build = (layer: tf.layers.Layer) => () => layer.apply(tf.input({ shape: [4] }));
+  expect(build(layers.lowRankDense({ units: 3, rank: 9 }))).toThrow('LowRankLinear: rank: expected at most 3, got 9');
+  expect(build(layers.lowRankDense({ units: 3 }))).toThrow('expected either ratio or rank');
+  expect(build(layers.blockDense({ units: 4, rank: 3, nblocks: 2 }))).toThrow('BlockDenseLinear: nblocks');
+  expect(() => layers.selfGuided({ layer: tf.layers.dense({ units: 2 }) })).toThrow('expected a structured layer');
+});
+
+test('a core without layers has the ops alone', () => {
+  const { layers: _, ...core } = { ...tf };
+  const alone = install(core as typeof tf);
+  expect(alone.dense(tf.ones([1, 2]), tf.ones([3, 2])).shape).toEqual([1, 3]);
+  expect(() => alone.layers).toThrow('expected a tfjs with layers');
+});
