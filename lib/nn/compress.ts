@@ -63,19 +63,27 @@ export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shap
 
   const v = new Float32Array(numel(vShape));
   const u = new Float32Array(numel(uShape));
-  let kept = 0;
   for (let k = 0; k < K; k++)
     for (let l = 0; l < L; l++) {
       const slice = k * L + l;
       // A slice with more hidden features than its rank leaves the others at zero.
       for (const [m, c] of hiddenOf(k, l, sizes).slice(0, rank).entries()) {
-        const value = values[slice * rank + m]!;
-        const root = Math.sqrt(value);
-        kept += value * value;
+        const root = Math.sqrt(values[slice * rank + m]!);
         for (let j = 0; j < p; j++) v[c * p + j] = root * right[(slice * rank + m) * p + j]!;
         for (let i = 0; i < s; i++) u[(l * s + i) * r + (c - l) / L] = root * left[(slice * s + i) * rank + m]!;
       }
     }
-  const all = weight.reduce((sum, value) => sum + value * value, 0);
-  return { v, u, error: all === 0 ? 0 : Math.sqrt(Math.max(0, all - kept) / all) };
+  return { v, u, error: relativeError(weight, v, u, dims) };
+}
+
+function relativeError(weight: Float32Array, v: Float32Array, u: Float32Array, dims: LinearDims): number {
+  const merged = new Float32Array(weight.length);
+  runNative(() => native.linear_merge(v, u, merged, dims.sizes));
+  let difference = 0;
+  let all = 0;
+  for (let i = 0; i < weight.length; i++) {
+    difference += (merged[i]! - weight[i]!) ** 2;
+    all += weight[i]! ** 2;
+  }
+  return all === 0 ? 0 : Math.sqrt(difference / all);
 }

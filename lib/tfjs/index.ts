@@ -8,4 +8,5 @@ export type { StructuredConfig, StructuredLayer } from './layers/structured_laye
 export type { TfLayers } from './layers/tf_layers';
 export { type CopyCounts, copyCounts } from './memory';
 export type { TfFeedForwardOptions, TfGuide, TfLayer, TfLinearOptions, TfOps } from './ops';
+export type { LayerReport, StructuredModel, StructureOptions } from './structure_model';
 export type { Tfjs } from './tfjs';

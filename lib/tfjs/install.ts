@@ -6,7 +6,9 @@ import { registerGradients } from './gradients';
 import { type GuidanceCallback, guidanceCallback, releaseGuides } from './guides';
 import { registerKernels } from './kernels';
 import { TfLayers } from './layers/tf_layers';
+import { mergeModel } from './merge_model';
 import { TfOps } from './ops';
+import { type StructuredModel, type StructureOptions, structureModel } from './structure_model';
 import type { io, LayersModel, Tfjs } from './tfjs';
 
 /** What `install` returns: ops, layers and tools that work with one tfjs. */
@@ -35,6 +37,16 @@ export class StructuredTfjs extends TfOps {
   /** Frees all guides of a model now. */
   releaseGuides(model: LayersModel): void {
     releaseGuides(model);
+  }
+
+  /** A copy of a trained model whose dense layers are structured ones, as near to them as can be; see StructureOptions. */
+  structureModel(model: LayersModel, options: StructureOptions): Promise<StructuredModel> {
+    return structureModel(this.#tf, model, options);
+  }
+
+  /** A copy of a model that computes the same with tfjs's own layers alone, for browsers and other places without native code. */
+  mergeModel(model: LayersModel): Promise<LayersModel> {
+    return mergeModel(this.#tf, model);
   }
 
   /** Where models are saved to and loaded from: a folder. */

@@ -31,6 +31,7 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
   class StructuredFeedForward extends tf.layers.Layer {
     static readonly className = name;
     readonly config: FeedForwardConfig;
+    readonly tfjsActivation = null;
     linears: FactorWeights[] = [];
 
     constructor(config: FeedForwardConfig) {

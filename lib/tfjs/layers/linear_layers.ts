@@ -13,6 +13,7 @@ import {
   type StructuredLayer,
   single,
   singleShape,
+  type TfActivation,
   type TfLayerBase,
   type TfShape,
 } from './structured_layer';
@@ -23,9 +24,6 @@ export interface LinearLayerConfig extends StructuredConfig {
   /** An activation of tfjs's own after the layer, for those that the kernels do not have, such as 'tanh'. */
   readonly tfjsActivation?: TfActivation;
 }
-
-/** Names of tfjs's activations. */
-export type TfActivation = Parameters<Tfjs['layers']['activation']>[0]['activation'];
 
 export type LinearLayerConstructor = new (config: LinearLayerConfig) => StructuredLayer;
 
@@ -40,6 +38,7 @@ function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): 
   class StructuredDense extends tf.layers.Layer {
     static readonly className = name;
     readonly config: LinearLayerConfig;
+    readonly tfjsActivation: TfActivation | null;
     readonly after: TfLayerBase | null;
     linears: FactorWeights[] = [];
 
@@ -47,7 +46,8 @@ function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): 
       super(config);
       checkInteger(`${name}: units`, config.units);
       this.config = config;
-      this.after = config.tfjsActivation ? tf.layers.activation({ activation: config.tfjsActivation }) : null;
+      this.tfjsActivation = config.tfjsActivation ?? null;
+      this.after = this.tfjsActivation && tf.layers.activation({ activation: this.tfjsActivation });
       this.supportsMasking = true;
     }
 

@@ -29,6 +29,8 @@ export interface SelfGuidedConfig extends LayerArgs {
 export interface SelfGuidedLayer extends TfLayerBase {
   readonly layer: StructuredLayer;
   readonly released: boolean;
+  /** Weight of the guides in evaluation. */
+  readonly alpha: number;
   /** The schedule of a training run, which then sets alpha. */
   guidance: Guidance | null;
   /** Makes the guides the exact dense matrices of the factors again, after the factors were set. */

@@ -8,6 +8,9 @@ export type TfLayerBase = InstanceType<Tfjs['layers']['Layer']>;
 export type LayerArgs = NonNullable<ConstructorParameters<Tfjs['layers']['Layer']>[0]>;
 export type TfShape = (number | null)[];
 
+/** Names of tfjs's activations. */
+export type TfActivation = Parameters<Tfjs['layers']['activation']>[0]['activation'];
+
 /** Config of every structured layer: our own, and tfjs's (`inputShape`, `name`, `trainable`, ...). */
 export interface StructuredConfig extends LayerArgs, FactorConfig {
   /** Fused into the kernel. */
@@ -19,6 +22,8 @@ export interface StructuredLayer extends TfLayerBase {
   /** Once built. */
   readonly linears: readonly FactorWeights[];
   readonly config: StructuredConfig;
+  /** An activation of tfjs's own after the kernel. */
+  readonly tfjsActivation: TfActivation | null;
   /** The layer on x; `alpha` is the weight of the guides, null to leave them out. */
   run(x: Tensor, alpha: number | null): Tensor;
 }

@@ -1,0 +1,181 @@
+/** Replaces the dense layers of a trained LayersModel by structured ones that start as their best approximation. */
+import { OptionError } from '../errors';
+import { checkStructure, createLinear, nearestFactors, type Structure } from '../nn';
+import type { Activation } from '../ops/activation';
+import { numel } from '../tensor';
+import { type FactorConfig, floats } from './layers/factor_weights';
+import { isSelfGuided, layersOf } from './layers/self_guided';
+import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
+import { rebuild } from './model_json';
+import type { LayersModel, Tensor, Tfjs } from './tfjs';
+
+export interface StructureOptions extends Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> {
+  readonly structure: Exclude<Structure, 'dense'>;
+  /** Names of the layers, or which to take. Default: every Dense layer that becomes smaller. */
+  readonly layers?: readonly string[] | ((layer: TfLayerBase) => boolean);
+  /**
+   * Whether to wrap the layers in selfGuided, and what their guides start as: `original`, the trained matrix, so that
+   * with alpha at 1 the model still is what it was; or `merged`, the matrix of the factors. Default: no guides.
+   */
+  readonly guides?: 'original' | 'merged';
+}
+
+export interface LayerReport {
+  readonly layer: string;
+  /** ‖W − S‖ / ‖W‖, Frobenius. */
+  readonly error: number;
+  /** Weights of the dense kernel and of the factors. */
+  readonly parametersBefore: number;
+  readonly parametersAfter: number;
+}
+
+export interface StructuredModel {
+  readonly model: LayersModel;
+  readonly report: readonly LayerReport[];
+}
+
+/** tfjs's names for the activations that the kernels have. tfjs's 'gelu' is the one with erf, which they do not have. */
+const FUSED: Readonly<Record<string, Activation>> = { linear: 'none', relu: 'relu', swish: 'silu', gelu_new: 'gelu' };
+
+interface Target {
+  readonly name: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** [in, out], as tfjs has it. */
+  readonly kernel: Tensor;
+  readonly bias: Tensor | null;
+  readonly activation: string;
+  readonly useBias: boolean;
+}
+
+function targetOf(layer: TfLayerBase): Target | null {
+  if (layer.getClassName() !== 'Dense') return null;
+  const [kernel, bias = null] = layer.getWeights();
+  const { activation, useBias } = layer.getConfig();
+  if (kernel === undefined) return null;
+  const [inFeatures = 0, outFeatures = 0] = kernel.shape;
+  const common = { name: layer.name, inFeatures, outFeatures, kernel, bias };
+  return { ...common, activation: typeof activation === 'string' ? activation : 'linear', useBias: useBias === true };
+}
+
+/** Which of a model's layers to replace. @throws {OptionError} for a name that is no Dense layer's. */
+function chooseTargets(model: LayersModel, { layers, ...options }: StructureOptions): Target[] {
+  const all = [...layersOf(model)];
+  const targets = all.flatMap((layer) => targetOf(layer) ?? []);
+  if (typeof layers === 'function') {
+    const wanted = new Set(all.filter(layers).map(({ name }) => name));
+    return targets.filter(({ name }) => wanted.has(name));
+  }
+  if (layers === undefined)
+    return targets.filter((target) => {
+      const sizes = sizesFor(target, options);
+      return sizes !== null && sizes.parameters < target.inFeatures * target.outFeatures;
+    });
+  return layers.map((name) => {
+    const target = targets.find((one) => one.name === name);
+    if (target === undefined)
+      throw new OptionError('structureModel: layers', `Dense layers (${targets.map((t) => t.name).join(', ')})`, name);
+    return target;
+  });
+}
+
+/** What a layer of that structure would have; null when the sizes do not allow one. */
+function sizesFor({ inFeatures, outFeatures }: Target, { structure, rank, nblocks, ratio }: StructureOptions) {
+  try {
+    const layer = createLinear(structure, {
+      inFeatures,
+      outFeatures,
+      rank,
+      nblocks,
+      ratio,
+      bias: false,
+      init: 'normal',
+    });
+    const sizes = layer.describe();
+    for (const parameter of layer.parameters()) parameter.dispose();
+    return sizes;
+  } catch (error) {
+    if (error instanceof OptionError) return null;
+    throw error;
+  }
+}
+
+const CLASS_NAMES = { lowrank: 'LowRankDense', blockdense: 'BlockDense', blockshuffle: 'BlockShuffleDense' } as const;
+
+/** The replacement's class and config, in the snake_case of a model's JSON. */
+function replacementOf(target: Target, options: StructureOptions) {
+  const sizes = Object.entries({ rank: options.rank, nblocks: options.nblocks, ratio: options.ratio });
+  const fused = FUSED[target.activation];
+  const config = {
+    units: target.outFeatures,
+    ...Object.fromEntries(sizes.filter(([, value]) => value !== undefined)),
+    // Drawn and overwritten: the cheapest will do.
+    init: 'normal',
+    use_bias: target.useBias,
+    ...(fused === undefined ? { tfjs_activation: target.activation } : { activation: fused }),
+  };
+  const className = CLASS_NAMES[options.structure];
+  if (options.guides === undefined) return { className, config };
+  return {
+    className: 'SelfGuided',
+    config: { layer: { class_name: className, config: { ...config, name: `${target.name}_factors` } } },
+  };
+}
+
+const factorsOf = (layer: TfLayerBase): StructuredLayer | null => {
+  if (isSelfGuided(layer)) return layer.layer;
+  return isStructuredLayer(layer) ? layer : null;
+};
+
+/** The transpose of a matrix [rows, columns]. */
+export function transposed(data: Float32Array, rows: number, columns: number): Float32Array {
+  const result = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) result[j * rows + i] = data[i * columns + j]!;
+  return result;
+}
+
+/** Copies all weights of layers that the replacement did not touch. */
+export function copyWeights(from: LayersModel, to: LayersModel, except: ReadonlySet<string>): void {
+  const sources = new Map([...layersOf(from)].map((layer) => [layer.name, layer]));
+  for (const layer of layersOf(to)) {
+    const source = sources.get(layer.name);
+    if (source && !except.has(layer.name)) layer.setWeights(source.getWeights());
+  }
+}
+
+/**
+ * A new model, not compiled, in which the chosen layers are structured. The given one is left as it is.
+ * @throws {OptionError} for layers that are not Dense, and for sizes that a named layer does not allow.
+ */
+export async function structureModel(
+  tf: Tfjs,
+  model: LayersModel,
+  options: StructureOptions,
+): Promise<StructuredModel> {
+  checkStructure('structureModel: structure', options.structure);
+  const targets = chooseTargets(model, options);
+  const byName = new Map(targets.map((target) => [target.name, target]));
+  const replacements = new Map(targets.map((target) => [target.name, replacementOf(target, options)]));
+  const structured = await rebuild(tf, model, replacements);
+  copyWeights(model, structured, new Set(byName.keys()));
+  const report: LayerReport[] = [];
+  for (const layer of layersOf(structured)) {
+    const target = byName.get(layer.name);
+    const [linear] = factorsOf(layer)?.linears ?? [];
+    if (target === undefined || linear === undefined) continue;
+    const { inFeatures, outFeatures } = target;
+    const weight = transposed(floats(target.kernel.dataSync()), inFeatures, outFeatures);
+    const { v, u } = linear.shapes;
+    const factors = nearestFactors(weight, v!, u);
+    linear.assign({ ...factors, bias: target.bias });
+    if (options.guides === 'original') linear.assignGuide(weight);
+    else if (isSelfGuided(layer)) layer.resetGuides();
+    report.push({
+      layer: layer.name,
+      error: factors.error,
+      parametersBefore: numel([inFeatures, outFeatures]),
+      parametersAfter: linear.parameters,
+    });
+  }
+  return { model: structured, report };
+}
