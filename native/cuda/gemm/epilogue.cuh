@@ -1,0 +1,87 @@
+// What happens to a finished piece of C on its way to memory.
+#pragma once
+
+#include "product.cuh"
+
+namespace sffn::cuda {
+
+constexpr int kRun = 4;  // consecutive columns that a thread stores at once
+
+template <class T>
+struct alignas(sizeof(T) * kRun) Run {
+  T values[kRun];
+};
+
+// A division is expensive; only shuffled products do it, once a stored element.
+__device__ inline int64_t column_offset(const Product& p, int outer, int column) {
+  if (p.shuffle_blocks == 0) return column * p.c_column;
+  const int g = outer * p.n + column;
+  return static_cast<int64_t>(g % p.shuffle_blocks) * p.shuffle_rank + g / p.shuffle_blocks;
+}
+
+__device__ inline float activated(Activation activation, float value) {
+  switch (activation) {
+    case Activation::gelu:
+      return gelu(value);
+    case Activation::silu:
+      return silu(value);
+    case Activation::relu:
+      return relu(value);
+    default:
+      return value;
+  }
+}
+
+// values: columns column .. column + 3 of a row of the batch; those beyond n are dropped.
+template <class T>
+__device__ void store_run(const Product& p, int batch, int row, int column, float (&values)[kRun]) {
+  if (row >= p.m || column >= p.n) return;
+  const int count = min(kRun, p.n - column);
+  if (p.splits > 1) {
+    const int64_t matrix = static_cast<int64_t>(blockIdx.z) * (p.batches[0] * p.batches[1]) + batch;
+    float* to = p.partial + (matrix * p.m + row) * p.n + column;
+    for (int j = 0; j < count; ++j) to[j] = values[j];
+    return;
+  }
+  const int outer = batch / p.batches[1], inner = batch % p.batches[1];
+  const int64_t base = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc;
+  if (p.c_is_f32) {
+    float* c = static_cast<float*>(p.c) + base;
+    for (int j = 0; j < count; ++j) {
+      float& to = c[column_offset(p, outer, column + j)];
+      to = p.accumulate ? to + values[j] : values[j];
+    }
+    return;
+  }
+  T* c = static_cast<T*>(p.c) + base;
+  T* pre = p.pre ? static_cast<T*>(p.pre) + base : nullptr;
+  const T* bias = p.bias ? static_cast<const T*>(p.bias) + outer * p.bias_batch[0] + inner * p.bias_batch[1] : nullptr;
+
+  Run<T> kept, result;
+#pragma unroll
+  for (int j = 0; j < kRun; ++j) {
+    if (j >= count) continue;
+    float value = values[j];
+    if (bias) value += to_float(bias[(column + j) * p.c_column]);
+    kept.values[j] = from_float<T>(value);
+    // What backward will see again, so that both agree on the derivative.
+    if (pre) value = to_float(kept.values[j]);
+    value = activated(p.activation, value);
+    if (p.accumulate) value += to_float(c[column_offset(p, outer, column + j)]);
+    result.values[j] = from_float<T>(value);
+  }
+  if (p.vector_c && count == kRun) {
+    *reinterpret_cast<Run<T>*>(c + column) = result;
+    if (pre) *reinterpret_cast<Run<T>*>(pre + column) = kept;
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < kRun; ++j) {
+    if (j >= count) continue;
+    const int64_t at = column_offset(p, outer, column + j);
+    c[at] = result.values[j];
+    if (pre) pre[at] = kept.values[j];
+  }
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,144 @@
+// Chooses the kernel of a product: the tile, how its operands lie, whether they can be read 16 bytes at a time, and
+// into how many parts a long sum is split. The choice depends on sizes and addresses alone, so a repeated call repeats
+// every bit.
+#include <algorithm>
+#include <utility>
+
+#include "../../counters.h"
+#include "product.cuh"
+#include "tile_bf16.cuh"
+#include "tile_f32.cuh"
+
+namespace sffn::cuda {
+namespace {
+
+constexpr int kMaxSplits = 32;
+constexpr int kSplitDepth = 128;  // terms that a part of a split sum has at least
+constexpr int kReduceThreads = 128;
+
+// Adds the parts of a split sum in order, and stores as the product itself would have done.
+template <class T>
+__global__ void __launch_bounds__(kReduceThreads) add_parts(const __grid_constant__ Product p, int parts) {
+  const int runs = (p.n + kRun - 1) / kRun;
+  const int64_t index = blockIdx.x * int64_t{kReduceThreads} + threadIdx.x;
+  const int row = static_cast<int>(index / runs), column = static_cast<int>(index % runs) * kRun;
+  if (row >= p.m) return;
+  const int64_t batches = p.batches[0] * p.batches[1];
+  float values[kRun] = {};
+  for (int part = 0; part < parts; ++part) {
+    const float* from = p.partial + ((part * batches + blockIdx.y) * p.m + row) * p.n + column;
+#pragma unroll
+    for (int j = 0; j < kRun; ++j)
+      if (column + j < p.n) values[j] += from[j];
+  }
+  store_run<T>(p, blockIdx.y, row, column, values);
+}
+
+using Kernel = void (*)(const Product);
+
+struct Choice {
+  Kernel kernel;
+  int size, depth, threads, shared;
+};
+
+template <int kSize, bool kAK, bool kBK, bool kVector>
+Choice bf16_choice() {
+  using Tile = Bf16Tile<kSize>;
+  const Kernel kernel = gemm_bf16<kSize, kAK, kBK, kVector>;
+  static const bool allowed = [&] {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               Tile::kSharedBytes),
+          "gemm");
+    return true;
+  }();
+  static_cast<void>(allowed);
+  return {kernel, kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
+}
+
+template <bool kAK, bool kBK, bool kVector>
+Choice choice_of_layout(const Product& p, DType dtype) {
+  if (dtype == DType::f32) return {gemm_f32<kAK, kBK, kVector>, F32Tile::kSize, F32Tile::kDepth, F32Tile::kThreads, 0};
+  // The large tile reads half as much of each operand, where it is not mostly empty.
+  if (p.m > 64 && p.n > 64) return bf16_choice<128, kAK, kBK, kVector>();
+  return bf16_choice<64, kAK, kBK, kVector>();
+}
+
+template <bool kVector>
+Choice choice_of_access(const Product& p, DType dtype) {
+  if (p.a_k_contiguous)
+    return p.b_k_contiguous ? choice_of_layout<true, true, kVector>(p, dtype)
+                            : choice_of_layout<true, false, kVector>(p, dtype);
+  return p.b_k_contiguous ? choice_of_layout<false, true, kVector>(p, dtype)
+                          : choice_of_layout<false, false, kVector>(p, dtype);
+}
+
+// Whether every address that base + i·ld + batch and segment steps give is a multiple of `elements` elements.
+bool aligned(const void* base, int64_t elements, size_t bytes, std::initializer_list<int64_t> steps) {
+  return reinterpret_cast<uintptr_t>(base) % (static_cast<size_t>(elements) * bytes) == 0 &&
+         std::all_of(steps.begin(), steps.end(), [=](int64_t step) { return step % elements == 0; });
+}
+
+bool has_vector_operands(const Product& p, DType dtype) {
+  const size_t bytes = size_of(dtype);
+  const int64_t elements = static_cast<int64_t>(16 / bytes);
+  return std::all_of(p.factors, p.factors + p.nfactors, [&](const Factor& f) {
+    return aligned(f.a, elements, bytes, {f.lda, f.a_batch[0], f.a_batch[1], f.a_segment}) &&
+           aligned(f.b, elements, bytes, {f.ldb, f.b_batch[0], f.b_batch[1], f.b_segment});
+  });
+}
+
+bool has_vector_c(const Product& p, DType dtype) {
+  const std::initializer_list<int64_t> steps = {p.ldc, p.c_batch[0], p.c_batch[1]};
+  return p.c_column == 1 && p.shuffle_blocks == 0 && aligned(p.c, kRun, size_of(dtype), steps) &&
+         (!p.pre || aligned(p.pre, kRun, size_of(dtype), steps));
+}
+
+// Terms of no weight are left out; the larger scale comes last, because the sums are rescaled by the ratio in between.
+void order_factors(Product& p) {
+  const auto empty = [](const Factor& f) { return f.scale == 0 || f.k == 0 || f.segments == 0; };
+  if (p.nfactors == 2 && empty(p.factors[1])) p.nfactors = 1;
+  if (p.nfactors == 2 && empty(p.factors[0])) p.factors[0] = p.factors[1], p.nfactors = 1;
+  if (p.nfactors == 1 && empty(p.factors[0])) p.factors[0] = {.scale = 1};
+  if (p.nfactors == 2 && std::abs(p.factors[0].scale) > std::abs(p.factors[1].scale))
+    std::swap(p.factors[0], p.factors[1]);
+}
+
+// A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
+int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
+  if (p.nfactors > 1) return 1;
+  const int64_t terms = static_cast<int64_t>(p.factors[0].k) * p.factors[0].segments;
+  const int64_t wanted = 2 * multiprocessors() / std::max<int64_t>(blocks, 1);
+  const int64_t possible = terms / std::max(kSplitDepth, choice.depth);
+  return static_cast<int>(std::clamp<int64_t>(std::min(wanted, possible), 1, kMaxSplits));
+}
+
+}  // namespace
+
+void launch_gemm(Product p, DType dtype) {
+  const int batches = p.batches[0] * p.batches[1];
+  if (p.m == 0 || p.n == 0 || batches == 0) return;
+  order_factors(p);
+  for (int f = 0; f < p.nfactors; ++f)
+    count_flops(int64_t{2} * batches * p.m * p.n * p.factors[f].k * p.factors[f].segments);
+  p.vector_operands = has_vector_operands(p, dtype);
+  p.vector_c = has_vector_c(p, dtype);
+  const Choice choice = p.vector_operands ? choice_of_access<true>(p, dtype) : choice_of_access<false>(p, dtype);
+  const int64_t tiles = ceil_div(p.m, choice.size) * ceil_div(p.n, choice.size);
+  p.splits = splits_for(p, choice, tiles * batches);
+  Workspace<float> partial(p.splits > 1 ? int64_t{p.splits} * batches * p.m * p.n : 0);
+  p.partial = partial.get();
+  const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(batches), static_cast<unsigned>(p.splits));
+  choice.kernel<<<grid, choice.threads, choice.shared, stream()>>>(p);
+  check_launch("gemm");
+  if (p.splits == 1) return;
+  const int parts = std::exchange(p.splits, 1);
+  const dim3 runs(static_cast<unsigned>(ceil_div(p.m * ceil_div(p.n, kRun), kReduceThreads)),
+                  static_cast<unsigned>(batches));
+  if (dtype == DType::f32)
+    add_parts<float><<<runs, kReduceThreads, 0, stream()>>>(p, parts);
+  else
+    add_parts<bf16><<<runs, kReduceThreads, 0, stream()>>>(p, parts);
+  check_launch("gemm: adding parts");
+}
+
+}  // namespace sffn::cuda

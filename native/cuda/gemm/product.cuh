@@ -1,0 +1,55 @@
+// The one matrix product of the CUDA backend, described by strides: every product of every layer is one of these.
+//
+//   C[z] = act(Σ_f scale_f · Σ_segments A_f · B_fᵀ + bias), for batches z = (outer, inner)
+//
+// The sums over f and over segments run in the same accumulators, so a guide beside the factors, or a sum over blocks,
+// costs no traffic of its own.
+#pragma once
+
+#include "../activation.cuh"
+
+namespace sffn::cuda {
+
+// Element (i, k) of an operand is data[i·ld + k] where k is contiguous, else data[k·ld + i].
+struct Factor {
+  const void* a = nullptr;  // [m, k]
+  const void* b = nullptr;  // [n, k]
+  int64_t lda = 0, ldb = 0;
+  int64_t a_batch[2] = {}, b_batch[2] = {};  // steps of the outer and the inner batch index
+  int64_t a_segment = 0, b_segment = 0;
+  int k = 0;
+  int segments = 1;
+  float scale = 1;
+};
+
+struct Product {
+  Factor factors[2];
+  int nfactors = 1;
+  bool a_k_contiguous = true, b_k_contiguous = true;  // of all factors
+  int m = 0, n = 0;
+  int batches[2] = {1, 1};
+
+  void* c = nullptr;  // element (i, j) is c[i·ldc + j·c_column]
+  int64_t ldc = 0;
+  int64_t c_column = 1;
+  int64_t c_batch[2] = {};
+  // Where this is not 0, column j of the outer batch o goes to the place of hidden feature g = o·n + j in the order of
+  // the second factor: (g mod shuffle_blocks)·shuffle_rank + g / shuffle_blocks.
+  int shuffle_blocks = 0, shuffle_rank = 0;
+  bool accumulate = false;
+  bool c_is_f32 = false;  // whatever the operands are; then there is no bias, activation or pre
+
+  const void* bias = nullptr;  // element j of a batch is bias[j·c_column], offset as c's columns are
+  int64_t bias_batch[2] = {};
+  void* pre = nullptr;  // where to keep the value before the activation, laid out as c
+  Activation activation = Activation::none;
+
+  float* partial = nullptr;  // set by launch_gemm: [splits, batches, m, n] f32
+  int splits = 1;
+  bool vector_operands = false, vector_c = false;  // set by launch_gemm
+};
+
+// dtype: of all operands and of c. Zero rows, columns or terms are all right.
+void launch_gemm(Product product, DType dtype);
+
+}  // namespace sffn::cuda

@@ -1,0 +1,54 @@
+// The sequence of k-tiles that a block of threads sums over: all segments of the first factor, then of the second.
+#pragma once
+
+#include "product.cuh"
+
+namespace sffn::cuda {
+
+// A tile's operands: from (row 0, k0), of which k is left.
+template <class T>
+struct Term {
+  const T* a;
+  const T* b;
+  int64_t lda, ldb;
+  int k0, k;
+};
+
+template <class T, int kDepth>
+class Terms {
+ public:
+  __device__ Terms(const Product& p, int batch) : p_(p), outer_(batch / p.batches[1]), inner_(batch % p.batches[1]) {}
+
+  static __host__ __device__ int tiles_of(const Factor& f) { return f.segments * ((f.k + kDepth - 1) / kDepth); }
+
+  __device__ int count() const { return tiles_of(p_.factors[0]) + (p_.nfactors > 1 ? tiles_of(p_.factors[1]) : 0); }
+
+  // Tile t of count(). Called once a tile: the divisions are nothing beside the copies.
+  __device__ Term<T> operator()(int t) const {
+    const int first = tiles_of(p_.factors[0]);
+    const bool second = t >= first;
+    const Factor& f = p_.factors[second];
+    if (second) t -= first;
+    const int per_segment = (f.k + kDepth - 1) / kDepth;
+    const int segment = t / per_segment;
+    return {static_cast<const T*>(f.a) + outer_ * f.a_batch[0] + inner_ * f.a_batch[1] + segment * f.a_segment,
+            static_cast<const T*>(f.b) + outer_ * f.b_batch[0] + inner_ * f.b_batch[1] + segment * f.b_segment,
+            f.lda,
+            f.ldb,
+            (t - segment * per_segment) * kDepth,
+            f.k};
+  }
+
+ private:
+  const Product& p_;
+  const int outer_, inner_;
+};
+
+// The tiles of this block of a split sum.
+__device__ inline void split_range(const Product& p, int tiles, int& begin, int& end) {
+  const int each = (tiles + p.splits - 1) / p.splits;
+  begin = min(tiles, static_cast<int>(blockIdx.z) * each);
+  end = min(tiles, begin + each);
+}
+
+}  // namespace sffn::cuda

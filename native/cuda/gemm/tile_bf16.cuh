@@ -1,0 +1,160 @@
+// C tiles by tensor cores: bf16 operands, f32 sums. Operands pass through a ring of shared-memory stages filled by
+// asynchronous copies. A stage holds 64 terms; a row of it is 128 bytes (k contiguous) or the tile's width, in chunks
+// of 16 bytes that are exchanged by the low bits of the row, so that neither the copies nor the matrix loads meet a
+// bank twice.
+#pragma once
+
+#include "../ptx.cuh"
+#include "epilogue.cuh"
+#include "terms.cuh"
+
+namespace sffn::cuda {
+
+template <int kSize>
+struct Bf16Tile {
+  static constexpr int kDepth = 64;
+  static constexpr int kStages = 3;
+  static constexpr int kChunk = 8;  // elements of 16 bytes
+  static constexpr int kWarpsM = 2, kWarpsN = kSize == 128 ? 4 : 2;
+  static constexpr int kThreads = kWarpsM * kWarpsN * kWarp;
+  static constexpr int kWarpM = kSize / kWarpsM, kWarpN = kSize / kWarpsN;
+  static constexpr int kFragmentsM = kWarpM / 16, kFragmentsN = kWarpN / 8;
+  static constexpr int kOperandBytes = kSize * kDepth * 2;
+  static constexpr int kStageBytes = 2 * kOperandBytes;
+  static constexpr int kStagedRow = kSize + 8;  // floats; 8 more keep the accumulators' stores apart
+  static constexpr int kSharedBytes = std::max(kStages * kStageBytes, kSize* kStagedRow * 4);
+
+  using Sums = float[kFragmentsM][kFragmentsN][4];
+
+  // Byte of chunk `chunk` of row `row`.
+  template <bool kKContiguous>
+  static __device__ uint32_t place(int row, int chunk) {
+    constexpr int kRowBytes = kKContiguous ? kDepth * 2 : kSize * 2;
+    return static_cast<uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) << 4));
+  }
+
+  // One operand of one stage: the rows first .. first + kSize - 1 of `rows`, the terms from k0 on.
+  template <bool kKContiguous, bool kVector>
+  static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k) {
+    constexpr int kPerRow = (kKContiguous ? kDepth : kSize) / kChunk;
+#pragma unroll
+    for (int i = threadIdx.x; i < kSize * kDepth / kChunk; i += kThreads) {
+      const int line = i / kPerRow, chunk = i % kPerRow;
+      const int row = first + (kKContiguous ? line : chunk * kChunk),
+                term = k0 + (kKContiguous ? chunk * kChunk : line);
+      const int64_t at = kKContiguous ? row * ld + term : term * ld + row;
+      const int inside = kKContiguous ? (row < rows ? k - term : 0) : (term < k ? rows - row : 0);
+      const int count = max(0, min(kChunk, inside));
+      const uint32_t place_of = to + place<kKContiguous>(line, chunk);
+      if constexpr (kVector) {
+        copy_async(place_of, count > 0 ? from + at : from, count * 2);
+      } else {
+        alignas(16) bf16 values[kChunk];
+#pragma unroll
+        for (int j = 0; j < kChunk; ++j) values[j] = j < count ? from[at + j] : __float2bfloat16_rn(0.f);
+        *static_cast<uint4*>(__cvta_shared_to_generic(place_of)) = *reinterpret_cast<const uint4*>(values);
+      }
+    }
+  }
+
+  template <bool kAK, bool kBK>
+  static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage, int warp_m, int warp_n) {
+    const int lane = threadIdx.x % kWarp, matrix = lane / 8, line = lane % 8;
+#pragma unroll
+    for (int step = 0; step < kDepth / 16; ++step) {
+      uint32_t a[kFragmentsM][4], b[kFragmentsN / 2][4];
+#pragma unroll
+      for (int i = 0; i < kFragmentsM; ++i) {
+        const int row = warp_m * kWarpM + i * 16;
+        if constexpr (kAK)
+          load_matrices<false>(a[i], a_stage + place<true>(row + matrix % 2 * 8 + line, step * 2 + matrix / 2));
+        else
+          load_matrices<true>(a[i], a_stage + place<false>(step * 16 + matrix / 2 * 8 + line, row / 8 + matrix % 2));
+      }
+#pragma unroll
+      for (int j = 0; j < kFragmentsN / 2; ++j) {
+        const int row = warp_n * kWarpN + j * 16;
+        if constexpr (kBK)
+          load_matrices<false>(b[j], b_stage + place<true>(row + matrix / 2 * 8 + line, step * 2 + matrix % 2));
+        else
+          load_matrices<true>(b[j], b_stage + place<false>(step * 16 + matrix % 2 * 8 + line, row / 8 + matrix / 2));
+      }
+#pragma unroll
+      for (int i = 0; i < kFragmentsM; ++i)
+#pragma unroll
+        for (int j = 0; j < kFragmentsN; ++j)
+          multiply_accumulate(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
+  }
+};
+
+template <int kSize, bool kAK, bool kBK, bool kVector>
+__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads) gemm_bf16(const __grid_constant__ Product p) {
+  using Tile = Bf16Tile<kSize>;
+  extern __shared__ __align__(128) unsigned char shared[];
+  const int tiles_n = (p.n + kSize - 1) / kSize;
+  const int row0 = blockIdx.x / tiles_n * kSize, column0 = blockIdx.x % tiles_n * kSize;
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
+
+  const Terms<bf16, Tile::kDepth> terms(p, blockIdx.y);
+  int begin, end;
+  split_range(p, terms.count(), begin, end);
+  const auto stage = [&](int t) { return shared_address(shared) + (t - begin) % Tile::kStages * Tile::kStageBytes; };
+  const auto load = [&](int t) {
+    if (t < end) {
+      const Term<bf16> term = terms(t);
+      Tile::template load<kAK, kVector>(stage(t), term.a, term.lda, row0, p.m, term.k0, term.k);
+      Tile::template load<kBK, kVector>(stage(t) + Tile::kOperandBytes, term.b, term.ldb, column0, p.n, term.k0,
+                                        term.k);
+    }
+    commit_copies();
+  };
+
+  typename Tile::Sums sums = {};
+  const auto scale = [&](float factor) {
+#pragma unroll
+    for (auto& row : sums)
+#pragma unroll
+      for (auto& fragment : row)
+#pragma unroll
+        for (float& value : fragment) value *= factor;
+  };
+  const int first = p.nfactors > 1 ? Terms<bf16, Tile::kDepth>::tiles_of(p.factors[0]) : -1;
+
+#pragma unroll
+  for (int s = 0; s < Tile::kStages - 1; ++s) load(begin + s);
+  for (int t = begin; t < end; ++t) {
+    wait_copies<Tile::kStages - 2>();
+    __syncthreads();
+    load(t + Tile::kStages - 1);
+    if (t == first) scale(p.factors[0].scale / p.factors[1].scale);
+    Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
+  }
+  wait_copies<0>();
+  __syncthreads();
+  scale(p.factors[p.nfactors - 1].scale);
+
+  // Through shared memory, so that each row leaves in whole sectors.
+  float* staged = reinterpret_cast<float*>(shared);
+#pragma unroll
+  for (int i = 0; i < Tile::kFragmentsM; ++i)
+#pragma unroll
+    for (int j = 0; j < Tile::kFragmentsN; ++j)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = warp_m * Tile::kWarpM + i * 16 + half * 8 + lane / 4;
+        const int column = warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2;
+        *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column) =
+            make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+      }
+  __syncthreads();
+  for (int i = threadIdx.x; i < kSize * kSize / kRun; i += Tile::kThreads) {
+    const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
+    const float4 piece = *reinterpret_cast<const float4*>(staged + row * Tile::kStagedRow + column);
+    float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
+    store_run<bf16>(p, blockIdx.y, row0 + row, column0 + column, values);
+  }
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,101 @@
+// C tiles of 64 x 64 by plain f32 multiply-adds, the reference precision: 256 threads with 4 x 4 sums each. A stage
+// holds 16 terms of 64 rows, k-major, the rows exchanged in groups of 8 by the term's quarter, so that k-contiguous
+// operands, which are stored across, meet no bank twice.
+#pragma once
+
+#include "epilogue.cuh"
+#include "terms.cuh"
+
+namespace sffn::cuda {
+
+struct F32Tile {
+  static constexpr int kSize = 64;
+  static constexpr int kDepth = 16;
+  static constexpr int kThreads = 256;
+  using Stage = float[kDepth][kSize];
+
+  static __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
+
+  // Four elements of one operand, of rows (kKContiguous: terms) that lie side by side.
+  template <bool kKContiguous, bool kVector>
+  static __device__ void fetch(float (&values)[4], const float* from, int64_t ld, int first, int rows, int k0, int k) {
+    const int line = kKContiguous ? threadIdx.x / 4 : threadIdx.x / 16;
+    const int quad = (kKContiguous ? threadIdx.x % 4 : threadIdx.x % 16) * 4;
+    const int row = first + (kKContiguous ? line : quad), term = k0 + (kKContiguous ? quad : line);
+    const int64_t at = kKContiguous ? row * ld + term : term * ld + row;
+    const int inside = kKContiguous ? (row < rows ? k - term : 0) : (term < k ? rows - row : 0);
+    if (kVector && inside >= 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + at);
+      values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) values[j] = j < inside ? from[at + j] : 0.f;
+  }
+
+  template <bool kKContiguous>
+  static __device__ void keep(Stage& stage, const float (&values)[4]) {
+    if constexpr (kKContiguous) {
+      const int row = threadIdx.x / 4, term = threadIdx.x % 4 * 4;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) stage[term + j][place(term, row)] = values[j];
+    } else {
+      const int term = threadIdx.x / 16, row = threadIdx.x % 16 * 4;
+      *reinterpret_cast<float4*>(&stage[term][place(term, row)]) =
+          make_float4(values[0], values[1], values[2], values[3]);
+    }
+  }
+};
+
+template <bool kAK, bool kBK, bool kVector>
+__global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_constant__ Product p) {
+  using Tile = F32Tile;
+  __shared__ __align__(16) Tile::Stage a_stages[2], b_stages[2];
+  const int tiles_n = (p.n + Tile::kSize - 1) / Tile::kSize;
+  const int row0 = blockIdx.x / tiles_n * Tile::kSize, column0 = blockIdx.x % tiles_n * Tile::kSize;
+  const int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
+
+  const Terms<float, Tile::kDepth> terms(p, blockIdx.y);
+  int begin, end;
+  split_range(p, terms.count(), begin, end);
+  float a_next[4], b_next[4];
+  const auto fetch = [&](int t) {
+    const Term<float> term = terms(t);
+    Tile::fetch<kAK, kVector>(a_next, term.a, term.lda, row0, p.m, term.k0, term.k);
+    Tile::fetch<kBK, kVector>(b_next, term.b, term.ldb, column0, p.n, term.k0, term.k);
+  };
+
+  float sums[4][4] = {};
+  const auto scale = [&](float factor) {
+#pragma unroll
+    for (auto& each : sums)
+#pragma unroll
+      for (float& value : each) value *= factor;
+  };
+  const int first = p.nfactors > 1 ? Terms<float, Tile::kDepth>::tiles_of(p.factors[0]) : -1;
+
+  if (begin < end) fetch(begin);
+  for (int t = begin; t < end; ++t) {
+    Tile::Stage &a = a_stages[t & 1], &b = b_stages[t & 1];
+    Tile::keep<kAK>(a, a_next);
+    Tile::keep<kBK>(b, b_next);
+    __syncthreads();
+    if (t + 1 < end) fetch(t + 1);
+    if (t == first) scale(p.factors[0].scale / p.factors[1].scale);
+#pragma unroll
+    for (int term = 0; term < Tile::kDepth; ++term) {
+      const float4 left = *reinterpret_cast<const float4*>(&a[term][Tile::place(term, row)]);
+      const float4 right = *reinterpret_cast<const float4*>(&b[term][Tile::place(term, column)]);
+      const float x[4] = {left.x, left.y, left.z, left.w}, y[4] = {right.x, right.y, right.z, right.w};
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sums[i][j] += x[i] * y[j];
+    }
+  }
+  scale(p.factors[p.nfactors - 1].scale);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) store_run<float>(p, blockIdx.y, row0 + row + i, column0 + column, sums[i]);
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,72 @@
+// A linear layer as the kernels see it, and its products. The formulas and the sizes are those of kernels.def.
+#pragma once
+
+#include "gemm/product.cuh"
+
+namespace sffn::cuda {
+
+struct Layer {
+  Layer(View v, View u, View guide, View bias, Ints dims, double factor_scale, double guide_scale)
+      : v(v.data),
+        u(u.data),
+        guide(guide_scale != 0 ? guide.data : nullptr),
+        bias(bias.data),
+        dtype(u.dtype),
+        K(dims[0]),
+        q(dims[1]),
+        p(dims[2]),
+        L(dims[3]),
+        s(dims[4]),
+        r(dims[5]),
+        factor_scale(static_cast<float>(factor_scale)),
+        guide_scale(guide ? static_cast<float>(guide_scale) : 0.f) {}
+
+  int in() const { return K * p; }
+  int hidden() const { return L * r; }
+  int out() const { return L * s; }
+  bool uses_factors() const { return factor_scale != 0; }
+
+  const void *v, *u, *guide, *bias;
+  DType dtype;
+  int K, q, p, L, s, r;
+  float factor_scale, guide_scale;
+};
+
+// h [n, hidden], each block of the second factor's columns together: x through the first factor.
+void first_stage(const Layer& layer, const void* x, void* h, int n);
+
+// y = activation(factors + guide + bias) and, where it is wanted, the value before the activation. swiglu is a pass of
+// its own. h is x for a dense layer.
+void second_stage(const Layer& layer, const void* x, const void* h, void* pre, void* y, int n, Activation activation);
+
+// Everything forward: h and pre may be null. y has the columns of the activation.
+void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* y, int n, Activation activation);
+
+// g [n, out] is the gradient before the activation with the columns of each block together (made by `prologue`).
+// h may be null: it is computed again where it is needed. Null outputs are not computed.
+struct LayerGradients {
+  void *dx = nullptr, *dv = nullptr, *du = nullptr, *dguide = nullptr;
+};
+void layer_backward(const Layer& layer, const void* g, const void* x, const void* h, const LayerGradients& gradients,
+                    int n);
+
+// From the gradient of the activation's result (and pre) to g, and to dbias; `activated` [n, columns of the activation]
+// is act(pre) again, where it is wanted. g is `space` [n, out], or dy itself where there is nothing to do.
+const void* prologue(const Layer& layer, const void* dy, const void* pre, void* space, void* dbias, void* activated,
+                     int n, Activation activation);
+// act(pre) [n, out/2] of swiglu.
+void swiglu(const void* pre, void* y, int64_t n, int out, DType dtype);
+
+// A workspace of elements of a dtype.
+inline Workspace<char> elements(int64_t count, DType dtype) {
+  return Workspace<char>(count * static_cast<int64_t>(size_of(dtype)));
+}
+// The address of element `index`.
+inline const void* at(const void* base, int64_t index, DType dtype) {
+  return static_cast<const char*>(base) + index * static_cast<int64_t>(size_of(dtype));
+}
+inline void* at(void* base, int64_t index, DType dtype) {
+  return static_cast<char*>(base) + index * static_cast<int64_t>(size_of(dtype));
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,153 @@
+// The passes around a layer's products: the gradient through the activation, the bias gradient, swiglu.
+#include "layer.cuh"
+
+namespace sffn::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kFeatures = 2048;  // of one row, that a block rearranges in shared memory
+
+struct PrologueArguments {
+  const void *dy, *pre;
+  void *g, *activated;
+  int out, L, s, chunk;
+  Activation activation;
+};
+
+// dL/dpre of feature j of a row; and what the activation made of it, or of the pair that it gates.
+template <class T>
+__device__ float gradient_of(const PrologueArguments& a, int64_t row, int j) {
+  const int half = a.out / 2;
+  const T* pre = static_cast<const T*>(a.pre) + row * a.out;
+  if (a.activation == Activation::swiglu) {
+    const int pair = j < half ? j : j - half;
+    const float dy = to_float(static_cast<const T*>(a.dy)[row * half + pair]);
+    const float gate = to_float(pre[pair]), up = to_float(pre[pair + half]);
+    if (j >= half) return dy * silu(gate);
+    if (a.activated) static_cast<T*>(a.activated)[row * half + pair] = from_float<T>(silu(gate) * up);
+    return dy * up * silu_derivative(gate);
+  }
+  const float dy = to_float(static_cast<const T*>(a.dy)[row * a.out + j]);
+  if (a.activation == Activation::none) return dy;
+  const float x = to_float(pre[j]);
+  float value, derivative;
+  switch (a.activation) {
+    case Activation::gelu:
+      value = gelu(x), derivative = gelu_derivative(x);
+      break;
+    case Activation::silu:
+      value = silu(x), derivative = silu_derivative(x);
+      break;
+    default:
+      value = relu(x), derivative = relu_derivative(x);
+  }
+  if (a.activated) static_cast<T*>(a.activated)[row * a.out + j] = from_float<T>(value);
+  return dy * derivative;
+}
+
+// Reads a row as it is and writes it with the columns of each block together; blockIdx.y counts chunks of the row.
+template <class T>
+__global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constant__ PrologueArguments a) {
+  __shared__ float features[kFeatures];
+  const int64_t row = blockIdx.x;
+  const int begin = blockIdx.y * a.chunk, count = min(a.chunk, a.out - begin);
+  T* g = static_cast<T*>(a.g) + row * a.out;
+  if (a.L == 1) {
+    for (int j = threadIdx.x; j < count; j += kThreads) g[begin + j] = from_float<T>(gradient_of<T>(a, row, begin + j));
+    return;
+  }
+  for (int j = threadIdx.x; j < count; j += kThreads) features[j] = gradient_of<T>(a, row, begin + j);
+  __syncthreads();
+  const int each = count / a.L;
+  for (int j = threadIdx.x; j < count; j += kThreads) {
+    const int l = j / each, i = j % each;
+    g[l * a.s + begin / a.L + i] = from_float<T>(features[i * a.L + l]);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) swiglu_kernel(const T* pre, T* y, int64_t n, int half) {
+  const int64_t total = n * half;
+  for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < total; i += gridDim.x * int64_t{kThreads}) {
+    const int64_t row = i / half, j = i % half;
+    y[i] = from_float<T>(silu(to_float(pre[row * 2 * half + j])) * to_float(pre[row * 2 * half + half + j]));
+  }
+}
+
+constexpr int kColumns = 32, kRowLanes = 8;  // of a block that sums columns
+constexpr int kMaxRowParts = 64;
+
+// partial[part, column]: the sum over the rows of a part, each thread's rows in order, then the threads in order.
+template <class T>
+__global__ void __launch_bounds__(kColumns* kRowLanes)
+    column_parts_kernel(const T* x, float* partial, int64_t rows, int columns, int64_t rows_per_part) {
+  __shared__ float sums[kRowLanes][kColumns + 1];
+  const int lane = threadIdx.x % kColumns, line = threadIdx.x / kColumns;
+  const int column = blockIdx.x * kColumns + lane;
+  const int64_t begin = blockIdx.y * rows_per_part, end = min(rows, begin + rows_per_part);
+  float sum = 0;
+  if (column < columns)
+    for (int64_t row = begin + line; row < end; row += kRowLanes) sum += to_float(x[row * columns + column]);
+  sums[line][lane] = sum;
+  __syncthreads();
+  if (line > 0 || column >= columns) return;
+  for (int i = 1; i < kRowLanes; ++i) sum += sums[i][lane];
+  partial[int64_t{blockIdx.y} * columns + column] = sum;
+}
+
+// Column l·s + i of the blocked order is feature i·L + l.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    bias_gradient_kernel(const float* partial, T* dbias, int parts, int columns, int L, int s) {
+  const int column = blockIdx.x * kThreads + threadIdx.x;
+  if (column >= columns) return;
+  float sum = 0;
+  for (int part = 0; part < parts; ++part) sum += partial[int64_t{part} * columns + column];
+  dbias[column % s * L + column / s] = from_float<T>(sum);
+}
+
+void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
+  const int64_t parts = std::clamp<int64_t>(n / 64, 1, kMaxRowParts);
+  const Workspace<float> partial(parts * f.out());
+  const dim3 grid(static_cast<unsigned>(ceil_div(f.out(), kColumns)), static_cast<unsigned>(parts));
+  dispatch_float(f.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    column_parts_kernel<T><<<grid, kColumns * kRowLanes, 0, stream()>>>(static_cast<const T*>(g), partial.get(), n,
+                                                                        f.out(), ceil_div(n, parts));
+    bias_gradient_kernel<T><<<static_cast<unsigned>(ceil_div(f.out(), kThreads)), kThreads, 0, stream()>>>(
+        partial.get(), static_cast<T*>(dbias), static_cast<int>(parts), f.out(), f.L, f.s);
+  });
+  check_launch("the bias gradient");
+}
+
+}  // namespace
+
+const void* prologue(const Layer& f, const void* dy, const void* pre, void* space, void* dbias, void* activated, int n,
+                     Activation activation) {
+  const void* g = dy;
+  if ((f.L > 1 || activation != Activation::none) && n > 0) {
+    // Chunks hold whole groups of L features.
+    const int chunk = std::min(f.out(), kFeatures / f.L * f.L);
+    const PrologueArguments arguments{dy, pre, space, activated, f.out(), f.L, f.s, chunk, activation};
+    const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(f.out(), chunk)));
+    dispatch_float(f.dtype,
+                   [&](auto zero) { prologue_kernel<decltype(zero)><<<grid, kThreads, 0, stream()>>>(arguments); });
+    check_launch("the gradient through the activation");
+    g = space;
+  }
+  if (dbias) bias_gradient(f, g, dbias, n);
+  return g;
+}
+
+void swiglu(const void* pre, void* y, int64_t n, int out, DType dtype) {
+  const int half = out / 2;
+  if (n == 0 || half == 0) return;
+  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(ceil_div(n * half, kThreads), 4096));
+  dispatch_float(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    swiglu_kernel<T><<<blocks, kThreads, 0, stream()>>>(static_cast<const T*>(pre), static_cast<T*>(y), n, half);
+  });
+  check_launch("swiglu");
+}
+
+}  // namespace sffn::cuda

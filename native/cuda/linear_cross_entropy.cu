@@ -1,0 +1,141 @@
+// The head of a language model: logits = x Wᵀ in f32, their cross entropy and its gradients, one chunk of rows at a
+// time.
+#include <algorithm>
+#include <cfloat>
+
+#include "gemm/product.cuh"
+
+namespace sffn::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int64_t kLogits = int64_t{32} << 20;  // of a chunk: 128 MiB, rows enough for products at full speed
+
+__device__ float block_reduce(float value, bool maximum) {
+  __shared__ float parts[kThreads / kWarp];
+  value = maximum ? warp_max(value) : warp_sum(value);
+  __syncthreads();
+  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  value = parts[0];
+  for (int i = 1; i < kThreads / kWarp; ++i) value = maximum ? fmaxf(value, parts[i]) : value + parts[i];
+  return value;
+}
+
+// count[0]: targets that are not ignored.
+__global__ void __launch_bounds__(kThreads) count_kernel(const int* targets, float* count, int64_t n, int64_t ignore) {
+  float own = 0;
+  for (int64_t i = threadIdx.x; i < n; i += kThreads) own += targets[i] != ignore ? 1.f : 0.f;
+  const float total = block_reduce(own, false);
+  if (threadIdx.x == 0) count[0] = total;
+}
+
+// One block a row: its loss, and, over the logits or beside them, (softmax − onehot) / count.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    row_kernel(const float* logits, T* gradient, const int* targets, const float* count, float* losses, int64_t classes,
+               int64_t ignore, int* faults) {
+  const int64_t row = blockIdx.x;
+  const float* from = logits + row * classes;
+  T* to = gradient ? gradient + row * classes : nullptr;
+  int64_t target = targets[row];
+  const bool ignored = target == ignore;
+  if (!ignored && (target < 0 || target >= classes)) {
+    if (threadIdx.x == 0) atomicOr(faults, kTargetOutOfRange);
+    target = 0;
+  }
+  if (ignored) {
+    if (threadIdx.x == 0) losses[row] = 0;
+    if (to)
+      for (int64_t c = threadIdx.x; c < classes; c += kThreads) to[c] = from_float<T>(0.f);
+    return;
+  }
+  float top = -FLT_MAX;
+  for (int64_t c = threadIdx.x; c < classes; c += kThreads) top = fmaxf(top, from[c]);
+  top = block_reduce(top, true);
+  float total = 0;
+  for (int64_t c = threadIdx.x; c < classes; c += kThreads) total += expf(from[c] - top);
+  total = block_reduce(total, false);
+  if (threadIdx.x == 0) losses[row] = top - from[target] + logf(total);
+  if (!to) return;
+  __syncthreads();  // the target's logit is read before it is overwritten
+  const float scale = 1.f / *count;
+  for (int64_t c = threadIdx.x; c < classes; c += kThreads) {
+    const float probability = expf(from[c] - top) / total;
+    to[c] = from_float<T>((probability - (c == target ? 1.f : 0.f)) * scale);
+  }
+}
+
+// In order within each thread, then the threads in order: the same sum each time.
+__global__ void __launch_bounds__(kThreads)
+    mean_kernel(const float* losses, const float* count, float* loss, int64_t n) {
+  float own = 0;
+  for (int64_t i = threadIdx.x; i < n; i += kThreads) own += losses[i];
+  const float total = block_reduce(own, false);
+  if (threadIdx.x == 0) loss[0] = *count > 0 ? total / *count : 0.f;
+}
+
+}  // namespace
+
+void linear_cross_entropy(View x, View weight, View targets, View loss, View dx, View dweight, int64_t n,
+                          int64_t features, int64_t classes, int64_t ignore_index) {
+  const DType dtype = x.dtype;
+  const int64_t chunk = std::max<int64_t>(1, std::min(n, std::max<int64_t>(128, kLogits / classes)));
+  const bool gradient = dx || dweight, in_place = dtype == DType::f32;
+  const Workspace<float> logits(chunk * classes), losses(n), count(1);
+  const size_t bytes = size_of(dtype);
+  const Workspace<char> beside(gradient && !in_place ? chunk * classes * static_cast<int64_t>(bytes) : 0);
+  void* dlogits = in_place ? static_cast<void*>(logits.get()) : beside.get();
+  // Chunks add up in f32.
+  const Workspace<float> sums(dweight && !in_place ? classes * features : 0);
+  count_kernel<<<1, kThreads, 0, stream()>>>(targets.i32(), count.get(), n, ignore_index);
+  if (n == 0 && dweight) fill(dweight, 0);
+  for (int64_t begin = 0; begin < n; begin += chunk) {
+    const int rows = static_cast<int>(std::min(chunk, n - begin));
+    const void* x_rows = static_cast<const char*>(x.data) + static_cast<size_t>(begin * features) * bytes;
+    Product product;
+    product.m = rows;
+    product.n = static_cast<int>(classes);
+    product.factors[0] = {
+        .a = x_rows, .b = weight.data, .lda = features, .ldb = features, .k = static_cast<int>(features)};
+    product.c = logits.get();
+    product.ldc = classes;
+    product.c_is_f32 = true;
+    launch_gemm(product, dtype);
+    dispatch_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      row_kernel<T><<<static_cast<unsigned>(rows), kThreads, 0, stream()>>>(
+          logits.get(), gradient ? static_cast<T*>(dlogits) : nullptr, targets.i32() + begin, count.get(),
+          losses.get() + begin, classes, ignore_index, fault_flags());
+    });
+    check_launch("linear_cross_entropy");
+    if (dx) {
+      Product input;
+      input.m = rows;
+      input.n = static_cast<int>(features);
+      input.b_k_contiguous = false;
+      input.factors[0] = {
+          .a = dlogits, .b = weight.data, .lda = classes, .ldb = features, .k = static_cast<int>(classes)};
+      input.c = static_cast<char*>(dx.data) + static_cast<size_t>(begin * features) * bytes;
+      input.ldc = features;
+      launch_gemm(input, dtype);
+    }
+    if (dweight) {
+      Product sum;
+      sum.m = static_cast<int>(classes);
+      sum.n = static_cast<int>(features);
+      sum.a_k_contiguous = sum.b_k_contiguous = false;
+      sum.factors[0] = {.a = dlogits, .b = x_rows, .lda = classes, .ldb = features, .k = rows};
+      sum.c = in_place ? dweight.data : sums.get();
+      sum.ldc = features;
+      sum.c_is_f32 = true;
+      sum.accumulate = begin > 0;
+      launch_gemm(sum, dtype);
+    }
+  }
+  if (dweight && !in_place && n > 0) cast({sums.get(), dweight.size, DType::f32, Device::cuda}, dweight);
+  mean_kernel<<<1, kThreads, 0, stream()>>>(losses.get(), count.get(), loss.f32(), n);
+  check_launch("linear_cross_entropy");
+}
+
+}  // namespace sffn::cuda
