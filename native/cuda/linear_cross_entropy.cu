@@ -1,78 +1,59 @@
 // The head of a language model: logits = x Wᵀ in f32, their cross entropy and its gradients, one chunk of rows at a
 // time.
 #include <algorithm>
-#include <cfloat>
 
 #include "gemm/product.cuh"
+#include "rows.cuh"
 
 namespace sffn::cuda {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int64_t kLogits = int64_t{32} << 20;  // of a chunk: 128 MiB, rows enough for products at full speed
 
-__device__ float block_reduce(float value, bool maximum) {
-  __shared__ float parts[kThreads / kWarp];
-  value = maximum ? warp_max(value) : warp_sum(value);
-  __syncthreads();
-  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = value;
-  __syncthreads();
-  value = parts[0];
-  for (int i = 1; i < kThreads / kWarp; ++i) value = maximum ? fmaxf(value, parts[i]) : value + parts[i];
-  return value;
-}
-
 // count[0]: targets that are not ignored.
-__global__ void __launch_bounds__(kThreads) count_kernel(const int* targets, float* count, int64_t n, int64_t ignore) {
-  float own = 0;
-  for (int64_t i = threadIdx.x; i < n; i += kThreads) own += targets[i] != ignore ? 1.f : 0.f;
-  const float total = block_reduce(own, false);
-  if (threadIdx.x == 0) count[0] = total;
+__global__ void __launch_bounds__(kRowThreads)
+    count_kernel(const int* targets, float* count, int64_t n, int64_t ignore) {
+  int own = 0;
+  for (int64_t i = threadIdx.x; i < n; i += blockDim.x) own += targets[i] != ignore;
+  own = block_join(own, 0, [](int x, int y) { return x + y; });
+  if (threadIdx.x == 0) count[0] = static_cast<float>(own);
 }
 
 // One block a row: its loss, and, over the logits or beside them, (softmax − onehot) / count.
-template <class T>
-__global__ void __launch_bounds__(kThreads)
+template <class T, int N>
+__global__ void __launch_bounds__(kRowThreads)
     row_kernel(const float* logits, T* gradient, const int* targets, const float* count, float* losses, int64_t classes,
                int64_t ignore, int* faults) {
   const int64_t row = blockIdx.x;
   const float* from = logits + row * classes;
   T* to = gradient ? gradient + row * classes : nullptr;
-  int64_t target = targets[row];
-  const bool ignored = target == ignore;
-  if (!ignored && (target < 0 || target >= classes)) {
-    if (threadIdx.x == 0) atomicOr(faults, kTargetOutOfRange);
-    target = 0;
-  }
-  if (ignored) {
-    if (threadIdx.x == 0) losses[row] = 0;
-    if (to)
-      for (int64_t c = threadIdx.x; c < classes; c += kThreads) to[c] = from_float<T>(0.f);
-    return;
-  }
-  float top = -FLT_MAX;
-  for (int64_t c = threadIdx.x; c < classes; c += kThreads) top = fmaxf(top, from[c]);
-  top = block_reduce(top, true);
-  float total = 0;
-  for (int64_t c = threadIdx.x; c < classes; c += kThreads) total += expf(from[c] - top);
-  total = block_reduce(total, false);
-  if (threadIdx.x == 0) losses[row] = top - from[target] + logf(total);
+  const int64_t target = targets[row];
+  const bool is_class = target >= 0 && target < classes;
+  if (!is_class && target != ignore && threadIdx.x == 0) atomicOr(faults, kTargetOutOfRange);
+  const MaxSum sums = row_max_sum<N>(from, classes);
+  if (threadIdx.x == 0) losses[row] = is_class ? sums.top - from[target] + logf(sums.total) : 0.f;
   if (!to) return;
   __syncthreads();  // the target's logit is read before it is overwritten
-  const float scale = 1.f / *count;
-  for (int64_t c = threadIdx.x; c < classes; c += kThreads) {
-    const float probability = expf(from[c] - top) / total;
-    to[c] = from_float<T>((probability - (c == target ? 1.f : 0.f)) * scale);
-  }
+  const float scale = is_class ? 1.f / *count : 0.f;
+  for_packs<N>(classes, [&](int64_t c) {
+    float value[N];
+    load_pack<N>(from + c, value);
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const float probability = expf(value[k] - sums.top) / sums.total;
+      value[k] = is_class ? (c + k == target ? probability - 1.f : probability) * scale : 0.f;
+    }
+    store_pack<N>(to + c, value);
+  });
 }
 
 // In order within each thread, then the threads in order: the same sum each time.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kRowThreads)
     mean_kernel(const float* losses, const float* count, float* loss, int64_t n) {
-  float own = 0;
-  for (int64_t i = threadIdx.x; i < n; i += kThreads) own += losses[i];
-  const float total = block_reduce(own, false);
-  if (threadIdx.x == 0) loss[0] = *count > 0 ? total / *count : 0.f;
+  double total = 0;
+  for (int64_t i = threadIdx.x; i < n; i += blockDim.x) total += losses[i];
+  total = block_join(total, 0.0, [](double x, double y) { return x + y; });
+  if (threadIdx.x == 0) loss[0] = *count > 0 ? static_cast<float>(total / *count) : 0.f;
 }
 
 }  // namespace
@@ -88,7 +69,7 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
   void* dlogits = in_place ? static_cast<void*>(logits.get()) : beside.get();
   // Chunks add up in f32.
   const Workspace<float> sums(dweight && !in_place ? classes * features : 0);
-  count_kernel<<<1, kThreads, 0, stream()>>>(targets.i32(), count.get(), n, ignore_index);
+  count_kernel<<<1, kRowThreads, 0, stream()>>>(targets.i32(), count.get(), n, ignore_index);
   if (n == 0 && dweight) fill(dweight, 0);
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int rows = static_cast<int>(std::min(chunk, n - begin));
@@ -104,9 +85,12 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
     launch_gemm(product, dtype);
     dispatch_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      row_kernel<T><<<static_cast<unsigned>(rows), kThreads, 0, stream()>>>(
-          logits.get(), gradient ? static_cast<T*>(dlogits) : nullptr, targets.i32() + begin, count.get(),
-          losses.get() + begin, classes, ignore_index, fault_flags());
+      dispatch_width<T>(classes, {logits.get(), dlogits}, [&](auto width) {
+        constexpr int N = decltype(width)::value;
+        row_kernel<T, N><<<static_cast<unsigned>(rows), row_threads(classes / N), 0, stream()>>>(
+            logits.get(), gradient ? static_cast<T*>(dlogits) : nullptr, targets.i32() + begin, count.get(),
+            losses.get() + begin, classes, ignore_index, fault_flags());
+      });
     });
     check_launch("linear_cross_entropy");
     if (dx) {
@@ -134,7 +118,7 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
     }
   }
   if (dweight && !in_place && n > 0) cast({sums.get(), dweight.size, DType::f32, Device::cuda}, dweight);
-  mean_kernel<<<1, kThreads, 0, stream()>>>(losses.get(), count.get(), loss.f32(), n);
+  mean_kernel<<<1, kRowThreads, 0, stream()>>>(losses.get(), count.get(), loss.f32(), n);
   check_launch("linear_cross_entropy");
 }
 
