@@ -15,16 +15,29 @@ async function draw(title: string, layers: readonly object[]): Promise<string> {
   return view.toSVG();
 }
 
-const lines = (values: readonly Point[], x: string, y: string, xTitle: string, yTitle: string, logY = false) => ({
-  data: { values },
-  mark: { type: 'line', point: true },
-  encoding: {
+/** Ours is drawn solid and the others dashed; the legend shows strokes long enough to tell. */
+function sideDash(values: readonly Point[]) {
+  const others = [...new Set(values.map(({ side }) => side))].filter((side) => side !== OURS).sort();
+  const legend = { symbolType: 'stroke', symbolSize: 900 };
+  return { field: 'side', type: 'nominal', title: null, scale: { domain: [OURS, ...others] }, legend };
+}
+
+const lines = (values: readonly Point[], x: string, y: string, xTitle: string, yTitle: string, logY = false) => {
+  const encoding = {
     x: { field: x, type: 'quantitative', title: xTitle, scale: LOG },
     y: { field: y, type: 'quantitative', title: yTitle, ...(logY && { scale: { type: 'log' } }) },
     color: { field: 'structure', type: 'nominal', title: null },
-    strokeDash: { field: 'side', type: 'nominal', title: null },
-  },
-});
+  };
+  // Points in a layer of their own: as a part of the lines they would turn the legend of the dashes into filled symbols.
+  return {
+    data: { values },
+    encoding,
+    layer: [
+      { mark: { type: 'line' }, encoding: { strokeDash: sideDash(values) } },
+      { mark: { type: 'point', filled: true, opacity: 1 } },
+    ],
+  };
+};
 
 const width = ({ shape }: Result): number => Number(shape.split('x')[0]);
 const isUp = ({ shape }: Result): boolean => width({ shape } as Result) < Number(shape.split('x')[1]);

@@ -111,6 +111,21 @@ test('the report has a page for each kind of suite, and pictures', () => {
   expect(readFileSync(join(out, 'roofline.svg'), 'utf8')).toMatch(/^<svg/);
 });
 
+test('the legend of a plot tells ours, solid, from a rival, dashed', () => {
+  const file = readResults(first);
+  const rival = file.results.map((result) => ({ ...result, side: 'a rival' }));
+  const both = write('both.json', { ...file, results: [...file.results, ...rival] });
+  const out = join(folder, 'plots');
+  expect(run('report', both, '--out', out).status).toBe(0);
+  const plot = readFileSync(join(out, 'speedup_tokens.svg'), 'utf8');
+  const legend = plot.slice(plot.indexOf('legend for strokeDash'));
+  expect(legend).toContain('2 values: structured-ffn, a rival');
+  const dashes = [
+    ...legend.matchAll(/role-legend-symbol"[^>]*><path[^>]* stroke="[^"]+"[^>]* stroke-dasharray="([^"]+)"/g),
+  ];
+  expect(dashes.map(([, dash]) => dash)).toEqual(['1,0', '4,2']);
+});
+
 test('bad options are refused with a message', () => {
   const { status, stderr } = run('main', '--suite', 'nonsense');
   expect([status, stderr]).toEqual([1, expect.stringContaining('Choose from')]);
