@@ -8,5 +8,6 @@ export type { StructuredConfig, StructuredLayer } from './layers/structured_laye
 export type { TfLayers } from './layers/tf_layers';
 export { type CopyCounts, copyCounts } from './memory';
 export type { TfFeedForwardOptions, TfGuide, TfLayer, TfLinearOptions, TfOps } from './ops';
+export type { GraphOptions, StructuredGraph } from './structure_graph';
 export type { LayerReport, StructuredModel, StructureOptions } from './structure_model';
 export type { Tfjs } from './tfjs';

@@ -3,11 +3,13 @@ import { OptionError } from '../errors';
 import type { GuidanceOptions } from '../nn';
 import { fileIO } from './file_io';
 import { registerGradients } from './gradients';
+import { registerGraphOps } from './graph_ops';
 import { type GuidanceCallback, guidanceCallback, releaseGuides } from './guides';
 import { registerKernels } from './kernels';
 import { TfLayers } from './layers/tf_layers';
 import { mergeModel } from './merge_model';
 import { TfOps } from './ops';
+import { type GraphOptions, type StructuredGraph, structureGraph } from './structure_graph';
 import { type StructuredModel, type StructureOptions, structureModel } from './structure_model';
 import type { io, LayersModel, Tfjs } from './tfjs';
 
@@ -20,6 +22,7 @@ export class StructuredTfjs extends TfOps {
     super(tf);
     this.#tf = tf;
     this.#layers = 'layers' in tf ? new TfLayers(tf, this) : null;
+    if ('registerOp' in tf) registerGraphOps(tf, this);
   }
 
   /** @throws {OptionError} when `tf` is the core alone. */
@@ -44,6 +47,11 @@ export class StructuredTfjs extends TfOps {
     return structureModel(this.#tf, model, options);
   }
 
+  /** A graph model, read from `source`, whose products with constant matrices are our ops; see GraphOptions. */
+  structureGraph(source: io.IOHandler, options: GraphOptions): Promise<StructuredGraph> {
+    return structureGraph(this.#tf, source, options);
+  }
+
   /** A copy of a model that computes the same with tfjs's own layers alone, for browsers and other places without native code. */
   mergeModel(model: LayersModel): Promise<LayersModel> {
     return mergeModel(this.#tf, model);
@@ -56,8 +64,8 @@ export class StructuredTfjs extends TfOps {
 }
 
 /**
- * Registers the kernels and their gradients on the backends cpu, wasm and tensorflow of `tf`, and the layers with its
- * loaders. May be called again, before or after `tf.setBackend`.
+ * Registers the kernels and their gradients on the backends cpu, wasm and tensorflow of `tf`, and the layers and ops
+ * with its loaders. May be called again, before or after `tf.setBackend`.
  */
 export function install(tf: Tfjs): StructuredTfjs {
   registerKernels(tf);

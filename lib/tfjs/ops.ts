@@ -109,15 +109,16 @@ export class TfOps {
     const first = checkLayer(`${where}: fc1`, fc1);
     const second = checkLayer(`${where}: fc2`, fc2);
     const operands = [...listLayer(first.operands, '1'), ...listLayer(second.operands, '2')];
-    return this.#run(where, 'StructuredFFN', x, operands, options.activation ?? 'gelu', [first.alpha, second.alpha]);
+    return this.run(where, 'StructuredFFN', x, operands, options.activation ?? 'gelu', [first.alpha, second.alpha]);
   }
 
   #linear(where: string, kernel: string, x: Tensor, layer: TfLayer, options: TfLinearOptions): Tensor {
     const { operands, alpha } = checkLayer(where, { ...layer, guide: options.guide });
-    return this.#run(where, kernel, x, listLayer(operands), options.activation ?? 'none', [alpha, 0]);
+    return this.run(where, kernel, x, listLayer(operands), options.activation ?? 'none', [alpha, 0]);
   }
 
-  #run(
+  /** Any of the kernels, by its name and the names of its weights, checked ones; `where` begins the messages. */
+  run(
     where: string,
     kernel: string,
     x: Tensor,

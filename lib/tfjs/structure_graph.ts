@@ -1,0 +1,180 @@
+/** Rewrites the products of a GraphModel with constant matrices to our ops. */
+import { FormatError, OptionError } from '../errors';
+import { checkStructure, createLinear, nearestFactors, type Structure } from '../nn';
+import type { Shape } from '../tensor';
+import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
+import { findProducts, type Product } from './graph_matmul';
+import { ACTIVATION, OPERANDS } from './graph_ops';
+import { type FactorConfig, floats } from './layers/factor_weights';
+import { type LayerReport, transposed } from './structure_model';
+import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
+
+export interface GraphOptions extends Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> {
+  /** `dense` keeps the matrices and only makes the kernels native. */
+  readonly structure: Structure;
+  /**
+   * Names of MatMul nodes, or which to take of those with a constant matrix [in, out]. Default: all of at least
+   * 64 x 64; every smaller one costs more to call than it computes.
+   */
+  readonly nodes?: readonly string[] | ((name: string, inFeatures: number, outFeatures: number) => boolean);
+}
+
+export interface StructuredGraph {
+  readonly model: GraphModel;
+  /** For `fileIO(folder).save` or `tf.io.fromMemory`. */
+  readonly artifacts: io.ModelArtifacts;
+  readonly report: readonly LayerReport[];
+}
+
+const SMALLEST = 64;
+
+const KERNEL_OF = {
+  dense: 'Dense',
+  lowrank: 'LowRankLinear',
+  blockdense: 'BlockDenseLinear',
+  blockshuffle: 'BlockShuffleLinear',
+} as const;
+
+/** A constant of the graph: values and shape. */
+interface Constant {
+  readonly values: Float32Array;
+  readonly shape: Shape;
+}
+
+interface Replacement {
+  readonly constants: ReadonlyMap<'v' | 'u', Constant>;
+  readonly report: Omit<LayerReport, 'layer'>;
+}
+
+/** Factors for a matrix [out, in]. @throws {OptionError} for sizes that it does not allow. */
+function replace(weight: Float32Array, inFeatures: number, outFeatures: number, options: GraphOptions): Replacement {
+  const { structure, rank, nblocks, ratio } = options;
+  const parametersBefore = weight.length;
+  const dense = { values: weight, shape: [outFeatures, inFeatures] };
+  if (structure === 'dense')
+    return {
+      constants: new Map([['u', dense]]),
+      report: { error: 0, parametersBefore, parametersAfter: parametersBefore },
+    };
+  const layer = createLinear(structure, { inFeatures, outFeatures, rank, nblocks, ratio, bias: false, init: 'normal' });
+  const [vShape, uShape] = [[...layer.v!.shape], [...layer.u.shape]];
+  for (const parameter of layer.parameters()) parameter.dispose();
+  const { v, u, error } = nearestFactors(weight, vShape, uShape);
+  return {
+    constants: new Map([
+      ['v', { values: v, shape: vShape }],
+      ['u', { values: u, shape: uShape }],
+    ]),
+    report: { error, parametersBefore, parametersAfter: v.length + u.length },
+  };
+}
+
+const FLOAT = { type: 'DT_FLOAT' };
+
+const constantNode = (name: string, shape: Shape): GraphNode => ({
+  name,
+  op: 'Const',
+  input: [],
+  attr: {
+    dtype: FLOAT,
+    value: { tensor: { dtype: 'DT_FLOAT', tensorShape: { dim: shape.map((size) => ({ size: String(size) })) } } },
+  },
+});
+
+/** Puts our node where the product was. */
+function rewrite(graph: Graph, product: Product, structure: Structure, constants: readonly [string, string][]): void {
+  const { last, x, bias, activation, after } = product;
+  const operands = [...constants, ...(bias === null ? [] : [['bias', bias] as const])];
+  const name = after === null ? last : `${last}/linear`;
+  graph.set({
+    name,
+    op: KERNEL_OF[structure],
+    input: [x, ...operands.map(([, node]) => node)],
+    attr: {
+      [OPERANDS]: encode(operands.map(([operand]) => operand).join(',')),
+      [ACTIVATION]: encode(activation),
+      T: FLOAT,
+    },
+  });
+  if (after !== null) graph.set({ name: last, op: after.op, input: [name, ...after.inputs], attr: after.attr });
+}
+
+/** Which products to replace. @throws {OptionError} for a name that is none of theirs. */
+function choose(products: readonly Product[], { nodes }: GraphOptions): readonly Product[] {
+  if (!Array.isArray(nodes)) return products;
+  return nodes.map((name) => {
+    const product = products.find((one) => one.name === name);
+    if (product) return product;
+    throw new OptionError('structureGraph: nodes', 'names of MatMul nodes with a constant matrix', name);
+  });
+}
+
+/** The matrix of a node that only constants lead to. A weight itself is not ours to dispose. */
+function evaluate(tf: Tfjs, model: GraphModel, name: string): Constant {
+  let matrix: Constant | null = null;
+  tf.tidy(() => {
+    const value = model.execute({}, name);
+    if (!Array.isArray(value)) matrix = { values: floats(value.dataSync()).slice(), shape: value.shape };
+  });
+  if (matrix === null) throw new FormatError(name, 'a node of several values');
+  return matrix;
+}
+
+/** Decoded weights of kept constants and new ones, encoded again. */
+async function encodeWeights(
+  tf: Tfjs,
+  artifacts: io.ModelArtifacts,
+  graph: Graph,
+  added: ReadonlyMap<string, Constant>,
+) {
+  const { weightData = new ArrayBuffer(0), weightSpecs = [] } = artifacts;
+  const all = tf.io.decodeWeights(weightData, weightSpecs);
+  const kept = Object.entries(all).filter(([name]) => graph.get(name) !== undefined);
+  const fresh = [...added].map(([name, { values, shape }]): [string, Tensor] => [name, tf.tensor(values, [...shape])]);
+  const encoded = await tf.io.encodeWeights(Object.fromEntries([...kept, ...fresh]));
+  tf.dispose([all, fresh.map(([, tensor]) => tensor)]);
+  return { weightData: encoded.data, weightSpecs: encoded.specs };
+}
+
+/**
+ * Reads a graph model from `source` and replaces products of it by layers of the wanted structure that start as the best
+ * approximation of their matrices, bias and ReLU included.
+ * @throws {FormatError} when it is no graph model. @throws {OptionError} for unknown nodes or sizes that do not fit.
+ */
+export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: GraphOptions): Promise<StructuredGraph> {
+  checkStructure('structureGraph: structure', options.structure);
+  if (source.load === undefined)
+    throw new OptionError('structureGraph: source', 'a handler that loads', 'one that does not');
+  const artifacts = await source.load();
+  const nodes = nodesOf(artifacts.modelTopology);
+  if (nodes.length === 0) throw new FormatError('model', 'no graph model');
+  const graph = new Graph(nodes);
+  const original = await tf.loadGraphModel({ load: async () => artifacts });
+  const constants = new Map<string, Constant>();
+  const report: LayerReport[] = [];
+  for (const product of choose(findProducts(graph), options)) {
+    const { values: matrix, shape } = evaluate(tf, original, product.weight);
+    const [rows = 0, columns = 0] = shape;
+    const [inFeatures, outFeatures] = product.transposed ? [columns, rows] : [rows, columns];
+    if (typeof options.nodes === 'function' && !options.nodes(product.name, inFeatures, outFeatures)) continue;
+    if (options.nodes === undefined && Math.min(rows, columns) < SMALLEST) continue;
+    const weight = product.transposed ? matrix : transposed(matrix, rows, columns);
+    const replacement = replace(weight, inFeatures, outFeatures, options);
+    const names = [...replacement.constants].map(([operand, constant]): [string, string] => {
+      const name = `${product.name}/${operand}`;
+      constants.set(name, constant);
+      graph.set(constantNode(name, constant.shape));
+      return [operand, name];
+    });
+    rewrite(graph, product, options.structure, names);
+    report.push({ layer: product.name, ...replacement.report });
+  }
+  original.dispose();
+  graph.prune(signatureOutputs(artifacts.signature));
+  const structured: io.ModelArtifacts = {
+    ...artifacts,
+    modelTopology: { ...artifacts.modelTopology, node: graph.nodes },
+    ...(await encodeWeights(tf, artifacts, graph, constants)),
+  };
+  return { model: await tf.loadGraphModel({ load: async () => structured }), artifacts: structured, report };
+}
