@@ -5,11 +5,11 @@
 
 namespace sffn::cuda {
 
-constexpr int kRun = 4;  // consecutive columns that a thread stores at once
+constexpr int kRun = 4;  // consecutive columns that a thread of a tile stores at once
 
-template <class T>
-struct alignas(sizeof(T) * kRun) Run {
-  T values[kRun];
+template <class T, int kCount>
+struct alignas(sizeof(T) * kCount) Run {
+  T values[kCount];
 };
 
 // A division is expensive; only shuffled products do it, once a stored element.
@@ -32,11 +32,11 @@ __device__ inline float activated(Activation activation, float value) {
   }
 }
 
-// values: columns column .. column + 3 of a row of the batch; those beyond n are dropped.
-template <class T>
-__device__ void store_run(const Product& p, int batch, int row, int column, float (&values)[kRun]) {
+// values: columns column, column + 1, ... of a row of the batch; those beyond n are dropped.
+template <class T, int kCount>
+__device__ void store_run(const Product& p, int batch, int row, int column, const float (&values)[kCount]) {
   if (row >= p.m || column >= p.n) return;
-  const int count = min(kRun, p.n - column);
+  const int count = min(kCount, p.n - column);
   if (p.splits > 1) {
     const int64_t matrix = static_cast<int64_t>(blockIdx.z) * (p.batches[0] * p.batches[1]) + batch;
     float* to = p.partial + (matrix * p.m + row) * p.n + column;
@@ -57,9 +57,9 @@ __device__ void store_run(const Product& p, int batch, int row, int column, floa
   T* pre = p.pre ? static_cast<T*>(p.pre) + base : nullptr;
   const T* bias = p.bias ? static_cast<const T*>(p.bias) + outer * p.bias_batch[0] + inner * p.bias_batch[1] : nullptr;
 
-  Run<T> kept, result;
+  Run<T, kCount> kept, result;
 #pragma unroll
-  for (int j = 0; j < kRun; ++j) {
+  for (int j = 0; j < kCount; ++j) {
     if (j >= count) continue;
     float value = values[j];
     if (bias) value += to_float(bias[(column + j) * p.c_column]);
@@ -70,13 +70,13 @@ __device__ void store_run(const Product& p, int batch, int row, int column, floa
     if (p.accumulate) value += to_float(c[column_offset(p, outer, column + j)]);
     result.values[j] = from_float<T>(value);
   }
-  if (p.vector_c && count == kRun) {
-    *reinterpret_cast<Run<T>*>(c + column) = result;
-    if (pre) *reinterpret_cast<Run<T>*>(pre + column) = kept;
+  if (p.vector_c && count == kCount) {
+    *reinterpret_cast<Run<T, kCount>*>(c + column) = result;
+    if (pre) *reinterpret_cast<Run<T, kCount>*>(pre + column) = kept;
     return;
   }
 #pragma unroll
-  for (int j = 0; j < kRun; ++j) {
+  for (int j = 0; j < kCount; ++j) {
     if (j >= count) continue;
     const int64_t at = column_offset(p, outer, column + j);
     c[at] = result.values[j];

@@ -6,6 +6,7 @@
 
 #include "../../counters.h"
 #include "product.cuh"
+#include "skinny.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
 
@@ -53,6 +54,14 @@ Choice bf16_choice() {
   }();
   static_cast<void>(allowed);
   return {kernel, kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
+}
+
+template <class T, bool kVector>
+Kernel skinny_kernel(int rows) {
+  if (rows == 1) return gemm_skinny<T, 1, kVector>;
+  if (rows <= 4) return gemm_skinny<T, 4, kVector>;
+  if (rows <= 8) return gemm_skinny<T, 8, kVector>;
+  return gemm_skinny<T, kSkinnyRows, kVector>;
 }
 
 template <bool kAK, bool kBK, bool kVector>
@@ -112,6 +121,19 @@ int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
   return static_cast<int>(std::clamp<int64_t>(std::min(wanted, possible), 1, kMaxSplits));
 }
 
+template <class T>
+void launch_skinny_of(const Product& p) {
+  const Kernel kernel = p.vector_operands ? skinny_kernel<T, true>(p.m) : skinny_kernel<T, false>(p.m);
+  const dim3 grid(static_cast<unsigned>(ceil_div(p.n, kSkinnyWarps)),
+                  static_cast<unsigned>(p.batches[0] * p.batches[1]));
+  kernel<<<grid, kSkinnyWarps * kWarp, 0, stream()>>>(p);
+  check_launch("gemm of few rows");
+}
+
+void launch_skinny(const Product& p, DType dtype) {
+  dispatch_float(dtype, [&](auto zero) { launch_skinny_of<decltype(zero)>(p); });
+}
+
 }  // namespace
 
 void launch_gemm(Product p, DType dtype) {
@@ -122,6 +144,7 @@ void launch_gemm(Product p, DType dtype) {
     count_flops(int64_t{2} * batches * p.m * p.n * p.factors[f].k * p.factors[f].segments);
   p.vector_operands = has_vector_operands(p, dtype);
   p.vector_c = has_vector_c(p, dtype);
+  if (p.m <= kSkinnyRows && p.a_k_contiguous && p.b_k_contiguous) return launch_skinny(p, dtype);
   const Choice choice = p.vector_operands ? choice_of_access<true>(p, dtype) : choice_of_access<false>(p, dtype);
   const int64_t tiles = ceil_div(p.m, choice.size) * ceil_div(p.n, choice.size);
   p.splits = splits_for(p, choice, tiles * batches);

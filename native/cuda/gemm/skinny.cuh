@@ -1,0 +1,77 @@
+// Products with few rows, as in decoding: bound by reading B. Each warp takes one column of C, that is one row of B,
+// and reads it once, 16 bytes a lane, for all rows of A, which wait in shared memory.
+#pragma once
+
+#include "../pack.cuh"
+#include "epilogue.cuh"
+
+namespace sffn::cuda {
+
+constexpr int kSkinnyRows = 16;  // of A, at most
+constexpr int kSkinnyWarps = 8;
+
+template <class T>
+struct SkinnyTile {
+  static constexpr int kPack = 16 / sizeof(T);
+  static constexpr int kPacks = 4;                       // of a lane at a time: loads under way to hide the latency
+  static constexpr int kChunk = kPack * kPacks * kWarp;  // terms
+};
+
+// kRows >= p.m; both operands k-contiguous.
+template <class T, int kRows, bool kVector>
+__global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __grid_constant__ Product p) {
+  using Tile = SkinnyTile<T>;
+  constexpr int kPack = Tile::kPack, kPacks = Tile::kPacks, kChunk = Tile::kChunk;
+  __shared__ __align__(16) T rows[kRows][kChunk];
+  const int lane = threadIdx.x % kWarp, column = blockIdx.x * kSkinnyWarps + threadIdx.x / kWarp;
+  const int outer = blockIdx.y / p.batches[1], inner = blockIdx.y % p.batches[1];
+
+  float sums[kRows] = {};
+  for (int which = 0; which < p.nfactors; ++which) {
+    const Factor& f = p.factors[which];
+    for (int segment = 0; segment < f.segments; ++segment) {
+      const T* a = static_cast<const T*>(f.a) + outer * f.a_batch[0] + inner * f.a_batch[1] + segment * f.a_segment;
+      const T* b = static_cast<const T*>(f.b) + outer * f.b_batch[0] + inner * f.b_batch[1] + segment * f.b_segment +
+                   int64_t{column} * f.ldb;
+      for (int k0 = 0; k0 < f.k; k0 += kChunk) {
+        float weights[kPacks][kPack];
+#pragma unroll
+        for (int i = 0; i < kPacks; ++i) {
+          const int term = k0 + (i * kWarp + lane) * kPack;
+          const int inside = column < p.n ? f.k - term : 0;
+          if (kVector && inside >= kPack) {
+            load_pack<kPack>(b + term, weights[i]);
+          } else {
+#pragma unroll
+            for (int j = 0; j < kPack; ++j) weights[i][j] = j < inside ? to_float(b[term + j]) : 0.f;
+          }
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < kRows * kChunk; i += kSkinnyWarps * kWarp) {
+          const int row = i / kChunk, term = k0 + i % kChunk;
+          rows[row][i % kChunk] = row < p.m && term < f.k ? a[row * f.lda + term] : from_float<T>(0.f);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < kPacks; ++i)
+#pragma unroll
+          for (int row = 0; row < kRows; ++row) {
+            float x[kPack];
+            load_pack<kPack>(&rows[row][(i * kWarp + lane) * kPack], x);
+#pragma unroll
+            for (int j = 0; j < kPack; ++j) sums[row] += weights[i][j] * x[j];
+          }
+      }
+    }
+    const float scale = which + 1 < p.nfactors ? f.scale / p.factors[which + 1].scale : f.scale;
+#pragma unroll
+    for (float& sum : sums) sum *= scale;
+  }
+#pragma unroll
+  for (int row = 0; row < kRows; ++row) {
+    float value[1] = {warp_sum(sums[row])};
+    if (lane == row % kWarp) store_run<T>(p, blockIdx.y, row, column, value);
+  }
+}
+
+}  // namespace sffn::cuda
