@@ -1,0 +1,195 @@
+// Tiles of attention in shared memory and the two products of a warp's 16 rows with them, in bf16 on tensor cores and
+// in f32 as multiply-adds. Both keep their accumulators as the tensor cores do: of each block of 8 columns, lane l has
+// the rows l / 4 and l / 4 + 8, and in each of them the columns 2·(l % 4) and the next.
+#pragma once
+
+#include "mma.cuh"
+#include "pack.cuh"
+
+namespace sffn::cuda {
+
+// D: head size rounded up to 32, 64, 128 or 256; the rest is zeros. Sizes are such that six tiles fit in the 99 KiB
+// that every device since compute capability 8.0 has, and that no thread needs more than 255 registers.
+template <class T, int D>
+struct Tile {
+  static constexpr int kPack = 16 / sizeof(T);
+  // Rows are 16 bytes longer than their elements: 8 of them then start in 8 different groups of banks.
+  static constexpr int kStride = D + kPack;
+  static constexpr int kRowBytes = kStride * static_cast<int>(sizeof(T));
+  static constexpr int kWarps = kRowBytes <= 528 ? 4 : 2;
+  static constexpr int kThreads = kWarps * kWarp;
+  static constexpr int kRows = kWarps * 16;                                             // of the block's own tiles
+  static constexpr int kStream = kRowBytes <= 144 ? 64 : (kRowBytes <= 528 ? 32 : 16);  // rows of a passing tile
+  static constexpr int kStages = kRowBytes <= 272 ? 2 : 1;
+  static constexpr int kBlocks = kStream / 8;
+
+  // `own` tiles stay, `passing` ones come by.
+  static constexpr int bytes(int own, int passing) { return (own * kRows + passing * kStages * kStream) * kRowBytes; }
+};
+
+// One operand as [batch, heads, seq, D], steps in elements; rows begin at multiples of 16 bytes.
+template <class T>
+struct Heads {
+  const T* data;
+  int64_t batch_step, head_step, row_step;
+
+  __device__ const T* at(int64_t batch, int64_t head) const { return data + batch * batch_step + head * head_step; }
+};
+
+// Starts copying rows first .. first + ROWS - 1 of one head; those from seq on become zeros.
+template <class T, int D, int ROWS>
+__device__ inline void load_tile(T* tile, const T* head, int64_t row_step, int first, int seq) {
+  using Shape = Tile<T, D>;
+  constexpr int kPacks = D / Shape::kPack;
+  for (int c = threadIdx.x; c < ROWS * kPacks; c += Shape::kThreads) {
+    const int row = c / kPacks, column = c % kPacks * Shape::kPack;
+    const bool inside = first + row < seq;
+    copy_async16(tile + row * Shape::kStride + column, head + (inside ? first + row : 0) * row_step + column, inside);
+  }
+}
+
+__device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
+__device__ inline int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+
+template <class T, int D>
+struct Products;
+
+template <int D>
+struct Products<bf16, D> {
+  using Shape = Tile<bf16, D>;
+  static constexpr int kStride = Shape::kStride;
+
+  // Column of accumulator [block][e] of `add_weighted`.
+  __device__ static int column(int block, int e) { return block * 8 + lane() % 4 * 2 + e; }
+
+  // c [16, kStream] = a [16, D] · b [kStream, D]ᵀ.
+  __device__ static void rows_by_rows(float (&c)[Shape::kBlocks][4], const bf16* a, const bf16* b) {
+#pragma unroll
+    for (auto& block : c)
+#pragma unroll
+      for (float& value : block) value = 0.f;
+    const int l = lane();
+    const bf16* a_at = a + (l & 15) * kStride + (l >> 4) * 8;
+    const bf16* b_at = b + ((l & 7) + (l >> 4) * 8) * kStride + (l >> 3 & 1) * 8;
+#pragma unroll
+    for (int k = 0; k < D; k += 16) {
+      uint32_t left[4];
+      load_matrices(left, a_at + k);
+#pragma unroll
+      for (int n = 0; n < Shape::kBlocks; n += 2) {
+        uint32_t right[4];
+        load_matrices(right, b_at + n * 8 * kStride + k);
+        multiply_add(c[n], left, right[0], right[1]);
+        multiply_add(c[n + 1], left, right[2], right[3]);
+      }
+    }
+  }
+
+  // o [16, D] += p [16, kStream] · b [kStream, D]: accumulators are laid out as the left operand needs them.
+  __device__ static void add_weighted(float (&o)[D / 8][4], const float (&p)[Shape::kBlocks][4], const bf16* b) {
+    const int l = lane();
+    const bf16* b_at = b + (l & 15) * kStride + (l >> 4) * 8;
+#pragma unroll
+    for (int k = 0; k < Shape::kBlocks; k += 2) {
+      const uint32_t left[4] = {pack_bf16(p[k][0], p[k][1]), pack_bf16(p[k][2], p[k][3]),
+                                pack_bf16(p[k + 1][0], p[k + 1][1]), pack_bf16(p[k + 1][2], p[k + 1][3])};
+#pragma unroll
+      for (int n = 0; n < D / 8; n += 2) {
+        uint32_t right[4];
+        load_matrices_transposed(right, b_at + k * 8 * kStride + n * 8);
+        multiply_add(o[n], left, right[0], right[1]);
+        multiply_add(o[n + 1], left, right[2], right[3]);
+      }
+    }
+  }
+};
+
+template <int D>
+struct Products<float, D> {
+  using Shape = Tile<float, D>;
+  static constexpr int kStride = Shape::kStride;
+
+  // Two blocks give a lane four neighbouring columns, one 16-byte access.
+  __device__ static int column(int block, int e) { return block / 2 * 16 + lane() % 4 * 4 + block % 2 * 2 + e; }
+
+  __device__ static void rows_by_rows(float (&c)[Shape::kBlocks][4], const float* a, const float* b) {
+#pragma unroll
+    for (auto& block : c)
+#pragma unroll
+      for (float& value : block) value = 0.f;
+    const float* a_at = a + lane() / 4 * kStride;
+    const float* b_at = b + lane() % 4 * 2 * kStride;
+    const auto add_dot = [](float& sum, const float4& x, const float4& y) {
+      sum += x.x * y.x;
+      sum += x.y * y.y;
+      sum += x.z * y.z;
+      sum += x.w * y.w;
+    };
+#pragma unroll 2
+    for (int k = 0; k < D; k += 4) {
+      const float4 upper = *reinterpret_cast<const float4*>(a_at + k);
+      const float4 lower = *reinterpret_cast<const float4*>(a_at + 8 * kStride + k);
+#pragma unroll
+      for (int n = 0; n < Shape::kBlocks; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const float4 right = *reinterpret_cast<const float4*>(b_at + (n * 8 + e) * kStride + k);
+          add_dot(c[n][e], upper, right);
+          add_dot(c[n][2 + e], lower, right);
+        }
+    }
+  }
+
+  __device__ static void add_weighted(float (&o)[D / 8][4], const float (&p)[Shape::kBlocks][4], const float* b) {
+    const float* b_at = b + lane() % 4 * 4;
+#pragma unroll
+    for (int n = 0; n < Shape::kBlocks; ++n)
+#pragma unroll
+      for (int k = 0; k < 8; ++k) {
+        const int owner = (lane() & ~3) + k / 2;  // of column k of the block, in these two rows
+        const float upper = __shfl_sync(kAllLanes, p[n][k % 2], owner);
+        const float lower = __shfl_sync(kAllLanes, p[n][2 + k % 2], owner);
+#pragma unroll
+        for (int m = 0; m < D / 8; m += 2) {
+          const float4 right = *reinterpret_cast<const float4*>(b_at + (n * 8 + k) * kStride + m * 8);
+          o[m][0] += upper * right.x;
+          o[m][1] += upper * right.y;
+          o[m + 1][0] += upper * right.z;
+          o[m + 1][1] += upper * right.w;
+          o[m][2] += lower * right.x;
+          o[m][3] += lower * right.y;
+          o[m + 1][2] += lower * right.z;
+          o[m + 1][3] += lower * right.w;
+        }
+      }
+  }
+};
+
+// Goes through `count` pairs of passing tiles: load(i, first tile, second tile) starts their copies, use(i, first,
+// second) computes. With two stages the next pair is on its way meanwhile. Copies begun before belong to the first
+// pair.
+template <class Shape, class T, class Load, class Use>
+__device__ inline void for_passing(T* tiles, int count, Load load, Use use) {
+  constexpr int kTile = Shape::kStream * Shape::kStride;
+  const auto stage = [&](int i) { return tiles + i % Shape::kStages * 2 * kTile; };
+  load(0, stage(0), stage(0) + kTile);
+  commit_copies();
+  for (int i = 0; i < count; ++i) {
+    if constexpr (Shape::kStages == 2) {
+      if (i + 1 < count) load(i + 1, stage(i + 1), stage(i + 1) + kTile);
+      commit_copies();
+      wait_copies<1>();
+    } else {
+      wait_copies<0>();
+    }
+    __syncthreads();
+    use(i, stage(i), stage(i) + kTile);
+    __syncthreads();
+    if constexpr (Shape::kStages == 1) {
+      if (i + 1 < count) load(i + 1, stage(i + 1), stage(i + 1) + kTile);
+      commit_copies();
+    }
+  }
+}
+
+}  // namespace sffn::cuda
