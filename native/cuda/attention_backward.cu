@@ -78,9 +78,11 @@ __device__ void store_gradient(const float (&o)[D / 8][4], float factor, float* 
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(Tile<T, D>::kThreads)
+__global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
     query_gradient_kernel(Heads<T> q, Heads<T> k, Heads<T> v, Heads<T> dy, Gradient to) {
   using Shape = Tile<T, D>;
+  constexpr int kPart = Shape::kBackwardPart < Shape::kStream ? Shape::kBackwardPart : Shape::kStream;
+  constexpr int kBlocks = kPart / 8;
   extern __shared__ float4 shared[];
   T* queries = reinterpret_cast<T*>(shared);
   T* gradients = queries + Shape::kRows * Shape::kStride;
@@ -113,29 +115,34 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads)
         load_tile<T, D, Shape::kStream>(values, v_head, v.row_step, i * Shape::kStream, seq);
       },
       [&](int i, const T* keys, const T* values) {
-        const int key = i * Shape::kStream;
-        if (key > warp_first + 15) return;  // all of it is hidden from these rows
-        float s[Shape::kBlocks][4], dp[Shape::kBlocks][4];
-        Products<T, D>::rows_by_rows(s, queries + warp_offset, keys);
-        Products<T, D>::rows_by_rows(dp, gradients + warp_offset, values);
+#pragma unroll 1
+        for (int part = 0; part < Shape::kStream; part += kPart) {
+          const int key = i * Shape::kStream + part;
+          if (key > warp_first + 15) return;  // hidden from these rows, as all that follow
+          float s[kBlocks][4], dp[kBlocks][4];
+          Products<T, D>::rows_by_rows(s, queries + warp_offset, keys + part * Shape::kStride);
+          Products<T, D>::rows_by_rows(dp, gradients + warp_offset, values + part * Shape::kStride);
 #pragma unroll
-        for (int n = 0; n < Shape::kBlocks; ++n)
+          for (int n = 0; n < kBlocks; ++n)
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            const bool hidden = key + n * 8 + lane() % 4 * 2 + e % 2 > row + e / 2 * 8;
-            const float p = hidden ? 0.f : exp2f(s[n][e] * (to.scale * kLog2E) - lse[e / 2]);
-            s[n][e] = p * (dp[n][e] - delta[e / 2]);
-          }
-        Products<T, D>::add_weighted(dq, s, keys);
+            for (int e = 0; e < 4; ++e) {
+              const bool hidden = key + n * 8 + lane() % 4 * 2 + e % 2 > row + e / 2 * 8;
+              const float p = hidden ? 0.f : exp2f(s[n][e] * (to.scale * kLog2E) - lse[e / 2]);
+              s[n][e] = p * (dp[n][e] - delta[e / 2]);
+            }
+          Products<T, D>::add_weighted(dq, s, keys + part * Shape::kStride);
+        }
       });
   store_gradient<T, D>(dq, to.scale, reinterpret_cast<float*>(shared), to, b, head, warp_first, to.rotary);
 }
 
 // kKeys, kValues: which of dK and dV to compute. Both in one pass where a thread's registers hold both.
 template <class T, int D, bool kKeys, bool kValues>
-__global__ void __launch_bounds__(Tile<T, D>::kThreads)
+__global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
     key_gradient_kernel(Heads<T> q, Heads<T> k, Heads<T> v, Heads<T> dy, Gradient to) {
   using Shape = Tile<T, D>;
+  constexpr int kPart = Shape::kBackwardPart < Shape::kStream ? Shape::kBackwardPart : Shape::kStream;
+  constexpr int kBlocks = kPart / 8;
   extern __shared__ float4 shared[];
   T* keys = reinterpret_cast<T*>(shared);
   T* values = keys + Shape::kRows * Shape::kStride;
@@ -163,29 +170,33 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads)
         load_tile<T, D, Shape::kStream>(gradients, dy.at(b, head), dy.row_step, query, seq);
       },
       [&](int i, const T* queries, const T* gradients) {
-        const int query = (start + i % per_head) * Shape::kStream;
-        if (query + Shape::kStream <= warp_first) return;  // none of them sees these keys
-        const int64_t column_base = (b * sizes.heads + first_head + i / per_head) * seq;
-        float s[Shape::kBlocks][4], dp[Shape::kBlocks][4];
-        Products<T, D>::rows_by_rows(s, keys + warp_offset, queries);
-        if constexpr (kKeys) Products<T, D>::rows_by_rows(dp, values + warp_offset, gradients);
+#pragma unroll 1
+        for (int part = 0; part < Shape::kStream; part += kPart) {
+          const int query = (start + i % per_head) * Shape::kStream + part;
+          if (query + kPart <= warp_first) continue;  // none of them sees these keys
+          const int64_t column_base = (b * sizes.heads + first_head + i / per_head) * seq;
+          float s[kBlocks][4], dp[kBlocks][4];
+          Products<T, D>::rows_by_rows(s, keys + warp_offset, queries + part * Shape::kStride);
+          if constexpr (kKeys)
+            Products<T, D>::rows_by_rows(dp, values + warp_offset, gradients + part * Shape::kStride);
 #pragma unroll
-        for (int n = 0; n < Shape::kBlocks; ++n)
+          for (int n = 0; n < kBlocks; ++n)
 #pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            const int column = query + n * 8 + lane() % 4 * 2 + c;
-            const bool inside = column < seq;
-            const float lse = inside ? to.lse[column_base + column] * kLog2E : 0.f;
-            const float delta = kKeys && inside ? to.delta[column_base + column] : 0.f;
+            for (int c = 0; c < 2; ++c) {
+              const int column = query + n * 8 + lane() % 4 * 2 + c;
+              const bool inside = column < seq;
+              const float lse = inside ? to.lse[column_base + column] * kLog2E : 0.f;
+              const float delta = kKeys && inside ? to.delta[column_base + column] : 0.f;
 #pragma unroll
-            for (int e = c; e < 4; e += 2) {
-              const bool hidden = !inside || row + e / 2 * 8 > column;
-              s[n][e] = hidden ? 0.f : exp2f(s[n][e] * (to.scale * kLog2E) - lse);
-              if constexpr (kKeys) dp[n][e] = s[n][e] * (dp[n][e] - delta);
+              for (int e = c; e < 4; e += 2) {
+                const bool hidden = !inside || row + e / 2 * 8 > column;
+                s[n][e] = hidden ? 0.f : exp2f(s[n][e] * (to.scale * kLog2E) - lse);
+                if constexpr (kKeys) dp[n][e] = s[n][e] * (dp[n][e] - delta);
+              }
             }
-          }
-        if constexpr (kValues) Products<T, D>::add_weighted(dv, s, gradients);
-        if constexpr (kKeys) Products<T, D>::add_weighted(dk, dp, queries);
+          if constexpr (kValues) Products<T, D>::add_weighted(dv, s, gradients + part * Shape::kStride);
+          if constexpr (kKeys) Products<T, D>::add_weighted(dk, dp, queries + part * Shape::kStride);
+        }
       });
   float* staging = reinterpret_cast<float*>(shared);
   if constexpr (kKeys) store_gradient<T, D>(dk, to.scale, staging, to, b, sizes.heads + kv, warp_first, to.rotary);

@@ -24,7 +24,8 @@ struct RunningRows {
   float o[D / 8][4] = {};
 
   // Takes the scores s in and turns them into weights; exponent = log2(e) · the scale of the scores.
-  __device__ void take(float (&s)[Tile<T, D>::kBlocks][4], float exponent) {
+  template <int B>
+  __device__ void take(float (&s)[B][4], float exponent) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float best = top[r];
@@ -51,10 +52,11 @@ struct RunningRows {
 };
 
 template <class T, int D>
-__global__ void __launch_bounds__(Tile<T, D>::kThreads)
+__global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
     attention_forward_kernel(Heads<T> q, Heads<T> k, Heads<T> v, T* y, float* lse, AttentionSizes sizes, float scale,
                              bool whole_packs) {
   using Shape = Tile<T, D>;
+  constexpr int kBlocks = Shape::kForwardPart / 8;
   extern __shared__ float4 shared[];
   T* queries = reinterpret_cast<T*>(shared);
   T* passing = queries + Shape::kRows * Shape::kStride;
@@ -80,11 +82,11 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads)
       [&](int i, const T* keys, const T* values) {
         const int key = i * Shape::kStream;
         if (key > warp_first + 15) return;  // all of it is hidden from these rows
-        float s[Shape::kBlocks][4];
+        float s[kBlocks][4];
         Products<T, D>::rows_by_rows(s, warp_rows, keys);
         if (key + Shape::kStream > warp_first) {
 #pragma unroll
-          for (int n = 0; n < Shape::kBlocks; ++n)
+          for (int n = 0; n < kBlocks; ++n)
 #pragma unroll
             for (int e = 0; e < 4; ++e)
               if (key + n * 8 + lane() % 4 * 2 + e % 2 > row + e / 2 * 8) s[n][e] = -INFINITY;

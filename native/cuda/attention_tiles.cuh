@@ -21,7 +21,10 @@ struct Tile {
   static constexpr int kRows = kWarps * 16;                                             // of the block's own tiles
   static constexpr int kStream = kRowBytes <= 144 ? 64 : (kRowBytes <= 528 ? 32 : 16);  // rows of a passing tile
   static constexpr int kStages = kRowBytes <= 272 ? 2 : 1;
-  static constexpr int kBlocks = kStream / 8;
+  // Rows of a passing tile whose scores a thread holds at a time: forward, where there is one product of them, and
+  // backward, where there are two and up to two sums.
+  static constexpr int kForwardPart = kStream;
+  static constexpr int kBackwardPart = D >= 128 ? 16 : 32;
 
   // `own` tiles stay, `passing` ones come by.
   static constexpr int bytes(int own, int passing) { return (own * kRows + passing * kStages * kStream) * kRowBytes; }
@@ -62,8 +65,9 @@ struct Products<bf16, D> {
   // Column of accumulator [block][e] of `add_weighted`.
   __device__ static int column(int block, int e) { return block * 8 + lane() % 4 * 2 + e; }
 
-  // c [16, kStream] = a [16, D] · b [kStream, D]ᵀ.
-  __device__ static void rows_by_rows(float (&c)[Shape::kBlocks][4], const bf16* a, const bf16* b) {
+  // c [16, 8·B] = a [16, D] · b [8·B, D]ᵀ.
+  template <int B>
+  __device__ static void rows_by_rows(float (&c)[B][4], const bf16* a, const bf16* b) {
 #pragma unroll
     for (auto& block : c)
 #pragma unroll
@@ -71,12 +75,14 @@ struct Products<bf16, D> {
     const int l = lane();
     const bf16* a_at = a + (l & 15) * kStride + (l >> 4) * 8;
     const bf16* b_at = b + ((l & 7) + (l >> 4) * 8) * kStride + (l >> 3 & 1) * 8;
-#pragma unroll
+    // Unrolled whole, the widest heads would need more registers than there are.
+    constexpr int kUnroll = D > 128 ? 2 : D / 16;
+#pragma unroll kUnroll
     for (int k = 0; k < D; k += 16) {
       uint32_t left[4];
       load_matrices(left, a_at + k);
 #pragma unroll
-      for (int n = 0; n < Shape::kBlocks; n += 2) {
+      for (int n = 0; n < B; n += 2) {
         uint32_t right[4];
         load_matrices(right, b_at + n * 8 * kStride + k);
         multiply_add(c[n], left, right[0], right[1]);
@@ -85,12 +91,13 @@ struct Products<bf16, D> {
     }
   }
 
-  // o [16, D] += p [16, kStream] · b [kStream, D]: accumulators are laid out as the left operand needs them.
-  __device__ static void add_weighted(float (&o)[D / 8][4], const float (&p)[Shape::kBlocks][4], const bf16* b) {
+  // o [16, D] += p [16, 8·B] · b [8·B, D]: accumulators are laid out as the left operand needs them.
+  template <int B>
+  __device__ static void add_weighted(float (&o)[D / 8][4], const float (&p)[B][4], const bf16* b) {
     const int l = lane();
     const bf16* b_at = b + (l & 15) * kStride + (l >> 4) * 8;
 #pragma unroll
-    for (int k = 0; k < Shape::kBlocks; k += 2) {
+    for (int k = 0; k < B; k += 2) {
       const uint32_t left[4] = {pack_bf16(p[k][0], p[k][1]), pack_bf16(p[k][2], p[k][3]),
                                 pack_bf16(p[k + 1][0], p[k + 1][1]), pack_bf16(p[k + 1][2], p[k + 1][3])};
 #pragma unroll
@@ -112,7 +119,8 @@ struct Products<float, D> {
   // Two blocks give a lane four neighbouring columns, one 16-byte access.
   __device__ static int column(int block, int e) { return block / 2 * 16 + lane() % 4 * 4 + block % 2 * 2 + e; }
 
-  __device__ static void rows_by_rows(float (&c)[Shape::kBlocks][4], const float* a, const float* b) {
+  template <int B>
+  __device__ static void rows_by_rows(float (&c)[B][4], const float* a, const float* b) {
 #pragma unroll
     for (auto& block : c)
 #pragma unroll
@@ -130,7 +138,7 @@ struct Products<float, D> {
       const float4 upper = *reinterpret_cast<const float4*>(a_at + k);
       const float4 lower = *reinterpret_cast<const float4*>(a_at + 8 * kStride + k);
 #pragma unroll
-      for (int n = 0; n < Shape::kBlocks; ++n)
+      for (int n = 0; n < B; ++n)
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const float4 right = *reinterpret_cast<const float4*>(b_at + (n * 8 + e) * kStride + k);
@@ -140,10 +148,11 @@ struct Products<float, D> {
     }
   }
 
-  __device__ static void add_weighted(float (&o)[D / 8][4], const float (&p)[Shape::kBlocks][4], const float* b) {
+  template <int B>
+  __device__ static void add_weighted(float (&o)[D / 8][4], const float (&p)[B][4], const float* b) {
     const float* b_at = b + lane() % 4 * 4;
 #pragma unroll
-    for (int n = 0; n < Shape::kBlocks; ++n)
+    for (int n = 0; n < B; ++n)
 #pragma unroll
       for (int k = 0; k < 8; ++k) {
         const int owner = (lane() & ~3) + k / 2;  // of column k of the block, in these two rows
