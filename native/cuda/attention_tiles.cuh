@@ -133,7 +133,7 @@ struct Products<float, D> {
       sum += x.z * y.z;
       sum += x.w * y.w;
     };
-#pragma unroll 2
+#pragma unroll(D >= 128 ? 1 : 2)
     for (int k = 0; k < D; k += 4) {
       const float4 upper = *reinterpret_cast<const float4*>(a_at + k);
       const float4 lower = *reinterpret_cast<const float4*>(a_at + 8 * kStride + k);
