@@ -149,12 +149,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads) gemm_bf16(const __g
             make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
       }
   __syncthreads();
-  for (int i = threadIdx.x; i < kSize * kSize / kRun; i += Tile::kThreads) {
-    const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
-    const float4 piece = *reinterpret_cast<const float4*>(staged + row * Tile::kStagedRow + column);
-    float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
-    store_run<bf16>(p, blockIdx.y, row0 + row, column0 + column, values);
-  }
+  store_tile<bf16, kSize>(p, staged, Tile::kStagedRow, row0, column0);
 }
 
 }  // namespace sffn::cuda

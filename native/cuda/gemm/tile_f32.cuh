@@ -50,7 +50,9 @@ struct F32Tile {
 template <bool kAK, bool kBK, bool kVector>
 __global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_constant__ Product p) {
   using Tile = F32Tile;
-  __shared__ __align__(16) Tile::Stage a_stages[2], b_stages[2];
+  __shared__ __align__(16) float staged[4 * Tile::kDepth * Tile::kSize];
+  auto* a_stages = reinterpret_cast<Tile::Stage*>(staged);
+  auto* b_stages = a_stages + 2;
   const int tiles_n = (p.n + Tile::kSize - 1) / Tile::kSize;
   const int row0 = blockIdx.x / tiles_n * Tile::kSize, column0 = blockIdx.x % tiles_n * Tile::kSize;
   const int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
@@ -94,8 +96,18 @@ __global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_const
     }
   }
   scale(p.factors[p.nfactors - 1].scale);
+  if (p.vector_c || p.splits > 1) {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) store_run<float>(p, blockIdx.y, row0 + row + i, column0 + column, sums[i]);
+    for (int i = 0; i < 4; ++i) store_run<float>(p, blockIdx.y, row0 + row + i, column0 + column, sums[i]);
+    return;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    *reinterpret_cast<float4*>(staged + (row + i) * Tile::kSize + column) =
+        make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
+  __syncthreads();
+  store_tile<float, Tile::kSize>(p, staged, Tile::kSize, row0, column0);
 }
 
 }  // namespace sffn::cuda

@@ -1,0 +1,53 @@
+/**
+ * Aligned, typical calls whose memory accesses `npm run cuda:report` counts on the PTX executor. `--list` prints their names, a
+ * name runs one.
+ */
+import {
+  blockShuffleLinear,
+  causalAttention,
+  crossEntropy,
+  layerNorm,
+  linear,
+  lowRankLinear,
+  softmax,
+  sum,
+  type Tensor,
+  tensor,
+} from '../../lib';
+import { Generator } from '../../lib/random';
+
+const generator = new Generator(1);
+const random = (...shape: number[]): Tensor => {
+  const value = generator.normal(shape).as('bfloat16').to('cuda');
+  value.requiresGrad = true;
+  return value;
+};
+const forward = (run: () => Tensor) => () => void run();
+const both = (run: () => Tensor) => () => sum(run()).backward();
+
+const [TOKENS, WIDTH, OUT] = [256, 256, 512];
+const WORKLOADS: Readonly<Record<string, () => void>> = {
+  'dense forward': forward(() =>
+    linear(random(TOKENS, WIDTH), random(OUT, WIDTH), random(OUT), { activation: 'gelu' }),
+  ),
+  'dense forward and backward': both(() => linear(random(TOKENS, WIDTH), random(OUT, WIDTH))),
+  'lowrank forward': forward(() => lowRankLinear(random(TOKENS, WIDTH), random(128, WIDTH), random(OUT, 128))),
+  'blockshuffle forward': forward(() =>
+    blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
+  ),
+  'blockshuffle forward and backward': both(() =>
+    blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
+  ),
+  'one token': forward(() => lowRankLinear(random(1, 1024), random(256, 1024), random(1024, 256))),
+  'eight tokens': forward(() => lowRankLinear(random(8, 1024), random(256, 1024), random(1024, 256))),
+  'layer norm': both(() => layerNorm(random(64, 1024), random(1024), random(1024))),
+  softmax: both(() => softmax(random(64, 1024))),
+  attention: both(() => causalAttention(random(1, 256, 3 * 128), { heads: 2 })),
+  'cross entropy': both(() =>
+    crossEntropy(random(64, 1024), tensor(new Int32Array(64).fill(3), [64], { device: 'cuda' })),
+  ),
+};
+
+const [name = ''] = process.argv.slice(2);
+if (name === '--list') console.log(Object.keys(WORKLOADS).join('\n'));
+else WORKLOADS[name]!();
