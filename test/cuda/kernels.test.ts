@@ -1,0 +1,306 @@
+/**
+ * Kernels of a CUDA device against those of the CPU, at the sizes that test/ops leaves out (those that go by whole packs
+ * of 16 bytes, or take several blocks); without a device, that its absence is what a caller is told.
+ */
+import {
+  add,
+  argmax,
+  availableDevices,
+  causalAttention,
+  crossEntropy,
+  DeviceError,
+  type DType,
+  embedding,
+  layerNorm,
+  max,
+  mean,
+  mul,
+  polarFactor,
+  rmsNorm,
+  softmax,
+  sum,
+  svd,
+  synchronize,
+  type Tensor,
+  tensor,
+  tidy,
+  transpose,
+  zeros,
+} from '../../lib';
+import { native } from '../../lib/native';
+import { AdamW } from '../../lib/optim';
+import { relativeError } from '../support/check_op';
+import { TestRandom } from '../support/random';
+
+const cuda = availableDevices().includes('cuda');
+const on = { device: 'cuda' } as const;
+
+type Op = (...inputs: Tensor[]) => Tensor;
+
+/** Forward and backward of an op on the device, in both of its types, against the CPU on the same rounded inputs. */
+function expectAgreement(op: Op, shapes: readonly (readonly number[])[]): void {
+  const random = new TestRandom(7);
+  const inputs = shapes.map((shape) => ({ shape, data: random.array(shape.reduce((a, b) => a * b, 1)) }));
+  const run = (device: 'cpu' | 'cuda', dtype: DType, rounded: DType) =>
+    tidy(() => {
+      const tensors = inputs.map(({ shape, data }) => {
+        const values = tensor(data, shape, { dtype: rounded }).toArray();
+        return tensor(values, shape, { device, dtype, requiresGrad: true });
+      });
+      const y = op(...tensors);
+      y.backward(tensor(new TestRandom(8).array(y.size).map(Math.fround), y.shape, { device, dtype: y.dtype }));
+      const gradients = tensors.map((t) => {
+        const values = t.grad!.toArray();
+        t.grad!.dispose();
+        return values;
+      });
+      return [y.toArray(), ...gradients];
+    });
+  for (const [dtype, tolerance] of [['float32', 2e-6] as const, ['bfloat16', 1e-2] as const]) {
+    const expected = run('cpu', 'float32', dtype);
+    run('cuda', dtype, dtype).forEach((values, i) => {
+      const error = relativeError(values, expected[i]!);
+      expect({ dtype, i, error: error < tolerance || error }).toEqual({ dtype, i, error: true });
+    });
+  }
+}
+
+const withoutCuda = () => {
+  const inputs = () => tensor([1, 2]).to('cuda');
+  test.each<[string, () => unknown]>([
+    ['a forward op', () => softmax(inputs())],
+    ['an optimizer', () => new AdamW(new Map([['w', zeros([2], on)]]))],
+    ['a decomposition', () => svd(inputs())],
+  ])('%s says what is missing', (_, body) => {
+    expect(body).toThrow(DeviceError);
+    expect(body).toThrow(/device 'cuda' is not (built|available): \w+/);
+  });
+};
+
+const withCuda = () => {
+  afterEach(() => synchronize());
+
+  describe('agrees with the CPU', () => {
+    test.each<[string, Op, number[][]]>([
+      ['layerNorm of 40 rows', (x, weight, bias) => layerNorm(x!, weight!, bias), [[40, 64], [64], [64]]],
+      [
+        'layerNorm of rows longer than a block',
+        (x, weight, bias) => layerNorm(x!, weight!, bias),
+        [[3, 2056], [2056], [2056]],
+      ],
+      ['rmsNorm', (x, weight) => rmsNorm(x!, weight!), [[35, 72], [72]]],
+      ['softmax of a long row', softmax, [[3, 2600]]],
+      ['sum of several pieces', (x) => sum(x, { dim: 1 }), [[2, 9000]]],
+      ['sum of several pieces of columns', (x) => sum(x, { dim: 0 }), [[600, 40]]],
+      ['mean of everything', (x) => mean(x), [[97, 101]]],
+      ['max of rows', (x) => max(x, { dim: -1 }), [[5, 64]]],
+      ['a bias', add, [[6, 64], [64]]],
+      [
+        'a factor to a row',
+        mul,
+        [
+          [6, 64],
+          [6, 1],
+        ],
+      ],
+      ['transposed matrices', (x) => transpose(x, 1, 2), [[3, 37, 40]]],
+      ['attention over several blocks', attention(2, 1, 10000), [[1, 70, 4 * 64]]],
+      ['attention with heads of 128', attention(2, 2, 10000), [[1, 66, 6 * 128]]],
+      ['attention with heads of 256', attention(1, 1, 0), [[1, 20, 3 * 256]]],
+      ['attention with heads of 101', attention(1, 1, 0), [[2, 18, 3 * 101]]],
+    ])('%s', (_, op, shapes) => expectAgreement(op, shapes));
+  });
+
+  test('heads wider than 256 are refused', () =>
+    expect(() => causalAttention(zeros([1, 1, 3 * 258], on), { heads: 1 })).toThrow(/above 256/));
+
+  test('attention and its gradient are the same bits every time', () => {
+    const data = new TestRandom(1).array(70 * 4 * 32);
+    const run = () =>
+      tidy(() => {
+        const qkv = tensor(data, [1, 70, 128], { ...on, requiresGrad: true });
+        const y = causalAttention(qkv, { heads: 2, kvHeads: 1 });
+        sum(mul(y, y)).backward();
+        const gradient = qkv.grad!.toArray();
+        qkv.grad!.dispose();
+        return gradient;
+      });
+    expect(run()).toEqual(run());
+  });
+
+  test('argmax takes the first of equals, and NaN for the largest', () => {
+    const x = tensor([1, 3, 3, 0, 2, Number.NaN, 5, Number.NaN, 7, 7, 7, 7], [3, 4], on);
+    expect(Array.from(argmax(x).toArray())).toEqual([1, 1, 0]);
+    expect(Array.from(argmax(x, 0).toArray())).toEqual([2, 1, 2, 1]);
+    const long = new Float32Array(700);
+    long[555] = 1;
+    expect(Array.from(argmax(tensor(long, [700], on)).toArray())).toEqual([555]);
+  });
+
+  test.each([5, 300, 70_000])('the gradient of a table of %i rows adds in order', (rows) => {
+    const random = new TestRandom(rows);
+    const ids = Int32Array.from({ length: 900 }, (_, i) => (i % 3 === 0 ? 2 : random.int(0, rows - 1)));
+    const dy = random.array(ids.length * 4);
+    const gradient = (device: 'cpu' | 'cuda') =>
+      tidy(() => {
+        const table = zeros([rows, 4], { device });
+        native.embedding_backward(
+          tensor(dy, undefined, { device }).handle,
+          tensor(ids, undefined, { device }).handle,
+          table.handle,
+          ids.length,
+          rows,
+          4,
+        );
+        return table.toArray();
+      });
+    expect(gradient('cuda')).toEqual(gradient('cpu'));
+  });
+
+  test('bad ids and targets are found at the next synchronisation, once', () => {
+    const ids = (...values: number[]) => tensor(Int32Array.from(values), undefined, on);
+    embedding(ids(0, 3), zeros([3, 2], on));
+    expect(() => synchronize()).toThrow(expect.objectContaining({ code: 'ERR_RANGE' }));
+    synchronize();
+    const loss = crossEntropy(zeros([2, 4], on), ids(1, 4));
+    expect(() => loss.item()).toThrow(/target that is no class/);
+    svd(tensor([1, Number.NaN, 0, 1], [2, 2], on));
+    expect(() => synchronize()).toThrow(/not finite/);
+    synchronize();
+  });
+
+  test('random numbers are those of the CPU', () => {
+    const draw = (device: 'cpu' | 'cuda', kind: 'random_uniform' | 'random_normal', ...range: [number, number]) =>
+      tidy(() => {
+        const y = zeros([203], { device });
+        native[kind](y.handle, 12345, 678, 2 ** 33, ...range);
+        return y.toArray();
+      });
+    expect(draw('cuda', 'random_uniform', -0.3, 1.7)).toEqual(draw('cpu', 'random_uniform', -0.3, 1.7));
+    const [normal, expected] = [draw('cuda', 'random_normal', 0.5, 2), draw('cpu', 'random_normal', 0.5, 2)];
+    normal.forEach((value, i) => {
+      expect(Math.abs(value - expected[i]!)).toBeLessThanOrEqual(2 ** -23 * Math.abs(expected[i]!));
+    });
+  });
+
+  describe('AdamW', () => {
+    const sizes = [1, 7, 64, 9001];
+    /** Parameters after three clipped steps, their masters where they have some, and the last norm. */
+    const train = (device: 'cpu' | 'cuda', dtype: DType, rounded: DType, spoil = Number.NaN) =>
+      tidy(() => {
+        const random = new TestRandom(3);
+        const values = () =>
+          tidy(() => sizes.map((size) => tensor(random.array(size), [size], { dtype: rounded }).toArray()));
+        const placed = values().map((data) => tensor(data, [data.length], { device, dtype, requiresGrad: true }));
+        const optimizer = new AdamW(new Map(placed.map((p, i) => [`p${i}`, p])), { lr: 0.05 });
+        let gradNorm = 0;
+        for (let step = 0; step < 3; step++) {
+          values().forEach((data, i) => {
+            if (step === 2 && i === 1 && !Number.isNaN(spoil)) data[3] = spoil;
+            placed[i]!.grad = tensor(data, [data.length], { device, dtype });
+          });
+          ({ gradNorm } = optimizer.step({ maxGradNorm: 0.5 }));
+          optimizer.zeroGrad();
+        }
+        const state = optimizer.stateDict();
+        const masters = placed.map((p, i) => (state.tensors.get(`p${i}.master`) ?? p).toArray());
+        const result = { gradNorm, values: placed.map((p) => p.toArray()), masters, stepCount: state.stepCount };
+        optimizer.dispose();
+        return result;
+      });
+
+    test('steps as on the CPU', () => {
+      const [actual, expected] = [train('cuda', 'float32', 'float32'), train('cpu', 'float32', 'float32')];
+      actual.values.forEach((values, i) => {
+        expect(relativeError(values, expected.values[i]!)).toBeLessThan(1e-6);
+      });
+      expect(Math.abs(actual.gradNorm / expected.gradNorm - 1)).toBeLessThan(1e-7);
+    });
+
+    test('keeps float32 masters of bfloat16 parameters', () => {
+      const [actual, expected] = [train('cuda', 'bfloat16', 'bfloat16'), train('cpu', 'float32', 'bfloat16')];
+      actual.masters.forEach((values, i) => {
+        expect(relativeError(values, expected.values[i]!)).toBeLessThan(1e-6);
+        expect(actual.values[i]).toEqual(tensor(values, [values.length], { dtype: 'bfloat16' }).toArray());
+      });
+    });
+
+    test('does nothing where a gradient is not finite', () => {
+      const [spoilt, before] = [
+        train('cuda', 'float32', 'float32', Number.POSITIVE_INFINITY),
+        train('cpu', 'float32', 'float32', Number.POSITIVE_INFINITY),
+      ];
+      expect([spoilt.gradNorm, spoilt.stepCount]).toEqual([Number.POSITIVE_INFINITY, 2]);
+      spoilt.values.forEach((values, i) => {
+        expect(relativeError(values, before.values[i]!)).toBeLessThan(1e-6);
+      });
+    });
+  });
+
+  describe('decompositions', () => {
+    const rebuilt = (u: Tensor, s: Tensor, vt: Tensor, m: number, n: number) => {
+      const [left, values, right] = [u, s, vt].map((t) => t.toArray());
+      const rank = values!.length;
+      return Float64Array.from({ length: m * n }, (_, at) => {
+        let total = 0;
+        for (let r = 0; r < rank; r++)
+          total += left![Math.floor(at / n) * rank + r]! * values![r]! * right![r * n + (at % n)]!;
+        return total;
+      });
+    };
+    /** Largest |a aᵀ − 1| of the rows of a. */
+    const rowError = (a: ArrayLike<number>, rows: number, columns: number) => {
+      let worst = 0;
+      for (let i = 0; i < rows; i++)
+        for (let j = 0; j < rows; j++) {
+          let dot = 0;
+          for (let c = 0; c < columns; c++) dot += a[i * columns + c]! * a[j * columns + c]!;
+          worst = Math.max(worst, Math.abs(dot - Number(i === j)));
+        }
+      return worst;
+    };
+    const random = (m: number, n: number) => new TestRandom(m * 100 + n).array(m * n);
+    const rankTwo = (m: number, n: number) => {
+      const [left, right] = [random(m, 2), random(2, n)];
+      return Float32Array.from(
+        { length: m * n },
+        (_, at) =>
+          left[Math.floor(at / n) * 2]! * right[at % n]! + left[Math.floor(at / n) * 2 + 1]! * right[n + (at % n)]!,
+      );
+    };
+
+    test.each<[string, number, number, (m: number, n: number) => Float32Array]>([
+      ['a number', 1, 1, random],
+      ['a wide matrix', 5, 9, random],
+      ['a tall matrix', 12, 7, random],
+      ['a matrix of rank 2', 6, 8, rankTwo],
+      ['zeros', 3, 4, (m, n) => new Float32Array(m * n)],
+    ])('svd and polar factor of %s', (_, m, n, make) => {
+      const data = make(m, n);
+      const rank = Math.min(m, n);
+      const a = tensor(data, [m, n], on);
+      const { u, s, vt } = svd(a);
+      expect(relativeError(rebuilt(u, s, vt, m, n), Float64Array.from(data))).toBeLessThan(1e-6);
+      expect(rowError(vt.toArray(), rank, n)).toBeLessThan(1e-6);
+      expect(rowError(transpose(u, 0, 1).toArray(), rank, m)).toBeLessThan(1e-6);
+      expect(relativeError(s.toArray(), svd(a.to('cpu')).s.toArray())).toBeLessThan(1e-6);
+      if (make === random)
+        expect(relativeError(polarFactor(a).toArray(), polarFactor(a.to('cpu')).toArray())).toBeLessThan(1e-6);
+    });
+
+    test('the largest triples of a batch', () => {
+      const data = random(3, 20);
+      const { s } = svd(tensor(data, [3, 4, 5], on), 2);
+      const expected = svd(tensor(data, [3, 4, 5]), 2).s;
+      expect(s.shape).toEqual([3, 2]);
+      expect(relativeError(s.toArray(), expected.toArray())).toBeLessThan(1e-6);
+    });
+  });
+};
+
+function attention(heads: number, kvHeads: number, ropeBase: number): Op {
+  return (qkv) => causalAttention(qkv, { heads, kvHeads, ropeBase });
+}
+
+if (cuda) describe('with CUDA', withCuda);
+else describe('without CUDA', withoutCuda);
