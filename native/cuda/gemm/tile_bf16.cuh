@@ -89,7 +89,8 @@ struct Bf16Tile {
 };
 
 template <int kSize, bool kAK, bool kBK, bool kVector>
-__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads) gemm_bf16(const __grid_constant__ Product p) {
+__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 4 : 1)
+    gemm_bf16(const __grid_constant__ Product p) {
   using Tile = Bf16Tile<kSize>;
   extern __shared__ __align__(128) unsigned char shared[];
   const int tiles_n = (p.n + kSize - 1) / kSize;
