@@ -40,7 +40,11 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
   if (p.splits > 1) {
     const int64_t matrix = static_cast<int64_t>(blockIdx.z) * (p.batches[0] * p.batches[1]) + batch;
     float* to = p.partial + (matrix * p.m + row) * p.n + column;
-    for (int j = 0; j < count; ++j) to[j] = values[j];
+    if (kCount == kRun && p.n % kRun == 0)
+      *reinterpret_cast<float4*>(to) =
+          make_float4(values[0], values[1 % kCount], values[2 % kCount], values[3 % kCount]);
+    else
+      for (int j = 0; j < count; ++j) to[j] = values[j];
     return;
   }
   const int outer = batch / p.batches[1], inner = batch % p.batches[1];

@@ -28,6 +28,11 @@ __global__ void __launch_bounds__(kReduceThreads) add_parts(const __grid_constan
   float values[kRun] = {};
   for (int part = 0; part < parts; ++part) {
     const float* from = p.partial + ((part * batches + blockIdx.y) * p.m + row) * p.n + column;
+    if (p.n % kRun == 0) {
+      const float4 run = *reinterpret_cast<const float4*>(from);
+      values[0] += run.x, values[1] += run.y, values[2] += run.z, values[3] += run.w;
+      continue;
+    }
 #pragma unroll
     for (int j = 0; j < kRun; ++j)
       if (column + j < p.n) values[j] += from[j];
