@@ -10,10 +10,10 @@
 
 namespace sffn {
 
-enum class DType : uint8_t { f32, i32, bf16 };
+enum class DType : uint8_t { f32, i32, bf16, i8 };
 enum class Device : uint8_t { cpu, cuda };
 
-constexpr size_t size_of(DType dtype) { return dtype == DType::bf16 ? 2 : 4; }
+constexpr size_t size_of(DType dtype) { return dtype == DType::i8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
 
 // A borrowed, contiguous buffer of `size` elements. Shapes never cross the boundary: TypeScript has checked them,
 // and each kernel receives the sizes it needs as integers. An empty view stands for an optional operand left out.
@@ -26,6 +26,7 @@ struct View {
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }
   uint16_t* bf16() const { return static_cast<uint16_t*>(data); }
+  int8_t* i8() const { return static_cast<int8_t*>(data); }
   explicit operator bool() const { return data != nullptr; }
 };
 

@@ -9,7 +9,7 @@ export type Handle = number;
 /** A tensor's handle, a raw typed array (synchronous calls only), or null for an optional operand left out. */
 export type Operand = Handle | Float32Array | Int32Array | null;
 
-export type Operands = readonly Handle[];
+export type Operands = readonly (Handle | null)[];
 
 /** R is void for synchronous calls and Promise<void> below `async`. */
 export interface Kernels<R> {
@@ -244,6 +244,18 @@ export interface Kernels<R> {
   fill(y: Operand, value: number): R;
   copy(x: Operand, y: Operand): R;
   cast(x: Operand, y: Operand): R;
+  decode_step(
+    weights: Operands,
+    pages: Operands,
+    ids: Int32Array,
+    sequences: Int32Array,
+    shape: Int32Array,
+    logits: Operand,
+    eps: number,
+    rotary_base: number,
+  ): R;
+  quantize(x: Operand, y: Operand, scales: Operand, rows: number, columns: number): R;
+  dequantize(x: Operand, scales: Operand, y: Operand, rows: number, columns: number): R;
   random_uniform(y: Operand, seed_low: number, seed_high: number, offset: number, low: number, high: number): R;
   random_normal(y: Operand, seed_low: number, seed_high: number, offset: number, mean: number, std: number): R;
   svd(a: Operand, u: Operand, s: Operand, vt: Operand, batch: number, m: number, n: number, rank: number): R;
@@ -270,7 +282,7 @@ export interface NativeMemoryStats {
 export interface Native extends Kernels<void> {
   /** The same kernels as jobs on a native thread, in order. Operands must be handles. */
   readonly async: Kernels<Promise<void>>;
-  /** dtype: 0 float32, 1 int32, 2 bfloat16; device: 0 cpu (default), 1 cuda. The contents are not set. */
+  /** dtype: 0 float32, 1 int32, 2 bfloat16, 3 int8; device: 0 cpu (default), 1 cuda. The contents are not set. */
   allocate(length: number, dtype: number, device?: number): Handle;
   release(handle: Handle): void;
   /** An ArrayBuffer over the buffer's own memory; detach it before releasing the handle. */

@@ -35,6 +35,10 @@
 #include "attention_tiles.inl"
 #include "attention_forward.inl"
 #include "attention_backward.inl"
+#include "quantize.inl"
+#include "decode_linear.inl"
+#include "decode_attention.inl"
+#include "decode_step.inl"
 #include "probe.inl"
 // clang-format on
 

@@ -41,6 +41,43 @@ SFFN_INLINE Vec load(const float* p, Full) { return load(p); }
 SFFN_INLINE Vec load(const float* p, Part part) { return load_part(p, part.count); }
 SFFN_INLINE void store(float* p, Vec v, Full) { store(p, v); }
 SFFN_INLINE void store(float* p, Vec v, Part part) { store_part(p, v, part.count); }
+
+// Weights of any element type, as floats.
+SFFN_INLINE Vec load_weights(const float* p, Full) { return load(p); }
+SFFN_INLINE Vec load_weights(const uint16_t* p, Full) {
+#if SFFN_LANES == 16
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return (Vec)_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16);
+#elif SFFN_LANES == 8
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return (Vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16);
+#else
+  UintVec bits;
+  SFFN_UNROLL for (int i = 0; i < kLanes; ++i) bits[i] = uint32_t{p[i]} << 16;
+  return (Vec)bits;
+#endif
+}
+SFFN_INLINE Vec load_weights(const int8_t* p, Full) {
+#if SFFN_LANES == 16
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return (Vec)_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes));
+#elif SFFN_LANES == 8
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return (Vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+#else
+  Vec v;
+  SFFN_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+template <class W>
+SFFN_INLINE Vec load_weights(const W* p, Part part) {
+  if constexpr (std::is_same_v<W, float>) return load(p, part);
+  W whole[kLanes] = {};
+  std::memcpy(whole, p, static_cast<size_t>(part.count) * sizeof(W));
+  return load_weights(static_cast<const W*>(whole), Full{});
+}
+
 template <class Body>
 SFFN_INLINE void for_vectors(int64_t begin, int64_t end, const Body& body) {
   int64_t i = begin;

@@ -4,6 +4,7 @@
 
 constexpr int64_t kSkinnyMost = 12;                    // rows up to which this is faster than packing
 constexpr int64_t kSkinnyInner = 6 * 1024;             // floats of x, 24 KB: they stay in L1 while W streams past
+constexpr int64_t kSkinnyAhead = 4096;                 // bytes of W that are asked for ahead of their use, at least
 constexpr int kSkinnyColumns = 3 * kLanes;             // rows of W that share a pass over k
 constexpr int kSkinnyRows = SFFN_LANES == 16 ? 8 : 4;  // rows of x in registers at once
 
@@ -30,11 +31,12 @@ SFFN_INLINE void add_sums(const Vec* v, float* to) {
   if constexpr (kCount > kNow) add_sums<kCount - kNow>(v + kNow, to + kNow);
 }
 
+template <class W>
 struct SkinnyRun {
   int64_t k;
   const float* x;
   int64_t x_row;
-  const float* w;
+  const W* w;
   int64_t w_row;
   float* sums;  // [rows of W, padded rows of x], added to
 };
@@ -42,37 +44,45 @@ struct SkinnyRun {
 constexpr int padded_rows(int rows) { return rows > 4 ? 8 : rows > 2 ? 4 : rows; }
 
 // Dot products of kColumns rows of W with kRows rows of x.
-template <int kRows, int kColumns>
-void skinny_kernel(const SkinnyRun& s) {
+template <int kRows, int kColumns, class W>
+void skinny_kernel(const SkinnyRun<W>& s) {
   constexpr int kPadded = padded_rows(kRows);
+  constexpr int kPerLine = 64 / (kLanes * sizeof(W)) > 0 ? 64 / (kLanes * sizeof(W)) : 1;  // vectors in a cache line
   Vec acc[kColumns * kPadded];
   SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) acc[i] = Vec{};
-  const float* ahead = s.w + kColumns * s.w_row;  // the rows that come next
-  const auto step = [&](int64_t k, auto part) __attribute__((always_inline)) {
+  // The rows that come next, or later ones where these are so short that the memory would not have answered in time.
+  const int64_t group = kColumns * s.w_row, groups = std::max<int64_t>(1, kSkinnyAhead / (group * sizeof(W)));
+  const W* ahead = s.w + groups * group;
+  const auto step = [&](int64_t k, auto part, bool prefetch) __attribute__((always_inline)) {
     Vec x[kRows];
     SFFN_UNROLL for (int i = 0; i < kRows; ++i) x[i] = load(s.x + i * s.x_row + k, part);
     SFFN_UNROLL for (int j = 0; j < kColumns; ++j) {
-      const Vec w = load(s.w + j * s.w_row + k, part);
-      __builtin_prefetch(ahead + j * s.w_row + k, 0, 2);
+      const Vec w = load_weights(s.w + j * s.w_row + k, part);
+      if (prefetch) __builtin_prefetch(ahead + j * s.w_row + k, 0, 2);
       SFFN_UNROLL for (int i = 0; i < kRows; ++i) acc[j * kPadded + i] += w * x[i];
     }
   };
   int64_t k = 0;
-  for (; k + kLanes <= s.k; k += kLanes) step(k, Full{});
-  if (k < s.k) step(k, Part{s.k - k});
+  for (; k + kPerLine * kLanes <= s.k; k += kPerLine * kLanes) {
+    SFFN_UNROLL for (int i = 0; i < kPerLine; ++i) step(k + i * kLanes, Full{}, i == 0);
+  }
+  for (; k + kLanes <= s.k; k += kLanes) step(k, Full{}, true);
+  if (k < s.k) step(k, Part{s.k - k}, true);
   add_sums<kColumns * kPadded>(acc, s.sums);
 }
 
-using SkinnyKernel = void (*)(const SkinnyRun&);
+template <class W>
+using SkinnyKernel = void (*)(const SkinnyRun<W>&);
 
 // How many rows of W at once: enough streams to fill the memory pipeline, as long as the sums fit the registers.
 constexpr int skinny_columns(int rows) {
   const int registers = kLanes == 16 ? 24 : 12;
   return std::clamp(registers / rows, 1, 8);
 }
-template <int... kRows>
-constexpr std::array<SkinnyKernel, sizeof...(kRows)> skinny_kernels(std::integer_sequence<int, kRows...>, bool single) {
-  return {(single ? skinny_kernel<kRows + 1, 1> : skinny_kernel<kRows + 1, skinny_columns(kRows + 1)>)...};
+template <class W, int... kRows>
+constexpr std::array<SkinnyKernel<W>, sizeof...(kRows)> skinny_kernels(std::integer_sequence<int, kRows...>,
+                                                                       bool single) {
+  return {(single ? skinny_kernel<kRows + 1, 1, W> : skinny_kernel<kRows + 1, skinny_columns(kRows + 1), W>)...};
 }
 
 // to[r·to_row + j] = scale · sums[j·kRows + r].
@@ -86,10 +96,22 @@ void place_sums(const float* sums, int64_t rows, int64_t columns, float scale, f
   }
 }
 
-// to[r·to_row + j - begin] = row r of the columns [begin, end) of `block`.
-inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, int64_t end, float* to, int64_t to_row) {
+// scale · a bᵀ: a [m, k] and b [n, k] with rows a_row and b_row elements apart.
+template <class W>
+struct SkinnyProduct {
+  int64_t m, k;
+  const float* a;
+  int64_t a_row;
+  const W* b;
+  int64_t b_row;
+  float scale;
+};
+
+// to[r·to_row + j - begin] = row r of the columns [begin, end).
+template <class W>
+void skinny_columns_of(const SkinnyProduct<W>& p, int64_t begin, int64_t end, float* to, int64_t to_row) {
   using Rows = std::make_integer_sequence<int, kSkinnyRows>;
-  static constexpr auto several = skinny_kernels(Rows(), false), single = skinny_kernels(Rows(), true);
+  static constexpr auto several = skinny_kernels<W>(Rows(), false), single = skinny_kernels<W>(Rows(), true);
   for (int64_t row = 0; row < p.m; row += kSkinnyRows) {
     const int rows = static_cast<int>(std::min<int64_t>(kSkinnyRows, p.m - row)), padded = padded_rows(rows);
     const int64_t step = skinny_columns(rows);
@@ -101,16 +123,12 @@ inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, in
       alignas(64) float sums[kSkinnyColumns * kSkinnyRows];
       std::fill(sums, sums + kSkinnyColumns * padded, 0.f);
       for (int64_t k = 0; k < p.k; k += depth) {
-        SkinnyRun run{std::min(depth, p.k - k),
-                      p.a + block * p.a_batch + row * p.a_row + k,
-                      p.a_row,
-                      p.b + block * p.b_batch + j * p.b_col + k,
-                      p.b_col,
-                      sums};
+        SkinnyRun<W> run{
+            std::min(depth, p.k - k), p.a + row * p.a_row + k, p.a_row, p.b + j * p.b_row + k, p.b_row, sums};
         int64_t done = 0;
-        for (; done + step <= columns; done += step, run.w += step * p.b_col, run.sums += step * padded)
+        for (; done + step <= columns; done += step, run.w += step * p.b_row, run.sums += step * padded)
           several[rows - 1](run);
-        for (; done < columns; ++done, run.w += p.b_col, run.sums += padded) single[rows - 1](run);
+        for (; done < columns; ++done, run.w += p.b_row, run.sums += padded) single[rows - 1](run);
       }
       const auto place = padded == 1   ? place_sums<1>
                          : padded == 2 ? place_sums<2>
@@ -119,6 +137,12 @@ inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, in
       place(sums, rows, columns, p.scale, to + row * to_row + j - begin, to_row);
     }
   }
+}
+
+inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, int64_t end, float* to, int64_t to_row) {
+  skinny_columns_of(
+      SkinnyProduct<float>{p.m, p.k, p.a + block * p.a_batch, p.a_row, p.b + block * p.b_batch, p.b_col, p.scale},
+      begin, end, to, to_row);
 }
 
 inline bool is_skinny(const Product& p) { return p.m <= kSkinnyMost && p.b_row == 1 && p.a_col == 1 && p.b_col != 1; }

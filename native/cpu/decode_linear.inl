@@ -1,0 +1,121 @@
+// A linear layer of the family on a few rows, with weights of any element type: they stream from memory once and are
+// widened in registers. On many rows it goes the way of training, after widening in memory where needed.
+
+// [blocks, rows, k] of one factor; `scales` [blocks·rows] for i8.
+struct DecodeMatrix {
+  View weights;
+  const float* scales;
+  int64_t blocks, rows, k;
+};
+
+struct DecodeLayer {
+  View v, v_scales, u, u_scales, bias;
+  Ints dims;  // {K, q, p, L, s, r}
+
+  DecodeMatrix first() const { return {v, v_scales.f32(), dims[0], dims[1], dims[2]}; }
+  DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5]}; }
+  int64_t hidden() const { return v ? int64_t{dims[0]} * dims[1] : 0; }
+  int64_t out() const { return int64_t{dims[3]} * dims[4]; }
+};
+
+// Where the rows of a factor go, and what is done to them on the way: feature f of blocks·rows is stored in column
+// (f mod inner)·(features / inner) + f / inner.
+struct DecodeOutput {
+  float* y;
+  int64_t inner;
+  const float* bias;  // by column
+  int64_t activation;
+  bool add;  // to what is there
+};
+
+inline void finish_decoded(float* tile, int64_t feature, int64_t count, int64_t features, float* y,
+                           const DecodeOutput& out) {
+  const bool straight = out.inner == 1 || out.inner == features;
+  const int64_t outer = features / out.inner;
+  const auto column = [&](int64_t j) { return (feature + j) % out.inner * outer + (feature + j) / out.inner; };
+  if (!straight && out.bias)
+    for (int64_t j = 0; j < count; ++j) tile[j] += out.bias[column(j)];
+  for_vectors(0, count, [&](int64_t j, auto part) {
+    Vec v = load(tile + j, part);
+    if (straight && out.bias) v += load(out.bias + feature + j, part);
+    v = activate(v, out.activation);
+    if (!straight) return store(tile + j, v, part);
+    if (out.add) v += load(y + feature + j, part);
+    store(y + feature + j, v, part);
+  });
+  if (straight) return;
+  for (int64_t j = 0; j < count; ++j) {
+    float& to = y[column(j)];
+    to = out.add ? to + tile[j] : tile[j];
+  }
+}
+
+// blockdiag(matrix) x for n rows of x.
+template <class W>
+void decode_product(const DecodeMatrix& w, const W* weights, const float* x, int64_t n, const DecodeOutput& out) {
+  const int64_t features = w.blocks * w.rows;
+  // At least 64 KB in a task, as in skinny_product.
+  const int64_t least = ceil_div(static_cast<int64_t>(64 * 1024 / sizeof(W)), w.k);
+  const int64_t columns = round_up(std::max(least, ceil_div(features, 8 * num_threads())), kLanes);
+  const int64_t chunks = ceil_div(w.rows, columns);
+  parallel_for(w.blocks * chunks, [&](int64_t task) {
+    const int64_t block = task / chunks, begin = task % chunks * columns, end = std::min(w.rows, begin + columns);
+    const int64_t feature = block * w.rows + begin, count = end - begin;
+    Scratch<float> tile(n * columns);
+    skinny_columns_of(
+        SkinnyProduct<W>{n, w.k, x + block * w.k, w.blocks * w.k, weights + block * w.rows * w.k, w.k, 1.f}, begin, end,
+        tile.get(), columns);
+    for (int64_t t = 0; t < n; ++t) {
+      float* row = tile.get() + t * columns;
+      if (w.scales)
+        for_vectors(0, count, [&](int64_t j, auto part) {
+          store(row + j, load(row + j, part) * load(w.scales + feature + j, part), part);
+        });
+      finish_decoded(row, feature, count, features, out.y + t * features, out);
+    }
+  });
+}
+
+inline void decode_product(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
+  if (w.weights.dtype == DType::f32) return decode_product(w, w.weights.f32(), x, n, out);
+  if (w.weights.dtype == DType::bf16) return decode_product(w, w.weights.bf16(), x, n, out);
+  decode_product(w, w.weights.i8(), x, n, out);
+}
+
+// The weights as f32: themselves, or a widened copy in `own`.
+inline View widened(const DecodeMatrix& w, Scratch<float>& own) {
+  if (!w.weights || w.weights.dtype == DType::f32) return w.weights;
+  own = Scratch<float>(w.weights.size);
+  const View wide{own.get(), w.weights.size, DType::f32, Device::cpu};
+  dequantize(w.weights, View{const_cast<float*>(w.scales), w.blocks * w.rows, DType::f32, Device::cpu}, wide,
+             w.blocks * w.rows, w.k);
+  return wide;
+}
+
+inline void decode_many(const DecodeLayer& f, View x, View y, int64_t n, int64_t activation) {
+  Scratch<float> own_v, own_u;
+  const View v = widened(f.first(), own_v), u = widened(f.second(), own_u);
+  linear_forward(x, v, u, View{}, f.bias, View{}, View{}, y, n, f.dims, 1, 0, activation);
+}
+
+inline View f32_view(float* data, int64_t size) { return {data, size, DType::f32, Device::cpu}; }
+
+// y [n, out] = activation(layer(x)), or y += layer(x).
+inline void decode_linear(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+  const bool few = n <= kSkinnyMost;
+  const int64_t in = f.v ? int64_t{f.dims[0]} * f.dims[2] : f.dims[5];
+  if (!few && add) {
+    Scratch<float> sum(n * f.out());
+    decode_many(f, f32_view(const_cast<float*>(x), n * in), f32_view(sum.get(), n * f.out()), n, activation);
+    return add_scaled(f32_view(sum.get(), n * f.out()), f32_view(y, n * f.out()), 1);
+  }
+  if (!few) return decode_many(f, f32_view(const_cast<float*>(x), n * in), f32_view(y, n * f.out()), n, activation);
+  if (activation == kSwiglu) {
+    Scratch<float> pre(n * f.out());
+    decode_linear(f, x, pre.get(), n, kNoActivation, false);
+    return swiglu_rows(pre.get(), y, n, f.out() / 2);
+  }
+  Scratch<float> h(n * f.hidden());
+  if (f.v) decode_product(f.first(), x, n, {h.get(), f.dims[3], nullptr, kNoActivation, false});
+  decode_product(f.second(), f.v ? h.get() : x, n, {y, f.dims[4], f.bias.f32(), activation, add});
+}
