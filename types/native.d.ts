@@ -254,6 +254,18 @@ export interface Kernels<R> {
     eps: number,
     rotary_base: number,
   ): R;
+  decode_linear(
+    x: Operand,
+    v: Operand,
+    v_scales: Operand,
+    u: Operand,
+    u_scales: Operand,
+    bias: Operand,
+    y: Operand,
+    n: number,
+    dims: Int32Array,
+    activation: number,
+  ): R;
   quantize(x: Operand, y: Operand, scales: Operand, rows: number, columns: number): R;
   dequantize(x: Operand, scales: Operand, y: Operand, rows: number, columns: number): R;
   random_uniform(y: Operand, seed_low: number, seed_high: number, offset: number, low: number, high: number): R;

@@ -1,7 +1,6 @@
 /** `structured-ffn generate`. */
-import { Generator } from '../random';
-import { StreamingDecoder } from '../text';
-import { generate, loadModel } from '../train';
+import { Decoder, type DispatchMode, generateText, type Timing, type WeightDType } from '../decode';
+import { loadModel } from '../train';
 import { tokenizerOf } from './tokenizer_option';
 
 export interface GenerateCommandOptions {
@@ -9,22 +8,37 @@ export interface GenerateCommandOptions {
   readonly maxNewTokens: number;
   readonly temperature: number;
   readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly stop?: readonly string[];
   readonly seed: number;
+  readonly dtype?: WeightDType;
+  readonly dispatch?: DispatchMode;
 }
 
-export function generateCommand(checkpoint: string, options: GenerateCommandOptions): void {
-  const { prompt, maxNewTokens, temperature, topK, seed } = options;
+/** `12 tokens, 340.1 tokens/s`. */
+function rate(timings: readonly Timing[], phase: Timing['phase']): string {
+  const own = timings.filter((timing) => timing.phase === phase);
+  const tokens = own.reduce((sum, timing) => sum + timing.tokens, 0);
+  const milliseconds = own.reduce((sum, timing) => sum + timing.milliseconds, 0);
+  return `${phase} ${tokens} tokens, ${tokens === 0 ? 0 : ((tokens / milliseconds) * 1000).toFixed(1)} tokens/s`;
+}
+
+/** The text goes to standard output, the speed to standard error. */
+export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
+  const { prompt, dtype, dispatch, ...rest } = options;
   const { model, tokenizerFile } = loadModel(checkpoint);
-  const tokenizer = tokenizerOf(tokenizerFile);
-  const decoder = new StreamingDecoder(tokenizer);
-  const ids = generate(model, tokenizer.encode(prompt), {
-    maxNewTokens,
-    temperature,
-    topK,
-    generator: new Generator(seed),
-    stopId: tokenizer.endOfText,
+  using decoder = new Decoder(model, { dtype, dispatch });
+  const timings: Timing[] = [];
+  const pieces = generateText(decoder, tokenizerOf(tokenizerFile), prompt, {
+    ...rest,
+    onTiming: (timing) => timings.push(timing),
   });
+  // Nothing is printed for a prompt that is refused.
+  let next = await pieces.next();
   process.stdout.write(prompt);
-  for (const id of ids) process.stdout.write(decoder.push(id));
-  process.stdout.write(`${decoder.end()}\n`);
+  for (; !next.done; next = await pieces.next()) process.stdout.write(next.value);
+  process.stdout.write('\n');
+  process.stderr.write(`${rate(timings, 'prefill')}; ${rate(timings, 'decode')}\n`);
 }

@@ -118,7 +118,16 @@ program
   .option('--max-new-tokens <n>', 'length', positiveInteger, 200)
   .option('--temperature <t>', '0 takes the likeliest token each time', decimal, 0.8)
   .option('--top-k <n>', 'draw among this many likeliest tokens; 0: all', wholeNumber, 40)
+  .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', decimal, 1)
+  .option('--min-p <p>', 'draw among tokens at least this part as likely as the likeliest', decimal, 0)
+  .option('--repetition-penalty <x>', 'above 1: tokens seen before become less likely', decimal, 1)
+  .option('--stop <text...>', 'end before any of these texts')
   .option('--seed <n>', 'of the draws', wholeNumber, 0)
+  .addOption(
+    new Option('--dtype <name>', 'of the weights; activations are float32')
+      .choices(['float32', 'bfloat16', 'int8'])
+      .default('float32'),
+  )
   .addHelpText('after', '\nExample:\n  structured-ffn generate runs/latest/checkpoint --prompt "My fellow Americans,"')
   .action(async (checkpoint, options) => (await import('./generate_command.js')).generateCommand(checkpoint, options));
 

@@ -1,11 +1,11 @@
 /** `structured-ffn train`. */
 import { resolve } from 'node:path';
+import { Decoder, generateText } from '../decode';
 import { setNumThreads } from '../device';
-import { Generator } from '../random';
 import type { RunRecord } from '../report/record';
 import { writeReport } from '../report/report';
-import { StreamingDecoder, type Tokenizer } from '../text';
-import { generate, loadModel, type TrainEvent, trainInWorker } from '../train';
+import type { Tokenizer } from '../text';
+import { loadModel, type TrainEvent, trainInWorker } from '../train';
 import { barProgress, jsonProgress, lineProgress, type Progress } from './progress';
 import { printSummary } from './summary';
 import { planTraining, type TrainOptions, type TrainPlan } from './train_plan';
@@ -46,19 +46,14 @@ async function runToEnd(plan: TrainPlan, progress: Progress, signal: AbortSignal
 }
 
 /** What the trained model writes after `prompt`; the same each time. */
-function sampleText(checkpoint: string, tokenizer: Tokenizer, prompt: string): string {
+async function sampleText(checkpoint: string, tokenizer: Tokenizer, prompt: string): Promise<string> {
   const { model } = loadModel(checkpoint);
-  const decoder = new StreamingDecoder(tokenizer);
-  const ids = generate(model, tokenizer.encode(prompt), {
-    maxNewTokens: SAMPLE_TOKENS,
-    temperature: 0.8,
-    topK: 40,
-    generator: new Generator(1),
-    stopId: tokenizer.endOfText,
-  });
-  const text = [...ids].map((id) => decoder.push(id)).join('');
+  using decoder = new Decoder(model);
+  const options = { maxNewTokens: SAMPLE_TOKENS, temperature: 0.8, topK: 40, seed: 1 };
+  let text = prompt;
+  for await (const piece of generateText(decoder, tokenizer, prompt, options)) text += piece;
   model.dispose();
-  return prompt + text + decoder.end();
+  return text;
 }
 
 export async function trainCommand(options: TrainOptions): Promise<void> {
@@ -72,7 +67,7 @@ export async function trainCommand(options: TrainOptions): Promise<void> {
   const aborted = record.events.some((event) => event.type === 'end' && event.reason === 'aborted');
   const sample =
     options.sample !== undefined && plan.tokenizer !== null && saved !== undefined && !aborted && !options.json
-      ? sampleText(saved.folder, plan.tokenizer, options.sample)
+      ? await sampleText(saved.folder, plan.tokenizer, options.sample)
       : null;
   if (!options.json) printSummary(record, sample);
   if (options.report !== undefined) {

@@ -1,5 +1,4 @@
 export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from './config';
-export { type GenerateOptions, generate } from './generate';
 export { loadModel } from './load_model';
 export { type ModelReport, type RunOptions, type RunSource, type TrainEvent, train } from './run';
 export { trainInWorker } from './train_in_worker';

@@ -101,7 +101,7 @@ inline void decode_many(const DecodeLayer& f, View x, View y, int64_t n, int64_t
 inline View f32_view(float* data, int64_t size) { return {data, size, DType::f32, Device::cpu}; }
 
 // y [n, out] = activation(layer(x)), or y += layer(x).
-inline void decode_linear(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
   const bool few = n <= kSkinnyMost;
   const int64_t in = f.v ? int64_t{f.dims[0]} * f.dims[2] : f.dims[5];
   if (!few && add) {
@@ -112,10 +112,15 @@ inline void decode_linear(const DecodeLayer& f, const float* x, float* y, int64_
   if (!few) return decode_many(f, f32_view(const_cast<float*>(x), n * in), f32_view(y, n * f.out()), n, activation);
   if (activation == kSwiglu) {
     Scratch<float> pre(n * f.out());
-    decode_linear(f, x, pre.get(), n, kNoActivation, false);
+    apply_decoded(f, x, pre.get(), n, kNoActivation, false);
     return swiglu_rows(pre.get(), y, n, f.out() / 2);
   }
   Scratch<float> h(n * f.hidden());
   if (f.v) decode_product(f.first(), x, n, {h.get(), f.dims[3], nullptr, kNoActivation, false});
   decode_product(f.second(), f.v ? h.get() : x, n, {y, f.dims[4], f.bias.f32(), activation, add});
+}
+
+void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,
+                   int64_t activation) {
+  apply_decoded({v, v_scales, u, u_scales, bias, dims}, x.f32(), y.f32(), n, activation, false);
 }

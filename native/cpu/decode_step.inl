@@ -95,14 +95,14 @@ inline void decode_layer(const DecodeModel& model, const DecodeBatch& batch, Vie
                          int64_t layer, float* x, float* normed, float* qkv, float* attended) {
   const int64_t n = static_cast<int64_t>(batch.tokens.size());
   model.norm(model.of(layer, 0), model.of(layer, 1), x, normed, n);
-  decode_linear(model.linear(layer, 2, 0), normed, qkv, n, kNoActivation, false);
+  apply_decoded(model.linear(layer, 2, 0), normed, qkv, n, kNoActivation, false);
   cache_tokens(model.shape, batch.tokens, pages, layer, rotary, qkv);
   decode_attention(model.shape, batch.tokens, pages, layer, qkv, attended);
-  decode_linear(model.linear(layer, 7, 1), attended, x, n, kNoActivation, true);
+  apply_decoded(model.linear(layer, 7, 1), attended, x, n, kNoActivation, true);
   model.norm(model.of(layer, 12), model.of(layer, 13), x, normed, n);
   Scratch<float> hidden(n * ffn_width(model, layer));
-  decode_linear(model.linear(layer, 14, 2), normed, hidden.get(), n, model.shape.activation, false);
-  decode_linear(model.linear(layer, 19, 3), hidden.get(), x, n, kNoActivation, true);
+  apply_decoded(model.linear(layer, 14, 2), normed, hidden.get(), n, model.shape.activation, false);
+  apply_decoded(model.linear(layer, 19, 3), hidden.get(), x, n, kNoActivation, true);
 }
 
 inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, float* x, float* logits) {
@@ -115,7 +115,7 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
   const int32_t d = static_cast<int32_t>(width);
   const std::array<int32_t, 6> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d};
   const DecodeLayer head{View{}, View{}, model.weights[0], model.weights[1], View{}, dims};
-  decode_linear(head, normed.get(), logits, n, kNoActivation, false);
+  apply_decoded(head, normed.get(), logits, n, kNoActivation, false);
 }
 
 void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shape, View logits, double eps,

@@ -1,0 +1,88 @@
+/** Keys and values of earlier tokens, in pages: a sequence grows by a page, and nothing is ever copied. */
+import type { Handle } from '../../types/native';
+import { NativeBuffer } from './buffer';
+
+/** Whole vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
+export const PAGE_TOKENS = 32;
+
+export class PagePool {
+  readonly #elements: number;
+  readonly #free: NativeBuffer[] = [];
+  #pages = 0;
+
+  /** @param floatsPerToken keys and values of all layers. */
+  constructor(floatsPerToken: number) {
+    this.#elements = floatsPerToken * PAGE_TOKENS;
+  }
+
+  /** Pages in use and kept for reuse. */
+  get pages(): number {
+    return this.#pages;
+  }
+
+  get bytes(): number {
+    return this.#pages * this.#elements * 4;
+  }
+
+  /** @throws {OutOfMemoryError} */
+  take(): NativeBuffer {
+    const free = this.#free.pop();
+    if (free) return free;
+    const page = new NativeBuffer(this.#elements);
+    this.#pages++;
+    return page;
+  }
+
+  give(pages: readonly NativeBuffer[]): void {
+    this.#free.push(...pages);
+  }
+
+  dispose(): void {
+    for (const page of this.#free) page.dispose();
+    this.#pages -= this.#free.length;
+    this.#free.length = 0;
+  }
+}
+
+/** One text under way: how many of its tokens the cache has, and where. */
+export class DecodeSequence implements Disposable {
+  readonly #pool: PagePool;
+  readonly #pages: NativeBuffer[] = [];
+  #length = 0;
+  #disposed = false;
+
+  constructor(pool: PagePool) {
+    this.#pool = pool;
+  }
+
+  /** Tokens in the cache. */
+  get length(): number {
+    return this.#length;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Handles of the pages, after making room for `count` more tokens. @throws {OutOfMemoryError} */
+  reserve(count: number): Handle[] {
+    while (this.#pages.length * PAGE_TOKENS < this.#length + count) this.#pages.push(this.#pool.take());
+    return this.#pages.map((page) => page.handle);
+  }
+
+  advance(count: number): void {
+    this.#length += count;
+  }
+
+  /** Gives the pages back. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#pool.give(this.#pages);
+    this.#pages.length = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

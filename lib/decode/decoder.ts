@@ -1,0 +1,178 @@
+/** Runs a model on new tokens only: one native call for a step of any number of sequences. */
+import { checkChoice, checkInteger, DisposedError, fromNative, IndexError, OptionError } from '../errors';
+import { native } from '../native';
+import type { TransformerLM } from '../nn';
+import { NativeBuffer } from './buffer';
+import { DecodeSequence, PagePool } from './cache';
+import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
+import { WEIGHT_DTYPES, type WeightDType } from './matrix';
+import { DecoderModel, type ModelOperands } from './model';
+import type { CrossoverTable } from './table';
+
+export interface DecoderOptions {
+  /** How the weights are kept; activations are float32 always. Default: float32, which needs no copy. */
+  readonly dtype?: WeightDType;
+  /** How structured layers are computed: as they are, merged, or whichever `table` says is faster. Default: factored. */
+  readonly dispatch?: DispatchMode;
+  /** For `auto`: what was measured on this machine (`loadTable`, `tune`). */
+  readonly table?: CrossoverTable;
+  /** Most bytes of merged copies. Default: no limit. */
+  readonly mergeBudget?: number;
+  /** Most tokens of a prompt in one native call. Default: 256. */
+  readonly prefillChunk?: number;
+}
+
+/** New tokens of one sequence. */
+export interface StepEntry {
+  readonly sequence: DecodeSequence;
+  readonly ids: ArrayLike<number>;
+  /** Rows of logits wanted, of the last tokens. Default: 1. */
+  readonly logits?: number;
+}
+
+export interface DecoderStats {
+  readonly dispatch: DispatchStats;
+  /** Bytes of all weights, merged copies included. */
+  readonly weightBytes: number;
+  /** Bytes of keys and values, free pages included. */
+  readonly cacheBytes: number;
+}
+
+export class Decoder implements Disposable {
+  readonly config: TransformerLM['config'];
+  readonly dtype: WeightDType;
+  readonly prefillChunk: number;
+  readonly #model: DecoderModel;
+  readonly #pool: PagePool;
+  readonly #dispatcher: Dispatcher;
+  #disposed = false;
+
+  /** The model's own weights are used where they can be: it must not be disposed or trained before the decoder. */
+  constructor(model: TransformerLM, options: DecoderOptions = {}) {
+    const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+    checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
+    checkChoice('decoder: dispatch', dispatch, MODES);
+    checkInteger('decoder: prefillChunk', prefillChunk);
+    if (dispatch === 'auto' && !options.table)
+      throw new OptionError('decoder: table', "a table for dispatch 'auto' (loadTable, tune)", options.table);
+    this.#model = new DecoderModel(model, dtype);
+    this.config = model.config;
+    this.dtype = dtype;
+    this.prefillChunk = prefillChunk;
+    this.#pool = new PagePool(this.#model.cacheFloats);
+    this.#dispatcher = new Dispatcher(this.#model, dispatch, options.table, options.mergeBudget);
+  }
+
+  /** An empty sequence; dispose it to give its pages back. */
+  sequence(): DecodeSequence {
+    this.#checkAlive();
+    return new DecodeSequence(this.#pool);
+  }
+
+  stats(): DecoderStats {
+    return {
+      dispatch: this.#dispatcher.stats(),
+      weightBytes: this.#model.bytes,
+      cacheBytes: this.#pool.bytes,
+    };
+  }
+
+  /**
+   * Feeds each sequence its new tokens. Returns the wanted rows of logits, sequence by sequence. After an error the
+   * sequences are as before.
+   * @throws {OptionError} when a sequence would become longer than the context. @throws {IndexError} for an id outside the
+   * vocabulary.
+   */
+  async step(entries: readonly StepEntry[]): Promise<Float32Array[]> {
+    this.#checkAlive();
+    for (const entry of entries) this.#check(entry);
+    const { operands, buffers, rows } = this.#prepare(entries);
+    using logits = new NativeBuffer(rows * this.config.vocabSize);
+    try {
+      await native.async.decode_step(
+        operands.weights,
+        buffers.pages,
+        buffers.ids,
+        buffers.sequences,
+        operands.shape,
+        logits.handle,
+        this.#model.eps,
+        this.#model.ropeBase,
+      );
+    } catch (error) {
+      throw fromNative(error);
+    }
+    for (const { sequence, ids } of entries) sequence.advance(ids.length);
+    const all = logits.toArray();
+    const { vocabSize } = this.config;
+    return Array.from({ length: rows }, (_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize));
+  }
+
+  /** Feeds a prompt in chunks. Returns the logits after its last token. `stopped` is asked between chunks; it may throw. */
+  async prefill(
+    sequence: DecodeSequence,
+    ids: ArrayLike<number>,
+    stopped: () => void = () => {},
+  ): Promise<Float32Array> {
+    if (ids.length === 0) throw new OptionError('decoder: prompt', 'at least one token', 'none');
+    this.#check({ sequence, ids });
+    const all = Array.from(ids);
+    for (let at = 0; ; at += this.prefillChunk) {
+      stopped();
+      const chunk = all.slice(at, at + this.prefillChunk);
+      const last = at + chunk.length === all.length;
+      const [logits] = await this.step([{ sequence, ids: chunk, logits: last ? 1 : 0 }]);
+      if (last && logits) return logits;
+    }
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#model.dispose();
+    this.#pool.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #checkAlive(): void {
+    if (this.#disposed) throw new DisposedError('decoder', 'it was disposed');
+  }
+
+  #check({ sequence, ids, logits = 1 }: StepEntry): void {
+    const { vocabSize, seqLen } = this.config;
+    if (sequence.disposed) throw new DisposedError('decoder: sequence', 'it was disposed');
+    if (ids.length === 0) throw new OptionError('decoder: ids', 'at least one token', 'none');
+    if (sequence.length + ids.length > seqLen)
+      throw new OptionError(
+        'decoder: ids',
+        `at most ${seqLen - sequence.length} more tokens in a context of ${seqLen}`,
+        ids.length,
+      );
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
+      if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
+        throw new IndexError('decoder: ids', `ids below ${vocabSize}`, id);
+    }
+    checkInteger('decoder: logits', logits, 0);
+    if (logits > ids.length) throw new OptionError('decoder: logits', `at most ${ids.length} rows`, logits);
+  }
+
+  #prepare(entries: readonly StepEntry[]) {
+    const pages: number[] = [];
+    const ids: number[] = [];
+    const sequences: number[] = [];
+    let rows = 0;
+    for (const { sequence, ids: fresh, logits = 1 } of entries) {
+      const own = sequence.reserve(fresh.length);
+      sequences.push(sequence.length, fresh.length, logits, ...own.map((_, i) => pages.length + i));
+      pages.push(...own);
+      ids.push(...Array.from(fresh));
+      rows += logits;
+    }
+    const operands: ModelOperands = this.#dispatcher.operands(ids.length);
+    return { operands, rows, buffers: { pages, ids: Int32Array.from(ids), sequences: Int32Array.from(sequences) } };
+  }
+}

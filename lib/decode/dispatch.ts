@@ -1,0 +1,91 @@
+/** Factored or merged, for every structured layer and token count, under a budget of memory for the merged copies. */
+import { getIsa, getNumThreads } from '../device';
+import { checkNumber } from '../errors';
+import type { DecoderLayer, Form } from './layer';
+import type { DecoderModel, ModelOperands } from './model';
+import { type CrossoverTable, prefersMerged, tableKey } from './table';
+
+export type DispatchMode = 'factored' | 'merged' | 'auto';
+export const MODES: readonly DispatchMode[] = ['factored', 'merged', 'auto'];
+
+export interface DispatchStats {
+  /** Layers computed by their factors, over all calls. */
+  readonly factored: number;
+  /** Layers computed merged, over all calls. */
+  readonly merged: number;
+  /** Layers that would have been merged if the budget had allowed, over all calls. */
+  readonly overBudget: number;
+  readonly mergedBytes: number;
+}
+
+interface Choice {
+  readonly operands: ModelOperands;
+  readonly factored: number;
+  readonly merged: number;
+  readonly overBudget: number;
+}
+
+export class Dispatcher {
+  readonly #choices = new Map<string, Choice>();
+  #mergedBytes = 0;
+  #factored = 0;
+  #merged = 0;
+  #overBudget = 0;
+
+  constructor(
+    readonly model: DecoderModel,
+    readonly mode: DispatchMode,
+    readonly table: CrossoverTable | undefined,
+    readonly budget: number = Number.MAX_VALUE,
+  ) {
+    checkNumber('decoder: mergeBudget', budget, 0);
+  }
+
+  /** The operands for a call of `tokens` tokens. */
+  operands(tokens: number): ModelOperands {
+    // Everything that decides is in the key; a token count itself would make an entry for each.
+    const wanted = this.model.structuredLayers.map((layer) => this.#wantsMerged(layer, tokens));
+    const key = wanted.map(Number).join('');
+    const choice = this.#choices.get(key) ?? this.#choose(wanted);
+    this.#choices.set(key, choice);
+    this.#factored += choice.factored;
+    this.#merged += choice.merged;
+    this.#overBudget += choice.overBudget;
+    return choice.operands;
+  }
+
+  stats(): DispatchStats {
+    return {
+      factored: this.#factored,
+      merged: this.#merged,
+      overBudget: this.#overBudget,
+      mergedBytes: this.#mergedBytes,
+    };
+  }
+
+  #wantsMerged(layer: DecoderLayer, tokens: number): boolean {
+    if (this.mode !== 'auto') return this.mode === 'merged';
+    const key = tableKey(layer.factoredDims, layer.dtype, getNumThreads(), getIsa());
+    return prefersMerged(this.table?.get(key), tokens);
+  }
+
+  #choose(wanted: readonly boolean[]): Choice {
+    const layers = this.model.structuredLayers;
+    const merged = new Set(layers.filter((layer, i) => wanted[i] && this.#affords(layer)));
+    const form = (layer: DecoderLayer): Form => (merged.has(layer) ? 'merged' : 'factored');
+    return {
+      operands: this.model.operands(form),
+      factored: layers.length - merged.size,
+      merged: merged.size,
+      overBudget: wanted.filter(Boolean).length - merged.size,
+    };
+  }
+
+  #affords(layer: DecoderLayer): boolean {
+    if (layer.hasMerged) return true;
+    const after = this.#mergedBytes + layer.mergedBytes;
+    if (after > this.budget) return false;
+    this.#mergedBytes = after;
+    return true;
+  }
+}

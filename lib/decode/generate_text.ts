@@ -1,0 +1,77 @@
+/** Text that follows a prompt, as it comes. */
+import { OptionError } from '../errors';
+import { StreamingDecoder, type Tokenizer } from '../text';
+import type { Decoder } from './decoder';
+import { type GenerateOptions, generate } from './generate';
+
+export interface GenerateTextOptions extends GenerateOptions {
+  /** Generation ends before the first of these texts. */
+  readonly stop?: readonly string[];
+}
+
+/** Hands text on as soon as it cannot be the beginning of a stop string any more. */
+export class StopFilter {
+  readonly #stops: readonly string[];
+  #held = '';
+  #stopped = false;
+
+  /** @throws {OptionError} for an empty stop string. */
+  constructor(stops: readonly string[]) {
+    if (stops.some((stop) => typeof stop !== 'string' || stop === ''))
+      throw new OptionError('generate: stop', 'strings that are not empty', stops);
+    this.#stops = stops;
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** What may be shown of the text so far. */
+  push(text: string): string {
+    if (this.#stopped) return '';
+    this.#held += text;
+    const found = this.#stops.map((stop) => this.#held.indexOf(stop)).filter((at) => at >= 0);
+    this.#stopped = found.length > 0;
+    const end = this.#stopped ? Math.min(...found) : this.#held.length - this.#openLength();
+    const shown = this.#held.slice(0, end);
+    this.#held = this.#stopped ? '' : this.#held.slice(end);
+    return shown;
+  }
+
+  /** What was held back, at the end of the text. */
+  end(): string {
+    const rest = this.#held;
+    this.#held = '';
+    return rest;
+  }
+
+  /** Length of the longest end of the held text that begins a stop string. */
+  #openLength(): number {
+    const longest = Math.max(0, ...this.#stops.map((stop) => stop.length - 1));
+    for (let length = Math.min(longest, this.#held.length); length > 0; length--)
+      if (this.#stops.some((stop) => stop.startsWith(this.#held.slice(-length)))) return length;
+    return 0;
+  }
+}
+
+/**
+ * Pieces of the text that follows `prompt`; ends at the tokenizer's end of text too.
+ * @throws what `generate` throws. @throws {OptionError} for an empty stop string.
+ */
+export async function* generateText(
+  decoder: Decoder,
+  tokenizer: Tokenizer,
+  prompt: string,
+  options: GenerateTextOptions = {},
+): AsyncGenerator<string, void, void> {
+  const filter = new StopFilter(options.stop ?? []);
+  const text = new StreamingDecoder(tokenizer);
+  const ids = generate(decoder, tokenizer.encode(prompt), { stopId: tokenizer.endOfText, ...options });
+  for await (const id of ids) {
+    const shown = filter.push(text.push(id));
+    if (shown !== '') yield shown;
+    if (filter.stopped) return;
+  }
+  const rest = filter.push(text.end()) + filter.end();
+  if (rest !== '') yield rest;
+}

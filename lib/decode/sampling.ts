@@ -1,0 +1,128 @@
+/** The next token from logits: penalty, temperature, then the filters top-k, min-p and top-p, then one draw. */
+import { checkInteger, checkNumber, OptionError } from '../errors';
+import { Generator } from '../random';
+
+export interface SamplingOptions {
+  /** 0 takes the likeliest token each time (greedy). Default: 1. */
+  readonly temperature?: number;
+  /** Draws among this many likeliest tokens; 0: among all. Default: 0. */
+  readonly topK?: number;
+  /** Draws among the likeliest tokens that together have this probability. Default: 1. */
+  readonly topP?: number;
+  /** Draws among tokens at least this part as likely as the likeliest. Default: 0. */
+  readonly minP?: number;
+  /** Divides positive logits of tokens seen before, multiplies negative ones. Default: 1. */
+  readonly repetitionPenalty?: number;
+  /** Of the draws (docs/random.md). Default: 0. */
+  readonly seed?: number;
+}
+
+/** A token that may be drawn, and its probability relative to the likeliest. */
+interface Candidate {
+  readonly id: number;
+  readonly weight: number;
+}
+
+/** Likeliest first; equal ones by id, so that every machine draws the same. */
+const byWeight = (a: Candidate, b: Candidate): number => b.weight - a.weight || a.id - b.id;
+
+const total = (candidates: readonly Candidate[]): number => candidates.reduce((sum, { weight }) => sum + weight, 0);
+
+/** The smallest number of likeliest candidates that have the part `p` of all. */
+function nucleus(candidates: readonly Candidate[], p: number): Candidate[] {
+  const all = total(candidates);
+  // Those below this weight have less than 1 − p together: sorting the others is enough.
+  const least = ((1 - p) * all) / candidates.length;
+  const sorted = candidates.filter(({ weight }) => weight >= least).sort(byWeight);
+  let sum = 0;
+  const count = sorted.findIndex(({ weight }) => {
+    sum += weight;
+    return sum >= p * all;
+  });
+  return count < 0 ? sorted : sorted.slice(0, count + 1);
+}
+
+/** The weight of the k-th likeliest of more than k. */
+function kthWeight(candidates: readonly Candidate[], k: number): number {
+  return Float64Array.from(candidates, ({ weight }) => weight).sort()[candidates.length - k]!;
+}
+
+function likeliest(candidates: readonly Candidate[], k: number): Candidate[] {
+  const least = kthWeight(candidates, k);
+  return candidates
+    .filter(({ weight }) => weight >= least)
+    .sort(byWeight)
+    .slice(0, k);
+}
+
+function argmax(logits: Float32Array): number {
+  let best = 0;
+  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
+  return best;
+}
+
+export class Sampler {
+  readonly #temperature: number;
+  readonly #topK: number;
+  readonly #topP: number;
+  readonly #minP: number;
+  readonly #penalty: number;
+  readonly #generator: Generator;
+  readonly #seen = new Set<number>();
+
+  /** @throws {OptionError} */
+  constructor(options: SamplingOptions = {}) {
+    const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
+    checkNumber('generate: temperature', temperature, 0);
+    checkInteger('generate: topK', topK, 0);
+    checkNumber('generate: topP', topP, 0, 1);
+    if (topP === 0) throw new OptionError('generate: topP', 'more than 0', topP);
+    checkNumber('generate: minP', minP, 0, 1);
+    checkNumber('generate: repetitionPenalty', repetitionPenalty, Number.MIN_VALUE);
+    this.#temperature = temperature;
+    this.#topK = topK;
+    this.#topP = topP;
+    this.#minP = minP;
+    this.#penalty = repetitionPenalty;
+    this.#generator = new Generator(seed);
+  }
+
+  /** Tokens that the repetition penalty counts as seen. */
+  see(ids: Iterable<number>): void {
+    for (const id of ids) this.#seen.add(id);
+  }
+
+  /** Draws a token and sees it. */
+  next(logits: Float32Array): number {
+    const id = this.#draw(this.#penalized(logits));
+    this.#seen.add(id);
+    return id;
+  }
+
+  #penalized(logits: Float32Array): Float32Array {
+    if (this.#penalty === 1) return logits;
+    const changed = logits.slice();
+    for (const id of this.#seen)
+      changed[id] = changed[id]! > 0 ? changed[id]! / this.#penalty : changed[id]! * this.#penalty;
+    return changed;
+  }
+
+  #draw(logits: Float32Array): number {
+    const best = argmax(logits);
+    if (this.#temperature === 0) return best;
+    const most = logits[best]!;
+    let candidates: Candidate[] = [];
+    for (let id = 0; id < logits.length; id++) {
+      const weight = Math.exp((logits[id]! - most) / this.#temperature);
+      if (weight >= this.#minP && weight > 0) candidates.push({ id, weight });
+    }
+    if (this.#topK > 0 && this.#topK < candidates.length) candidates = likeliest(candidates, this.#topK);
+    if (this.#topP < 1) candidates = nucleus(candidates, this.#topP);
+    let left = this.#generator.next() * total(candidates);
+    for (const { id, weight } of candidates) {
+      left -= weight;
+      if (left < 0) return id;
+    }
+    return candidates[candidates.length - 1]?.id ?? best;
+  }
+}

@@ -1,0 +1,25 @@
+/** What was measured on a machine: for each layer shape, how long factors and merged matrix take by token count. */
+
+export interface Crossover {
+  readonly tokens: number;
+  /** Microseconds. */
+  readonly factored: number;
+  readonly merged: number;
+}
+
+export type CrossoverTable = ReadonlyMap<string, readonly Crossover[]>;
+
+/** The merged form must be faster by this much: below it noise decides, and memory is lost for nothing. */
+const MARGIN = 0.97;
+
+export const tableKey = (dims: Int32Array, dtype: string, threads: number, isa: string): string =>
+  `${[...dims].join(',')} ${dtype} ${threads} threads ${isa}`;
+
+/** Whether the merged form is faster at the measured token counts on both sides of `tokens`. */
+export function prefersMerged(measured: readonly Crossover[] | undefined, tokens: number): boolean {
+  if (measured === undefined || measured.length === 0) return false;
+  const wins = ({ factored, merged }: Crossover) => merged < MARGIN * factored;
+  const below = measured.findLast((entry) => entry.tokens <= tokens);
+  const above = measured.find((entry) => entry.tokens >= tokens);
+  return [below, above].every((entry) => entry === undefined || wins(entry));
+}

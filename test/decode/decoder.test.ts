@@ -1,0 +1,128 @@
+/** Every way of feeding tokens to a decoder gives the logits of the model's whole forward. */
+import { Decoder, type DecoderOptions, type WeightDType } from '../../lib/decode';
+import { availableIsas, getIsa, getNumThreads, setIsa, setNumThreads } from '../../lib/device';
+import type { TransformerConfig, TransformerLM } from '../../lib/nn';
+import { difference, fullLogits, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
+
+const F32 = 1e-5;
+
+/** Logits of each token, fed in pieces of the given lengths. */
+async function inPieces(decoder: Decoder, ids: readonly number[], lengths: readonly number[]) {
+  using sequence = decoder.sequence();
+  const rows: Float32Array[] = [];
+  for (const length of lengths) {
+    const piece = ids.slice(sequence.length, sequence.length + length);
+    rows.push(...(await decoder.step([{ sequence, ids: piece, logits: piece.length }])));
+  }
+  expect(sequence.length).toBe(ids.length);
+  return rows;
+}
+
+async function compare(model: TransformerLM, options: DecoderOptions, tolerance: number) {
+  using decoder = new Decoder(model, options);
+  const ids = randomIds(66, 3);
+  const expected = fullLogits(model, ids);
+  // One token at a time, a few (skinny products), many (gemm), and pieces that cross pages.
+  for (const lengths of [[...Array(66).keys()].map(() => 1), [3, 12, 1, 8, 5, 20, 1, 11, 5], [66], [31, 1, 1, 33]])
+    expect(difference(await inPieces(decoder, ids, lengths), expected)).toBeLessThan(tolerance);
+}
+
+const isa = getIsa();
+afterEach(() => setIsa(isa));
+
+describe.each(availableIsas())('%s', (name) => {
+  beforeEach(() => setIsa(name));
+
+  test.each(Object.keys(STRUCTURES) as (keyof typeof STRUCTURES)[])('%s', async (structure) => {
+    const model = smallModel({ ffn: STRUCTURES[structure] });
+    await compare(model, {}, F32);
+    await compare(model, { dispatch: 'merged' }, F32);
+  });
+
+  test.each<[string, Partial<TransformerConfig>]>([
+    ['grouped queries', { nKvHeads: 2 }],
+    ['one key head, odd head count', { nHeads: 3, nKvHeads: 1, attnDim: 18 }],
+    ['rms norm, swiglu, no biases', { norm: 'rms', activation: 'swiglu', bias: false }],
+    ['swiglu in blocks', { activation: 'swiglu', ffn: STRUCTURES.blockshuffle }],
+    ['silu in blocks', { activation: 'silu', ffn: STRUCTURES.blockshuffle }],
+    ['no rotary positions', { ropeBase: 0, nHeads: 8, nKvHeads: 4 }],
+    ['another rotary base', { ropeBase: 500 }],
+    ['odd widths', { dModel: 23, nHeads: 1, attnDim: 22, dFF: 17, vocabSize: 37 }],
+  ])('%s', async (_, overrides) => {
+    const model = smallModel(overrides);
+    await compare(model, {}, F32);
+  });
+
+  test.each(['bfloat16', 'int8'] as const)('%s weights', async (dtype) => {
+    for (const ffn of Object.values(STRUCTURES)) {
+      const model = smallModel({ ffn, dFF: 60 });
+      // Merged, other numbers are rounded: these weights are large, so that two layers make much of it.
+      await compare(model, { dtype, dispatch: 'merged' }, 0.3);
+      // The same function as the whole model with rounded weights: activations and sums stay float32.
+      using decoder = new Decoder(model, { dtype });
+      const ids = randomIds(66, 3);
+      const rounded = await inPieces(decoder, ids, [1, 3, 12, 20, 30]);
+      const reference = roundWeights(smallModel({ ffn, dFF: 60 }), dtype);
+      expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(F32);
+    }
+  });
+});
+
+test('sequences of different lengths in one step', async () => {
+  const model = smallModel({ ffn: STRUCTURES.lowrank, nKvHeads: 2 });
+  using decoder = new Decoder(model);
+  const texts = [randomIds(40, 1), randomIds(3, 2), randomIds(65, 4), randomIds(1, 5)];
+  const sequences = texts.map(() => decoder.sequence());
+  const rows: Float32Array[][] = texts.map(() => []);
+  // Uneven pieces; a text that has ended takes no part.
+  for (let round = 0; rows.some((own, i) => own.length < texts[i]!.length); round++) {
+    const entries = texts.flatMap((ids, i) => {
+      const piece = ids.slice(sequences[i]!.length).slice(0, 1 + ((round + i) % 4));
+      return piece.length > 0 ? [{ i, sequence: sequences[i]!, ids: piece, logits: piece.length }] : [];
+    });
+    const made = await decoder.step(entries);
+    for (const { i, ids } of entries) rows[i]!.push(...made.splice(0, ids.length));
+  }
+  for (const [i, ids] of texts.entries()) expect(difference(rows[i]!, fullLogits(model, ids))).toBeLessThan(F32);
+  for (const sequence of sequences) sequence.dispose();
+});
+
+test('prefill in chunks gives the last row; the number of threads does not change a bit', async () => {
+  const model = smallModel({ ffn: STRUCTURES.blockdense });
+  using decoder = new Decoder(model, { prefillChunk: 13 });
+  const ids = randomIds(60, 9);
+  const threads = getNumThreads();
+  const results: Float32Array[] = [];
+  for (const count of [1, 2, 3]) {
+    setNumThreads(count);
+    using sequence = decoder.sequence();
+    results.push(await decoder.prefill(sequence, ids));
+  }
+  setNumThreads(threads);
+  expect(difference([results[0]!], fullLogits(model, ids).slice(-1))).toBeLessThan(F32);
+  expect(results[1]).toEqual(results[0]);
+  expect(results[2]).toEqual(results[0]);
+});
+
+test('pages are given back and used again', async () => {
+  const model = smallModel();
+  using decoder = new Decoder(model);
+  const run = async () => {
+    using sequence = decoder.sequence();
+    await decoder.prefill(sequence, randomIds(40, 1));
+    return decoder.stats().cacheBytes;
+  };
+  // 2 pages of 32 tokens, 2 layers, keys and values of 24 floats.
+  expect(await run()).toBe(2 * 32 * 2 * 2 * 24 * 4);
+  expect(await run()).toBe(2 * 32 * 2 * 2 * 24 * 4);
+});
+
+test('int8 weights take a quarter of the bytes, and bfloat16 ones half', () => {
+  const model = smallModel({ dModel: 128, nHeads: 4, dFF: 512, vocabSize: 256 });
+  const bytes = (dtype: WeightDType) => {
+    using decoder = new Decoder(model, { dtype });
+    return decoder.stats().weightBytes;
+  };
+  expect(bytes('bfloat16') / bytes('float32')).toBe(0.5);
+  expect(bytes('int8') / bytes('float32')).toBeLessThan(0.26);
+});
