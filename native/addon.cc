@@ -165,7 +165,8 @@ Device device_argument(const Napi::Value& v) {
   return v.IsNumber() && v.As<Napi::Number>().Int32Value() == 1 ? Device::cuda : Device::cpu;
 }
 
-// (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8; device: 0 cpu, 1 cuda. The contents are not set.
+// (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8; device: 0 cpu, 1 cuda. The contents are not
+// set.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
