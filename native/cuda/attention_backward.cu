@@ -59,14 +59,16 @@ __device__ void store_gradient(const float (&o)[D / 8][4], float factor, float* 
       const int r = c / packs, column = c % packs * N;
       const float* row = rows + r * kStride;
       float value[N];
-      const bool second = column >= rotary.half;
+      load_pack<N>(row + column, value);
+      if (rotary.half > 0) {
+        const bool second = column >= rotary.half;
+        const int pair = second ? column - rotary.half : column;
+        float other[N];
+        float2 turns[N];
+        load_pack<N>(row + (second ? pair : column + rotary.half), other);
+        load_turns(rotary, warp_first + r, pair, turns);
 #pragma unroll
-      for (int i = 0; i < N; ++i) {
-        value[i] = row[column + i];
-        if (rotary.half == 0) continue;
-        const int pair = (second ? column - rotary.half : column) + i;
-        const float2 turn = rotary.table[static_cast<int64_t>(warp_first + r) * rotary.half + pair];
-        value[i] = value[i] * turn.x + (second ? -row[pair] : row[pair + rotary.half]) * turn.y;
+        for (int i = 0; i < N; ++i) value[i] = value[i] * turns[i].x + (second ? -other[i] : other[i]) * turns[i].y;
       }
       store_pack<N>(out + r * width + column, value);
     }

@@ -37,11 +37,10 @@ __global__ void __launch_bounds__(kThreads)
         const int pair = second ? column - rotary.half : column;
         float other[N];
         load_pack<N>(from + (second ? pair : column + rotary.half), other);
+        float2 turns[N];
+        load_turns(rotary, position, pair, turns);
 #pragma unroll
-        for (int k = 0; k < N; ++k) {
-          const float2 turn = rotary.table[position * rotary.half + pair + k];
-          value[k] = value[k] * turn.x + (second ? other[k] : -other[k]) * turn.y;
-        }
+        for (int k = 0; k < N; ++k) value[k] = value[k] * turns[k].x + (second ? other[k] : -other[k]) * turns[k].y;
       }
     }
     store_pack<N>(packed + task * N, value);

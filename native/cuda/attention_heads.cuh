@@ -17,6 +17,19 @@ struct Rotary {
   const float2* table;
   int half;
 };
+// The turns of N neighbouring pairs at a position.
+template <int N>
+__device__ inline void load_turns(const Rotary& rotary, int64_t position, int pair, float2 (&turns)[N]) {
+  const float2* from = rotary.table + position * rotary.half + pair;
+  constexpr int kAtOnce = N > 1 ? 2 : 1;
+#pragma unroll
+  for (int k = 0; k < N; k += kAtOnce) {
+    const auto part = *reinterpret_cast<const Pack<float2, kAtOnce>*>(from + k);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) turns[k + i] = part.value[i];
+  }
+}
+
 struct RotaryTable {
   Workspace<float2> memory;
   Rotary rotary{nullptr, 0};

@@ -89,7 +89,8 @@ struct RowChunks {
 
 // One block to a chunk of rows. x̂ = (x − mean)·rstd, with a null mean standing for 0 (RMS norm, which has no mean of g
 // either). The sums of the chunk lie in shared memory, where every thread has its own columns, or straight in `parts`
-// [chunks, sums, features] where they do not fit. dx or parts may be null.
+// [chunks, sums, features] where they do not fit. dx or parts may be null. In shared memory, element k of all packs
+// comes before element k + 1 of any, so that neighbouring threads use neighbouring banks.
 template <class T, int N, bool Centered>
 __global__ void __launch_bounds__(kRowThreads)
     norm_backward_kernel(const T* dy, const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
@@ -98,12 +99,17 @@ __global__ void __launch_bounds__(kRowThreads)
   constexpr int kSums = Centered ? 2 : 1;
   float* result = parts ? parts + blockIdx.x * kSums * features : nullptr;
   float* sums = parts_in_shared ? reinterpret_cast<float*>(shared_sums) : result;
+  const int64_t pack_step = parts_in_shared ? 1 : N, element_step = parts_in_shared ? features / N : 1;
+  // The place of element 0 of the pack that begins at column i.
+  const auto place = [&](int64_t i) { return i / N * pack_step; };
   const float inverse = 1.f / static_cast<float>(features);
   if (parts)
     for_packs<N>(features, [&](int64_t i) {
+      float* at = sums + place(i);
+#pragma unroll
       for (int k = 0; k < N; ++k) {
-        sums[i + k] = 0.f;
-        if (Centered) sums[features + i + k] = 0.f;
+        at[k * element_step] = 0.f;
+        if (Centered) at[features + k * element_step] = 0.f;
       }
     });
   const int64_t last = min((blockIdx.x + 1) * chunk_rows, n);
@@ -123,10 +129,11 @@ __global__ void __launch_bounds__(kRowThreads)
         value[k] = d[k] * normed;
       }
       if (!parts) return;
+      float* at = sums + place(i);
 #pragma unroll
       for (int k = 0; k < N; ++k) {
-        sums[i + k] += value[k];
-        if (Centered) sums[features + i + k] += d[k];
+        at[k * element_step] += value[k];
+        if (Centered) at[features + k * element_step] += d[k];
       }
     });
     if (!dx) continue;
@@ -146,9 +153,12 @@ __global__ void __launch_bounds__(kRowThreads)
   }
   if (!parts || !parts_in_shared) return;
   for_packs<N>(features, [&](int64_t i) {
-    for (int k = 0; k < N; ++k) {
-      result[i + k] = sums[i + k];
-      if (Centered) result[features + i + k] = sums[features + i + k];
+    for (int sum = 0; sum < kSums; ++sum) {
+      const float* at = sums + sum * features + place(i);
+      float value[N];
+#pragma unroll
+      for (int k = 0; k < N; ++k) value[k] = at[k * element_step];
+      store_pack<N>(result + sum * features + i, value);
     }
   });
 }
