@@ -12,10 +12,11 @@ import { memory } from './suites/memory';
 import { overhead } from './suites/overhead';
 import { threads, tokens } from './suites/scaling';
 import type { Suite } from './suites/suite';
+import { tfjs } from './suites/tfjs';
 import { training } from './suites/training';
 
 // In the order of the report.
-const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, threads, tokens];
+const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, tfjs, threads, tokens];
 
 /** The better of two measurements of the same limit. */
 const best = (a: Peak, b: Peak): Peak => ({

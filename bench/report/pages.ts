@@ -38,6 +38,14 @@ const PAGES: readonly {
     body: trainingPage,
   },
   {
+    file: 'tfjs.md',
+    title: 'Inside tfjs models',
+    suites: ['tfjs'],
+    plots: [],
+    text: 'A feedforward network as a layer of a tfjs model: `predict` of one batch with its result read, and `fit` of one batch with Adam. tfjs computes the same on the backend of the title with layers of its own, on one thread. Copies between tfjs and the kernels are included (there are none on these backends).',
+    body: (figures) => timings(figures, 'tfjs'),
+  },
+  {
     file: 'scaling.md',
     title: 'Tokens and threads',
     suites: ['tokens', 'threads'],

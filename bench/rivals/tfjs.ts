@@ -12,10 +12,15 @@ export type TfjsBackend = 'wasm' | 'cpu';
 /** Beyond this a call takes 50 ms and more. */
 const MOST_FLOPS: Readonly<Record<TfjsBackend, number>> = { wasm: 6e8, cpu: 2e7 };
 
-type Layer = (x: Tensor2D) => Tensor2D;
+export type Layer = (x: Tensor2D) => Tensor2D;
 
 /** Weights are transposed once: the wasm backend is many times slower at x Wᵀ. Tensors are added to `owned`. */
-function createLayer(tf: Tfjs, { v, u, outFeatures, dims }: LayerSize, arrays: LayerArrays, owned: Tensor[]): Layer {
+export function createLayer(
+  tf: Tfjs,
+  { v, u, outFeatures, dims }: LayerSize,
+  arrays: LayerArrays,
+  owned: Tensor[],
+): Layer {
   const own = (values: Float32Array, shape: Shape): Tensor => {
     const order = shape.length === 3 ? [0, 2, 1] : [1, 0];
     owned.push(tf.tidy(() => tf.transpose(tf.tensor(values, [...shape]), shape.length > 1 ? order : [0])));
@@ -90,7 +95,7 @@ class TfjsContender implements Contender {
 }
 
 /** 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). */
-function gelu(tf: Tfjs, x: Tensor2D): Tensor2D {
+export function gelu(tf: Tfjs, x: Tensor2D): Tensor2D {
   const inner = tf.mul(tf.add(x, tf.mul(tf.mul(tf.mul(x, x), x), 0.044715)), 0.7978845608);
   return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
 }

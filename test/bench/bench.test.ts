@@ -42,7 +42,16 @@ describe('a minimal run', () => {
   test('measures every suite, with figures that can be true', () => {
     const { results, peaks, machine } = readResults(first);
     const suites = new Set(results.map(({ suite }) => suite));
-    expect([...suites].sort()).toEqual(['ffn', 'kernels', 'memory', 'overhead', 'threads', 'tokens', 'training']);
+    expect([...suites].sort()).toEqual([
+      'ffn',
+      'kernels',
+      'memory',
+      'overhead',
+      'tfjs',
+      'threads',
+      'tokens',
+      'training',
+    ]);
     expect(peaks).toHaveLength(1);
     for (const { gflops, gbps } of peaks) expect(Math.min(gflops, gbps)).toBeGreaterThan(0.1);
     expect(machine.cores).toBeGreaterThan(0);
