@@ -57,6 +57,9 @@ export function releaseGuides(model: LayersModel): void {
   const names = guided(model).flatMap((layer) => layer.release());
   if (names.length === 0) return;
   if (model.optimizer) forget(model.optimizer, names);
-  // `compile` made a list of the variables, which `fit` goes on to use.
-  if (model.optimizer) Reflect.set(model, 'collectedTrainableWeights', model.trainableWeights);
+  // `compile` made a list of the variables, which `fit` goes on to use; a sequential model leaves both to a model inside it.
+  const inner: unknown = Reflect.get(model, 'model');
+  for (const one of [model, inner])
+    if (one !== null && typeof one === 'object' && model.optimizer)
+      Reflect.set(one, 'collectedTrainableWeights', model.trainableWeights);
 }

@@ -158,6 +158,17 @@ describe.each(BACKENDS)('on %s', (backend) => {
   );
 });
 
+test('guides are released inside a sequential model, too', async () => {
+  const layer = layers.selfGuided({ layer: layers.lowRankDense({ units: 4, rank: 2, seed: 1 }), inputShape: [6] });
+  const model = tf.sequential({ layers: [layer, tf.layers.dense({ units: 4 })] });
+  model.compile({ optimizer: 'adam', loss: 'meanSquaredError' });
+  const callback = sffn.guide(model, { steps: 2 });
+  const options = { epochs: 4, batchSize: 8, verbose: 0, callbacks: [callback] };
+  const { history } = await model.fit(data(1, 8, 6), data(2, 8, 4), options);
+  expect(history.loss).toHaveLength(4);
+  expect(model.trainableWeights).toHaveLength(5);
+});
+
 test('what the layers refuse', () => {
   expect(() => layers.lowRankDense({ units: 0, rank: 1 })).toThrow(OptionError);
   const build = (layer: tf.layers.Layer) => () => layer.apply(tf.input({ shape: [4] }));
