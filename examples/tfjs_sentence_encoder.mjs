@@ -31,15 +31,26 @@ const original = await tf.loadGraphModel(source);
 
 // Sentences of the last addresses are held out.
 const texts = addresses();
-const training = sample(texts.slice(0, -20).flatMap(({ text }) => sentences(text)), TRAINING_SENTENCES, 1);
-const heldOut = sample(texts.slice(-20).flatMap(({ text }) => sentences(text)), HELD_OUT_SENTENCES, 2);
+const training = sample(
+  texts.slice(0, -20).flatMap(({ text }) => sentences(text)),
+  TRAINING_SENTENCES,
+  1,
+);
+const heldOut = sample(
+  texts.slice(-20).flatMap(({ text }) => sentences(text)),
+  HELD_OUT_SENTENCES,
+  2,
+);
 
 /** Calls `use` with the values of `nodes` for every 32 sentences, as matrices. */
 async function run(model, list, nodes, use) {
   for (let start = 0; start < list.length; start += 32) {
     const ids = list.slice(start, start + 32).map(tokenize);
     const indices = ids.flatMap((tokens, row) => tokens.map((_, column) => [row, column]));
-    const inputs = { indices: tf.tensor2d(indices, [indices.length, 2], 'int32'), values: tf.tensor1d(ids.flat(), 'int32') };
+    const inputs = {
+      indices: tf.tensor2d(indices, [indices.length, 2], 'int32'),
+      values: tf.tensor1d(ids.flat(), 'int32'),
+    };
     const outputs = await model.executeAsync(inputs, nodes);
     await use([outputs].flat());
     tf.dispose([inputs, outputs]);
@@ -50,7 +61,10 @@ async function run(model, list, nodes, use) {
 async function rowsOf(model, list, node) {
   const parts = [];
   await run(model, list, [node], async ([value]) => parts.push(Float32Array.from(await value.data())));
-  return tf.tensor2d(Float32Array.from(parts.flatMap((part) => [...part])), [parts.reduce((sum, { length }) => sum + length, 0) / 512, 512]);
+  return tf.tensor2d(Float32Array.from(parts.flatMap((part) => [...part])), [
+    parts.reduce((sum, { length }) => sum + length, 0) / 512,
+    512,
+  ]);
 }
 
 const EMBEDDING = 'module_apply_default/Encoder_en/hidden_layers/l2_normalize';
@@ -86,13 +100,19 @@ const layer = (i) => {
 };
 const layers = [layer(0), layer(1)];
 
-const { model: cut, artifacts, report } = await sffn.structureGraph(source, {
+const {
+  model: cut,
+  artifacts,
+  report,
+} = await sffn.structureGraph(source, {
   structure: 'lowrank',
   rank,
   nodes: layers.flatMap(({ products }) => products),
 });
 for (const { layer: name, error, parametersBefore, parametersAfter } of report)
-  console.log(`${name.match(/Layer_\d|conv\d/g).join(' ')}: ${parametersBefore} -> ${parametersAfter} weights, error ${error.toFixed(3)}`);
+  console.log(
+    `${name.match(/Layer_\d|conv\d/g).join(' ')}: ${parametersBefore} -> ${parametersAfter} weights, error ${error.toFixed(3)}`,
+  );
 console.log(`cosine to the original after cutting: ${(await cosine(cut)).toFixed(4)}`);
 
 // One layer after the other learns to do what the original does, on inputs that come through the layers already trained.
@@ -106,24 +126,33 @@ for (const [i, { input, products, matrices, biases, output }] of layers.entries(
   const x = await rowsOf(student, training, input);
   const y = await rowsOf(original, training, output);
   const dense = tf.sequential({
-    layers: [
-      tf.layers.dense({ units: 1536, activation: 'relu', inputShape: [512] }),
-      tf.layers.dense({ units: 512 }),
-    ],
+    layers: [tf.layers.dense({ units: 1536, activation: 'relu', inputShape: [512] }), tf.layers.dense({ units: 512 })],
   });
-  dense.setWeights([0, 1].flatMap((part) => [original.weights[matrices[part]][0], original.weights[biases[part]][0]]).map((weight, j) => tf.reshape(weight, dense.getWeights()[j].shape)));
+  dense.setWeights(
+    [0, 1]
+      .flatMap((part) => [original.weights[matrices[part]][0], original.weights[biases[part]][0]])
+      .map((weight, j) => tf.reshape(weight, dense.getWeights()[j].shape)),
+  );
   const { model } = await sffn.structureModel(dense, { structure: 'lowrank', rank, guides: 'original' });
   const steps = EPOCHS * Math.ceil(x.shape[0] / BATCH);
   model.compile({ optimizer: tf.train.adam(1e-3), loss: 'meanSquaredError' });
   const guide = sffn.guide(model, { steps: Math.round(steps / 2), form: 'mixed' });
+  // A smaller step for the last two epochs.
+  const slower = {
+    onEpochEnd(epoch) {
+      if (epoch === EPOCHS - 3) model.optimizer.learningRate = 3e-4;
+    },
+  };
   const start = performance.now();
   const { history } = await model.fit(x, y, {
     epochs: EPOCHS,
     batchSize: BATCH,
     verbose: 0,
-    callbacks: [guide, { onEpochEnd: (epoch) => epoch === EPOCHS - 3 && (model.optimizer.learningRate = 3e-4) }],
+    callbacks: [guide, slower],
   });
-  console.log(`layer ${i}: ${x.shape[0]} tokens, ${steps} steps in ${((performance.now() - start) / 1000).toFixed(0)} s, loss ${history.loss.map((loss) => loss.toFixed(4)).join(' ')}`);
+  console.log(
+    `layer ${i}: ${x.shape[0]} tokens, ${steps} steps in ${((performance.now() - start) / 1000).toFixed(0)} s, loss ${history.loss.map((loss) => loss.toFixed(4)).join(' ')}`,
+  );
   const [v1, u1, b1, v2, u2, b2] = model.getWeights();
   for (const [name, value] of [
     [`${products[0]}/v`, v1],

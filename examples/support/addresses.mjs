@@ -34,7 +34,8 @@ export function random(seed) {
 export function sample(list, count, seed) {
   const draw = random(seed);
   const rest = [...list];
-  return Array.from({ length: Math.min(count, rest.length) }, () =>
-    rest.splice(Math.floor(draw() * rest.length), 1)[0],
+  return Array.from(
+    { length: Math.min(count, rest.length) },
+    () => rest.splice(Math.floor(draw() * rest.length), 1)[0],
   );
 }
