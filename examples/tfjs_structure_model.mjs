@@ -13,12 +13,12 @@ await tf.setBackend('wasm');
 const sffn = install(tf);
 const [folder] = process.argv.slice(2);
 
-/** Three sentences are a passage. */
+/** Five sentences are a passage. */
 function passages({ year, text }) {
   const list = sentences(text);
-  return Array.from({ length: Math.floor(list.length / 3) }, (_, i) => ({
+  return Array.from({ length: Math.floor(list.length / 5) }, (_, i) => ({
     year,
-    text: list.slice(3 * i, 3 * i + 3).join(' '),
+    text: list.slice(5 * i, 5 * i + 5).join(' '),
   }));
 }
 function dataset(all, count, seed) {
@@ -63,19 +63,19 @@ async function describe(name, model) {
 
 const model = tf.sequential({
   layers: [
-    tf.layers.dense({ units: 512, activation: 'relu', inputShape: [FEATURES], name: 'wide' }),
+    tf.layers.dense({ units: 384, activation: 'relu', inputShape: [FEATURES], name: 'wide' }),
     tf.layers.dropout({ rate: 0.3 }),
     tf.layers.dense({ units: 256, activation: 'relu', name: 'middle' }),
     tf.layers.dense({ units: ERAS.length, activation: 'softmax', name: 'head' }),
   ],
 });
 compile(model, 1e-3);
-await model.fit(training.x, training.y, { epochs: 3, batchSize: 128, verbose: 0 });
+await model.fit(training.x, training.y, { epochs: 6, batchSize: 128, verbose: 0 });
 await describe('dense, tfjs', model);
 
 const { model: small, report } = await sffn.structureModel(model, {
   structure: 'lowrank',
-  ratio: 0.15,
+  rank: 8,
   layers: ['wide', 'middle'],
   guides: 'merged',
 });

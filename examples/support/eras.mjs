@@ -1,5 +1,5 @@
 // Which era a passage was written in: its words as features, eras as classes.
-export const FEATURES = 1024;
+export const FEATURES = 2048;
 /** First years of the eras. */
 export const ERAS = [1790, 1830, 1860, 1890, 1920, 1950, 1980];
 
@@ -13,14 +13,11 @@ function hash(text) {
   return value >>> 0;
 }
 
-/** Hashed words and pairs of words, as a vector of length 1. */
+/** Hashed words, as a vector of length 1. */
 export function featuresOf(text) {
-  const words = text.toLowerCase().match(/[a-z]+/g) ?? [];
   const features = new Float32Array(FEATURES);
-  words.forEach((word, i) => {
-    features[hash(word) % FEATURES] += 1;
-    if (i > 0) features[hash(`${words[i - 1]} ${word}`) % FEATURES] += 1;
-  });
-  const norm = Math.hypot(...features) || 1;
-  return features.map((value) => value / norm);
+  for (const word of text.toLowerCase().match(/[a-z]+/g) ?? []) features[hash(word) % FEATURES] += 1;
+  const damped = features.map(Math.sqrt);
+  const norm = Math.hypot(...damped) || 1;
+  return damped.map((value) => value / norm);
 }
