@@ -2,6 +2,7 @@
 import { Decoder, type DispatchMode, generateText, type Timing, type WeightDType } from '../decode';
 import { loadModel } from '../train';
 import { tokenizerOf } from './tokenizer_option';
+import { measuredTable } from './tune_command';
 
 export interface GenerateCommandOptions {
   readonly prompt: string;
@@ -14,7 +15,9 @@ export interface GenerateCommandOptions {
   readonly stop?: readonly string[];
   readonly seed: number;
   readonly dtype?: WeightDType;
-  readonly dispatch?: DispatchMode;
+  readonly dispatch: DispatchMode;
+  /** Megabytes. */
+  readonly mergeBudget?: number;
 }
 
 /** `12 tokens, 340.1 tokens/s`. */
@@ -27,9 +30,14 @@ function rate(timings: readonly Timing[], phase: Timing['phase']): string {
 
 /** The text goes to standard output, the speed to standard error. */
 export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
-  const { prompt, dtype, dispatch, ...rest } = options;
-  const { model, tokenizerFile } = loadModel(checkpoint);
-  using decoder = new Decoder(model, { dtype, dispatch });
+  const { prompt, dispatch, mergeBudget, ...rest } = options;
+  const { model, tokenizerFile, dtype } = loadModel(checkpoint);
+  using decoder = new Decoder(model, {
+    dtype: options.dtype ?? dtype,
+    dispatch,
+    mergeBudget: mergeBudget === undefined ? undefined : mergeBudget * 1e6,
+    table: dispatch === 'auto' ? measuredTable(model, options.dtype ?? dtype) : undefined,
+  });
   const timings: Timing[] = [];
   const pieces = generateText(decoder, tokenizerOf(tokenizerFile), prompt, {
     ...rest,
@@ -41,4 +49,10 @@ export async function generateCommand(checkpoint: string, options: GenerateComma
   for (; !next.done; next = await pieces.next()) process.stdout.write(next.value);
   process.stdout.write('\n');
   process.stderr.write(`${rate(timings, 'prefill')}; ${rate(timings, 'decode')}\n`);
+  const { factored, merged, overBudget, mergedBytes } = decoder.stats().dispatch;
+  if (dispatch !== 'factored')
+    process.stderr.write(
+      `dispatch: ${factored} layer calls factored (${overBudget} for want of budget), ${merged} merged; ` +
+        `${(mergedBytes / 1e6).toFixed(1)} MB of merged copies\n`,
+    );
 }

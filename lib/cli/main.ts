@@ -124,10 +124,18 @@ program
   .option('--stop <text...>', 'end before any of these texts')
   .option('--seed <n>', 'of the draws', wholeNumber, 0)
   .addOption(
-    new Option('--dtype <name>', 'of the weights; activations are float32')
-      .choices(['float32', 'bfloat16', 'int8'])
-      .default('float32'),
+    new Option('--dtype <name>', "of the weights (default: the checkpoint's); activations are float32").choices([
+      'float32',
+      'bfloat16',
+      'int8',
+    ]),
   )
+  .addOption(
+    new Option('--dispatch <how>', 'compute structured layers by their factors, merged, or as measured')
+      .choices(['factored', 'merged', 'auto'])
+      .default('factored'),
+  )
+  .option('--merge-budget <MB>', 'most megabytes of merged copies (default: no limit)', decimal)
   .addHelpText('after', '\nExample:\n  structured-ffn generate runs/latest/checkpoint --prompt "My fellow Americans,"')
   .action(async (checkpoint, options) => (await import('./generate_command.js')).generateCommand(checkpoint, options));
 
@@ -157,6 +165,27 @@ Examples:
   structured-ffn export runs/latest/checkpoint --format hf --out exported-hf`,
   )
   .action(async (checkpoint, options) => (await import('./export_command.js')).exportCommand(checkpoint, options));
+
+program
+  .command('convert')
+  .description('Write a checkpoint with smaller weights, for inference.')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .addOption(
+    new Option('--dtype <name>', 'of the matrices').choices(['float32', 'bfloat16', 'int8']).makeOptionMandatory(),
+  )
+  .requiredOption('--out <folder>', 'the new checkpoint; must not be there yet')
+  .addHelpText('after', '\nExample:\n  structured-ffn convert runs/latest/checkpoint --dtype int8 --out small')
+  .action(async (checkpoint, options) => (await import('./convert_command.js')).convertCommand(checkpoint, options));
+
+program
+  .command('tune')
+  .description('Measure when merged layers are faster than factors on this machine, for generate --dispatch auto.')
+  .argument('<checkpoint>', 'the model whose layers are measured')
+  .addOption(
+    new Option('--dtype <name>', "of the weights (default: the checkpoint's)").choices(['float32', 'bfloat16', 'int8']),
+  )
+  .option('--table <file>', 'where measurements are kept (default: in the cache folder of the user)')
+  .action(async (checkpoint, options) => (await import('./tune_command.js')).tuneCommand(checkpoint, options));
 
 program
   .command('info')

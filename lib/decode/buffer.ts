@@ -37,12 +37,16 @@ export class NativeBuffer implements Disposable {
     return this.#handle;
   }
 
-  /** A copy of float32 elements. */
-  toArray(): Float32Array {
+  copy(): ArrayBuffer {
     const shared = native.arrayBuffer(this.handle);
-    const copy = new Float32Array(shared).slice();
+    const copy = shared.slice(0);
     native.detach(this.handle, shared);
     return copy;
+  }
+
+  /** A copy of float32 elements. */
+  toArray(): Float32Array {
+    return new Float32Array(this.copy());
   }
 
   dispose(): void {

@@ -1,4 +1,5 @@
 export { DecodeSequence } from './cache';
+export { convertWeights } from './convert';
 export { Decoder, type DecoderOptions, type DecoderStats, type StepEntry } from './decoder';
 export type { DispatchMode, DispatchStats } from './dispatch';
 export { type BatchToken, type GenerateOptions, generate, generateBatch, type Timing } from './generate';
@@ -6,3 +7,5 @@ export { type GenerateTextOptions, generateText } from './generate_text';
 export type { WeightDType } from './matrix';
 export { Sampler, type SamplingOptions } from './sampling';
 export type { Crossover, CrossoverTable } from './table';
+export { defaultTablePath, loadTable, machineFingerprint, saveTable } from './table_file';
+export { type TuneOptions, tune } from './tune';

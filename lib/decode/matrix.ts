@@ -1,12 +1,13 @@
 /** A weight matrix for inference, in the element type in which it streams from memory. */
 import type { Handle } from '../../types/native';
 import { runNative } from '../errors';
+import type { StoredDType } from '../io';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
 import { NativeBuffer } from './buffer';
 
 /** float32 shares the model's memory; bfloat16 and int8 (with a float32 scale for each row) are copies. */
-export type WeightDType = 'float32' | 'bfloat16' | 'int8';
+export type WeightDType = StoredDType;
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
 
 export class WeightMatrix {
@@ -47,6 +48,14 @@ export class WeightMatrix {
 
   get bytes(): number {
     return this.#reduced ? this.#reduced.bytes + (this.#scales?.bytes ?? 0) : this.weight.size * 4;
+  }
+
+  /** As a checkpoint stores it: the values, and their scales for int8. */
+  stored(): { data: Float32Array | Uint16Array | Int8Array; scales: Float32Array | null } {
+    const bytes = this.#reduced?.copy();
+    if (bytes === undefined) return { data: Float32Array.from(this.weight.data), scales: null };
+    if (this.dtype === 'bfloat16') return { data: new Uint16Array(bytes), scales: null };
+    return { data: new Int8Array(bytes), scales: this.#scales?.toArray() ?? null };
   }
 
   dispose(): void {

@@ -6,12 +6,26 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 
 import { basename, dirname, join } from 'node:path';
 import { FileError, FormatError } from '../errors';
 import { withFile, writeJson } from './files';
-import { loadSafetensors, saveSafetensors, type TensorData } from './safetensors';
+import {
+  loadSafetensors,
+  type SafetensorsFile,
+  type StoredTensor,
+  saveSafetensors,
+  type TensorData,
+} from './safetensors';
 
 export const CHECKPOINT_VERSION = 1;
 
-export interface Checkpoint {
-  readonly model: ReadonlyMap<string, TensorData>;
+/** Ends the names of the scales of int8 matrices. */
+export const SCALE = '.scale';
+
+/** How the matrices of a checkpoint are stored. */
+export type StoredDType = 'float32' | 'bfloat16' | 'int8';
+
+export interface Checkpoint<Values = TensorData> {
+  readonly model: ReadonlyMap<string, Values>;
+  /** Of the matrices; values are float32 in memory. int8 ones have `NAME.scale` beside them in the file. Default: float32. */
+  readonly dtype?: StoredDType;
   /** The model's config. */
   readonly config: unknown;
   /** Moments of the optimizer. */
@@ -29,7 +43,7 @@ interface ConfigFile {
 }
 
 /** @throws {FileError} */
-export function saveCheckpoint(folder: string, checkpoint: Checkpoint): void {
+export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTensor>): void {
   const fresh = `${folder}.tmp`;
   const old = `${folder}.old`;
   withFile('write', folder, () => {
@@ -37,7 +51,10 @@ export function saveCheckpoint(folder: string, checkpoint: Checkpoint): void {
     mkdirSync(fresh, { recursive: true });
     const config: ConfigFile = { format: 'structured-ffn', version: CHECKPOINT_VERSION, model: checkpoint.config };
     writeJson(join(fresh, 'config.json'), config);
-    saveSafetensors(join(fresh, 'model.safetensors'), checkpoint.model, { format: 'structured-ffn' });
+    saveSafetensors(join(fresh, 'model.safetensors'), checkpoint.model, {
+      format: 'structured-ffn',
+      ...(checkpoint.dtype && { dtype: checkpoint.dtype }),
+    });
     if (checkpoint.optimizer) saveSafetensors(join(fresh, 'optimizer.safetensors'), checkpoint.optimizer);
     if (checkpoint.trainer !== undefined) writeJson(join(fresh, 'trainer.json'), checkpoint.trainer);
     if (checkpoint.tokenizerFile !== undefined) cpSync(checkpoint.tokenizerFile, join(fresh, 'tokenizer.json'));
@@ -65,6 +82,27 @@ function locate(folder: string): string {
   throw new FileError(`cannot read ${folder}: no such checkpoint`);
 }
 
+/** int8 values times the scale of their row. */
+function widened(path: string, { tensors, metadata }: SafetensorsFile): ReadonlyMap<string, TensorData> {
+  if (metadata.get('dtype') !== 'int8') return tensors;
+  const wide = new Map<string, TensorData>();
+  for (const [name, { shape, data }] of tensors) {
+    if (name.endsWith(SCALE)) continue;
+    const scales = tensors.get(`${name}${SCALE}`)?.data;
+    const columns = shape[shape.length - 1] ?? 1;
+    if (scales && scales.length * columns !== data.length)
+      throw new FormatError(path, `'${name}${SCALE}' has ${scales.length} values for ${data.length / columns} rows`);
+    wide.set(name, { shape, data: scales ? data.map((value, i) => value * scales[Math.floor(i / columns)]!) : data });
+  }
+  return wide;
+}
+
+function storedDType(path: string, { metadata }: SafetensorsFile): StoredDType {
+  const dtype = metadata.get('dtype') ?? 'float32';
+  if (dtype === 'float32' || dtype === 'bfloat16' || dtype === 'int8') return dtype;
+  throw new FormatError(path, `its matrices are ${dtype}; known are float32, bfloat16 and int8`);
+}
+
 /**
  * Reads a checkpoint folder, or a `.safetensors` file with a `config.json` beside it.
  * @throws {FileError | FormatError}
@@ -79,9 +117,12 @@ export function loadCheckpoint(path: string): Checkpoint {
   if (file.version !== CHECKPOINT_VERSION)
     throw new FormatError(configPath, `format version ${file.version}; this release reads ${CHECKPOINT_VERSION}`);
   const has = (name: string) => !single && existsSync(join(folder, name));
+  const weightsPath = single ? path : join(folder, 'model.safetensors');
+  const weights = loadSafetensors(weightsPath);
   return {
     config: file.model,
-    model: loadSafetensors(single ? path : join(folder, 'model.safetensors')).tensors,
+    dtype: storedDType(weightsPath, weights),
+    model: widened(weightsPath, weights),
     optimizer: has('optimizer.safetensors')
       ? loadSafetensors(join(folder, 'optimizer.safetensors')).tensors
       : undefined,

@@ -1,2 +1,8 @@
-export { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint';
-export { loadSafetensors, type SafetensorsFile, saveSafetensors, type TensorData } from './safetensors';
+export { type Checkpoint, loadCheckpoint, type StoredDType, saveCheckpoint } from './checkpoint';
+export {
+  loadSafetensors,
+  type SafetensorsFile,
+  type StoredTensor,
+  saveSafetensors,
+  type TensorData,
+} from './safetensors';

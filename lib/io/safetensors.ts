@@ -3,7 +3,7 @@
  * so a header is believed only as far as it agrees with the file.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { DTYPES, type DType, dtypeOf, type TypedArray } from '../dtype';
+import { type TypedArray, tagOf } from '../dtype';
 import { DTypeError, FormatError, formatShape, ShapeError } from '../errors';
 import { numel, type Shape } from '../tensor';
 import { withFile, writeAtomically } from './files';
@@ -14,13 +14,25 @@ export interface TensorData {
   readonly data: TypedArray;
 }
 
+/** As they are written: bfloat16 by its bits, and int8, are read back as float32. */
+export interface StoredTensor {
+  readonly shape: Shape;
+  readonly data: TypedArray | Uint16Array | Int8Array;
+}
+
 export interface SafetensorsFile {
   readonly tensors: ReadonlyMap<string, TensorData>;
   readonly metadata: ReadonlyMap<string, string>;
 }
 
 const MAX_HEADER = 100_000_000;
-const NAMES: Readonly<Record<DType, string>> = { float32: 'F32', int32: 'I32', bfloat16: 'BF16' };
+/** The stored dtype of each typed array that is written. */
+const NAMES: Readonly<Record<string, string>> = {
+  Float32Array: 'F32',
+  Int32Array: 'I32',
+  Uint16Array: 'BF16',
+  Int8Array: 'I8',
+};
 
 /** Bytes of each stored dtype that we read, and how its elements become ours. */
 const READERS: Readonly<Record<string, { bytes: number; convert: (bytes: ArrayBuffer) => TypedArray }>> = {
@@ -28,6 +40,7 @@ const READERS: Readonly<Record<string, { bytes: number; convert: (bytes: ArrayBu
   I32: { bytes: 4, convert: (bytes) => new Int32Array(bytes) },
   F64: { bytes: 8, convert: (bytes) => Float32Array.from(new Float64Array(bytes)) },
   BF16: { bytes: 2, convert: (bytes) => widenBf16(new Uint16Array(bytes)) },
+  I8: { bytes: 1, convert: (bytes) => Float32Array.from(new Int8Array(bytes)) },
   F16: { bytes: 2, convert: (bytes) => Float32Array.from(new Uint16Array(bytes), halfToFloat) },
 };
 
@@ -160,7 +173,7 @@ function readFrom(path: string, file: number): SafetensorsFile {
 }
 
 /**
- * Reads a safetensors file whole. F32 and I32 are taken as they are; F64, F16 and BF16 become float32.
+ * Reads a safetensors file whole. F32 and I32 are taken as they are; F64, F16, BF16 and I8 become float32.
  * @throws {FileError} when it cannot be read. @throws {FormatError} for anything in it that is not as it must be.
  */
 export function loadSafetensors(path: string): SafetensorsFile {
@@ -180,23 +193,24 @@ export function loadSafetensors(path: string): SafetensorsFile {
  */
 export function saveSafetensors(
   path: string,
-  tensors: Iterable<readonly [string, TensorData]>,
+  tensors: Iterable<readonly [string, StoredTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): void {
   const header: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   const parts: Uint8Array[] = [];
   let offset = 0;
   for (const [name, { shape, data }] of tensors) {
-    const dtype = dtypeOf(data);
-    if (dtype === null) throw new DTypeError(`saveSafetensors: ${name}`, 'a Float32Array or Int32Array', typeof data);
+    const dtype = NAMES[tagOf(data)];
+    if (dtype === undefined)
+      throw new DTypeError(`saveSafetensors: ${name}`, `one of ${Object.keys(NAMES).join(', ')}`, typeof data);
     if (numel(shape) !== data.length)
       throw new ShapeError(
         `saveSafetensors: ${name}`,
         `${numel(shape)} values for ${formatShape(shape)}`,
         String(data.length),
       );
-    const end = offset + data.length * DTYPES[dtype].bytes;
-    header.push([name, { dtype: NAMES[dtype], shape, data_offsets: [offset, end] }]);
+    const end = offset + data.byteLength;
+    header.push([name, { dtype, shape, data_offsets: [offset, end] }]);
     parts.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     offset = end;
   }

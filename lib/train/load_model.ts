@@ -1,7 +1,7 @@
 /** Weights from checkpoints into models. */
 import type { LoaderState } from '../data';
 import { FormatError } from '../errors';
-import { loadCheckpoint, type TensorData } from '../io';
+import { loadCheckpoint, type StoredDType, type TensorData } from '../io';
 import { Guidance, type GuidanceState, SelfGuided, TransformerLM } from '../nn';
 import { tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
@@ -19,16 +19,24 @@ export interface TrainerState {
 /** Of weights that are loaded at once: the paper's own costs an SVD or a polar factor of every layer. */
 export const UNUSED_INIT = 'normal';
 
+export interface LoadedModel {
+  /** float32, whatever the checkpoint holds. */
+  readonly model: TransformerLM;
+  /** How the checkpoint holds the matrices: what a decoder does best to use. */
+  readonly dtype: StoredDType;
+  readonly tokenizerFile: string | undefined;
+}
+
 /**
  * A model from a checkpoint, in evaluation mode. One from before the hand-over has its guides, mixed in as much as they count
  * at its step. @throws {FileError | FormatError | OptionError}
  */
-export function loadModel(path: string): { model: TransformerLM; tokenizerFile: string | undefined } {
-  const { config, model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
+export function loadModel(path: string): LoadedModel {
+  const { config, dtype = 'float32', model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
   const guidance = [...weights.keys()].some(isGuide) ? guidanceOf(path, trainer) : undefined;
   const model = new TransformerLM(config as TransformerLM['config'], { guidance, init: UNUSED_INIT });
   loadWeights(model, weights);
-  return { model: model.eval(), tokenizerFile };
+  return { model: model.eval(), dtype, tokenizerFile };
 }
 
 /** Where the guidance of a checkpoint stands. */

@@ -1,0 +1,26 @@
+/** A model's values as a checkpoint of fewer bits stores them. */
+import { OptionError } from '../errors';
+import type { StoredTensor } from '../io';
+import { SCALE } from '../io/checkpoint';
+import { SelfGuided, type TransformerLM } from '../nn';
+import { type WeightDType, WeightMatrix } from './matrix';
+
+/** Matrices in `dtype`, int8 ones with `NAME.scale` beside them; vectors stay float32. @throws {OptionError} for guides. */
+export function convertWeights(model: TransformerLM, dtype: WeightDType): Map<string, StoredTensor> {
+  if ([...model.modules()].some((module) => module instanceof SelfGuided && module.guide !== null))
+    throw new OptionError('convert: model', 'a model without guides (train it to the hand-over)', 'one with guides');
+  const stored = new Map<string, StoredTensor>();
+  for (const [name, value] of model.namedParameters()) {
+    const { shape } = value;
+    if (shape.length < 2) {
+      stored.set(name, { shape, data: Float32Array.from(value.data) });
+      continue;
+    }
+    const matrix = new WeightMatrix(value, dtype);
+    const { data, scales } = matrix.stored();
+    matrix.dispose();
+    stored.set(name, { shape, data });
+    if (scales) stored.set(`${name}${SCALE}`, { shape: shape.slice(0, -1), data: scales });
+  }
+  return stored;
+}

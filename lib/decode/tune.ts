@@ -1,0 +1,121 @@
+/** Measures on this machine what the dispatcher wants to know: factors against merged matrix, by token count. */
+import { full } from '../creation';
+import { getIsa, getNumThreads } from '../device';
+import { checkInteger } from '../errors';
+import { native } from '../native';
+import type { TransformerLM } from '../nn';
+import { tidy } from '../scope';
+import { NativeBuffer } from './buffer';
+import { type WeightDType, WeightMatrix } from './matrix';
+import { DecoderModel } from './model';
+import { type Crossover, type CrossoverTable, tableKey } from './table';
+
+export interface TuneOptions {
+  /** Default: float32. */
+  readonly dtype?: WeightDType;
+  /** Token counts to measure. Default: 1 to 256. */
+  readonly tokens?: readonly number[];
+  /** Time for each form at each token count. Default: 40. */
+  readonly milliseconds?: number;
+  /** What is in it is not measured again. */
+  readonly known?: CrossoverTable;
+  /** Told of each layer shape when it is done. */
+  readonly onShape?: (key: string, measured: readonly Crossover[]) => void;
+}
+
+const TOKENS = [1, 2, 4, 8, 12, 16, 32, 64, 256];
+
+/** Weights that a step finds in memory, not in a cache: copies of this many bytes together take turns. */
+const COLD_BYTES = 64e6;
+const LEAST_ROUNDS = 5;
+
+/** A layer in one form, several times. */
+class ColdLayer implements Disposable {
+  readonly #copies: { v: WeightMatrix | null; u: WeightMatrix }[] = [];
+  #next = 0;
+
+  constructor(
+    readonly dims: Int32Array,
+    structured: boolean,
+    dtype: WeightDType,
+  ) {
+    const [K = 1, q = 1, p = 1, L = 1, s = 1, r = 1] = dims;
+    const matrix = (shape: number[]) =>
+      new WeightMatrix(
+        tidy(() => full(shape, 0.01)),
+        dtype,
+        true,
+      );
+    let bytes = 0;
+    do {
+      const copy = { v: structured ? matrix([K * q, p]) : null, u: matrix([L * s, r]) };
+      this.#copies.push(copy);
+      bytes += (copy.v?.bytes ?? 0) + copy.u.bytes;
+    } while (bytes < COLD_BYTES && this.#copies.length < 64);
+  }
+
+  /** Microseconds of one call on the copy whose turn it is. */
+  time(x: NativeBuffer, y: NativeBuffer, tokens: number): number {
+    const { v, u } = this.#copies[this.#next++ % this.#copies.length]!;
+    const [first, firstScales] = [v?.handle ?? null, v?.scales ?? null];
+    const start = performance.now();
+    native.decode_linear(x.handle, first, firstScales, u.handle, u.scales, null, y.handle, tokens, this.dims, 0);
+    return (performance.now() - start) * 1000;
+  }
+
+  [Symbol.dispose](): void {
+    for (const { v, u } of this.#copies) {
+      v?.dispose();
+      u.dispose();
+    }
+  }
+}
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+/** Both forms in turns, so that a busy moment meets both. */
+function measure(
+  factored: ColdLayer,
+  merged: ColdLayer,
+  [x, y]: readonly [NativeBuffer, NativeBuffer],
+  tokens: number,
+  milliseconds: number,
+): Crossover {
+  const times: { factored: number[]; merged: number[] } = { factored: [], merged: [] };
+  factored.time(x, y, tokens);
+  merged.time(x, y, tokens);
+  const end = performance.now() + 2 * milliseconds;
+  while (times.factored.length < LEAST_ROUNDS || performance.now() < end) {
+    times.factored.push(factored.time(x, y, tokens));
+    times.merged.push(merged.time(x, y, tokens));
+  }
+  return { tokens, factored: median(times.factored), merged: median(times.merged) };
+}
+
+/** The crossovers of every layer shape of a model, with the threads and instruction set in use. @throws {OptionError} */
+export function tune(model: TransformerLM, options: TuneOptions = {}): Map<string, Crossover[]> {
+  const { dtype = 'float32', tokens = TOKENS, milliseconds = 40, known, onShape = () => {} } = options;
+  for (const count of tokens) checkInteger('tune: tokens', count);
+  const counts = [...new Set(tokens)].sort((a, b) => a - b);
+  const most = Math.max(...counts);
+  const decoder = new DecoderModel(model, dtype);
+  const table = new Map<string, Crossover[]>();
+  try {
+    for (const { factoredDims } of decoder.structuredLayers) {
+      const key = tableKey(factoredDims, dtype, getNumThreads(), getIsa());
+      if (table.has(key) || known?.has(key)) continue;
+      const [K = 1, , p = 1, L = 1, s = 1] = factoredDims;
+      using factored = new ColdLayer(factoredDims, true, dtype);
+      using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p), false, dtype);
+      using x = new NativeBuffer(most * K * p);
+      using y = new NativeBuffer(most * L * s);
+      native.fill(x.handle, 0.5);
+      const measured = counts.map((count) => measure(factored, merged, [x, y], count, milliseconds));
+      table.set(key, measured);
+      onShape(key, measured);
+    }
+  } finally {
+    decoder.dispose();
+  }
+  return table;
+}
