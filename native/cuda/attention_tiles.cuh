@@ -3,8 +3,8 @@
 // the rows l / 4 and l / 4 + 8, and in each of them the columns 2·(l % 4) and the next.
 #pragma once
 
-#include "mma.cuh"
 #include "pack.cuh"
+#include "ptx.cuh"
 
 namespace sffn::cuda {
 
@@ -47,12 +47,18 @@ __device__ inline void load_tile(T* tile, const T* head, int64_t row_step, int f
   for (int c = threadIdx.x; c < ROWS * kPacks; c += Shape::kThreads) {
     const int row = c / kPacks, column = c % kPacks * Shape::kPack;
     const bool inside = first + row < seq;
-    copy_async16(tile + row * Shape::kStride + column, head + (inside ? first + row : 0) * row_step + column, inside);
+    copy_async(shared_address(tile + row * Shape::kStride + column),
+               head + (inside ? first + row : 0) * row_step + column, inside ? 16 : 0);
   }
 }
 
 __device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
 __device__ inline int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+
+__device__ inline uint32_t pack_bf16(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
 
 template <class T, int D>
 struct Products;
@@ -80,13 +86,13 @@ struct Products<bf16, D> {
 #pragma unroll kUnroll
     for (int k = 0; k < D; k += 16) {
       uint32_t left[4];
-      load_matrices(left, a_at + k);
+      load_matrices<false>(left, shared_address(a_at + k));
 #pragma unroll
       for (int n = 0; n < B; n += 2) {
         uint32_t right[4];
-        load_matrices(right, b_at + n * 8 * kStride + k);
-        multiply_add(c[n], left, right[0], right[1]);
-        multiply_add(c[n + 1], left, right[2], right[3]);
+        load_matrices<false>(right, shared_address(b_at + n * 8 * kStride + k));
+        multiply_accumulate(c[n], left, right[0], right[1]);
+        multiply_accumulate(c[n + 1], left, right[2], right[3]);
       }
     }
   }
@@ -103,9 +109,9 @@ struct Products<bf16, D> {
 #pragma unroll
       for (int n = 0; n < D / 8; n += 2) {
         uint32_t right[4];
-        load_matrices_transposed(right, b_at + k * 8 * kStride + n * 8);
-        multiply_add(o[n], left, right[0], right[1]);
-        multiply_add(o[n + 1], left, right[2], right[3]);
+        load_matrices<true>(right, shared_address(b_at + k * 8 * kStride + n * 8));
+        multiply_accumulate(o[n], left, right[0], right[1]);
+        multiply_accumulate(o[n + 1], left, right[2], right[3]);
       }
     }
   }
