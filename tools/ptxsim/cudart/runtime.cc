@@ -1,0 +1,163 @@
+#include "runtime.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace ptxsim {
+namespace {
+
+std::string variable(const char* name, const char* fallback) {
+  const char* value = std::getenv(name);
+  return value ? value : fallback;
+}
+
+bool enabled(const char* name) { return variable(name, "0") != "0"; }
+
+Options options_from_environment() {
+  Options options;
+  const std::string schedule = variable("PTXSIM_SCHEDULE", "forward");
+  if (schedule == "reverse") options.schedule = Schedule::reverse;
+  if (schedule.starts_with("random")) options.schedule = Schedule::random;
+  if (const size_t colon = schedule.find(':'); colon != std::string::npos)
+    options.seed = std::strtoull(schedule.c_str() + colon + 1, nullptr, 10);
+  const std::string most = variable("PTXSIM_MAX_INSTRUCTIONS", "");
+  if (!most.empty()) options.max_instructions = std::strtoull(most.c_str(), nullptr, 10);
+  return options;
+}
+
+}  // namespace
+
+// Never destroyed: the host's static destructors may still free device memory.
+Runtime& Runtime::get() {
+  static Runtime& instance = *[] {
+    auto* runtime = new Runtime;
+    std::atexit([] { get().write_report(); });
+    return runtime;
+  }();
+  return instance;
+}
+
+Runtime::Runtime()
+    : memory_limit(std::strtoull(variable("PTXSIM_MEMORY_BYTES", "1073741824").c_str(), nullptr, 10)),
+      options_(options_from_environment()),
+      report_path_(variable("PTXSIM_REPORT", "")),
+      strict_(enabled("PTXSIM_STRICT")),
+      coverage_(enabled("PTXSIM_COVERAGE")),
+      verbose_(enabled("PTXSIM_VERBOSE")) {
+  if (const size_t at = report_path_.find("%p"); at != std::string::npos)
+    report_path_.replace(at, 2, std::to_string(getpid()));
+}
+
+cudaError_t Runtime::fail(cudaError_t error) {
+  if (error != cudaSuccess) last_ = error;
+  return error;
+}
+
+cudaError_t Runtime::synchronize() {
+  const cudaError_t error = late_;
+  late_ = cudaSuccess;
+  return fail(error);
+}
+
+cudaError_t Runtime::take_last_error() {
+  const cudaError_t error = last_;
+  last_ = cudaSuccess;
+  return error;
+}
+
+cudaError_t Runtime::submit(cudaStream_t stream, Work work) {
+  auto* s = reinterpret_cast<Stream*>(stream);
+  if (!s || !s->capture) return work();
+  s->capture->work.push_back(std::move(work));
+  return cudaSuccess;
+}
+
+Kernel* Runtime::kernel(const void* host_function) {
+  const auto found = kernels.find(host_function);
+  return found == kernels.end() ? nullptr : found->second.get();
+}
+
+Program* Runtime::program(Kernel& kernel, cudaError_t& error) {
+  try {
+    FatBinary& binary = *kernel.binary;
+    if (!binary.module) binary.module = std::make_unique<Module>(binary.ptx, memory);
+    Program* program = binary.module->kernel(kernel.name);
+    error = program ? cudaSuccess : cudaErrorInvalidDeviceFunction;
+    if (program && coverage_) report_.set_source(program->name, binary.module->source());
+    return program;
+  } catch (const PtxError& failure) {
+    find("ptx", kernel.name + ": " + failure.what());
+    error = cudaErrorInvalidPtx;
+    return nullptr;
+  }
+}
+
+void Runtime::find(const std::string& kind, const std::string& message) {
+  const size_t known = report_.findings().size();
+  report_.add(Finding{"", kind, message, 1});
+  after_findings(known);
+}
+
+// Findings are written at once: a process that is killed must not lose them.
+void Runtime::after_findings(size_t known) {
+  const std::vector<Finding>& all = report_.findings();
+  if (all.size() == known) return;
+  for (size_t i = known; i < all.size(); ++i)
+    std::fprintf(stderr, "[ptxsim] !! %s: %s x%llu: %s\n", all[i].kernel.c_str(), all[i].kind.c_str(),
+                 static_cast<unsigned long long>(all[i].count), all[i].message.c_str());
+  if (strict_) fail_later(cudaErrorLaunchFailure);
+  write_report();
+}
+
+cudaError_t Runtime::launch(Kernel& kernel, Dim3 grid, Dim3 block, u32 dynamic_shared,
+                            const std::vector<u8>& parameters) {
+  cudaError_t error;
+  Program* code = program(kernel, error);
+  if (!code) return error;
+  Executor executor(memory, *code, options_);
+  std::string fault;
+  try {
+    executor.run(grid, block, dynamic_shared, parameters);
+  } catch (const Fault& failure) {
+    fault = failure.what();
+    fail_later(fault.starts_with("misaligned") ? cudaErrorMisalignedAddress
+               : fault.starts_with("global")   ? cudaErrorIllegalAddress
+                                               : cudaErrorLaunchFailure);
+  } catch (const PtxError& failure) {
+    executor.report(nullptr, "ptx", failure.what());
+    fail_later(cudaErrorInvalidPtx);
+  }
+  const size_t known = report_.findings().size();
+  report_.add(*code, executor.findings(), executor.counters);
+  if (verbose_)
+    std::fprintf(stderr, "[ptxsim] %s<<<(%u,%u,%u),(%u,%u,%u),%u>>> %llu warp instructions %s\n", code->name.c_str(),
+                 grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_shared,
+                 static_cast<unsigned long long>(executor.counters.warp_instructions), fault.c_str());
+  after_findings(known);
+  return cudaSuccess;
+}
+
+void Runtime::write_report() const {
+  if (report_path_.empty()) return;
+  std::FILE* file = std::fopen(report_path_.c_str(), "w");
+  if (!file) return;
+  const std::string json = report_json();
+  std::fwrite(json.data(), 1, json.size(), file);
+  std::fclose(file);
+}
+
+}  // namespace ptxsim
+
+extern "C" {
+
+/** The report so far as JSON text, valid until the next call. */
+__attribute__((visibility("default"))) const char* ptxsim_findings_json() {
+  static std::string text;
+  ptxsim::Runtime& r = ptxsim::Runtime::get();
+  const ptxsim::Lock lock(r.mutex);
+  text = r.report_json();
+  return text.c_str();
+}
+}

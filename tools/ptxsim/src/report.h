@@ -1,0 +1,36 @@
+// The findings and counters of all launches so far, as JSON.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "executor.h"
+
+namespace ptxsim {
+
+class Report {
+ public:
+  /** Adds what a launch of the program found and did. */
+  void add(const Program& program, const std::vector<Finding>& findings, const Counters& counters);
+  /** Adds a finding of the runtime itself, such as a copy out of bounds. */
+  void add(const Finding& finding);
+  /** Every PTX line of the kernel's function, for its coverage; `source` identifies the module's text. */
+  void set_source(const std::string& kernel, const std::string& source) { kernels_[kernel].source = source; }
+
+  const std::vector<Finding>& findings() const { return findings_; }
+  /** {findings: [{kernel, kind, message, count}], kernels: [{name, launches, warpInstructions, ...}]}; `lines`: with
+   * the executions of every PTX line and the modules' text. */
+  std::string json(bool lines) const;
+
+ private:
+  struct Kernel {
+    u64 launches = 0;
+    Counters counters;
+    std::map<int, u64> lines;
+    std::string source;
+  };
+  std::vector<Finding> findings_;
+  std::map<std::string, Kernel> kernels_;
+};
+
+}  // namespace ptxsim
