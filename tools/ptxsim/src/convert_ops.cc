@@ -14,23 +14,6 @@ double round_integral(double x, u32 flags) {
   return std::nearbyint(x);
 }
 
-// x as D, in the direction that the flags name.
-template <class D>
-u64 narrow_rounded(double x, u32 flags) {
-  const u64 nearest = narrow<D>(x);
-  if (!(flags & (kToZero | kDown | kUp)) || x != x) return nearest;
-  if constexpr (std::is_same_v<D, double>) {
-    return nearest;
-  } else {
-    const double y = widen(get<D>(nearest));
-    const bool below = (flags & kDown) || ((flags & kToZero) && x > 0);
-    if (below ? y <= x : y >= x) return nearest;
-    // Floats of one sign are ordered as their bits are.
-    const bool towards_zero = (y > 0) == below;
-    return towards_zero ? nearest - 1 : nearest + 1;
-  }
-}
-
 template <class D, class S>
 void integer_to_integer(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
   const bool saturate = in.has(kSaturate);

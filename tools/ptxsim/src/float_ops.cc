@@ -186,6 +186,32 @@ void ternary(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
          [](u64 a, u64 b, u64 c) { return store<T>(F::of(load<T>(a, 0), load<T>(b, 0), load<T>(c, 0)), 0); });
 }
 
+/** p + c in double with a sticky last bit where it is inexact, so that a later rounding is the only one. */
+double add_to_odd(double p, double c) {
+  const double sum = p + c, part = sum - p, error = (p - (sum - part)) + (c - part);
+  if (error == 0 || !std::isfinite(sum) || (std::bit_cast<u64>(sum) & 1)) return sum;
+  return std::nextafter(sum, error > 0 ? INFINITY : -INFINITY);
+}
+
+// f32 rounded up, down or to zero: products are exact in double.
+void rounded(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
+  const u32 flags = in.flags;
+  const Op op = in.op;
+  const bool ternary = op == Op::fma || op == Op::mad;
+  u64* d = ex.destination(w, in.operands[0]);
+  const u64* a = ex.source(w, in.operands[1]);
+  const u64* b = ex.source(w, in.operands[2]);
+  const u64* c = ternary ? ex.source(w, in.operands[3]) : nullptr;
+  each_lane(mask, [=](int lane) {
+    const double x = get<float>(a[lane]), y = get<float>(b[lane]);
+    const double exact = op == Op::add   ? add_to_odd(x, y)
+                         : op == Op::sub ? add_to_odd(x, -y)
+                         : op == Op::mul ? x * y
+                                         : add_to_odd(x * y, get<float>(c[lane]));
+    d[lane] = narrow_rounded<float>(exact, flags);
+  });
+}
+
 // Both halves of a register.
 template <class T, class F>
 void unary_pair(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
@@ -234,9 +260,11 @@ Handler ternary_handler(Type type) {
 
 Handler float_handler(const Instruction& in) {
   if (!in.type.is_float()) return nullptr;
-  const bool arithmetic = in.op == Op::add || in.op == Op::sub || in.op == Op::mul || in.op == Op::fma ||
-                          in.op == Op::mad || in.op == Op::div || in.op == Op::rcp || in.op == Op::sqrt;
-  if (arithmetic && in.has(kToZero | kDown | kUp)) throw PtxError("only rounding to nearest is supported");
+  if (in.has(kToZero | kDown | kUp)) {
+    const bool has = in.op == Op::add || in.op == Op::sub || in.op == Op::mul || in.op == Op::fma || in.op == Op::mad;
+    if (has && in.type.is(Kind::real, 32) && !in.has(kSaturate)) return rounded;
+    if (in.op != Op::min && in.op != Op::max) return nullptr;
+  }
   const bool nan = in.has(kNanWins);
   switch (in.op) {
     case Op::add:

@@ -51,6 +51,19 @@ Handler by_float(Type type, Choose choose) {
   return type.bits == 32 ? choose.template operator()<float>() : choose.template operator()<double>();
 }
 
+/** x as the floating-point type D, rounded in the direction that the flags name. */
+template <class D>
+u64 narrow_rounded(double x, u32 flags) {
+  const u64 nearest = narrow<D>(x);
+  if (!(flags & (kToZero | kDown | kUp)) || x != x) return nearest;
+  const double y = widen(get<D>(nearest));
+  const bool below = (flags & kDown) || ((flags & kToZero) && x > 0);
+  if (below ? y <= x : y >= x) return nearest;
+  // Floats of one sign are ordered as their bits are.
+  const bool towards_zero = (y > 0) == below;
+  return towards_zero ? nearest - 1 : nearest + 1;
+}
+
 /** destination[lane] = f(sources[lane]...), the sources being the operands from 1 on. */
 template <class F>
 inline void map1(Executor& ex, Warp& w, const Instruction& in, u32 mask, F f) {
