@@ -6,7 +6,7 @@ import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './grap
 import { findProducts, type Product } from './graph_matmul';
 import { ACTIVATION, OPERANDS } from './graph_ops';
 import { type FactorConfig, floats } from './layers/factor_weights';
-import { type LayerReport, transposed } from './structure_model';
+import { becomesSmaller, type LayerReport, transposed } from './structure_model';
 import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
 
 export interface GraphOptions extends Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> {
@@ -14,7 +14,7 @@ export interface GraphOptions extends Pick<FactorConfig, 'rank' | 'nblocks' | 'r
   readonly structure: Structure;
   /**
    * Names of MatMul nodes, or which to take of those with a constant matrix [in, out]. Default: all of at least
-   * 64 x 64; every smaller one costs more to call than it computes.
+   * 64 x 64 that become smaller.
    */
   readonly nodes?: readonly string[] | ((name: string, inFeatures: number, outFeatures: number) => boolean);
 }
@@ -45,6 +45,11 @@ interface Replacement {
   readonly constants: ReadonlyMap<'v' | 'u', Constant>;
   readonly report: Omit<LayerReport, 'layer'>;
 }
+
+/** What is taken unless the caller chooses. */
+const isWorthwhile = (inFeatures: number, outFeatures: number, options: GraphOptions): boolean =>
+  Math.min(inFeatures, outFeatures) >= SMALLEST &&
+  (options.structure === 'dense' || becomesSmaller({ inFeatures, outFeatures }, options));
 
 /** Factors for a matrix [out, in]. @throws {OptionError} for sizes that it does not allow. */
 function replace(weight: Float32Array, inFeatures: number, outFeatures: number, options: GraphOptions): Replacement {
@@ -109,14 +114,13 @@ function choose(products: readonly Product[], { nodes }: GraphOptions): readonly
   });
 }
 
-/** The matrix of a node that only constants lead to. A weight itself is not ours to dispose. */
+/** The matrix of a node that only constants lead to. */
 function evaluate(tf: Tfjs, model: GraphModel, name: string): Constant {
-  let matrix: Constant | null = null;
-  tf.tidy(() => {
-    const value = model.execute({}, name);
-    if (!Array.isArray(value)) matrix = { values: floats(value.dataSync()).slice(), shape: value.shape };
-  });
-  if (matrix === null) throw new FormatError(name, 'a node of several values');
+  // A weight itself is not ours to dispose, so this is another tensor on the same memory.
+  const [value, ...others] = tf.tidy(() => [model.execute({}, name)].flat().map((one) => tf.clone(one)));
+  if (value === undefined || others.length > 0) throw new FormatError(name, 'not a node of one value');
+  const matrix = { values: floats(value.dataSync()).slice(), shape: value.shape };
+  value.dispose();
   return matrix;
 }
 
@@ -157,7 +161,7 @@ export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: Gr
     const [rows = 0, columns = 0] = shape;
     const [inFeatures, outFeatures] = product.transposed ? [columns, rows] : [rows, columns];
     if (typeof options.nodes === 'function' && !options.nodes(product.name, inFeatures, outFeatures)) continue;
-    if (options.nodes === undefined && Math.min(rows, columns) < SMALLEST) continue;
+    if (options.nodes === undefined && !isWorthwhile(inFeatures, outFeatures, options)) continue;
     const weight = product.transposed ? matrix : transposed(matrix, rows, columns);
     const replacement = replace(weight, inFeatures, outFeatures, options);
     const names = [...replacement.constants].map(([operand, constant]): [string, string] => {

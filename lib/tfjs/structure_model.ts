@@ -66,11 +66,7 @@ function chooseTargets(model: LayersModel, { layers, ...options }: StructureOpti
     const wanted = new Set(all.filter(layers).map(({ name }) => name));
     return targets.filter(({ name }) => wanted.has(name));
   }
-  if (layers === undefined)
-    return targets.filter((target) => {
-      const sizes = sizesFor(target, options);
-      return sizes !== null && sizes.parameters < target.inFeatures * target.outFeatures;
-    });
+  if (layers === undefined) return targets.filter((target) => becomesSmaller(target, options));
   return layers.map((name) => {
     const target = targets.find((one) => one.name === name);
     if (target === undefined)
@@ -79,23 +75,19 @@ function chooseTargets(model: LayersModel, { layers, ...options }: StructureOpti
   });
 }
 
-/** What a layer of that structure would have; null when the sizes do not allow one. */
-function sizesFor({ inFeatures, outFeatures }: Target, { structure, rank, nblocks, ratio }: StructureOptions) {
+/** Whether a matrix can have that structure and becomes smaller by it. */
+export function becomesSmaller(
+  { inFeatures, outFeatures }: Pick<Target, 'inFeatures' | 'outFeatures'>,
+  { structure, rank, nblocks, ratio }: Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> & { structure: Structure },
+): boolean {
+  const sizes = { inFeatures, outFeatures, rank, nblocks, ratio };
   try {
-    const layer = createLinear(structure, {
-      inFeatures,
-      outFeatures,
-      rank,
-      nblocks,
-      ratio,
-      bias: false,
-      init: 'normal',
-    });
-    const sizes = layer.describe();
+    const layer = createLinear(structure, { ...sizes, bias: false, init: 'normal' });
+    const { parameters } = layer.describe();
     for (const parameter of layer.parameters()) parameter.dispose();
-    return sizes;
+    return parameters < inFeatures * outFeatures;
   } catch (error) {
-    if (error instanceof OptionError) return null;
+    if (error instanceof OptionError) return false;
     throw error;
   }
 }

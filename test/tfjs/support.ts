@@ -6,6 +6,8 @@ import { install } from '../../lib/tfjs';
 import type { TestRandom } from '../support/random';
 
 tf.enableProdMode();
+// tfjs's own side of a comparison is slow, and slower on a busy machine.
+jest.setTimeout(60_000);
 
 export const BACKENDS = ['cpu', 'wasm'] as const;
 export const sffn = install(tf);
