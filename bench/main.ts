@@ -6,6 +6,7 @@ import { formatResult } from './harness/print';
 import { type Result, writeResults } from './harness/results';
 import { parseOptions } from './options';
 import { startRivals } from './rivals/start';
+import { decode } from './suites/decode';
 import { ffn } from './suites/ffn';
 import { kernels } from './suites/kernels';
 import { memory } from './suites/memory';
@@ -16,7 +17,7 @@ import { tfjs } from './suites/tfjs';
 import { training } from './suites/training';
 
 // In the order of the report.
-const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, tfjs, threads, tokens];
+const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, decode, tfjs, threads, tokens];
 
 /** The better of two measurements of the same limit. */
 const best = (a: Peak, b: Peak): Peak => ({

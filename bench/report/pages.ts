@@ -3,7 +3,7 @@ import type { ResultFile } from '../harness/results';
 import { type Figures, mergeRuns } from './figures';
 import { goalsTable } from './goals';
 import { table } from './markdown';
-import { overheadPage, scalingPage, timings, trainingPage } from './tables';
+import { decodePage, overheadPage, scalingPage, timings, trainingPage } from './tables';
 
 const PAGES: readonly {
   readonly file: string;
@@ -36,6 +36,14 @@ const PAGES: readonly {
     plots: [],
     text: 'Forward, loss, backward, clipping and AdamW. The first block is dense; losses were checked to agree over 3 steps. Memory is how much a fresh process grew at most.',
     body: trainingPage,
+  },
+  {
+    file: 'decode.md',
+    title: 'Decoding',
+    suites: ['decode'],
+    plots: [],
+    text: 'One new token for each sequence of a batch, all of one length of context; the first block is dense. Weights are float32 where nothing else is said, activations always. Logits of the rivals were checked to agree. PyTorch is eager with keys and values kept in place; onnxruntime runs our export, whose cache comes back from each call as new tensors.',
+    body: decodePage,
   },
   {
     file: 'tfjs.md',

@@ -141,3 +141,42 @@ export function overheadPage({ results }: Figures): string {
     rows.map((r) => [r.op, formatTime(r.median), spread(r)]),
   );
 }
+
+/** One table for each context: tokens per second and latency by batch size and variant. */
+export function decodePage({ results, peaks }: Figures): string {
+  const all = results.filter(({ suite }) => suite === 'decode');
+  const own = all.filter(({ phase }) => !phase.includes('percentile'));
+  const sides = [...new Set(own.map(({ side }) => side))].filter((side) => side !== OURS);
+  const sections = [
+    ...groupBy(own, ({ shape, phase, isa, threads }) => `${shape}, ${phase}, ${isa}, ${threads} threads`),
+  ];
+  return sections
+    .map(([title, part]) => {
+      const lines = part.map((result) => {
+        const tail = all.find(
+          (other) =>
+            other.phase === `${result.phase}, 95th percentile` &&
+            rowOf({ ...other, phase: result.phase }) === rowOf(result) &&
+            other.side === result.side,
+        );
+        const dense = (side: string) =>
+          part.find((other) => other.side === side && other.variant === 'dense' && other.tokens === result.tokens);
+        const ratio = (other: Result | undefined) => (other ? times(other.median / result.median) : '');
+        const { gbps, bytesShare } = rates(result, peaks);
+        return [
+          String(result.tokens),
+          result.variant,
+          result.side,
+          formatTime(result.median),
+          tail ? formatTime(tail.median) : '',
+          ((1000 * result.tokens) / result.median).toFixed(1),
+          result.bytes > 0 ? `${gbps.toFixed(1)} (${percent(bytesShare)})` : '',
+          ratio(dense(OURS)),
+          ...sides.map((side) => ratio(dense(side))),
+        ];
+      });
+      const header = ['batch', 'variant', 'side', 'median', '95 %', 'tokens/s', 'GB/s', 'vs our dense'];
+      return `## ${title}\n\n${table([...header, ...sides.map((side) => `vs ${side} dense`)], lines)}`;
+    })
+    .join('\n\n');
+}

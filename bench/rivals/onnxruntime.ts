@@ -55,6 +55,10 @@ export class Onnxruntime implements Rival {
     }
   }
 
+  get threads(): number {
+    return this.#threads;
+  }
+
   async setThreads(count: number): Promise<void> {
     this.#threads = count;
   }

@@ -69,7 +69,7 @@ export class PytorchProcess {
   }
 
   /** Builds a thing over there. The files that its spec names are deleted once it has read them. */
-  async create(kind: 'problem' | 'model', variant: string, spec: Reply, files: readonly TensorFile[]) {
+  async create(kind: 'problem' | 'model' | 'decoder', variant: string, spec: Reply, files: readonly TensorFile[]) {
     const id = this.#count++;
     await this.ask({ do: 'create', id, kind, spec });
     for (const { file } of files) rmSync(file);

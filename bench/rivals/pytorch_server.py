@@ -10,10 +10,12 @@ import time
 
 import torch
 
+from pytorch_decoder import Decoder
 from pytorch_layers import Problem
 from pytorch_model import Model
 
 DTYPES = {"float32": torch.float32, "int32": torch.int32}
+KINDS = {"problem": Problem, "model": Model, "decoder": Decoder}
 things = {}
 
 
@@ -40,8 +42,7 @@ def answer(request):
         torch.set_num_threads(request["count"])
         return {}
     if do == "create":
-        kind = Model if request["kind"] == "model" else Problem
-        things[request["id"]] = kind(request["spec"], read)
+        things[request["id"]] = KINDS[request["kind"]](request["spec"], read)
         return {}
     if do == "drop":
         del things[request["id"]]

@@ -1,5 +1,6 @@
 /** Keys and values of earlier tokens, in pages: a sequence grows by a page, and nothing is ever copied. */
 import type { Handle } from '../../types/native';
+import { checkInteger, OptionError } from '../errors';
 import { NativeBuffer } from './buffer';
 
 /** Whole vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
@@ -72,6 +73,13 @@ export class DecodeSequence implements Disposable {
 
   advance(count: number): void {
     this.#length += count;
+  }
+
+  /** Forgets the tokens from `length` on, to go on from there otherwise. @throws {OptionError} */
+  rewind(length: number): void {
+    checkInteger('sequence: rewind', length, 0);
+    if (length > this.#length) throw new OptionError('sequence: rewind', `at most ${this.#length} tokens`, length);
+    this.#length = length;
   }
 
   /** Gives the pages back. */

@@ -104,6 +104,18 @@ test('prefill in chunks gives the last row; the number of threads does not chang
   expect(results[2]).toEqual(results[0]);
 });
 
+test('a sequence goes back and on from there', async () => {
+  const model = smallModel({ ffn: STRUCTURES.lowrank });
+  using decoder = new Decoder(model);
+  using sequence = decoder.sequence();
+  const [ids, others] = [randomIds(50, 1), randomIds(9, 2)];
+  await decoder.step([{ sequence, ids }]);
+  sequence.rewind(31);
+  const rows = await decoder.step([{ sequence, ids: others, logits: 9 }]);
+  expect(difference(rows, fullLogits(model, [...ids.slice(0, 31), ...others]).slice(31))).toBeLessThan(F32);
+  expect(() => sequence.rewind(41)).toThrow(/at most 40 tokens, got 41/);
+});
+
 test('pages are given back and used again', async () => {
   const model = smallModel();
   using decoder = new Decoder(model);
