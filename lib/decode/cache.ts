@@ -10,6 +10,7 @@ export class PagePool {
   readonly #elements: number;
   readonly #free: NativeBuffer[] = [];
   #pages = 0;
+  #disposed = false;
 
   /** @param floatsPerToken keys and values of all layers. */
   constructor(floatsPerToken: number) {
@@ -36,9 +37,12 @@ export class PagePool {
 
   give(pages: readonly NativeBuffer[]): void {
     this.#free.push(...pages);
+    if (this.#disposed) this.dispose();
   }
 
+  /** Frees the pages; those of sequences that are still there when they are given back. */
   dispose(): void {
+    this.#disposed = true;
     for (const page of this.#free) page.dispose();
     this.#pages -= this.#free.length;
     this.#free.length = 0;
@@ -51,6 +55,8 @@ export class DecodeSequence implements Disposable {
   readonly #pages: NativeBuffer[] = [];
   #length = 0;
   #disposed = false;
+  /** Whether a step is under way: another one would write to the same places of the cache. */
+  busy = false;
 
   constructor(pool: PagePool) {
     this.#pool = pool;
@@ -63,6 +69,10 @@ export class DecodeSequence implements Disposable {
 
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  isOf(pool: PagePool): boolean {
+    return this.#pool === pool;
   }
 
   /** Handles of the pages, after making room for `count` more tokens. @throws {OutOfMemoryError} */
@@ -78,6 +88,7 @@ export class DecodeSequence implements Disposable {
   /** Forgets the tokens from `length` on, to go on from there otherwise. @throws {OptionError} */
   rewind(length: number): void {
     checkInteger('sequence: rewind', length, 0);
+    if (this.busy) throw new OptionError('sequence: rewind', 'no step under way', 'one');
     if (length > this.#length) throw new OptionError('sequence: rewind', `at most ${this.#length} tokens`, length);
     this.#length = length;
   }

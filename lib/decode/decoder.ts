@@ -80,14 +80,17 @@ export class Decoder implements Disposable {
   /**
    * Feeds each sequence its new tokens. Returns the wanted rows of logits, sequence by sequence. After an error the
    * sequences are as before.
-   * @throws {OptionError} when a sequence would become longer than the context. @throws {IndexError} for an id outside the
-   * vocabulary.
+   * @throws {OptionError} when a sequence would become longer than the context, has a step under way, comes twice or is
+   * another decoder's. @throws {IndexError} for an id outside the vocabulary.
    */
   async step(entries: readonly StepEntry[]): Promise<Float32Array[]> {
     this.#checkAlive();
     for (const entry of entries) this.#check(entry);
+    if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length)
+      throw new OptionError('decoder: entries', 'different sequences', 'one of them twice');
     const { operands, buffers, rows } = this.#prepare(entries);
     using logits = new NativeBuffer(rows * this.config.vocabSize);
+    for (const { sequence } of entries) sequence.busy = true;
     try {
       await native.async.decode_step(
         operands.weights,
@@ -101,6 +104,8 @@ export class Decoder implements Disposable {
       );
     } catch (error) {
       throw fromNative(error);
+    } finally {
+      for (const { sequence } of entries) sequence.busy = false;
     }
     for (const { sequence, ids } of entries) sequence.advance(ids.length);
     const all = logits.toArray();
@@ -144,6 +149,9 @@ export class Decoder implements Disposable {
   #check({ sequence, ids, logits = 1 }: StepEntry): void {
     const { vocabSize, seqLen } = this.config;
     if (sequence.disposed) throw new DisposedError('decoder: sequence', 'it was disposed');
+    if (!sequence.isOf(this.#pool))
+      throw new OptionError('decoder: sequence', 'a sequence of this decoder', 'one of another');
+    if (sequence.busy) throw new OptionError('decoder: sequence', 'one without a step under way', 'one in a step');
     if (ids.length === 0) throw new OptionError('decoder: ids', 'at least one token', 'none');
     if (sequence.length + ids.length > seqLen)
       throw new OptionError(

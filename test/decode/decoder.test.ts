@@ -129,6 +129,34 @@ test('pages are given back and used again', async () => {
   expect(await run()).toBe(2 * 32 * 2 * 2 * 24 * 4);
 });
 
+test('a sequence is in one step at a time, of its own decoder', async () => {
+  const model = smallModel();
+  using decoder = new Decoder(model);
+  using other = new Decoder(model);
+  using sequence = decoder.sequence();
+  const ids = randomIds(12, 1);
+  const entry = { sequence, ids: ids.slice(0, 5) };
+  await expect(decoder.step([entry, entry])).rejects.toThrow(/expected different sequences/);
+  await expect(other.step([entry])).rejects.toThrow(/expected a sequence of this decoder/);
+  const first = decoder.step([entry]);
+  await expect(decoder.step([entry])).rejects.toThrow(/expected one without a step under way/);
+  expect(() => sequence.rewind(0)).toThrow(/no step under way/);
+  await first;
+  const [row] = await decoder.step([{ sequence, ids: ids.slice(5) }]);
+  expect(difference([row!], fullLogits(model, ids).slice(-1))).toBeLessThan(F32);
+});
+
+test('a sequence that outlives its decoder gives its memory back', async () => {
+  const model = smallModel();
+  const decoder = new Decoder(model);
+  const sequence = decoder.sequence();
+  await decoder.prefill(sequence, randomIds(40, 1));
+  decoder.dispose();
+  expect(decoder.stats().cacheBytes).toBeGreaterThan(0);
+  sequence.dispose();
+  expect(decoder.stats().cacheBytes).toBe(0);
+});
+
 test('int8 weights take a quarter of the bytes, and bfloat16 ones half', () => {
   const model = smallModel({ dModel: 128, nHeads: 4, dFF: 512, vocabSize: 256 });
   const bytes = (dtype: WeightDType) => {
