@@ -130,7 +130,7 @@ cudaError_t Runtime::launch(Kernel& kernel, Dim3 grid, Dim3 block, u32 dynamic_s
     fail_later(cudaErrorInvalidPtx);
   }
   const size_t known = report_.findings().size();
-  report_.add(*code, executor.findings(), executor.counters);
+  report_.add(*code, executor.findings(), executor.counters, dynamic_shared);
   if (verbose_)
     std::fprintf(stderr, "[ptxsim] %s<<<(%u,%u,%u),(%u,%u,%u),%u>>> %llu warp instructions %s\n", code->name.c_str(),
                  grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_shared,

@@ -263,7 +263,7 @@ Handler float_handler(const Instruction& in) {
   if (in.has(kToZero | kDown | kUp)) {
     const bool has = in.op == Op::add || in.op == Op::sub || in.op == Op::mul || in.op == Op::fma || in.op == Op::mad;
     if (has && in.type.is(Kind::real, 32) && !in.has(kSaturate)) return rounded;
-    if (in.op != Op::min && in.op != Op::max) return nullptr;
+    return nullptr;
   }
   const bool nan = in.has(kNanWins);
   switch (in.op) {

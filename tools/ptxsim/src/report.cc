@@ -28,10 +28,12 @@ std::string field(const char* name, u64 value) { return std::string(",\"") + nam
 
 }  // namespace
 
-void Report::add(const Program& program, const std::vector<Finding>& findings, const Counters& counters) {
+void Report::add(const Program& program, const std::vector<Finding>& findings, const Counters& counters,
+                 u32 dynamic_shared) {
   for (const Finding& finding : findings) add(finding);
   Kernel& kernel = kernels_[program.name];
   ++kernel.launches;
+  kernel.dynamic_shared = std::max(kernel.dynamic_shared, dynamic_shared);
   kernel.counters += counters;
   // The program counts over all its launches; a line may hold several instructions.
   kernel.lines.clear();
@@ -62,7 +64,8 @@ std::string Report::json(bool lines) const {
            field("globalStoreSectors", c.global_store_sectors) + field("idealLoadSectors", c.ideal_load_sectors) +
            field("idealStoreSectors", c.ideal_store_sectors) + field("sharedWavefronts", c.shared_wavefronts) +
            field("idealSharedWavefronts", c.ideal_shared_wavefronts) +
-           field("dramBytes", (c.unique_read_sectors + c.unique_written_sectors) * 32);
+           field("dramBytes", (c.unique_read_sectors + c.unique_written_sectors) * 32) +
+           field("dynamicSharedBytes", k.dynamic_shared);
     if (lines) {
       out += ",\"ptx\":" + quoted(k.source) + ",\"lines\":{";
       bool first_line = true;

@@ -11,7 +11,7 @@ namespace ptxsim {
 class Report {
  public:
   /** Adds what a launch of the program found and did. */
-  void add(const Program& program, const std::vector<Finding>& findings, const Counters& counters);
+  void add(const Program& program, const std::vector<Finding>& findings, const Counters& counters, u32 dynamic_shared);
   /** Adds a finding of the runtime itself, such as a copy out of bounds. */
   void add(const Finding& finding);
   /** Every PTX line of the kernel's function, for its coverage; `source` identifies the module's text. */
@@ -25,6 +25,7 @@ class Report {
  private:
   struct Kernel {
     u64 launches = 0;
+    u32 dynamic_shared = 0;  // the most of any launch
     Counters counters;
     std::map<int, u64> lines;
     std::string source;
