@@ -1,0 +1,70 @@
+// The PTX inside a build for the PTX executor, and runs of the check of the matrix products on it.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from './files.mjs';
+
+export const PTXSIM_BINARY = join(ROOT, 'build-ptxsim', 'Release', 'structured_ffn.node');
+
+/** An instruction, with or without a predicate: neither a directive, a label, a brace nor empty. */
+export const isInstruction = (line) => /^\s*(@!?%\w+\s+)?[a-z][a-z0-9]*[.\w:]*(\s|;)/.test(line);
+
+export function requireBinary() {
+  if (existsSync(PTXSIM_BINARY)) return readFileSync(PTXSIM_BINARY);
+  console.error('CUDA: build for the PTX executor first: npm run test:ptxsim');
+  process.exit(1);
+}
+
+/**
+ * Every kernel in the uncompressed PTX of `binary`: its name, its lines as [number in the module from 1, text], and where the
+ * text of a line starts in the file.
+ */
+export function kernelsOf(binary) {
+  const kernels = [];
+  for (let at = binary.indexOf('\n.version '); at >= 0; at = binary.indexOf('\n.version ', at + 1)) {
+    let offset = binary.lastIndexOf(0, at) + 1;
+    const end = binary.indexOf(0, at);
+    let current = null;
+    binary
+      .toString('latin1', offset, end)
+      .split('\n')
+      .forEach((text, i) => {
+        const entry = /\.entry (\w+)/.exec(text);
+        if (entry) {
+          current = { name: entry[1], lines: [] };
+          kernels.push(current);
+        }
+        current?.lines.push({ number: i + 1, text, offset });
+        if (text === '}') current = null;
+        offset += text.length + 1;
+      });
+    at = end;
+  }
+  return kernels;
+}
+
+/** Runs test/cuda/products.ts: its status (null when it took too long), what it said, and the executor's report, if any. */
+export function runProducts(binary, reportPath, { timeout, env = {} } = {}) {
+  rmSync(reportPath, { force: true });
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'products.ts')],
+    {
+      cwd: ROOT,
+      encoding: 'utf8',
+      timeout,
+      env: { ...process.env, STRUCTURED_FFN_BINARY: binary, PTXSIM_REPORT: reportPath, ...env },
+    },
+  );
+  const report = existsSync(reportPath) ? JSON.parse(readFileSync(reportPath, 'utf8')) : null;
+  return { status, stderr, report };
+}
+
+/** `gemm_bf16<128,1,0,1>` for the mangled name of a kernel. */
+export function shortName(mangled) {
+  const name = /(?:gemm_\w+?|add_parts)(?=I)/.exec(mangled)?.[0] ?? mangled;
+  const values = [...mangled.matchAll(/L[ib](\d+)E|I(f|13__nv_bfloat16)/g)].map(([, n, type]) =>
+    type ? (type === 'f' ? 'f32' : 'bf16') : n,
+  );
+  return `${name}<${values.join(',')}>`;
+}

@@ -1,0 +1,87 @@
+/**
+ * The linear layers on the CUDA device, forward and backward, at sizes that reach every kernel of the matrix product with its
+ * tails, against the CPU: exits with 1 where an element differs. `npm run cuda:mutate` breaks the kernels and demands that
+ * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes.
+ */
+import { type DType, structuredLinear, type Tensor, tensor, tidy } from '../../lib';
+import type { Activation } from '../../lib/ops/activation';
+import { TestRandom } from '../support/random';
+
+interface Case {
+  readonly x: readonly number[];
+  readonly v?: readonly number[];
+  readonly u: readonly number[];
+  readonly bias?: boolean;
+  readonly guide?: boolean;
+  readonly activation?: Activation;
+}
+
+const CASES: readonly Case[] = [
+  { x: [1, 40], u: [24, 40], bias: true, activation: 'gelu' },
+  { x: [1, 33], u: [9, 33] },
+  { x: [3, 37], u: [13, 37], activation: 'silu' },
+  { x: [4, 64], v: [16, 64], u: [32, 16] },
+  { x: [7, 30], v: [5, 30], u: [11, 5], guide: true },
+  { x: [6, 32], u: [40, 32], bias: true },
+  { x: [16, 128], v: [4, 16, 32], u: [4, 48, 16], bias: true },
+  { x: [15, 42], v: [3, 7, 14], u: [3, 5, 7] },
+  { x: [70, 72], u: [88, 72], bias: true, activation: 'gelu' },
+  { x: [131, 75], u: [77, 75], bias: true, activation: 'relu' },
+  { x: [67, 65], u: [22, 65] },
+  { x: [150, 64], v: [4, 32, 16], u: [4, 64, 32], bias: true, activation: 'gelu' },
+  { x: [85, 60], v: [3, 25, 20], u: [5, 21, 15], bias: true, activation: 'silu' },
+  { x: [33, 48], v: [2, 10, 24], u: [30, 20] },
+  { x: [130, 136], v: [72, 136], u: [80, 72], guide: true, bias: true },
+  { x: [129, 69], v: [66, 69], u: [71, 66], guide: true },
+  { x: [600, 24], u: [16, 24] },
+  { x: [20, 520], u: [9, 520], activation: 'gelu' },
+];
+const TYPES = [['float32', 1e-5] as const, ['bfloat16', 2e-2] as const];
+
+/** The output and all gradients of a case, computed in `dtype` on `device` from inputs rounded to `rounded`. */
+function compute(c: Case, device: 'cpu' | 'cuda', dtype: DType, rounded: DType): number[][] {
+  const random = new TestRandom(11);
+  const make = (shape: readonly number[], scale = 1): Tensor => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    const values = tensor(random.array(size, -scale, scale), shape, { dtype: rounded }).toArray();
+    return tensor(values, shape, { device, dtype, requiresGrad: true });
+  };
+  return tidy(() => {
+    const features = c.u.length === 3 ? c.u[0]! * c.u[1]! : c.u[0]!;
+    const weights = {
+      v: c.v ? make(c.v, 0.3) : null,
+      u: make(c.u, 0.3),
+      bias: c.bias ? make([features]) : null,
+      guide: c.guide ? { weight: make([features, c.x[1]!], 0.3), guideScale: 0.25, factorScale: 0.75 } : null,
+    };
+    const x = make(c.x);
+    const inputs = [x, weights.v, weights.u, weights.bias, weights.guide?.weight ?? null].filter((t) => t !== null);
+    const y = structuredLinear(x, weights, { activation: c.activation ?? 'none' });
+    const dy = tensor(random.array(y.size).map(Math.fround), y.shape, { dtype: rounded }).toArray();
+    y.backward(tensor(dy, y.shape, { device, dtype }));
+    const gradients = inputs.map((t) => {
+      const values = [...t.grad!.toArray()];
+      t.grad!.dispose();
+      return values;
+    });
+    return [[...y.toArray()], ...gradients];
+  });
+}
+
+/** The largest difference of an element, relative to the largest element; NaN counts as different. */
+function difference(actual: readonly number[], expected: readonly number[]): number {
+  const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!) / largest), 0);
+}
+
+for (const [dtype, tolerance] of TYPES) {
+  for (const c of CASES) {
+    const expected = compute(c, 'cpu', 'float32', dtype);
+    compute(c, 'cuda', dtype, dtype).forEach((values, i) => {
+      const error = difference(values, expected[i]!);
+      if (error < tolerance) return;
+      console.error(`${JSON.stringify(c)}, ${dtype}: value ${i} differs by ${error}`);
+      process.exit(1);
+    });
+  }
+}
