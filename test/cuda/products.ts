@@ -4,7 +4,7 @@
  * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes.
  */
 import { type DType, structuredLinear, type Tensor, tensor, tidy } from '../../lib';
-import type { Activation } from '../../lib/ops/activation';
+import { ACTIVATIONS, type Activation } from '../../lib/ops/activation';
 import { TestRandom } from '../support/random';
 
 interface Case {
@@ -36,6 +36,27 @@ const CASES: readonly Case[] = [
   { x: [600, 24], u: [16, 24] },
   { x: [20, 520], u: [9, 520], activation: 'gelu' },
 ];
+
+/** Every size of tile with every epilogue, aligned to 16 bytes and not. */
+function drawnCases(count: number): Case[] {
+  const random = new TestRandom(5);
+  const pick = <T>(values: readonly T[]): T => values[random.int(0, values.length - 1)]!;
+  return Array.from({ length: count }, (_, i) => {
+    const unit = i % 2 === 0 ? 8 : 1;
+    const size = (largest: number) => unit * random.int(1, Math.floor(largest / unit));
+    const activation = ACTIVATIONS[Math.floor(i / 2) % ACTIVATIONS.length]!;
+    const [blocks, inner, outer] = pick([[1, 1, 1] as const, [2, 2, 2] as const, [3, 3, 1] as const]);
+    const shared = { bias: random.next() < 0.7, guide: random.next() < 0.4, activation };
+    const x = [pick([1, 2, 4, 5, 8, 13, 16, 17, 33, 66]), blocks * size(90 / blocks)];
+    const out = 2 * size(40);
+    if (blocks === 1 && random.next() < 0.5) return { ...shared, guide: false, x, u: [out, x[1]!] };
+    const part = size(40 / blocks);
+    const v = blocks === 1 ? [part, x[1]!] : [blocks, part, x[1]! / blocks];
+    const u = outer === 1 ? [out, inner * part] : [outer, out, part];
+    return { ...shared, x, v, u };
+  });
+}
+
 const TYPES = [['float32', 1e-5] as const, ['bfloat16', 2e-2] as const];
 
 /** The output and all gradients of a case, computed in `dtype` on `device` from inputs rounded to `rounded`. */
@@ -75,7 +96,7 @@ function difference(actual: readonly number[], expected: readonly number[]): num
 }
 
 for (const [dtype, tolerance] of TYPES) {
-  for (const c of CASES) {
+  for (const c of [...CASES, ...drawnCases(40)]) {
     const expected = compute(c, 'cpu', 'float32', dtype);
     compute(c, 'cuda', dtype, dtype).forEach((values, i) => {
       const error = difference(values, expected[i]!);
