@@ -47,8 +47,8 @@ function drawnCases(count: number): Case[] {
     const activation = ACTIVATIONS[Math.floor(i / 2) % ACTIVATIONS.length]!;
     const [blocks, inner, outer] = pick([[1, 1, 1] as const, [2, 2, 2] as const, [3, 3, 1] as const]);
     const shared = { bias: random.next() < 0.7, guide: random.next() < 0.4, activation };
-    const x = [pick([1, 2, 4, 5, 8, 13, 16, 17, 33, 66]), blocks * size(90 / blocks)];
-    const out = 2 * size(40);
+    const x = [pick([1, 3, 7, 16, 17, 33, 40, 66, 70]), blocks * size(90 / blocks)];
+    const out = 2 * size(pick([20, 40]));
     if (blocks === 1 && random.next() < 0.5) return { ...shared, guide: false, x, u: [out, x[1]!] };
     const part = size(40 / blocks);
     const v = blocks === 1 ? [part, x[1]!] : [blocks, part, x[1]! / blocks];
