@@ -53,7 +53,7 @@ export function runProducts(binary, reportPath, { timeout, env = {} } = {}) {
       cwd: ROOT,
       encoding: 'utf8',
       timeout,
-      env: { ...process.env, STRUCTURED_FFN_BINARY: binary, PTXSIM_REPORT: reportPath, ...env },
+      env: { ...process.env, STRUCTURED_FFN_BINARY: binary, PTXSIM_REPORT: reportPath, PTXSIM_STRICT: '1', ...env },
     },
   );
   const report = existsSync(reportPath) ? JSON.parse(readFileSync(reportPath, 'utf8')) : null;
