@@ -54,6 +54,9 @@ if (original.status !== 0 || original.report?.findings.length !== 0) {
 /** The executed lines that each mutation applies to, and what it makes of them. */
 const sites = Object.entries(MUTATIONS).map(([mutation, apply]) => {
   const found = kernels.flatMap((kernel) => {
+    // Where nothing is copied asynchronously, groups of copies are empty, and waiting for them is nothing.
+    const copies = kernel.lines.some(({ text }) => /\bcp\.async\.c[ag]\./.test(text));
+    if (!copies && mutation.endsWith('copies')) return [];
     const counts = original.report.kernels.find(({ name }) => name === kernel.name)?.lines ?? {};
     return kernel.lines
       .filter(({ number, text }) => counts[number] > 0 && isInstruction(text))
