@@ -91,20 +91,20 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
 // A finished tile in shared memory, `ld` floats to a row. Neighbouring threads store neighbouring columns: four each
 // where they lie side by side, else one, so that interleaved columns share their sectors.
 template <class T, int kSize>
-__device__ void store_tile(const Product& p, const float* staged, int ld, int row0, int column0) {
+__device__ void store_tile(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
   if (p.vector_c || p.splits > 1) {
     for (int i = threadIdx.x; i < kSize * kSize / kRun; i += blockDim.x) {
       const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
       const float4 piece = *reinterpret_cast<const float4*>(staged + row * ld + column);
       const float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
-      store_run<T>(p, blockIdx.y, row0 + row, column0 + column, values);
+      store_run<T>(p, batch, row0 + row, column0 + column, values);
     }
     return;
   }
   for (int i = threadIdx.x; i < kSize * kSize; i += blockDim.x) {
     const int row = i / kSize, column = i % kSize;
     const float value[1] = {staged[row * ld + column]};
-    store_run<T>(p, blockIdx.y, row0 + row, column0 + column, value);
+    store_run<T>(p, batch, row0 + row, column0 + column, value);
   }
 }
 

@@ -155,7 +155,7 @@ void launch_gemm(Product p, DType dtype) {
   p.splits = splits_for(p, choice, tiles * batches);
   Workspace<float> partial(p.splits > 1 ? int64_t{p.splits} * batches * p.m * p.n : 0);
   p.partial = partial.get();
-  const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(batches), static_cast<unsigned>(p.splits));
+  const dim3 grid(static_cast<unsigned>(tiles * batches), 1, static_cast<unsigned>(p.splits));
   choice.kernel<<<grid, choice.threads, choice.shared, stream()>>>(p);
   check_launch("gemm");
   if (p.splits == 1) return;

@@ -44,6 +44,19 @@ class Terms {
   const int outer_, inner_;
 };
 
+// The batch and the tile of this block of threads. Batches follow each other fastest: those of an interleaved result
+// fill the same sectors, which should meet in the L2 cache.
+struct Place {
+  int batch, row0, column0;
+};
+template <int kSize>
+__device__ Place place_of(const Product& p) {
+  const unsigned batches = p.batches[0] * p.batches[1], tiles_n = (p.n + kSize - 1) / kSize;
+  const unsigned tile = blockIdx.x / batches;
+  return {static_cast<int>(blockIdx.x % batches), static_cast<int>(tile / tiles_n * kSize),
+          static_cast<int>(tile % tiles_n * kSize)};
+}
+
 // The tiles of this block of a split sum.
 __device__ inline void split_range(const Product& p, int tiles, int& begin, int& end) {
   const int each = (tiles + p.splits - 1) / p.splits;

@@ -89,16 +89,15 @@ struct Bf16Tile {
 };
 
 template <int kSize, bool kAK, bool kBK, bool kVector>
-__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 4 : 1)
+__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 3 : 1)
     gemm_bf16(const __grid_constant__ Product p) {
   using Tile = Bf16Tile<kSize>;
   extern __shared__ __align__(128) unsigned char shared[];
-  const int tiles_n = (p.n + kSize - 1) / kSize;
-  const int row0 = blockIdx.x / tiles_n * kSize, column0 = blockIdx.x % tiles_n * kSize;
+  const auto [batch, row0, column0] = place_of<kSize>(p);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
 
-  const Terms<bf16, Tile::kDepth> terms(p, blockIdx.y);
+  const Terms<bf16, Tile::kDepth> terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
   const auto stage = [&](int t) { return shared_address(shared) + (t - begin) % Tile::kStages * Tile::kStageBytes; };
@@ -150,7 +149,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 4 : 1
             make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
       }
   __syncthreads();
-  store_tile<bf16, kSize>(p, staged, Tile::kStagedRow, row0, column0);
+  store_tile<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
 }
 
 }  // namespace sffn::cuda

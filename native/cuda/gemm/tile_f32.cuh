@@ -53,11 +53,10 @@ __global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_const
   __shared__ __align__(16) float staged[4 * Tile::kDepth * Tile::kSize];
   auto* a_stages = reinterpret_cast<Tile::Stage*>(staged);
   auto* b_stages = a_stages + 2;
-  const int tiles_n = (p.n + Tile::kSize - 1) / Tile::kSize;
-  const int row0 = blockIdx.x / tiles_n * Tile::kSize, column0 = blockIdx.x % tiles_n * Tile::kSize;
+  const auto [batch, row0, column0] = place_of<Tile::kSize>(p);
   const int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
 
-  const Terms<float, Tile::kDepth> terms(p, blockIdx.y);
+  const Terms<float, Tile::kDepth> terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
   float a_next[4], b_next[4];
@@ -98,7 +97,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_const
   scale(p.factors[p.nfactors - 1].scale);
   if (p.vector_c || p.splits > 1) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) store_run<float>(p, blockIdx.y, row0 + row + i, column0 + column, sums[i]);
+    for (int i = 0; i < 4; ++i) store_run<float>(p, batch, row0 + row + i, column0 + column, sums[i]);
     return;
   }
   __syncthreads();
@@ -107,7 +106,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_const
     *reinterpret_cast<float4*>(staged + (row + i) * Tile::kSize + column) =
         make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
   __syncthreads();
-  store_tile<float, Tile::kSize>(p, staged, Tile::kSize, row0, column0);
+  store_tile<float, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
 }
 
 }  // namespace sffn::cuda
