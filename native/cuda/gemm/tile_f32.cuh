@@ -48,7 +48,7 @@ struct F32Tile {
 };
 
 template <bool kAK, bool kBK, bool kVector>
-__global__ void __launch_bounds__(F32Tile::kThreads) gemm_f32(const __grid_constant__ Product p) {
+__global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_constant__ Product p) {
   using Tile = F32Tile;
   __shared__ __align__(16) float staged[4 * Tile::kDepth * Tile::kSize];
   auto* a_stages = reinterpret_cast<Tile::Stage*>(staged);
