@@ -1,9 +1,9 @@
 /**
- * The linear layers and matmul on the CUDA device, forward and backward, at sizes that reach every kernel of the matrix product with its
+ * The linear layers, matmul and linearCrossEntropy on the CUDA device, forward and backward, at sizes that reach every kernel of the matrix product with its
  * tails, against the CPU: exits with 1 where an element differs. `npm run cuda:mutate` breaks the kernels and demands that
  * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes.
  */
-import { type DType, matmul, structuredLinear, type Tensor, tensor, tidy } from '../../lib';
+import { type DType, linearCrossEntropy, matmul, structuredLinear, type Tensor, tensor, tidy } from '../../lib';
 import { ACTIVATIONS, type Activation } from '../../lib/ops/activation';
 import { TestRandom } from '../support/random';
 
@@ -93,12 +93,26 @@ const matmulChecks = (m: number, n: number, k: number): Check[] =>
     };
   });
 
+/** Its logits and the gradient of its weight are float32 whatever the type of the operands. */
+const crossEntropyCheck = (tokens: number, classes: number, features: number): Check => ({
+  name: `linearCrossEntropy ${tokens} ${classes} ${features}`,
+  shapes: [
+    [tokens, features],
+    [classes, features],
+  ],
+  run: (x, weight) => {
+    const targets = Int32Array.from({ length: tokens }, (_, i) => (7 * i) % classes);
+    return linearCrossEntropy(x!, weight!, tensor(targets, [tokens], { device: x!.device }));
+  },
+});
+
 const CHECKS = [
   ...[...CASES, ...drawnCases(40)].map(layerCheck),
   ...matmulChecks(72, 80, 24),
   ...matmulChecks(69, 71, 19),
   ...matmulChecks(20, 24, 40),
   ...matmulChecks(33, 21, 9),
+  ...[1, 3, 8, 16, 70].flatMap((tokens) => [crossEntropyCheck(tokens, 20, 24), crossEntropyCheck(tokens, 67, 37)]),
 ];
 const TYPES = [['float32', 1e-5] as const, ['bfloat16', 2e-2] as const];
 
@@ -110,7 +124,7 @@ function compute({ shapes, run }: Check, device: 'cpu' | 'cuda', dtype: DType, r
   return tidy(() => {
     const inputs = shapes.map((shape) => tensor(round(shape), shape, { device, dtype, requiresGrad: true }));
     const y = run(...inputs);
-    y.backward(tensor(round(y.shape), y.shape, { device, dtype }));
+    y.backward(tensor(round(y.shape), y.shape, { device, dtype: y.dtype }));
     const gradients = inputs.map((t) => {
       const values = [...t.grad!.toArray()];
       t.grad!.dispose();
