@@ -35,6 +35,13 @@ const CASES: readonly Case[] = [
   { x: [129, 69], v: [66, 69], u: [71, 66], guide: true },
   { x: [600, 24], u: [16, 24] },
   { x: [20, 520], u: [9, 520], activation: 'gelu' },
+  // What mutants survived without: several chunks of terms, several tiles in either direction, columns beyond a warp's.
+  { x: [1, 1031], u: [9, 1031] },
+  { x: [5, 1088], u: [21, 1088] },
+  { x: [12, 64], u: [13, 64] },
+  { x: [40, 200], u: [48, 200] },
+  { x: [200, 48], u: [40, 48] },
+  { x: [136, 200], u: [144, 200] },
 ];
 
 // Not ReLU: rounding may put a sum on the other side of its kink, where the gradient differs.
