@@ -1,4 +1,4 @@
-import { add, GradientError, mul, noGrad, ShapeError, scale, square, sum, tensor } from '../lib';
+import { add, DTypeError, GradientError, mul, noGrad, ShapeError, scale, square, sum, tensor } from '../lib';
 
 const leaf = (...values: number[]) => tensor(values, [values.length], { requiresGrad: true });
 
@@ -66,6 +66,7 @@ test('a deep graph does not overflow the stack', () => {
 test('what has no gradient says so', () => {
   expect(() => tensor([1]).backward()).toThrow(GradientError);
   expect(() => square(leaf(1, 2)).backward()).toThrow('needs the gradient of its own shape');
+  expect(() => square(leaf(1, 2)).backward(tensor([1, 1], [2], { dtype: 'int32' }))).toThrow(DTypeError);
   expect(() => square(leaf(1, 2)).backward(tensor([1]))).toThrow(ShapeError);
   const y = square(leaf(1));
   y.backward();
