@@ -18,7 +18,9 @@ function clangFormat() {
     console.log('check: clang-format is not installed, so the C++ format was not checked');
     return !process.env.CI;
   }
-  const sources = filesOf(join(ROOT, 'native')).filter((file) => /\.(cc|h|inl|cu|cuh)$/.test(file));
+  const sources = ['native', 'tools']
+    .flatMap((folder) => filesOf(join(ROOT, folder)))
+    .filter((file) => /\.(cc|h|inl|cu|cuh)$/.test(file));
   return run('clang-format', 'clang-format', fix ? ['-i', ...sources] : ['--dry-run', '-Werror', ...sources]);
 }
 
