@@ -1,0 +1,158 @@
+// The stand-in for the CUDA runtime: registration, launches and their limits, late errors, memory, graphs.
+#include <cuda_runtime_api.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "check.h"
+
+extern "C" {
+void** __cudaRegisterFatBinary(void* wrapper);
+void __cudaRegisterFunction(void** binary, const char* host_function, char*, const char* name, int, uint3*, uint3*,
+                            dim3*, dim3*, int*);
+const char* ptxsim_findings_json();
+}
+
+namespace ptxsim {
+namespace {
+
+// add(u32* p): p[i] += 1; p[1000] of anything smaller lies outside.
+const char kPtx[] =
+    ".version 9.0\n.target sm_80\n.address_size 64\n"
+    ".visible .entry add(.param .u64 p) .maxntid 128, 1, 1 { .reg .b32 %i, %v; .reg .b64 %at; ld.param.u64 %at, [p];\n"
+    "mov.u32 %i, %tid.x; mad.wide.u32 %at, %i, 4, %at; ld.global.u32 %v, [%at]; add.u32 %v, %v, 1; st.global.u32 "
+    "[%at], %v; ret; }\n";
+
+const char kAdd = 0;  // its address stands for the host's function
+constexpr size_t kMemory = 1 << 20;
+
+/** Registers the module once, as the code of nvcc does: a wrapper around a fat binary of one PTX entry. */
+void prepare() {
+  static const bool done = [] {
+    setenv("PTXSIM_MEMORY_BYTES", std::to_string(kMemory).c_str(), 1);
+    setenv("PTXSIM_STRICT", "1", 1);
+    constexpr u32 kHeader = 16, kEntry = 64;
+    static std::vector<u8> fat(kHeader + kEntry + sizeof kPtx);
+    const auto write = [](size_t at, auto value) { std::memcpy(&fat[at], &value, sizeof value); };
+    write(0, u32{0xBA55ED50});
+    write(6, u16{kHeader});
+    write(8, u64{kEntry + sizeof kPtx});
+    write(kHeader, u16{1});
+    write(kHeader + 4, u32{kEntry});
+    write(kHeader + 8, u64{sizeof kPtx});
+    std::memcpy(&fat[kHeader + kEntry], kPtx, sizeof kPtx);
+    static struct {
+      int magic = 0x466243b1, version = 1;
+      const u8* data = nullptr;
+      void* unused = nullptr;
+    } wrapper;
+    wrapper.data = fat.data();
+    __cudaRegisterFunction(__cudaRegisterFatBinary(&wrapper), &kAdd, nullptr, "add", -1, nullptr, nullptr, nullptr,
+                           nullptr, nullptr);
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+cudaError_t launch(void* p, unsigned threads, size_t shared = 0, cudaStream_t stream = nullptr) {
+  void* arguments[] = {&p};
+  return cudaLaunchKernel(&kAdd, dim3(1), dim3(threads), arguments, shared, stream);
+}
+
+bool reported(const char* kind) { return std::strstr(ptxsim_findings_json(), kind) != nullptr; }
+
+/** Device memory for n words of zero. */
+void* zeros(size_t n) {
+  void* p = nullptr;
+  CHECK(cudaMalloc(&p, n * 4) == cudaSuccess && cudaMemset(p, 0, n * 4) == cudaSuccess);
+  return p;
+}
+
+u32 first(void* p) {
+  u32 value = 0;
+  CHECK(cudaMemcpy(&value, p, 4, cudaMemcpyDeviceToHost) == cudaSuccess);
+  return value;
+}
+
+TEST(launches_run) {
+  prepare();
+  void* p = zeros(64);
+  CHECK(launch(p, 64) == cudaSuccess && launch(p, 64) == cudaSuccess);
+  CHECK(first(p) == 2);
+  CHECK(cudaFree(p) == cudaSuccess && cudaFree(p) == cudaErrorInvalidValue);
+}
+
+TEST(limits_of_launches) {
+  prepare();
+  void* p = zeros(128);
+  CHECK(launch(p, 0) == cudaErrorInvalidConfiguration);
+  CHECK(reported("launch-limits"));
+  CHECK(launch(p, 1025) == cudaErrorInvalidConfiguration);
+  CHECK(launch(p, 129) == cudaErrorInvalidConfiguration);  // more than .maxntid
+  CHECK(launch(p, 128, 50000) == cudaErrorInvalidValue);   // more than 48 KiB unless asked for
+  CHECK(cudaFuncSetAttribute(&kAdd, cudaFuncAttributeMaxDynamicSharedMemorySize, 50000) == cudaSuccess);
+  cudaDeviceSynchronize();
+  cudaGetLastError();
+  CHECK(launch(p, 128, 50000) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess);
+  CHECK(cudaFuncSetAttribute(&kAdd, cudaFuncAttributeMaxDynamicSharedMemorySize, 300000) == cudaErrorInvalidValue);
+  cudaGetLastError();
+  cudaFree(p);
+}
+
+TEST(faults_arrive_late) {
+  prepare();
+  void* p = zeros(64);
+  CHECK(launch(p, 128) == cudaSuccess);  // 64 words too many
+  CHECK(cudaDeviceSynchronize() != cudaSuccess);
+  CHECK(cudaGetLastError() != cudaSuccess && cudaGetLastError() == cudaSuccess);
+  CHECK(reported("global-out-of-bounds"));
+  CHECK(launch(p, 64) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess);
+  cudaFree(p);
+}
+
+TEST(memory_has_a_limit) {
+  prepare();
+  void* p = nullptr;
+  size_t free = 0, total = 0;
+  CHECK(cudaMalloc(&p, kMemory + 1) == cudaErrorMemoryAllocation && p == nullptr);
+  CHECK(cudaGetLastError() == cudaErrorMemoryAllocation);
+  CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess && total == kMemory && free <= total);
+  CHECK(cudaMalloc(&p, 1000) == cudaSuccess && cudaFree(p) == cudaSuccess);
+}
+
+TEST(copies_have_bounds) {
+  prepare();
+  void* p = zeros(4);
+  u32 words[8] = {};
+  CHECK(cudaMemcpy(p, words, 32, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+  CHECK(reported("copy-out-of-bounds"));
+  CHECK(cudaMemset(p, 0, 32) == cudaErrorInvalidValue);
+  CHECK(reported("fill-out-of-bounds"));
+  cudaDeviceSynchronize();
+  cudaGetLastError();
+  cudaFree(p);
+}
+
+TEST(graphs_replay) {
+  prepare();
+  void* p = zeros(64);
+  cudaStream_t stream;
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  cudaStreamCreate(&stream);
+  CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal) == cudaSuccess);
+  CHECK(launch(p, 64, 0, stream) == cudaSuccess && launch(p, 32, 0, stream) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(stream) == cudaErrorStreamCaptureUnsupported);
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  CHECK(first(p) == 0);
+  CHECK(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess && cudaGraphDestroy(graph) == cudaSuccess);
+  CHECK(cudaGraphLaunch(executable, stream) == cudaSuccess && cudaGraphLaunch(executable, stream) == cudaSuccess);
+  CHECK(first(p) == 4);
+  cudaGraphExecDestroy(executable);
+  cudaStreamDestroy(stream);
+  cudaGetLastError();
+  cudaFree(p);
+}
+
+}  // namespace
+}  // namespace ptxsim
