@@ -37,6 +37,10 @@ void copy_async(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
   each_lane(mask, [&](int lane) {
     const u32 address = static_cast<u32>(to[lane]);
     u32 size = ignored >> lane & 1 ? 0 : bytes;
+    if (sizes && static_cast<u32>(sizes[lane]) > bytes)
+      ex.report(&in, "cp.async-size",
+                "a source of " + std::to_string(static_cast<u32>(sizes[lane])) + " bytes for a copy of " +
+                    std::to_string(bytes));
     if (sizes) size = std::min(static_cast<u32>(sizes[lane]), bytes);
     if (size) {
       reading |= 1u << lane;

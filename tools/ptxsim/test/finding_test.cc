@@ -89,6 +89,15 @@ TEST(named_barriers) {
   CHECK(kernel.found("shared race"));
 }
 
+TEST(named_barriers_order_only_their_warps) {
+  // Warps 0 and 1 meet; warp 2 reads what warp 0 wrote before.
+  expect("shared race",
+         "st.shared.u32 [%s], %i; bar.sync 0; setp.lt.u32 %p, %i, 64; @!%p bra other; st.shared.u32 [%s], 5; bar.sync "
+         "1, 64; ret;"
+         "other: ld.shared.u32 %v, [tile];",
+         {96});
+}
+
 TEST(races_between_blocks) {
   const std::string own = "mov.u32 %j, %ctaid.x; mad.lo.u32 %j, %j, 64, %i; mad.wide.u32 %at, %j, 4, %out;";
   expect("", own + "st.global.u32 [%at], 1;", {64, 2});
@@ -114,6 +123,7 @@ TEST(asynchronous_copies) {
   // Waited for, but by other threads than those that read: only a barrier makes it visible.
   expect("shared race",
          copy + "cp.async.wait_group 0; bar.sync 0;" + copy + "cp.async.wait_group 0; ld.shared.u32 %v, [%r];");
+  expect("cp.async-size", "cp.async.ca.shared.global [%s], [%in], 4, 5; cp.async.wait_all;");
   expect("misaligned", "cp.async.ca.shared.global [%s], [%in+2], 4; cp.async.wait_all;");
   expect("global-out-of-bounds", "cp.async.ca.shared.global [%s], [%in+1024], 4; cp.async.wait_all;");
 }
