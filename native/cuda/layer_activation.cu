@@ -45,23 +45,28 @@ __device__ float gradient_of(const PrologueArguments& a, int64_t row, int j) {
   return dy * derivative;
 }
 
+// Where element j of an array in shared memory lies, so that neither neighbours nor every 2nd, 4th, ... element share
+// banks.
+__host__ __device__ constexpr int bank_free(int j) { return j + j / kWarp; }
+
 // Reads a row as it is and writes it with the columns of each block together; blockIdx.y counts chunks of the row.
 template <class T>
 __global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constant__ PrologueArguments a) {
-  __shared__ float features[kFeatures];
+  __shared__ float features[bank_free(kFeatures)];
   const int64_t row = blockIdx.x;
   const int begin = blockIdx.y * a.chunk, count = min(a.chunk, a.out - begin);
   T* g = static_cast<T*>(a.g) + row * a.out;
-  if (a.L == 1) {
-    for (int j = threadIdx.x; j < count; j += kThreads) g[begin + j] = from_float<T>(gradient_of<T>(a, row, begin + j));
+  if (a.L == 1 || a.L > kFeatures) {
+    for (int j = begin + threadIdx.x; j < begin + count; j += kThreads)
+      g[j % a.L * a.s + j / a.L] = from_float<T>(gradient_of<T>(a, row, j));
     return;
   }
-  for (int j = threadIdx.x; j < count; j += kThreads) features[j] = gradient_of<T>(a, row, begin + j);
+  for (int j = threadIdx.x; j < count; j += kThreads) features[bank_free(j)] = gradient_of<T>(a, row, begin + j);
   __syncthreads();
   const int each = count / a.L;
   for (int j = threadIdx.x; j < count; j += kThreads) {
     const int l = j / each, i = j % each;
-    g[l * a.s + begin / a.L + i] = from_float<T>(features[i * a.L + l]);
+    g[l * a.s + begin / a.L + i] = from_float<T>(features[bank_free(i * a.L + l)]);
   }
 }
 
@@ -126,8 +131,8 @@ const void* prologue(const Layer& f, const void* dy, const void* pre, void* spac
                      Activation activation) {
   const void* g = dy;
   if ((f.L > 1 || activation != Activation::none) && n > 0) {
-    // Chunks hold whole groups of L features.
-    const int chunk = std::min(f.out(), kFeatures / f.L * f.L);
+    // Chunks hold whole groups of L features, unless not even one fits.
+    const int chunk = std::min(f.out(), f.L > kFeatures ? kFeatures : kFeatures / f.L * f.L);
     const PrologueArguments arguments{dy, pre, space, activated, f.out(), f.L, f.s, chunk, activation};
     const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(f.out(), chunk)));
     dispatch_float(f.dtype,

@@ -6,12 +6,14 @@ import {
   add,
   argmax,
   availableDevices,
+  blockShuffleLinear,
   causalAttention,
   crossEntropy,
   DeviceError,
   type DType,
   embedding,
   layerNorm,
+  matmul,
   max,
   mean,
   mul,
@@ -109,6 +111,35 @@ const withCuda = () => {
       ['attention with heads of 256', attention(1, 1, 0), [[1, 20, 3 * 256]]],
       ['attention with heads of 101', attention(1, 1, 0), [[2, 18, 3 * 101]]],
     ])('%s', (_, op, shapes) => expectAgreement(op, shapes));
+  });
+
+  test('a product of more batches than a grid is high', () => {
+    const batches = 65_537;
+    const random = new TestRandom(3);
+    const [a, b] = [random.array(batches), random.array(batches)];
+    const product = (device: 'cpu' | 'cuda') =>
+      matmul(tensor(a, [batches, 1, 1], { device }), tensor(b, [batches, 1, 1], { device }), { transposeB: true });
+    expect(relativeError(product('cuda').toArray(), product('cpu').toArray())).toBeLessThan(1e-6);
+  });
+
+  test('blocks so many that no group of features fits in shared memory', () => {
+    const blocks = 2_053;
+    const gradients = (device: 'cpu' | 'cuda') => {
+      const random = new TestRandom(4);
+      const [x, v, u] = [
+        [2, blocks],
+        [1, blocks, blocks],
+        [blocks, 1, 1],
+      ].map((shape) =>
+        tensor(random.array(shape.reduce((n, size) => n * size, 1)), shape, { device, requiresGrad: true }),
+      );
+      sum(mul(blockShuffleLinear(x!, v!, u!), x!)).backward();
+      return [x!, u!].map((t) => t.grad!.toArray());
+    };
+    const expected = gradients('cpu');
+    gradients('cuda').forEach((gradient, i) => {
+      expect(relativeError(gradient, expected[i]!)).toBeLessThan(1e-5);
+    });
   });
 
   test('heads wider than 256 are refused', () =>

@@ -51,6 +51,13 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
   const int64_t base = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc;
   if (p.c_is_f32) {
     float* c = static_cast<float*>(p.c) + base;
+    if (kCount == kRun && p.vector_c && count == kCount) {
+      float4& to = *reinterpret_cast<float4*>(c + column);
+      const float4 before = p.accumulate ? to : make_float4(0.f, 0.f, 0.f, 0.f);
+      to = make_float4(before.x + values[0], before.y + values[1 % kCount], before.z + values[2 % kCount],
+                       before.w + values[3 % kCount]);
+      return;
+    }
     for (int j = 0; j < count; ++j) {
       float& to = c[column_offset(p, outer, column + j)];
       to = p.accumulate ? to + values[j] : values[j];
@@ -88,19 +95,23 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
   }
 }
 
-// A finished tile in shared memory, `ld` floats to a row. Neighbouring threads store neighbouring columns: four each
-// where they lie side by side, else one, so that interleaved columns share their sectors.
+// Whether four columns lie side by side and can be stored at once.
+__device__ inline bool stores_runs(const Product& p) { return p.vector_c || p.splits > 1; }
+
+// A finished tile in shared memory, `ld` floats to a row, by runs of four columns.
 template <class T, int kSize>
-__device__ void store_tile(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
-  if (p.vector_c || p.splits > 1) {
-    for (int i = threadIdx.x; i < kSize * kSize / kRun; i += blockDim.x) {
-      const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
-      const float4 piece = *reinterpret_cast<const float4*>(staged + row * ld + column);
-      const float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
-      store_run<T>(p, batch, row0 + row, column0 + column, values);
-    }
-    return;
+__device__ void store_runs(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
+  for (int i = threadIdx.x; i < kSize * kSize / kRun; i += blockDim.x) {
+    const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
+    const float4 piece = *reinterpret_cast<const float4*>(staged + row * ld + column);
+    const float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
+    store_run<T>(p, batch, row0 + row, column0 + column, values);
   }
+}
+
+// The same by single columns: neighbouring threads take neighbouring ones, so that interleaved columns share sectors.
+template <class T, int kSize>
+__device__ void store_columns(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
   for (int i = threadIdx.x; i < kSize * kSize; i += blockDim.x) {
     const int row = i / kSize, column = i % kSize;
     const float value[1] = {staged[row * ld + column]};

@@ -103,7 +103,8 @@ bool has_vector_operands(const Product& p, DType dtype) {
 
 bool has_vector_c(const Product& p, DType dtype) {
   const std::initializer_list<int64_t> steps = {p.ldc, p.c_batch[0], p.c_batch[1]};
-  return p.c_column == 1 && p.shuffle_blocks == 0 && aligned(p.c, kRun, size_of(dtype), steps) &&
+  const size_t bytes = p.c_is_f32 ? sizeof(float) : size_of(dtype);
+  return p.c_column == 1 && p.shuffle_blocks == 0 && aligned(p.c, kRun, bytes, steps) &&
          (!p.pre || aligned(p.pre, kRun, size_of(dtype), steps));
 }
 
@@ -129,9 +130,9 @@ int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
 template <class T>
 void launch_skinny_of(const Product& p) {
   const Kernel kernel = p.vector_operands ? skinny_kernel<T, true>(p.m) : skinny_kernel<T, false>(p.m);
-  const dim3 grid(static_cast<unsigned>(ceil_div(p.n, kSkinnyWarps)),
-                  static_cast<unsigned>(p.batches[0] * p.batches[1]));
-  kernel<<<grid, kSkinnyWarps * kWarp, 0, stream()>>>(p);
+  // Batches in x, as for the tiles: y ends at 65535.
+  const int64_t blocks = ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];
+  kernel<<<static_cast<unsigned>(blocks), kSkinnyWarps * kWarp, 0, stream()>>>(p);
   check_launch("gemm of few rows");
 }
 

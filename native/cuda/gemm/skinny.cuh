@@ -23,8 +23,9 @@ __global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __gr
   using Tile = SkinnyTile<T>;
   constexpr int kPack = Tile::kPack, kPacks = Tile::kPacks, kChunk = Tile::kChunk;
   __shared__ __align__(16) T rows[kRows][kChunk];
-  const int lane = threadIdx.x % kWarp, column = blockIdx.x * kSkinnyWarps + threadIdx.x / kWarp;
-  const int outer = blockIdx.y / p.batches[1], inner = blockIdx.y % p.batches[1];
+  const int batches = p.batches[0] * p.batches[1], batch = blockIdx.x % batches;
+  const int lane = threadIdx.x % kWarp, column = blockIdx.x / batches * kSkinnyWarps + threadIdx.x / kWarp;
+  const int outer = batch / p.batches[1], inner = batch % p.batches[1];
 
   float sums[kRows] = {};
   for (int which = 0; which < p.nfactors; ++which) {
@@ -70,7 +71,7 @@ __global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __gr
 #pragma unroll
   for (int row = 0; row < kRows; ++row) {
     float value[1] = {warp_sum(sums[row])};
-    if (lane == row % kWarp) store_run<T>(p, blockIdx.y, row, column, value);
+    if (lane == row % kWarp) store_run<T>(p, batch, row, column, value);
   }
 }
 

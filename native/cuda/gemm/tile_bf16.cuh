@@ -149,7 +149,10 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 3 : 1
             make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
       }
   __syncthreads();
-  store_tile<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+  if (stores_runs(p))
+    store_runs<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+  else
+    store_columns<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
 }
 
 }  // namespace sffn::cuda

@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
     }
   }
   scale(p.factors[p.nfactors - 1].scale);
-  if (p.vector_c || p.splits > 1) {
+  if (stores_runs(p)) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) store_run<float>(p, batch, row0 + row + i, column0 + column, sums[i]);
     return;
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
     *reinterpret_cast<float4*>(staged + (row + i) * Tile::kSize + column) =
         make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
   __syncthreads();
-  store_tile<float, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
+  store_columns<float, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
 }
 
 }  // namespace sffn::cuda
