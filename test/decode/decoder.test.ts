@@ -45,6 +45,7 @@ describe.each(availableIsas())('%s', (name) => {
     ['rms norm, swiglu, no biases', { norm: 'rms', activation: 'swiglu', bias: false }],
     ['swiglu in blocks', { activation: 'swiglu', ffn: STRUCTURES.blockshuffle }],
     ['silu in blocks', { activation: 'silu', ffn: STRUCTURES.blockshuffle }],
+    ['heads of several vectors and a part', { nHeads: 2, nKvHeads: 1, attnDim: 168 }],
     ['no rotary positions', { ropeBase: 0, nHeads: 8, nKvHeads: 4 }],
     ['another rotary base', { ropeBase: 500 }],
     ['odd widths', { dModel: 23, nHeads: 1, attnDim: 22, dFF: 17, vocabSize: 37 }],
