@@ -50,12 +50,21 @@ inline void finish_decoded(float* tile, int64_t feature, int64_t count, int64_t 
   }
 }
 
+// The rows of x as the arithmetic takes them: `block` and `row` elements from one block and row to the next.
+template <class Arithmetic>
+struct DecodeInput {
+  const typename Arithmetic::Input* data;
+  int64_t block, row;
+  const float* scales;  // [n], if any
+};
+
 // blockdiag(matrix) x for n rows of x.
-template <class W>
-void decode_product(const DecodeMatrix& w, const W* weights, const float* x, int64_t n, const DecodeOutput& out) {
+template <class Arithmetic>
+void decode_product(const DecodeMatrix& w, const typename Arithmetic::Weight* weights, const DecodeInput<Arithmetic>& x,
+                    int64_t n, const DecodeOutput& out) {
   const int64_t features = w.blocks * w.rows;
   // At least 64 KB in a task, as in skinny_product.
-  const int64_t least = ceil_div(static_cast<int64_t>(64 * 1024 / sizeof(W)), w.k);
+  const int64_t least = ceil_div(static_cast<int64_t>(64 * 1024 / sizeof(*weights)), w.k);
   const int64_t columns = round_up(std::max(least, ceil_div(features, 8 * num_threads())), kLanes);
   const int64_t chunks = ceil_div(w.rows, columns);
   parallel_for(w.blocks * chunks, [&](int64_t task) {
@@ -63,23 +72,78 @@ void decode_product(const DecodeMatrix& w, const W* weights, const float* x, int
     const int64_t feature = block * w.rows + begin, count = end - begin;
     Scratch<float> tile(n * columns);
     skinny_columns_of(
-        SkinnyProduct<W>{n, w.k, x + block * w.k, w.blocks * w.k, weights + block * w.rows * w.k, w.k, 1.f}, begin, end,
-        tile.get(), columns);
+        SkinnyProduct<Arithmetic>{n, w.k, x.data + block * x.block, x.row, weights + block * w.rows * w.k, w.k, 1.f},
+        begin, end, tile.get(), columns);
     for (int64_t t = 0; t < n; ++t) {
       float* row = tile.get() + t * columns;
-      if (w.scales)
+      if (w.scales) {
+        const float scale = x.scales ? x.scales[t] : 1.f;
         for_vectors(0, count, [&](int64_t j, auto part) {
-          store(row + j, load(row + j, part) * load(w.scales + feature + j, part), part);
+          store(row + j, load(row + j, part) * load(w.scales + feature + j, part) * scale, part);
         });
+      }
       finish_decoded(row, feature, count, features, out.y + t * features, out);
     }
   });
 }
 
+template <class W>
+void decode_product_of_floats(const DecodeMatrix& w, const W* weights, const float* x, int64_t n,
+                              const DecodeOutput& out) {
+  decode_product<FloatArithmetic<W>>(w, weights, {x, w.k, w.blocks * w.k, nullptr}, n, out);
+}
+
+#ifdef SFFN_SHORT_ARITHMETIC
+// to = x / scale, rounded, for the `count` floats of each block of a row; the result is the scale. NaN where x is not
+// finite, so that it is seen in the product.
+inline float round_to_shorts(const float* x, int64_t blocks, int64_t count, int16_t* to, int64_t to_block) {
+  constexpr float kMost = 32767;
+  Vec largest{}, wrong{};
+  for_vectors(0, blocks * count, [&](int64_t i, auto part) {
+    const Vec v = load(x + i, part);
+    largest = max(largest, abs(v));
+    wrong += v * 0.f;
+  });
+  const float scale = max_lane(largest) / kMost;
+  if (sum(wrong) != 0 || !(scale > 0)) {
+    std::fill(to, to + blocks * to_block, int16_t{0});
+    return sum(wrong);
+  }
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t i = 0; i < count; ++i)
+      to[block * to_block + i] = static_cast<int16_t>(std::nearbyint(x[block * count + i] / scale));
+    std::fill(to + block * to_block + count, to + (block + 1) * to_block, int16_t{0});
+  }
+  return scale;
+}
+
+template <class Arithmetic>
+void decode_product_of_shorts(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
+  const int64_t block = round_up(w.k, Arithmetic::kStep), row = w.blocks * block;
+  Scratch<int16_t> rounded(n * row);
+  Scratch<float> scales(n);
+  for (int64_t t = 0; t < n; ++t)
+    scales[t] = round_to_shorts(x + t * w.blocks * w.k, w.blocks, w.k, rounded.get() + t * row, block);
+  decode_product<Arithmetic>(w, w.weights.i8(), {rounded.get(), block, row, scales.get()}, n, out);
+}
+
+inline void decode_product_of_bytes(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
+#if SFFN_LANES == 16
+  static const bool vnni = __builtin_cpu_supports("avx512vnni");
+  if (vnni) return decode_product_of_shorts<ShortArithmetic<true>>(w, x, n, out);
+#endif
+  decode_product_of_shorts<ShortArithmetic<false>>(w, x, n, out);
+}
+#else
+inline void decode_product_of_bytes(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
+  decode_product_of_floats(w, w.weights.i8(), x, n, out);
+}
+#endif
+
 inline void decode_product(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
-  if (w.weights.dtype == DType::f32) return decode_product(w, w.weights.f32(), x, n, out);
-  if (w.weights.dtype == DType::bf16) return decode_product(w, w.weights.bf16(), x, n, out);
-  decode_product(w, w.weights.i8(), x, n, out);
+  if (w.weights.dtype == DType::f32) return decode_product_of_floats(w, w.weights.f32(), x, n, out);
+  if (w.weights.dtype == DType::bf16) return decode_product_of_floats(w, w.weights.bf16(), x, n, out);
+  decode_product_of_bytes(w, x, n, out);
 }
 
 // The weights as f32: themselves, or a widened copy in `own`.

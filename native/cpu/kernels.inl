@@ -21,6 +21,7 @@
 #include "micro_kernel.inl"
 #include "pack.inl"
 #include "product.inl"
+#include "skinny_arithmetic.inl"
 #include "skinny.inl"
 #include "gemm.inl"
 #include "layer.inl"

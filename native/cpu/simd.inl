@@ -70,11 +70,19 @@ SFFN_INLINE Vec load_weights(const int8_t* p, Full) {
   return v;
 #endif
 }
+SFFN_INLINE Vec load_weights(const float* p, Part part) { return load(p, part); }
 template <class W>
 SFFN_INLINE Vec load_weights(const W* p, Part part) {
-  if constexpr (std::is_same_v<W, float>) return load(p, part);
-  W whole[kLanes] = {};
-  std::memcpy(whole, p, static_cast<size_t>(part.count) * sizeof(W));
+  alignas(64) W whole[kLanes] = {};
+#if SFFN_LANES == 16 && !defined(__SANITIZE_ADDRESS__)
+  const __mmask16 mask = static_cast<__mmask16>((1u << part.count) - 1);
+  if constexpr (sizeof(W) == 2)
+    _mm256_store_si256(reinterpret_cast<__m256i*>(whole), _mm256_maskz_loadu_epi16(mask, p));
+  else
+    _mm_store_si128(reinterpret_cast<__m128i*>(whole), _mm_maskz_loadu_epi8(mask, p));
+#else
+  for (int64_t i = 0; i < part.count; ++i) whole[i] = p[i];
+#endif
   return load_weights(static_cast<const W*>(whole), Full{});
 }
 

@@ -2,11 +2,10 @@
 // once, several at a time, and meet all rows of x on the way. Bound by memory bandwidth, so its time hardly depends on
 // m.
 
-constexpr int64_t kSkinnyMost = 12;                    // rows up to which this is faster than packing
-constexpr int64_t kSkinnyInner = 6 * 1024;             // floats of x, 24 KB: they stay in L1 while W streams past
-constexpr int64_t kSkinnyAhead = 4096;                 // bytes of W that are asked for ahead of their use, at least
-constexpr int kSkinnyColumns = 3 * kLanes;             // rows of W that share a pass over k
-constexpr int kSkinnyRows = SFFN_LANES == 16 ? 8 : 4;  // rows of x in registers at once
+constexpr int64_t kSkinnyMost = 12;          // rows up to which this is faster than packing
+constexpr int64_t kSkinnyInner = 24 * 1024;  // bytes of x: they stay in L1 while W streams past
+constexpr int64_t kSkinnyAhead = 4096;       // bytes of W that are asked for ahead of their use, at least
+constexpr int kSkinnyColumns = 3 * kLanes;   // rows of W that share a pass over k
 
 // Lane i of the result is the sum of v[i]; kCount is a power of two up to kLanes.
 template <int kCount>
@@ -31,12 +30,12 @@ SFFN_INLINE void add_sums(const Vec* v, float* to) {
   if constexpr (kCount > kNow) add_sums<kCount - kNow>(v + kNow, to + kNow);
 }
 
-template <class W>
+template <class Arithmetic>
 struct SkinnyRun {
   int64_t k;
-  const float* x;
+  const typename Arithmetic::Input* x;
   int64_t x_row;
-  const W* w;
+  const typename Arithmetic::Weight* w;
   int64_t w_row;
   float* sums;  // [rows of W, padded rows of x], added to
 };
@@ -44,45 +43,50 @@ struct SkinnyRun {
 constexpr int padded_rows(int rows) { return rows > 4 ? 8 : rows > 2 ? 4 : rows; }
 
 // Dot products of kColumns rows of W with kRows rows of x.
-template <int kRows, int kColumns, class W>
-void skinny_kernel(const SkinnyRun<W>& s) {
-  constexpr int kPadded = padded_rows(kRows);
-  constexpr int kPerLine = 64 / (kLanes * sizeof(W)) > 0 ? 64 / (kLanes * sizeof(W)) : 1;  // vectors in a cache line
-  Vec acc[kColumns * kPadded];
-  SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) acc[i] = Vec{};
+template <int kRows, int kColumns, class Arithmetic>
+void skinny_kernel(const SkinnyRun<Arithmetic>& s) {
+  using Sum = typename Arithmetic::Sum;
+  using Weight = typename Arithmetic::Weight;
+  constexpr int kPadded = padded_rows(kRows), kStep = Arithmetic::kStep;
+  constexpr int kPerLine = 64 / (kStep * sizeof(Weight)) > 0 ? 64 / (kStep * sizeof(Weight)) : 1;  // steps
+  Sum acc[kColumns * kPadded];
+  SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) acc[i] = Sum{};
   // The rows that come next, or later ones where these are so short that the memory would not have answered in time.
-  const int64_t group = kColumns * s.w_row, groups = std::max<int64_t>(1, kSkinnyAhead / (group * sizeof(W)));
-  const W* ahead = s.w + groups * group;
+  const int64_t group = kColumns * s.w_row, groups = std::max<int64_t>(1, kSkinnyAhead / (group * sizeof(Weight)));
+  const Weight* ahead = s.w + groups * group;
   const auto step = [&](int64_t k, auto part, bool prefetch) __attribute__((always_inline)) {
-    Vec x[kRows];
-    SFFN_UNROLL for (int i = 0; i < kRows; ++i) x[i] = load(s.x + i * s.x_row + k, part);
+    decltype(Arithmetic::input(s.x, part)) x[kRows];
+    SFFN_UNROLL for (int i = 0; i < kRows; ++i) x[i] = Arithmetic::input(s.x + i * s.x_row + k, part);
     SFFN_UNROLL for (int j = 0; j < kColumns; ++j) {
-      const Vec w = load_weights(s.w + j * s.w_row + k, part);
+      const auto w = Arithmetic::weights(s.w + j * s.w_row + k, part);
       if (prefetch) __builtin_prefetch(ahead + j * s.w_row + k, 0, 2);
-      SFFN_UNROLL for (int i = 0; i < kRows; ++i) acc[j * kPadded + i] += w * x[i];
+      SFFN_UNROLL for (int i = 0; i < kRows; ++i) Arithmetic::multiply_add(acc[j * kPadded + i], w, x[i]);
     }
   };
   int64_t k = 0;
-  for (; k + kPerLine * kLanes <= s.k; k += kPerLine * kLanes) {
-    SFFN_UNROLL for (int i = 0; i < kPerLine; ++i) step(k + i * kLanes, Full{}, i == 0);
+  for (; k + kPerLine * kStep <= s.k; k += kPerLine * kStep) {
+    SFFN_UNROLL for (int i = 0; i < kPerLine; ++i) step(k + i * kStep, Full{}, i == 0);
   }
-  for (; k + kLanes <= s.k; k += kLanes) step(k, Full{}, true);
+  for (; k + kStep <= s.k; k += kStep) step(k, Full{}, true);
   if (k < s.k) step(k, Part{s.k - k}, true);
-  add_sums<kColumns * kPadded>(acc, s.sums);
+  Vec sums[kColumns * kPadded];
+  SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) sums[i] = Arithmetic::floats(acc[i]);
+  add_sums<kColumns * kPadded>(sums, s.sums);
 }
 
-template <class W>
-using SkinnyKernel = void (*)(const SkinnyRun<W>&);
+template <class Arithmetic>
+using SkinnyKernel = void (*)(const SkinnyRun<Arithmetic>&);
 
 // How many rows of W at once: enough streams to fill the memory pipeline, as long as the sums fit the registers.
 constexpr int skinny_columns(int rows) {
   const int registers = kLanes == 16 ? 24 : 12;
   return std::clamp(registers / rows, 1, 8);
 }
-template <class W, int... kRows>
-constexpr std::array<SkinnyKernel<W>, sizeof...(kRows)> skinny_kernels(std::integer_sequence<int, kRows...>,
-                                                                       bool single) {
-  return {(single ? skinny_kernel<kRows + 1, 1, W> : skinny_kernel<kRows + 1, skinny_columns(kRows + 1), W>)...};
+template <class Arithmetic, int... kRows>
+constexpr std::array<SkinnyKernel<Arithmetic>, sizeof...(kRows)> skinny_kernels(std::integer_sequence<int, kRows...>,
+                                                                                bool single) {
+  return {(single ? skinny_kernel<kRows + 1, 1, Arithmetic>
+                  : skinny_kernel<kRows + 1, skinny_columns(kRows + 1), Arithmetic>)...};
 }
 
 // to[r·to_row + j] = scale · sums[j·kRows + r].
@@ -97,40 +101,36 @@ void place_sums(const float* sums, int64_t rows, int64_t columns, float scale, f
 }
 
 // scale · a bᵀ: a [m, k] and b [n, k] with rows a_row and b_row elements apart.
-template <class W>
+template <class Arithmetic>
 struct SkinnyProduct {
   int64_t m, k;
-  const float* a;
+  const typename Arithmetic::Input* a;
   int64_t a_row;
-  const W* b;
+  const typename Arithmetic::Weight* b;
   int64_t b_row;
   float scale;
 };
 
-// Reduced weights cost little to read twice, and 4 rows at once are faster than 8: 105 GFLOP/s against 85 on one core.
-template <class W>
-constexpr int skinny_rows() {
-  return sizeof(W) == sizeof(float) ? kSkinnyRows : 4;
-}
-
 // to[r·to_row + j - begin] = row r of the columns [begin, end).
-template <class W>
-void skinny_columns_of(const SkinnyProduct<W>& p, int64_t begin, int64_t end, float* to, int64_t to_row) {
-  constexpr int kAtOnce = skinny_rows<W>();
+template <class Arithmetic>
+void skinny_columns_of(const SkinnyProduct<Arithmetic>& p, int64_t begin, int64_t end, float* to, int64_t to_row) {
+  constexpr int kAtOnce = Arithmetic::kRows;
   using Rows = std::make_integer_sequence<int, kAtOnce>;
-  static constexpr auto several = skinny_kernels<W>(Rows(), false), single = skinny_kernels<W>(Rows(), true);
+  static constexpr auto several = skinny_kernels<Arithmetic>(Rows(), false),
+                        single = skinny_kernels<Arithmetic>(Rows(), true);
   for (int64_t row = 0; row < p.m; row += kAtOnce) {
     const int rows = static_cast<int>(std::min<int64_t>(kAtOnce, p.m - row)), padded = padded_rows(rows);
     const int64_t step = skinny_columns(rows);
-    // As much of x as stays in L1, in equal parts.
-    const int64_t passes = ceil_div(std::max<int64_t>(p.k, 1) * rows, kSkinnyInner);
-    const int64_t depth = round_up(ceil_div(p.k, passes), kLanes);
+    // As much of x as stays in L1 and as the sums hold, in equal parts.
+    const int64_t bytes = std::max<int64_t>(p.k, 1) * rows * static_cast<int64_t>(sizeof(typename Arithmetic::Input));
+    const int64_t passes = std::max(ceil_div(bytes, kSkinnyInner), ceil_div(p.k, Arithmetic::kMostTerms));
+    const int64_t depth = round_up(ceil_div(p.k, passes), Arithmetic::kStep);
     for (int64_t j = begin; j < end; j += kSkinnyColumns) {
       const int64_t columns = std::min<int64_t>(kSkinnyColumns, end - j);
       alignas(64) float sums[kSkinnyColumns * kSkinnyRows];
       std::fill(sums, sums + kSkinnyColumns * padded, 0.f);
       for (int64_t k = 0; k < p.k; k += depth) {
-        SkinnyRun<W> run{
+        SkinnyRun<Arithmetic> run{
             std::min(depth, p.k - k), p.a + row * p.a_row + k, p.a_row, p.b + j * p.b_row + k, p.b_row, sums};
         int64_t done = 0;
         for (; done + step <= columns; done += step, run.w += step * p.b_row, run.sums += step * padded)
@@ -147,9 +147,9 @@ void skinny_columns_of(const SkinnyProduct<W>& p, int64_t begin, int64_t end, fl
 }
 
 inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, int64_t end, float* to, int64_t to_row) {
-  skinny_columns_of(
-      SkinnyProduct<float>{p.m, p.k, p.a + block * p.a_batch, p.a_row, p.b + block * p.b_batch, p.b_col, p.scale},
-      begin, end, to, to_row);
+  skinny_columns_of(SkinnyProduct<FloatArithmetic<float>>{p.m, p.k, p.a + block * p.a_batch, p.a_row,
+                                                          p.b + block * p.b_batch, p.b_col, p.scale},
+                    begin, end, to, to_row);
 }
 
 inline bool is_skinny(const Product& p) { return p.m <= kSkinnyMost && p.b_row == 1 && p.a_col == 1 && p.b_col != 1; }

@@ -59,12 +59,12 @@ describe.each(availableIsas())('%s', (name) => {
       const model = smallModel({ ffn, dFF: 60 });
       // Merged, other numbers are rounded: these weights are large, so that two layers make much of it.
       await compare(model, { dtype, dispatch: 'merged' }, 0.3);
-      // The same function as the whole model with rounded weights: activations and sums stay float32.
+      // The same function as the whole model with rounded weights; inside of int8 products, rows have 16 bits.
       using decoder = new Decoder(model, { dtype });
       const ids = randomIds(66, 3);
       const rounded = await inPieces(decoder, ids, [1, 3, 12, 20, 30]);
       const reference = roundWeights(smallModel({ ffn, dFF: 60 }), dtype);
-      expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(F32);
+      expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(dtype === 'int8' ? 3e-4 : F32);
     }
   });
 });

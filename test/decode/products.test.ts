@@ -1,0 +1,124 @@
+/** Products of a few rows with reduced weights, against their definition in float64. */
+import { NativeBuffer } from '../../lib/decode/buffer';
+import type { WeightDType } from '../../lib/decode/matrix';
+import { availableIsas, getIsa, setIsa } from '../../lib/device';
+import { native } from '../../lib/native';
+import { Generator } from '../../lib/random';
+
+const isa = getIsa();
+afterEach(() => setIsa(isa));
+
+const bufferOf = (values: ArrayLike<number>): NativeBuffer => {
+  const buffer = new NativeBuffer(values.length);
+  new Float32Array(native.arrayBuffer(buffer.handle)).set(Array.from(values));
+  return buffer;
+};
+
+/** x [rows, blocks·k] by weights [blocks·features, k], one block of features for each block of x. */
+interface Case {
+  rows: number;
+  blocks: number;
+  features: number;
+  k: number;
+  x: Float32Array;
+  weights: Float32Array;
+}
+
+function randomCase(rows: number, blocks: number, features: number, k: number): Case {
+  const generator = new Generator(rows * 1000 + k);
+  const values = (count: number) => Float32Array.from({ length: count }, () => generator.nextInt(2001) / 1000 - 1);
+  return { rows, blocks, features, k, x: values(rows * blocks * k), weights: values(blocks * features * k) };
+}
+
+/** The product on the device, and in float64 with the weights as they were rounded. */
+function products({ rows, blocks, features, k, x, weights }: Case, dtype: WeightDType) {
+  const [out, size] = [blocks * features, blocks * features * k];
+  using exact = bufferOf(weights);
+  using reduced = new NativeBuffer(size, dtype);
+  using scales = new NativeBuffer(out);
+  if (dtype === 'int8') native.quantize(exact.handle, reduced.handle, scales.handle, out, k);
+  else if (dtype === 'bfloat16') native.cast(exact.handle, reduced.handle);
+  else native.copy(exact.handle, reduced.handle);
+  using widened = new NativeBuffer(size);
+  if (dtype === 'float32') native.copy(exact.handle, widened.handle);
+  else native.dequantize(reduced.handle, dtype === 'int8' ? scales.handle : null, widened.handle, out, k);
+  using input = bufferOf(x);
+  using y = new NativeBuffer(rows * out);
+  // As the first factor of a pair whose second one is the identity, since blocks belong to first factors.
+  const eye = Float32Array.from({ length: out * out }, (_, i) => (i % (out + 1) === 0 ? 1 : 0));
+  using second = bufferOf(blocks > 1 ? eye : []);
+  const dims = blocks > 1 ? [blocks, features, k, 1, out, out] : [1, k, k, 1, features, k];
+  const scale = dtype === 'int8' ? scales.handle : null;
+  const [first, last] = blocks > 1 ? [reduced.handle, second.handle] : [null, reduced.handle];
+  native.decode_linear(
+    input.handle,
+    first,
+    blocks > 1 ? scale : null,
+    last,
+    blocks > 1 ? null : scale,
+    null,
+    y.handle,
+    rows,
+    Int32Array.from(dims),
+    0,
+  );
+  const w = widened.toArray();
+  const expected = Float64Array.from({ length: rows * out }, (_, i) => {
+    const [row, feature] = [Math.floor(i / out), i % out];
+    const from = row * blocks * k + Math.floor(feature / features) * k;
+    let sum = 0;
+    for (let j = 0; j < k; j++) sum += x[from + j]! * w[feature * k + j]!;
+    return sum;
+  });
+  return { y: y.toArray(), expected };
+}
+
+/** Of the whole result, relative to its norm. */
+function difference(y: Float32Array, expected: Float64Array): number {
+  const norm = (values: ArrayLike<number>) => Math.sqrt(Array.from(values).reduce((total, v) => total + v * v, 0));
+  return norm(expected.map((value, i) => y[i]! - value)) / norm(expected);
+}
+
+describe.each(availableIsas())('%s', (name) => {
+  beforeEach(() => setIsa(name));
+
+  test.each(['float32', 'bfloat16', 'int8'] as const)('%s weights: odd widths, rows and blocks', (dtype) => {
+    for (const k of [1, 7, 16, 31, 33, 64, 127, 196])
+      for (const [rows, blocks, features] of [
+        [1, 1, 53],
+        [2, 3, 5],
+        [3, 1, 1],
+        [5, 2, 19],
+        [8, 1, 24],
+        [12, 1, 7],
+      ] as const) {
+        const { y, expected } = products(randomCase(rows, blocks, features, k), dtype);
+        // The rows of int8 products have 16 bits.
+        expect(difference(y, expected)).toBeLessThan(dtype === 'int8' ? 1e-4 : 1e-6);
+      }
+  });
+
+  test('the sums of int8 products hold the largest values', () => {
+    const [rows, features, k] = [1, 3, 20_011];
+    const all = (count: number) => new Float32Array(count).fill(1);
+    const { y } = products({ rows, blocks: 1, features, k, x: all(rows * k), weights: all(features * k) }, 'int8');
+    for (const value of y) expect(value / k).toBeCloseTo(1, 5);
+  });
+
+  test('an input that is not finite is seen in its row, and only there', () => {
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const problem = randomCase(3, 1, 5, 40);
+      problem.x[40 + 17] = bad;
+      const { y } = products(problem, 'int8');
+      expect(Array.from(y, Number.isFinite)).toEqual(Array.from({ length: 15 }, (_, i) => i < 5 || i >= 10));
+    }
+  });
+
+  test('a row of zeros gives zeros', () => {
+    const problem = randomCase(2, 1, 5, 33);
+    problem.x.fill(0, 0, 33);
+    const { y } = products(problem, 'int8');
+    expect([...y.subarray(0, 5)]).toEqual([0, 0, 0, 0, 0]);
+    expect(y[5]).not.toBe(0);
+  });
+});
