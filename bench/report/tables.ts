@@ -142,6 +142,24 @@ export function overheadPage({ results }: Figures): string {
   );
 }
 
+/** Factors, merged matrix and what the dispatch chose, where all three were measured. */
+function dispatchTable(rows: readonly Result[]): string {
+  const lines = rows.flatMap((auto) => {
+    if (!auto.variant.endsWith(' auto')) return [];
+    const name = auto.variant.slice(0, -' auto'.length);
+    const other = (variant: string) =>
+      rows.find((row) => row.variant === variant && row.side === OURS && groupOf(row) === groupOf(auto));
+    const [factored, merged] = [other(name), other(`${name} merged`)];
+    if (!factored || !merged) return [];
+    const better = Math.min(factored.median, merged.median);
+    const cells = [factored, merged, auto].map(({ median }) => formatTime(median));
+    return [[auto.phase, String(auto.tokens), name, ...cells, times(auto.median / better)]];
+  });
+  if (lines.length === 0) return '';
+  const header = ['', 'batch', 'variant', 'factored', 'merged', 'auto', 'auto against the better'];
+  return `## Factored, merged, auto\n\n${table(header, lines)}\n\n`;
+}
+
 /** One table for each context: tokens per second and latency by batch size and variant. */
 export function decodePage({ results, peaks }: Figures): string {
   const all = results.filter(({ suite }) => suite === 'decode');
@@ -150,7 +168,7 @@ export function decodePage({ results, peaks }: Figures): string {
   const sections = [
     ...groupBy(own, ({ shape, phase, isa, threads }) => `${shape}, ${phase}, ${isa}, ${threads} threads`),
   ];
-  return sections
+  const tables = sections
     .map(([title, part]) => {
       const lines = part.map((result) => {
         const tail = all.find(
@@ -179,4 +197,5 @@ export function decodePage({ results, peaks }: Figures): string {
       return `## ${title}\n\n${table([...header, ...sides.map((side) => `vs ${side} dense`)], lines)}`;
     })
     .join('\n\n');
+  return dispatchTable(own) + tables;
 }

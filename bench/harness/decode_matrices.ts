@@ -1,0 +1,111 @@
+/** The matrices of a decoding step alone, and plain reads of as many bytes: what of a step is the memory's doing. */
+import type { WeightDType } from '../../lib/decode';
+import { NativeBuffer } from '../../lib/decode/buffer';
+import { DecoderModel } from '../../lib/decode/model';
+import { getNumThreads } from '../../lib/device';
+import { native } from '../../lib/native';
+import type { TransformerLM } from '../../lib/nn';
+import type { Handle } from '../../types/native';
+import { type Contender, OURS } from './contender';
+import { timeCalls } from './sampling';
+
+/** Where decode_step finds the linear layers among its weights and sizes; the order is that of native/kernels.def. */
+const SHARED = 4;
+const OF_LAYER = 24;
+const LINEAR = [2, 7, 14, 19] as const;
+const SHAPE = 9;
+const DIMS = 6;
+
+interface Matrix {
+  readonly views: readonly (Handle | null)[];
+  readonly dims: Int32Array;
+}
+
+/** Every linear layer of a step on one token, by its factors, one call each: no norms, no attention. */
+export class DecodeMatrices implements Contender {
+  readonly side = OURS;
+  readonly #model: DecoderModel;
+  readonly #matrices: readonly Matrix[];
+  readonly #x: NativeBuffer;
+  readonly #y: NativeBuffer;
+
+  constructor(
+    readonly variant: string,
+    readonly of: TransformerLM,
+    dtype: WeightDType,
+  ) {
+    this.#model = new DecoderModel(of, dtype);
+    const { weights, shape } = this.#model.operands(() => 'factored');
+    const { vocabSize, dModel, nLayers } = of.config;
+    const layers = Array.from({ length: nLayers }, (_, layer) =>
+      LINEAR.map((offset, place): Matrix => {
+        const [at, sizes] = [SHARED + layer * OF_LAYER + offset, SHAPE + (layer * LINEAR.length + place) * DIMS];
+        return { views: weights.slice(at, at + 5), dims: shape.slice(sizes, sizes + DIMS) };
+      }),
+    );
+    const [embedding = null, scales = null] = weights;
+    const head = {
+      views: [null, null, embedding, scales, null],
+      dims: Int32Array.of(1, dModel, dModel, 1, vocabSize, dModel),
+    };
+    this.#matrices = [...layers.flat(), head];
+    const widest = Math.max(...this.#matrices.flatMap(({ dims: [K = 1, , p = 1, L = 1, s = 1] }) => [K * p, L * s]));
+    this.#x = new NativeBuffer(widest);
+    this.#y = new NativeBuffer(widest);
+    native.fill(this.#x.handle, 0.5);
+  }
+
+  get bytes(): number {
+    return this.#model.bytes;
+  }
+
+  async outputs(): Promise<readonly Float32Array[]> {
+    this.#run();
+    return [this.#y.toArray()];
+  }
+
+  sample(milliseconds: number): Promise<readonly number[]> {
+    return timeCalls(() => this.#run(), milliseconds);
+  }
+
+  async close(): Promise<void> {
+    this.#model.dispose();
+    this.#x.dispose();
+    this.#y.dispose();
+  }
+
+  #run(): void {
+    for (const { views, dims } of this.#matrices) {
+      const [v = null, vScales = null, u = null, uScales = null, bias = null] = views;
+      if (u === null) throw new Error('decode: a layer without weights');
+      native.decode_linear(this.#x.handle, v, vScales, u, uScales, bias, this.#y.handle, 1, dims, 0);
+    }
+  }
+}
+
+/** Reads an array of some size once, by all threads. */
+export class MemoryRead implements Contender {
+  readonly side = OURS;
+  readonly variant = 'memory';
+  readonly #buffer: NativeBuffer;
+  readonly #out = new NativeBuffer(4 * getNumThreads());
+
+  constructor(readonly bytes: number) {
+    this.#buffer = new NativeBuffer(Math.ceil(bytes / 4));
+    native.fill(this.#buffer.handle, 1);
+  }
+
+  async outputs(): Promise<readonly Float32Array[]> {
+    native.probe_bandwidth(this.#buffer.handle, this.#out.handle);
+    return [this.#out.toArray()];
+  }
+
+  sample(milliseconds: number): Promise<readonly number[]> {
+    return timeCalls(() => native.probe_bandwidth(this.#buffer.handle, this.#out.handle), milliseconds);
+  }
+
+  async close(): Promise<void> {
+    this.#buffer.dispose();
+    this.#out.dispose();
+  }
+}
