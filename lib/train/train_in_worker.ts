@@ -33,7 +33,12 @@ export async function* trainInWorker(source: RunSource, { signal }: RunOptions =
   const stop = () => worker.postMessage('stop');
   signal?.addEventListener('abort', stop, { once: true });
   if (signal?.aborted) stop();
-  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const exited = new Promise<void>((resolve) => {
+    worker.once('exit', (status) => {
+      receive({ error: { code: null, message: `the training thread ended with status ${status}`, stack: '' } });
+      resolve();
+    });
+  });
   try {
     for (;;) {
       while (messages.length === 0)

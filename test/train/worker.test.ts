@@ -1,4 +1,5 @@
 /** Training in a worker; it runs the build in dist/, which `npm test` makes first. */
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { SffnError } from '../../lib';
 import { type TrainEvent, train, trainInWorker } from '../../lib/train';
@@ -52,10 +53,15 @@ test('an abort ends it after the step', async () => {
   expect((await collect(resumed)).at(-1)).toMatchObject({ type: 'end', reason: 'aborted' });
 });
 
-test('leaving the loop ends the worker', async () => {
-  for await (const event of trainInWorker({ config: { ...CONFIG, steps: 100_000 } })) if (event.type === 'step') break;
-  // The loop above returns when the thread is gone; a thread that went on would keep the process from exiting.
-  expect(true).toBe(true);
+test('leaving the loop ends the worker: it does not keep the process', () => {
+  const script = `
+    import('structured-ffn/train').then(async ({ trainInWorker }) => {
+      const config = ${JSON.stringify({ ...CONFIG, steps: 1e9 })};
+      for await (const event of trainInWorker({ config })) if (event.type === 'step') break;
+      console.log('left');
+    });`;
+  const printed = execFileSync(process.execPath, ['-e', script], { cwd: join(__dirname, '../..'), timeout: 60_000 });
+  expect(printed.toString().trim()).toBe('left');
 });
 
 test('errors keep their code and message', async () => {
