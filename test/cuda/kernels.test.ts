@@ -20,6 +20,7 @@ import {
   polarFactor,
   rmsNorm,
   softmax,
+  structuredLinear,
   sum,
   svd,
   synchronize,
@@ -30,6 +31,7 @@ import {
   zeros,
 } from '../../lib';
 import { native } from '../../lib/native';
+import type { Activation } from '../../lib/ops/activation';
 import { AdamW } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
@@ -40,23 +42,24 @@ const on = { device: 'cuda' } as const;
 type Op = (...inputs: Tensor[]) => Tensor;
 
 /** Forward and backward of an op on the device, in both of its types, against the CPU on the same rounded inputs. */
-function expectAgreement(op: Op, shapes: readonly (readonly number[])[]): void {
+function expectAgreement(op: Op, shapes: readonly (readonly number[])[], gradients = true): void {
   const random = new TestRandom(7);
   const inputs = shapes.map((shape) => ({ shape, data: random.array(shape.reduce((a, b) => a * b, 1)) }));
   const run = (device: 'cpu' | 'cuda', dtype: DType, rounded: DType) =>
     tidy(() => {
       const tensors = inputs.map(({ shape, data }) => {
         const values = tensor(data, shape, { dtype: rounded }).toArray();
-        return tensor(values, shape, { device, dtype, requiresGrad: true });
+        return tensor(values, shape, { device, dtype, requiresGrad: gradients });
       });
       const y = op(...tensors);
+      if (!gradients) return [y.toArray()];
       y.backward(tensor(new TestRandom(8).array(y.size).map(Math.fround), y.shape, { device, dtype: y.dtype }));
-      const gradients = tensors.map((t) => {
+      const found = tensors.map((t) => {
         const values = t.grad!.toArray();
         t.grad!.dispose();
         return values;
       });
-      return [y.toArray(), ...gradients];
+      return [y.toArray(), ...found];
     });
   for (const [dtype, tolerance] of [['float32', 2e-6] as const, ['bfloat16', 1e-2] as const]) {
     const expected = run('cpu', 'float32', dtype);
@@ -111,6 +114,47 @@ const withCuda = () => {
       ['attention with heads of 256', attention(1, 1, 0), [[1, 20, 3 * 256]]],
       ['attention with heads of 101', attention(1, 1, 0), [[2, 18, 3 * 101]]],
     ])('%s', (_, op, shapes) => expectAgreement(op, shapes));
+
+    // Enough tiles that the columns of all blocks are stored together, with tails in rows and columns.
+    test.each<[string, Op, number[][], boolean]>([
+      ['columns of 2 blocks', blocksOf('gelu'), [[1100, 16], [2, 8, 8], [2, 1000, 8], [2000]], false],
+      [
+        'columns of 3 blocks, unaligned',
+        blocksOf('silu', true),
+        [[33, 12], [3, 5, 4], [3, 5701, 5], [17103], [17103, 12]],
+        false,
+      ],
+      [
+        'columns of 5 blocks, too many for large tiles',
+        blocksOf('none'),
+        [
+          [130, 40],
+          [5, 8, 8],
+          [5, 2296, 8],
+        ],
+        false,
+      ],
+      [
+        'gradients of 2 blocks',
+        blocksOf('none'),
+        [
+          [48, 16],
+          [2, 4288, 8],
+          [2, 8, 4288],
+        ],
+        true,
+      ],
+      [
+        'gradients of 2 blocks, unaligned',
+        blocksOf('none'),
+        [
+          [33, 8],
+          [2, 4229, 4],
+          [2, 5, 4229],
+        ],
+        true,
+      ],
+    ])('%s', (_, op, shapes, gradients) => expectAgreement(op, shapes, gradients));
   });
 
   test('a product of more batches than a grid is high', () => {
@@ -328,6 +372,16 @@ const withCuda = () => {
     });
   });
 };
+
+/** x, v, u, then a bias, then with `guided` the dense weight beside them. */
+function blocksOf(activation: Activation, guided = false): Op {
+  return (x, v, u, bias, weight) =>
+    structuredLinear(
+      x!,
+      { v, u: u!, bias, guide: guided ? { weight: weight!, guideScale: 0.25, factorScale: 0.75 } : null },
+      { activation },
+    );
+}
 
 function attention(heads: number, kvHeads: number, ropeBase: number): Op {
   return (qkv) => causalAttention(qkv, { heads, kvHeads, ropeBase });

@@ -38,6 +38,11 @@ const WORKLOADS: Readonly<Record<string, () => void>> = {
   'blockshuffle forward and backward': both(() =>
     blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
   ),
+  'blockshuffle forward of 2048 tokens': forward(() =>
+    blockShuffleLinear(random(2048, WIDTH), random(4, 64, 64), random(4, 1024, 64), random(4096), {
+      activation: 'gelu',
+    }),
+  ),
   'one token': forward(() => lowRankLinear(random(1, 1024), random(256, 1024), random(1024, 256))),
   'eight tokens': forward(() => lowRankLinear(random(8, 1024), random(256, 1024), random(1024, 256))),
   'layer norm': both(() => layerNorm(random(64, 1024), random(1024), random(1024))),

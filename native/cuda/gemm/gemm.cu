@@ -42,23 +42,77 @@ __global__ void __launch_bounds__(kReduceThreads) add_parts(const __grid_constan
 
 using Kernel = void (*)(const Product);
 
+// size, depth: of the tile. shared: dynamic bytes. group: inner batches that a block of threads takes in turn.
 struct Choice {
   Kernel kernel;
   int size, depth, threads, shared;
+  int group = 1;
 };
 
-template <int kSize, bool kAK, bool kBK, bool kVector>
-Choice bf16_choice() {
-  using Tile = Bf16Tile<kSize>;
-  const Kernel kernel = gemm_bf16<kSize, kAK, kBK, kVector>;
+// Lets a kernel have as much dynamic shared memory as there is beside its own.
+template <auto kKernel>
+Kernel with_shared(int own = 0) {
   static const bool allowed = [&] {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               Tile::kSharedBytes),
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kKernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               shared_memory_per_block() - own),
           "gemm");
     return true;
   }();
   static_cast<void>(allowed);
+  return kKernel;
+}
+
+// Whether a block of threads should compute all inner batches of its tile in turn, because their columns interleave:
+// where the device has that much shared memory, and where the fewer blocks, each with more to do, take at most an
+// eighth longer by the count of waves.
+bool groups(const Product& p, int size, int64_t shared) {
+  const int64_t group = p.batches[1];
+  if (group == 1 || p.c_column != group || p.c_batch[1] != 1 || p.accumulate || p.c_is_f32) return false;
+  const int64_t blocks = ceil_div(p.m, size) * ceil_div(p.n, size) * p.batches[0];
+  const int64_t waves = ceil_div(blocks, multiprocessors()), single = ceil_div(blocks * group, multiprocessors());
+  return shared <= shared_memory_per_block() && 8 * waves * group <= 9 * single;
+}
+
+int64_t terms_of(const Product& p) {
+  int64_t terms = 0;
+  for (int f = 0; f < p.nfactors; ++f) terms += int64_t{p.factors[f].k} * p.factors[f].segments;
+  return terms;
+}
+
+template <int kSize>
+int64_t shared_of_group(const Product& p) {
+  return Bf16Tile<kSize>::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
+}
+
+template <int kSize, bool kAK, bool kBK, bool kVector>
+Choice bf16_choice(const Product& p) {
+  using Tile = Bf16Tile<kSize>;
+  if constexpr (kAK) {
+    const int64_t shared = shared_of_group<kSize>(p);
+    if (groups(p, kSize, shared)) {
+      const Kernel kernel = with_shared<gemm_bf16<kSize, kAK, kBK, kVector, true>>();
+      return {kernel, kSize, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
+    }
+    // Small tiles read each operand twice as often, 2·128·k elements more for 128 x 128 results, where single batches
+    // store the sectors of (L - 1)·128·128 elements more.
+    if (kSize == 128 && terms_of(p) < 64 * (p.batches[1] - 1) && groups(p, 64, shared_of_group<64>(p)))
+      return bf16_choice<64, kAK, kBK, kVector>(p);
+  }
+  const Kernel kernel = with_shared<gemm_bf16<kSize, kAK, kBK, kVector, false>>();
   return {kernel, kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
+}
+
+template <bool kAK, bool kBK, bool kVector>
+Choice f32_choice(const Product& p) {
+  using Tile = F32Tile;
+  if constexpr (kAK) {
+    const int64_t shared = KeptTile<float, Tile::kSize>::bytes(p.batches[1]);
+    if (groups(p, Tile::kSize, Tile::kStaticBytes + shared)) {
+      const Kernel kernel = with_shared<gemm_f32<kAK, kBK, kVector, true>>(Tile::kStaticBytes);
+      return {kernel, Tile::kSize, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
+    }
+  }
+  return {gemm_f32<kAK, kBK, kVector, false>, Tile::kSize, Tile::kDepth, Tile::kThreads, 0};
 }
 
 template <class T, bool kVector>
@@ -71,10 +125,10 @@ Kernel skinny_kernel(int rows) {
 
 template <bool kAK, bool kBK, bool kVector>
 Choice choice_of_layout(const Product& p, DType dtype) {
-  if (dtype == DType::f32) return {gemm_f32<kAK, kBK, kVector>, F32Tile::kSize, F32Tile::kDepth, F32Tile::kThreads, 0};
+  if (dtype == DType::f32) return f32_choice<kAK, kBK, kVector>(p);
   // The large tile reads half as much of each operand, where it is not mostly empty.
-  if (p.m > 64 && p.n > 64) return bf16_choice<128, kAK, kBK, kVector>();
-  return bf16_choice<64, kAK, kBK, kVector>();
+  if (p.m > 64 && p.n > 64) return bf16_choice<128, kAK, kBK, kVector>(p);
+  return bf16_choice<64, kAK, kBK, kVector>(p);
 }
 
 template <bool kVector>
@@ -102,6 +156,12 @@ bool has_vector_operands(const Product& p, DType dtype) {
 }
 
 bool has_vector_c(const Product& p, DType dtype) {
+  if (p.group > 1) {
+    const size_t bytes = size_of(dtype);
+    const int64_t elements = static_cast<int64_t>(16 / bytes);
+    return int64_t{p.n} * p.group % elements == 0 && aligned(p.c, elements, bytes, {p.ldc, p.c_batch[0]}) &&
+           (!p.pre || aligned(p.pre, elements, bytes, {}));
+  }
   const std::initializer_list<int64_t> steps = {p.ldc, p.c_batch[0], p.c_batch[1]};
   const size_t bytes = p.c_is_f32 ? sizeof(float) : size_of(dtype);
   return p.c_column == 1 && p.shuffle_blocks == 0 && aligned(p.c, kRun, bytes, steps) &&
@@ -121,9 +181,8 @@ void order_factors(Product& p) {
 // A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
 int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
   if (p.nfactors > 1) return 1;
-  const int64_t terms = static_cast<int64_t>(p.factors[0].k) * p.factors[0].segments;
   const int64_t wanted = 2 * multiprocessors() / std::max<int64_t>(blocks, 1);
-  const int64_t possible = terms / std::max(kSplitDepth, choice.depth);
+  const int64_t possible = terms_of(p) / std::max(kSplitDepth, choice.depth);
   return static_cast<int>(std::clamp<int64_t>(std::min(wanted, possible), 1, kMaxSplits));
 }
 
@@ -149,14 +208,15 @@ void launch_gemm(Product p, DType dtype) {
   for (int f = 0; f < p.nfactors; ++f)
     count_flops(int64_t{2} * batches * p.m * p.n * p.factors[f].k * p.factors[f].segments);
   p.vector_operands = has_vector_operands(p, dtype);
-  p.vector_c = has_vector_c(p, dtype);
   if (p.m <= kSkinnyRows && p.a_k_contiguous && p.b_k_contiguous) return launch_skinny(p, dtype);
   const Choice choice = p.vector_operands ? choice_of_access<true>(p, dtype) : choice_of_access<false>(p, dtype);
-  const int64_t tiles = ceil_div(p.m, choice.size) * ceil_div(p.n, choice.size);
-  p.splits = splits_for(p, choice, tiles * batches);
+  p.group = choice.group;
+  p.vector_c = has_vector_c(p, dtype);
+  const int64_t blocks = ceil_div(p.m, choice.size) * ceil_div(p.n, choice.size) * (batches / p.group);
+  p.splits = p.group > 1 ? 1 : splits_for(p, choice, blocks);
   Workspace<float> partial(p.splits > 1 ? int64_t{p.splits} * batches * p.m * p.n : 0);
   p.partial = partial.get();
-  const dim3 grid(static_cast<unsigned>(tiles * batches), 1, static_cast<unsigned>(p.splits));
+  const dim3 grid(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(p.splits));
   choice.kernel<<<grid, choice.threads, choice.shared, stream()>>>(p);
   check_launch("gemm");
   if (p.splits == 1) return;

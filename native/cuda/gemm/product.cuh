@@ -46,6 +46,7 @@ struct Product {
 
   float* partial = nullptr;  // set by launch_gemm: [splits, batches, m, n] f32
   int splits = 1;
+  int group = 1;  // set by launch_gemm: inner batches that a block of threads computes in turn, all of them or one
   bool vector_operands = false, vector_c = false;  // set by launch_gemm
 };
 

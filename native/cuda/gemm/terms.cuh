@@ -1,4 +1,5 @@
-// The sequence of k-tiles that a block of threads sums over: all segments of the first factor, then of the second.
+// The sequence of k-tiles that a block of threads sums over: all segments of the first factor, then of the second;
+// after that, in a group, those of the next inner batch.
 #pragma once
 
 #include "product.cuh"
@@ -14,7 +15,7 @@ struct Term {
   int k0, k;
 };
 
-template <class T, int kDepth>
+template <class T, int kDepth, bool kGroup>
 class Terms {
  public:
   __device__ Terms(const Product& p, int batch) : p_(p), outer_(batch / p.batches[1]), inner_(batch % p.batches[1]) {}
@@ -23,16 +24,21 @@ class Terms {
 
   __device__ int count() const { return tiles_of(p_.factors[0]) + (p_.nfactors > 1 ? tiles_of(p_.factors[1]) : 0); }
 
-  // Tile t of count(). Called once a tile: the divisions are nothing beside the copies.
+  // Tile t of count(), or of the batches that follow. Called once a tile: the divisions are nothing beside the copies.
   __device__ Term<T> operator()(int t) const {
+    int inner = inner_;
+    if constexpr (kGroup) {
+      inner += t / count();
+      t %= count();
+    }
     const int first = tiles_of(p_.factors[0]);
     const bool second = t >= first;
     const Factor& f = p_.factors[second];
     if (second) t -= first;
     const int per_segment = (f.k + kDepth - 1) / kDepth;
     const int segment = t / per_segment;
-    return {static_cast<const T*>(f.a) + outer_ * f.a_batch[0] + inner_ * f.a_batch[1] + segment * f.a_segment,
-            static_cast<const T*>(f.b) + outer_ * f.b_batch[0] + inner_ * f.b_batch[1] + segment * f.b_segment,
+    return {static_cast<const T*>(f.a) + outer_ * f.a_batch[0] + inner * f.a_batch[1] + segment * f.a_segment,
+            static_cast<const T*>(f.b) + outer_ * f.b_batch[0] + inner * f.b_batch[1] + segment * f.b_segment,
             f.lda,
             f.ldb,
             (t - segment * per_segment) * kDepth,
@@ -44,16 +50,16 @@ class Terms {
   const int outer_, inner_;
 };
 
-// The batch and the tile of this block of threads. Batches follow each other fastest: those of an interleaved result
-// fill the same sectors, which should meet in the L2 cache.
+// The (first) batch and the tile of this block of threads. Batches follow each other fastest: those of an interleaved
+// result that are no group fill the same sectors, which should meet in the L2 cache.
 struct Place {
   int batch, row0, column0;
 };
 template <int kSize>
 __device__ Place place_of(const Product& p) {
-  const unsigned batches = p.batches[0] * p.batches[1], tiles_n = (p.n + kSize - 1) / kSize;
-  const unsigned tile = blockIdx.x / batches;
-  return {static_cast<int>(blockIdx.x % batches), static_cast<int>(tile / tiles_n * kSize),
+  const unsigned groups = p.batches[0] * p.batches[1] / p.group, tiles_n = (p.n + kSize - 1) / kSize;
+  const unsigned tile = blockIdx.x / groups;
+  return {static_cast<int>(blockIdx.x % groups * p.group), static_cast<int>(tile / tiles_n * kSize),
           static_cast<int>(tile % tiles_n * kSize)};
 }
 

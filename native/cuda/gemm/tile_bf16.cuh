@@ -5,7 +5,7 @@
 #pragma once
 
 #include "../ptx.cuh"
-#include "epilogue.cuh"
+#include "interleave.cuh"
 #include "terms.cuh"
 
 namespace sffn::cuda {
@@ -88,21 +88,24 @@ struct Bf16Tile {
   }
 };
 
-template <int kSize, bool kAK, bool kBK, bool kVector>
-__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 3 : 1)
+// kGroup: p.group inner batches in turn, whose columns interleave.
+template <int kSize, bool kAK, bool kBK, bool kVector, bool kGroup>
+__global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGroup ? 3 : 1)
     gemm_bf16(const __grid_constant__ Product p) {
   using Tile = Bf16Tile<kSize>;
+  using Kept = KeptTile<bf16, kSize>;
   extern __shared__ __align__(128) unsigned char shared[];
   const auto [batch, row0, column0] = place_of<kSize>(p);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
 
-  const Terms<bf16, Tile::kDepth> terms(p, batch);
+  const Terms<bf16, Tile::kDepth, kGroup> terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
+  const int group = kGroup ? p.group : 1, all = kGroup ? end * group : end;
   const auto stage = [&](int t) { return shared_address(shared) + (t - begin) % Tile::kStages * Tile::kStageBytes; };
   const auto load = [&](int t) {
-    if (t < end) {
+    if (t < all) {
       const Term<bf16> term = terms(t);
       Tile::template load<kAK, kVector>(stage(t), term.a, term.lda, row0, p.m, term.k0, term.k);
       Tile::template load<kBK, kVector>(stage(t) + Tile::kOperandBytes, term.b, term.ldb, column0, p.n, term.k0,
@@ -120,34 +123,65 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 ? 3 : 1
 #pragma unroll
         for (float& value : fragment) value *= factor;
   };
-  const int first = p.nfactors > 1 ? Terms<bf16, Tile::kDepth>::tiles_of(p.factors[0]) : -1;
+  const int first = p.nfactors > 1 ? Terms<bf16, Tile::kDepth, kGroup>::tiles_of(p.factors[0]) : -1;
 
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) load(begin + s);
-  for (int t = begin; t < end; ++t) {
-    wait_copies<Tile::kStages - 2>();
+  const auto sum = [&](int from, int to) {
+    for (int t = from; t < to; ++t) {
+      wait_copies<Tile::kStages - 2>();
+      __syncthreads();
+      load(t + Tile::kStages - 1);
+      if (t - from == first) scale(p.factors[0].scale / p.factors[1].scale);
+      Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
+    }
+    scale(p.factors[p.nfactors - 1].scale);
+  };
+  // Each thread has pairs of neighbouring columns, from column_of(j) on.
+  const auto column_of = [&](int j) { return warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2; };
+  const auto each_pair = [&](auto&& body) {
+#pragma unroll
+    for (int i = 0; i < Tile::kFragmentsM; ++i)
+#pragma unroll
+      for (int j = 0; j < Tile::kFragmentsN; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          body(warp_m * Tile::kWarpM + i * 16 + half * 8 + lane / 4, j, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+  };
+
+  if constexpr (kGroup) {
+    const int outer = batch / p.batches[1];
+    const Kept kept{reinterpret_cast<bf16*>(shared + Tile::kSharedBytes), reinterpret_cast<bf16*>(shared), group};
+    for (int l = 0; l < group; ++l) {
+      sum(l * end, (l + 1) * end);
+      if (l + 1 == group) {
+        wait_copies<0>();
+        __syncthreads();
+      }
+      float bias[Tile::kFragmentsN][2];
+#pragma unroll
+      for (int j = 0; j < Tile::kFragmentsN; ++j)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) bias[j][i] = bias_of<bf16>(p, outer, l, column0 + column_of(j) + i);
+      each_pair([&](int row, int j, float& x, float& y) {
+        *reinterpret_cast<Run<bf16, 2>*>(kept.of(l) + row * Kept::kRow + column_of(j)) = {
+            kept_value<bf16>(p, x + bias[j][0]), kept_value<bf16>(p, y + bias[j][1])};
+        x = y = 0;
+      });
+    }
     __syncthreads();
-    load(t + Tile::kStages - 1);
-    if (t == first) scale(p.factors[0].scale / p.factors[1].scale);
-    Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
+    store_kept(p, outer, kept, row0, column0);
+    return;
   }
+
+  sum(begin, end);
   wait_copies<0>();
   __syncthreads();
-  scale(p.factors[p.nfactors - 1].scale);
-
   // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
-#pragma unroll
-  for (int i = 0; i < Tile::kFragmentsM; ++i)
-#pragma unroll
-    for (int j = 0; j < Tile::kFragmentsN; ++j)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = warp_m * Tile::kWarpM + i * 16 + half * 8 + lane / 4;
-        const int column = warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2;
-        *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column) =
-            make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
-      }
+  each_pair([&](int row, int j, float x, float y) {
+    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column_of(j)) = make_float2(x, y);
+  });
   __syncthreads();
   if (stores_runs(p))
     store_runs<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);

@@ -3,7 +3,7 @@
 // operands, which are stored across, meet no bank twice.
 #pragma once
 
-#include "epilogue.cuh"
+#include "interleave.cuh"
 #include "terms.cuh"
 
 namespace sffn::cuda {
@@ -13,6 +13,7 @@ struct F32Tile {
   static constexpr int kDepth = 16;
   static constexpr int kThreads = 256;
   using Stage = float[kDepth][kSize];
+  static constexpr int kStaticBytes = 4 * sizeof(Stage);
 
   static __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
 
@@ -47,18 +48,21 @@ struct F32Tile {
   }
 };
 
-template <bool kAK, bool kBK, bool kVector>
+// kGroup: p.group inner batches in turn, whose columns interleave.
+template <bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_constant__ Product p) {
   using Tile = F32Tile;
-  __shared__ __align__(16) float staged[4 * Tile::kDepth * Tile::kSize];
+  using Kept = KeptTile<float, Tile::kSize>;
+  __shared__ __align__(16) float staged[Tile::kStaticBytes / sizeof(float)];
   auto* a_stages = reinterpret_cast<Tile::Stage*>(staged);
   auto* b_stages = a_stages + 2;
   const auto [batch, row0, column0] = place_of<Tile::kSize>(p);
   const int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
 
-  const Terms<float, Tile::kDepth> terms(p, batch);
+  const Terms<float, Tile::kDepth, kGroup> terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
+  const int group = kGroup ? p.group : 1, all = kGroup ? end * group : end;
   float a_next[4], b_next[4];
   const auto fetch = [&](int t) {
     const Term<float> term = terms(t);
@@ -73,28 +77,58 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
 #pragma unroll
       for (float& value : each) value *= factor;
   };
-  const int first = p.nfactors > 1 ? Terms<float, Tile::kDepth>::tiles_of(p.factors[0]) : -1;
+  const int first = p.nfactors > 1 ? Terms<float, Tile::kDepth, kGroup>::tiles_of(p.factors[0]) : -1;
 
   if (begin < end) fetch(begin);
-  for (int t = begin; t < end; ++t) {
-    Tile::Stage &a = a_stages[t & 1], &b = b_stages[t & 1];
-    Tile::keep<kAK>(a, a_next);
-    Tile::keep<kBK>(b, b_next);
-    __syncthreads();
-    if (t + 1 < end) fetch(t + 1);
-    if (t == first) scale(p.factors[0].scale / p.factors[1].scale);
+  const auto sum = [&](int from, int to) {
+    for (int t = from; t < to; ++t) {
+      Tile::Stage &a = a_stages[t & 1], &b = b_stages[t & 1];
+      Tile::keep<kAK>(a, a_next);
+      Tile::keep<kBK>(b, b_next);
+      __syncthreads();
+      if (t + 1 < all) fetch(t + 1);
+      if (t - from == first) scale(p.factors[0].scale / p.factors[1].scale);
 #pragma unroll
-    for (int term = 0; term < Tile::kDepth; ++term) {
-      const float4 left = *reinterpret_cast<const float4*>(&a[term][Tile::place(term, row)]);
-      const float4 right = *reinterpret_cast<const float4*>(&b[term][Tile::place(term, column)]);
-      const float x[4] = {left.x, left.y, left.z, left.w}, y[4] = {right.x, right.y, right.z, right.w};
+      for (int term = 0; term < Tile::kDepth; ++term) {
+        const float4 left = *reinterpret_cast<const float4*>(&a[term][Tile::place(term, row)]);
+        const float4 right = *reinterpret_cast<const float4*>(&b[term][Tile::place(term, column)]);
+        const float x[4] = {left.x, left.y, left.z, left.w}, y[4] = {right.x, right.y, right.z, right.w};
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < 4; ++i)
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sums[i][j] += x[i] * y[j];
+          for (int j = 0; j < 4; ++j) sums[i][j] += x[i] * y[j];
+      }
     }
+    scale(p.factors[p.nfactors - 1].scale);
+  };
+
+  if constexpr (kGroup) {
+    extern __shared__ __align__(16) unsigned char more[];
+    const int outer = batch / p.batches[1];
+    const Kept kept{reinterpret_cast<float*>(more), staged, group};
+    for (int l = 0; l < group; ++l) {
+      sum(l * end, (l + 1) * end);
+      if (l + 1 == group) __syncthreads();
+      float bias[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) bias[j] = bias_of<float>(p, outer, l, column0 + column + j);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        Run<float, 4> run;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          run.values[j] = kept_value<float>(p, sums[i][j] + bias[j]);
+          sums[i][j] = 0;
+        }
+        *reinterpret_cast<Run<float, 4>*>(kept.of(l) + (row + i) * Kept::kRow + column) = run;
+      }
+    }
+    __syncthreads();
+    store_kept(p, outer, kept, row0, column0);
+    return;
   }
-  scale(p.factors[p.nfactors - 1].scale);
+
+  sum(begin, end);
   if (stores_runs(p)) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) store_run<float>(p, batch, row0 + row + i, column0 + column, sums[i]);
