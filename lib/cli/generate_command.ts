@@ -1,5 +1,6 @@
 /** `structured-ffn generate`. */
 import { Decoder, type DispatchMode, generateText, type Timing, type WeightDType } from '../decode';
+import type { Device } from '../device';
 import { loadModel } from '../train';
 import { tokenizerOf } from './tokenizer_option';
 import { measuredTable } from './tune_command';
@@ -15,6 +16,7 @@ export interface GenerateCommandOptions {
   readonly stop?: readonly string[];
   readonly seed: number;
   readonly dtype?: WeightDType;
+  readonly device: Device;
   readonly dispatch: DispatchMode;
   /** Megabytes. */
   readonly mergeBudget?: number;
@@ -30,8 +32,9 @@ function rate(timings: readonly Timing[], phase: Timing['phase']): string {
 
 /** The text goes to standard output, the speed to standard error. */
 export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
-  const { prompt, dispatch, mergeBudget, ...rest } = options;
+  const { prompt, device, dispatch, mergeBudget, ...rest } = options;
   const { model, tokenizerFile, dtype } = loadModel(checkpoint);
+  model.to(device);
   using decoder = new Decoder(model, {
     dtype: options.dtype ?? dtype,
     dispatch,

@@ -130,6 +130,7 @@ program
       'int8',
     ]),
   )
+  .addOption(new Option('--device <name>', 'where the model runs').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(
     new Option('--dispatch <how>', 'compute structured layers by their factors, merged, or as measured')
       .choices(['factored', 'merged', 'auto'])

@@ -1,5 +1,6 @@
 /** Native memory that is no tensor: reduced weights, pages of a cache. */
 import type { Handle } from '../../types/native';
+import { DEVICE_CODES, type Device } from '../device';
 import { DisposedError, runNative } from '../errors';
 import { native } from '../native';
 
@@ -21,8 +22,9 @@ export class NativeBuffer implements Disposable {
   constructor(
     readonly length: number,
     readonly element: Element = 'float32',
+    readonly device: Device = 'cpu',
   ) {
-    const handle = runNative(() => native.allocate(length, ELEMENTS[element].code));
+    const handle = runNative(() => native.allocate(length, ELEMENTS[element].code, DEVICE_CODES[device]));
     this.#handle = handle;
     finalizer.register(this, handle, this);
   }
@@ -37,7 +39,13 @@ export class NativeBuffer implements Disposable {
     return this.#handle;
   }
 
+  /** Waits for the device. */
   copy(): ArrayBuffer {
+    if (this.device !== 'cpu') {
+      using here = new NativeBuffer(this.length, this.element);
+      runNative(() => native.transfer(this.handle, here.handle));
+      return here.copy();
+    }
     const shared = native.arrayBuffer(this.handle);
     const copy = shared.slice(0);
     native.detach(this.handle, shared);

@@ -1,5 +1,6 @@
 /** Keys and values of earlier tokens, in pages: a sequence grows by a page, and nothing is ever copied. */
 import type { Handle } from '../../types/native';
+import type { Device } from '../device';
 import { checkInteger, OptionError } from '../errors';
 import { NativeBuffer } from './buffer';
 
@@ -13,7 +14,10 @@ export class PagePool {
   #disposed = false;
 
   /** @param floatsPerToken keys and values of all layers. */
-  constructor(floatsPerToken: number) {
+  constructor(
+    floatsPerToken: number,
+    readonly device: Device,
+  ) {
     this.#elements = floatsPerToken * PAGE_TOKENS;
   }
 
@@ -30,7 +34,7 @@ export class PagePool {
   take(): NativeBuffer {
     const free = this.#free.pop();
     if (free) return free;
-    const page = new NativeBuffer(this.#elements);
+    const page = new NativeBuffer(this.#elements, 'float32', this.device);
     this.#pages++;
     return page;
   }

@@ -1,4 +1,6 @@
 /** Runs a model on new tokens only: one native call for a step of any number of sequences. */
+
+import type { Device } from '../device';
 import { checkChoice, checkInteger, DisposedError, fromNative, IndexError, OptionError } from '../errors';
 import { native } from '../native';
 import type { TransformerLM } from '../nn';
@@ -59,8 +61,13 @@ export class Decoder implements Disposable {
     this.config = model.config;
     this.dtype = dtype;
     this.prefillChunk = prefillChunk;
-    this.#pool = new PagePool(this.#model.cacheFloats);
+    this.#pool = new PagePool(this.#model.cacheFloats, this.#model.device);
     this.#dispatcher = new Dispatcher(this.#model, dispatch, options.table, options.mergeBudget);
+  }
+
+  /** Where the model is, and the cache. */
+  get device(): Device {
+    return this.#model.device;
   }
 
   /** An empty sequence; dispose it to give its pages back. */
@@ -89,7 +96,7 @@ export class Decoder implements Disposable {
     if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length)
       throw new OptionError('decoder: entries', 'different sequences', 'one of them twice');
     const { operands, buffers, rows } = this.#prepare(entries);
-    using logits = new NativeBuffer(rows * this.config.vocabSize);
+    using logits = new NativeBuffer(rows * this.config.vocabSize, 'float32', this.#model.device);
     for (const { sequence } of entries) sequence.busy = true;
     try {
       await native.async.decode_step(

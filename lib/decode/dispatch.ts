@@ -1,5 +1,4 @@
 /** Factored or merged, for every structured layer and token count, under a budget of memory for the merged copies. */
-import { getIsa, getNumThreads } from '../device';
 import { checkNumber } from '../errors';
 import type { DecoderLayer, Form } from './layer';
 import type { DecoderModel, ModelOperands } from './model';
@@ -65,7 +64,7 @@ export class Dispatcher {
 
   #wantsMerged(layer: DecoderLayer, tokens: number): boolean {
     if (this.mode !== 'auto') return this.mode === 'merged';
-    const key = tableKey(layer.factoredDims, layer.dtype, getNumThreads(), getIsa());
+    const key = tableKey(layer.factoredDims, layer.dtype, this.model.device);
     return prefersMerged(this.table?.get(key), tokens);
   }
 

@@ -17,6 +17,7 @@ export class DecoderLayer {
   readonly #layer: LinearLayer;
   readonly #v: WeightMatrix | null;
   readonly #u: WeightMatrix;
+  readonly #bias: WeightMatrix | null;
   #merged: WeightMatrix | null = null;
 
   constructor(
@@ -34,6 +35,7 @@ export class DecoderLayer {
           true,
         )
       : new WeightMatrix(this.#layer.u, dtype);
+    this.#bias = this.#layer.bias && new WeightMatrix(this.#layer.bias, 'float32');
   }
 
   get structured(): boolean {
@@ -60,7 +62,7 @@ export class DecoderLayer {
   }
 
   operands(form: Form): LayerOperands {
-    const bias = this.#layer.bias?.handle ?? null;
+    const bias = this.#bias?.handle ?? null;
     if (form === 'factored' || !this.structured)
       return {
         dims: this.factoredDims,
@@ -77,6 +79,7 @@ export class DecoderLayer {
   dispose(): void {
     this.#v?.dispose();
     this.#u.dispose();
+    this.#bias?.dispose();
     this.#merged?.dispose();
   }
 

@@ -4,18 +4,18 @@ import { runNative } from '../errors';
 import type { StoredDType } from '../io';
 import { native } from '../native';
 import type { Tensor } from '../tensor';
-import { NativeBuffer } from './buffer';
+import { ELEMENTS, NativeBuffer } from './buffer';
 
-/** float32 shares the model's memory; bfloat16 and int8 (with a float32 scale for each row) are copies. */
+/** The model's own dtype shares its memory; others, and int8 (with a float32 scale for each row), are copies. */
 export type WeightDType = StoredDType;
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
 
-export class WeightMatrix {
+export class WeightMatrix implements Disposable {
   #scales: NativeBuffer | null = null;
   #reduced: NativeBuffer | null = null;
 
   /**
-   * @param weight [..., columns] float32.
+   * @param weight [..., columns] float32 or bfloat16, on any device.
    * @param owned whether `weight` is this matrix's to dispose.
    */
   constructor(
@@ -23,17 +23,19 @@ export class WeightMatrix {
     readonly dtype: WeightDType,
     readonly owned = false,
   ) {
-    if (dtype === 'float32') return;
-    const columns = weight.shape[weight.rank - 1]!;
-    const rows = weight.size / columns;
-    const reduced = new NativeBuffer(weight.size, dtype);
+    if (dtype === weight.dtype) return;
+    const { device, size } = weight;
+    const reduced = new NativeBuffer(size, dtype, device);
     this.#reduced = reduced;
-    if (dtype === 'bfloat16') {
-      runNative(() => native.cast(weight.handle, reduced.handle));
-    } else {
-      const scales = new NativeBuffer(rows);
+    if (dtype === 'int8') {
+      const columns = weight.shape[weight.rank - 1]!;
+      const rows = size / columns;
+      const scales = new NativeBuffer(rows, 'float32', device);
       this.#scales = scales;
-      runNative(() => native.quantize(weight.handle, reduced.handle, scales.handle, rows, columns));
+      using exact = new WeightMatrix(weight, 'float32');
+      runNative(() => native.quantize(exact.handle, reduced.handle, scales.handle, rows, columns));
+    } else {
+      runNative(() => native.cast(weight.handle, reduced.handle));
     }
     if (owned) weight.dispose();
   }
@@ -47,7 +49,8 @@ export class WeightMatrix {
   }
 
   get bytes(): number {
-    return this.#reduced ? this.#reduced.bytes + (this.#scales?.bytes ?? 0) : this.weight.size * 4;
+    if (this.#reduced) return this.#reduced.bytes + (this.#scales?.bytes ?? 0);
+    return this.weight.size * ELEMENTS[this.dtype].bytes;
   }
 
   /** As a checkpoint stores it: the values, and their scales for int8. */
@@ -62,5 +65,9 @@ export class WeightMatrix {
     this.#reduced?.dispose();
     this.#scales?.dispose();
     if (this.owned) this.weight.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

@@ -1,6 +1,7 @@
 /** The operands of decode_step for a whole model: its weights in the wanted type, in the order of native/kernels.def. */
 import type { Handle } from '../../types/native';
-import { OptionError } from '../errors';
+import type { Device } from '../device';
+import { DeviceError } from '../errors';
 import type { LayerNorm, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
 import { ACTIVATION_CODES } from '../ops/activation';
 import { PAGE_TOKENS } from './cache';
@@ -14,39 +15,53 @@ export interface ModelOperands {
 }
 
 interface DecoderBlock {
-  readonly norm1: LayerNorm | RMSNorm;
-  readonly norm2: LayerNorm | RMSNorm;
+  readonly norm1: DecoderNorm;
+  readonly norm2: DecoderNorm;
   readonly qkv: DecoderLayer;
   readonly out: DecoderLayer;
   readonly fc1: DecoderLayer;
   readonly fc2: DecoderLayer;
 }
 
-const normHandles = (norm: LayerNorm | RMSNorm): (Handle | null)[] => [
-  norm.weight.handle,
-  'bias' in norm ? (norm.bias?.handle ?? null) : null,
-];
+/** Weight and bias of a norm, in float32. */
+class DecoderNorm {
+  readonly #weight: WeightMatrix;
+  readonly #bias: WeightMatrix | null;
+
+  constructor(norm: LayerNorm | RMSNorm) {
+    this.#weight = new WeightMatrix(norm.weight, 'float32');
+    this.#bias = 'bias' in norm && norm.bias ? new WeightMatrix(norm.bias, 'float32') : null;
+  }
+
+  get handles(): (Handle | null)[] {
+    return [this.#weight.handle, this.#bias?.handle ?? null];
+  }
+
+  dispose(): void {
+    this.#weight.dispose();
+    this.#bias?.dispose();
+  }
+}
 
 export class DecoderModel {
   readonly config: TransformerLM['config'];
+  readonly device: Device;
   readonly eps: number;
   readonly ropeBase: number;
   /** Keys and values of one token in all layers, in floats. */
   readonly cacheFloats: number;
   readonly #embedding: WeightMatrix;
-  readonly #norm: LayerNorm | RMSNorm;
+  readonly #norm: DecoderNorm;
   readonly #blocks: readonly DecoderBlock[];
   readonly #sizes: readonly number[];
 
-  /** @throws {OptionError} for a model on another device. */
+  /** @throws {DeviceError} for a model on several devices. */
   constructor(model: TransformerLM, dtype: WeightDType) {
     const { embedding, norm, config } = model;
-    if (embedding.weight.device !== 'cpu' || embedding.weight.dtype !== 'float32')
-      throw new OptionError(
-        'decoder: model',
-        "a float32 model on 'cpu' (move it there with model.to)",
-        `${embedding.weight.dtype} on '${embedding.weight.device}'`,
-      );
+    this.device = embedding.weight.device;
+    for (const [name, { device }] of model.namedParameters())
+      if (device !== this.device)
+        throw new DeviceError(`decoder: the model has ${name} on '${device}' and the embedding on '${this.device}'`);
     const { nHeads, nKvHeads = nHeads, attnDim = config.dModel, activation = 'gelu' } = config;
     const headSize = attnDim / nHeads;
     this.config = config;
@@ -54,7 +69,7 @@ export class DecoderModel {
     this.ropeBase = config.ropeBase ?? 10000;
     this.cacheFloats = config.nLayers * nKvHeads * headSize * 2;
     this.#embedding = new WeightMatrix(embedding.weight, dtype);
-    this.#norm = norm;
+    this.#norm = new DecoderNorm(norm);
     this.#blocks = model.blocks.map((block) => decoderBlock(block, dtype));
     const normCode = config.norm === 'rms' ? 1 : 0;
     this.#sizes = [config.vocabSize, config.dModel, config.nLayers, nHeads, nKvHeads, headSize, normCode].concat(
@@ -80,7 +95,7 @@ export class DecoderModel {
         layer.operands(layer.structured ? form(layer) : 'factored'),
       ) as [LayerOperands, LayerOperands, LayerOperands, LayerOperands];
       return {
-        weights: [...normHandles(norm1), ...qkv.views, ...out.views, ...normHandles(norm2), ...fc1.views, ...fc2.views],
+        weights: [...norm1.handles, ...qkv.views, ...out.views, ...norm2.handles, ...fc1.views, ...fc2.views],
         dims: [qkv, out, fc1, fc2].flatMap(({ dims }) => [...dims]),
       };
     });
@@ -88,7 +103,7 @@ export class DecoderModel {
       weights: [
         this.#embedding.handle,
         this.#embedding.scales,
-        ...normHandles(this.#norm),
+        ...this.#norm.handles,
         ...layers.flatMap(({ weights }) => weights),
       ],
       shape: Int32Array.from([...this.#sizes, ...layers.flatMap(({ dims }) => dims)]),
@@ -98,14 +113,15 @@ export class DecoderModel {
   /** Frees what is not the model's own. */
   dispose(): void {
     this.#embedding.dispose();
-    for (const { qkv, out, fc1, fc2 } of this.#blocks) for (const layer of [qkv, out, fc1, fc2]) layer.dispose();
+    this.#norm.dispose();
+    for (const block of this.#blocks) for (const part of Object.values(block)) part.dispose();
   }
 }
 
 function decoderBlock({ norm1, norm2, attention, ffn }: TransformerBlock, dtype: WeightDType): DecoderBlock {
   return {
-    norm1,
-    norm2,
+    norm1: new DecoderNorm(norm1),
+    norm2: new DecoderNorm(norm2),
     qkv: new DecoderLayer(attention.qkv, dtype),
     out: new DecoderLayer(attention.out, dtype),
     fc1: new DecoderLayer(ffn.fc1, dtype),

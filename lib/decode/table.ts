@@ -1,4 +1,5 @@
 /** What was measured on a machine: for each layer shape, how long factors and merged matrix take by token count. */
+import { cudaStatus, type Device, getIsa, getNumThreads } from '../device';
 
 export interface Crossover {
   readonly tokens: number;
@@ -12,8 +13,12 @@ export type CrossoverTable = ReadonlyMap<string, readonly Crossover[]>;
 /** The merged form must be faster by this much: below it noise decides, and memory is lost for nothing. */
 const MARGIN = 0.97;
 
-export const tableKey = (dims: Int32Array, dtype: string, threads: number, isa: string): string =>
-  `${[...dims].join(',')} ${dtype} ${threads} threads ${isa}`;
+let gpu: string | undefined;
+const gpuName = () => (gpu ??= cudaStatus());
+
+/** Layer, weight type, and what computes it: threads and instruction set, or the name of the GPU. */
+export const tableKey = (dims: Int32Array, dtype: string, device: Device): string =>
+  `${[...dims].join(',')} ${dtype} ${device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName()}`;
 
 /** Whether the merged form is faster at the measured token counts on both sides of `tokens`. */
 export function prefersMerged(measured: readonly Crossover[] | undefined, tokens: number): boolean {

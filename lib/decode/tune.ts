@@ -1,6 +1,6 @@
 /** Measures on this machine what the dispatcher wants to know: factors against merged matrix, by token count. */
 import { full } from '../creation';
-import { getIsa, getNumThreads } from '../device';
+import { type Device, synchronize } from '../device';
 import { checkInteger } from '../errors';
 import { native } from '../native';
 import type { TransformerLM } from '../nn';
@@ -38,11 +38,12 @@ class ColdLayer implements Disposable {
     readonly dims: Int32Array,
     structured: boolean,
     dtype: WeightDType,
+    readonly device: Device,
   ) {
     const [K = 1, q = 1, p = 1, L = 1, s = 1, r = 1] = dims;
     const matrix = (shape: number[]) =>
       new WeightMatrix(
-        tidy(() => full(shape, 0.01)),
+        tidy(() => full(shape, 0.01, { device })),
         dtype,
         true,
       );
@@ -60,6 +61,7 @@ class ColdLayer implements Disposable {
     const [first, firstScales] = [v?.handle ?? null, v?.scales ?? null];
     const start = performance.now();
     native.decode_linear(x.handle, first, firstScales, u.handle, u.scales, null, y.handle, tokens, this.dims, 0);
+    synchronize(this.device);
     return (performance.now() - start) * 1000;
   }
 
@@ -100,16 +102,17 @@ export function tune(model: TransformerLM, options: TuneOptions = {}): Map<strin
   const counts = [...new Set(tokens)].sort((a, b) => a - b);
   const most = Math.max(...counts);
   const decoder = new DecoderModel(model, dtype);
+  const { device } = decoder;
   const table = new Map<string, Crossover[]>();
   try {
     for (const { factoredDims } of decoder.structuredLayers) {
-      const key = tableKey(factoredDims, dtype, getNumThreads(), getIsa());
+      const key = tableKey(factoredDims, dtype, device);
       if (table.has(key) || known?.has(key)) continue;
       const [K = 1, , p = 1, L = 1, s = 1] = factoredDims;
-      using factored = new ColdLayer(factoredDims, true, dtype);
-      using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p), false, dtype);
-      using x = new NativeBuffer(most * K * p);
-      using y = new NativeBuffer(most * L * s);
+      using factored = new ColdLayer(factoredDims, true, dtype, device);
+      using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p), false, dtype, device);
+      using x = new NativeBuffer(most * K * p, 'float32', device);
+      using y = new NativeBuffer(most * L * s, 'float32', device);
       native.fill(x.handle, 0.5);
       const measured = counts.map((count) => measure(factored, merged, [x, y], count, milliseconds));
       table.set(key, measured);

@@ -1,17 +1,5 @@
 // Causal attention of new tokens over the keys and values in a sequence's pages.
 
-struct DecodeShape {
-  int64_t vocabulary, width, layers, heads, kv_heads, head_size, norm, activation, page_tokens;
-  int64_t qkv() const { return (heads + 2 * kv_heads) * head_size; }
-  int64_t attention() const { return heads * head_size; }
-};
-
-// A new token: its place in its sequence, and the sequence's pages.
-struct DecodeToken {
-  int64_t position;
-  const int32_t* pages;
-};
-
 // One layer's keys, or values, of one head in a page.
 inline float* page_of(const DecodeShape& s, Views pages, int64_t page, int64_t layer, int64_t head, int64_t values) {
   return pages[static_cast<size_t>(page)].f32() +

@@ -1,23 +1,6 @@
 // A linear layer of the family on a few rows, with weights of any element type: they stream from memory once and are
 // widened in registers. On many rows it goes the way of training, after widening in memory where needed.
 
-// [blocks, rows, k] of one factor; `scales` [blocks·rows] for i8.
-struct DecodeMatrix {
-  View weights;
-  const float* scales;
-  int64_t blocks, rows, k;
-};
-
-struct DecodeLayer {
-  View v, v_scales, u, u_scales, bias;
-  Ints dims;  // {K, q, p, L, s, r}
-
-  DecodeMatrix first() const { return {v, v_scales.f32(), dims[0], dims[1], dims[2]}; }
-  DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5]}; }
-  int64_t hidden() const { return v ? int64_t{dims[0]} * dims[1] : 0; }
-  int64_t out() const { return int64_t{dims[3]} * dims[4]; }
-};
-
 // Where the rows of a factor go, and what is done to them on the way: feature f of blocks·rows is stored in column
 // (f mod inner)·(features / inner) + f / inner.
 struct DecodeOutput {
@@ -62,7 +45,7 @@ struct DecodeInput {
 template <class Arithmetic>
 void decode_product(const DecodeMatrix& w, const typename Arithmetic::Weight* weights, const DecodeInput<Arithmetic>& x,
                     int64_t n, const DecodeOutput& out) {
-  const int64_t features = w.blocks * w.rows;
+  const int64_t features = w.features();
   // At least 64 KB in a task, as in skinny_product.
   const int64_t least = ceil_div(static_cast<int64_t>(64 * 1024 / sizeof(*weights)), w.k);
   const int64_t columns = round_up(std::max(least, ceil_div(features, 8 * num_threads())), kLanes);
@@ -151,8 +134,8 @@ inline View widened(const DecodeMatrix& w, Scratch<float>& own) {
   if (!w.weights || w.weights.dtype == DType::f32) return w.weights;
   own = Scratch<float>(w.weights.size);
   const View wide{own.get(), w.weights.size, DType::f32, Device::cpu};
-  dequantize(w.weights, View{const_cast<float*>(w.scales), w.blocks * w.rows, DType::f32, Device::cpu}, wide,
-             w.blocks * w.rows, w.k);
+  dequantize(w.weights, View{const_cast<float*>(w.scales), w.features(), DType::f32, Device::cpu}, wide, w.features(),
+             w.k);
   return wide;
 }
 
@@ -167,13 +150,12 @@ inline View f32_view(float* data, int64_t size) { return {data, size, DType::f32
 // y [n, out] = activation(layer(x)), or y += layer(x).
 inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
   const bool few = n <= kSkinnyMost;
-  const int64_t in = f.v ? int64_t{f.dims[0]} * f.dims[2] : f.dims[5];
   if (!few && add) {
     Scratch<float> sum(n * f.out());
-    decode_many(f, f32_view(const_cast<float*>(x), n * in), f32_view(sum.get(), n * f.out()), n, activation);
+    decode_many(f, f32_view(const_cast<float*>(x), n * f.in()), f32_view(sum.get(), n * f.out()), n, activation);
     return add_scaled(f32_view(sum.get(), n * f.out()), f32_view(y, n * f.out()), 1);
   }
-  if (!few) return decode_many(f, f32_view(const_cast<float*>(x), n * in), f32_view(y, n * f.out()), n, activation);
+  if (!few) return decode_many(f, f32_view(const_cast<float*>(x), n * f.in()), f32_view(y, n * f.out()), n, activation);
   if (activation == kSwiglu) {
     Scratch<float> pre(n * f.out());
     apply_decoded(f, x, pre.get(), n, kNoActivation, false);

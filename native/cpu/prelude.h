@@ -22,6 +22,7 @@
 
 #include "../allocator.h"
 #include "../counters.h"
+#include "../decode.h"
 #include "../kernels.h"
 #include "../linalg.h"
 #include "../random.h"

@@ -2,21 +2,9 @@
 import { Decoder, type DecoderOptions, type WeightDType } from '../../lib/decode';
 import { availableIsas, getIsa, getNumThreads, setIsa, setNumThreads } from '../../lib/device';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
-import { difference, fullLogits, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
+import { difference, fullLogits, inPieces, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
 
 const F32 = 1e-5;
-
-/** Logits of each token, fed in pieces of the given lengths. */
-async function inPieces(decoder: Decoder, ids: readonly number[], lengths: readonly number[]) {
-  using sequence = decoder.sequence();
-  const rows: Float32Array[] = [];
-  for (const length of lengths) {
-    const piece = ids.slice(sequence.length, sequence.length + length);
-    rows.push(...(await decoder.step([{ sequence, ids: piece, logits: piece.length }])));
-  }
-  expect(sequence.length).toBe(ids.length);
-  return rows;
-}
 
 async function compare(model: TransformerLM, options: DecoderOptions, tolerance: number) {
   using decoder = new Decoder(model, options);

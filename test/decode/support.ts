@@ -1,5 +1,6 @@
 /** Small models of every kind, and what the whole forward says that their logits are. */
 import { noGrad } from '../../lib/autograd';
+import type { Decoder } from '../../lib/decode';
 import { type Structure, type TransformerConfig, TransformerLM } from '../../lib/nn';
 import { Generator } from '../../lib/random';
 import { tidy } from '../../lib/scope';
@@ -39,6 +40,22 @@ export function fullLogits(model: TransformerLM, ids: readonly number[]): Float3
 export function randomIds(count: number, seed: number, vocabSize = BASE.vocabSize): number[] {
   const generator = new Generator(seed);
   return Array.from({ length: count }, () => generator.nextInt(vocabSize));
+}
+
+/** Logits of each token, fed in pieces of the given lengths. */
+export async function inPieces(
+  decoder: Decoder,
+  ids: readonly number[],
+  lengths: readonly number[],
+): Promise<Float32Array[]> {
+  using sequence = decoder.sequence();
+  const rows: Float32Array[] = [];
+  for (const length of lengths) {
+    const piece = ids.slice(sequence.length, sequence.length + length);
+    rows.push(...(await decoder.step([{ sequence, ids: piece, logits: piece.length }])));
+  }
+  expect(sequence.length).toBe(ids.length);
+  return rows;
 }
 
 /** Largest difference, relative to the largest value. */

@@ -1,0 +1,32 @@
+// Causal attention of new tokens over the keys and values in their sequences' pages.
+#pragma once
+
+#include "../../decode.h"
+#include "../common.cuh"
+
+namespace sffn::cuda {
+
+// What of a step changes with every step, on the device: one array, filled by one copy.
+struct DecodeInputs {
+  const int64_t* ids;        // [n]
+  const int64_t* positions;  // [n]
+  const int64_t* tables;     // [n]: where the token's sequence begins in `pages`
+  const int64_t* wanted;     // [m]: rows whose logits are asked for
+  float* const* pages;
+};
+
+// A head's context is cut into parts that are summed side by side; how many there are must not depend on a step's
+// positions, or its graph could not be used again.
+constexpr int kContextPart = 256;
+inline int context_parts(int64_t tokens) { return static_cast<int>(ceil_div(tokens, kContextPart)); }
+// Floats of space for the sums of the parts.
+int64_t attention_space(const DecodeShape& shape, int64_t n, int parts);
+
+// Turns queries in place, with the scale of the scores in them, and puts keys and values into their pages.
+void cache_tokens(const DecodeShape& shape, const DecodeInputs& inputs, int64_t n, int64_t layer, double rotary_base,
+                  float* qkv);
+// y [n, heads·head_size] from qkv after cache_tokens.
+void decode_attention(const DecodeShape& shape, const DecodeInputs& inputs, int64_t n, int64_t layer, int parts,
+                      const float* qkv, float* space, float* y);
+
+}  // namespace sffn::cuda

@@ -1,0 +1,265 @@
+// One call for a whole model: the layers one after the other on the new tokens of all sequences. Steps with one new
+// token for each of a few sequences, which is what generation does again and again, are recorded once as a graph: a
+// hundred small kernels then cost one launch.
+#include <algorithm>
+#include <list>
+
+#include "../../counters.h"
+#include "../pack.cuh"
+#include "attention.cuh"
+#include "linear.cuh"
+
+namespace sffn::cuda {
+namespace {
+
+constexpr size_t kGraphs = 8;  // kept; each has space for a step of at most 16 tokens
+
+template <class W>
+__global__ void __launch_bounds__(kThreads)
+    embed_kernel(const W* table, const float* scales, const int64_t* ids, float* x, int64_t size, int64_t width) {
+  for (int64_t i = first_item(); i < size; i += item_stride()) {
+    const int64_t id = ids[i / width];
+    x[i] = static_cast<float>(table[id * width + i % width]) * (scales ? scales[id] : 1.f);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    gather_rows_kernel(const float* x, const int64_t* rows, float* y, int64_t size, int64_t width) {
+  for (int64_t i = first_item(); i < size; i += item_stride()) y[i] = x[rows[i / width] * width + i % width];
+}
+
+// Rows, on the device, of one call.
+struct StepSize {
+  int64_t tokens, wanted, context;  // context: tokens that the longest sequence may have
+};
+
+// The inputs of a step in the order in which they are copied: ids, positions, tables, wanted, pages.
+std::vector<int64_t> gather_inputs(const DecodeBatch& batch, Views pages, Ints ids, const DecodeShape& shape,
+                                   int64_t pages_each) {
+  std::vector<int64_t> values(ids.begin(), ids.end());
+  for (const DecodeToken& token : batch.tokens) values.push_back(token.position);
+  std::vector<int64_t> table;
+  const int32_t* last = nullptr;
+  int64_t begin = 0;
+  for (const DecodeToken& token : batch.tokens) {
+    if (token.pages != last)
+      begin = static_cast<int64_t>(table.size()), table.resize(table.size() + static_cast<size_t>(pages_each));
+    last = token.pages;
+    for (int64_t i = 0; i < shape.pages_of(token.position + 1); ++i)
+      table[static_cast<size_t>(begin + i)] =
+          reinterpret_cast<int64_t>(pages[static_cast<size_t>(token.pages[i])].data);
+    values.push_back(begin);
+  }
+  values.insert(values.end(), batch.wanted.begin(), batch.wanted.end());
+  values.insert(values.end(), table.begin(), table.end());
+  return values;
+}
+
+// The memory of a step, and its kernels.
+class Step {
+ public:
+  Step(const DecodeModel& model, const StepSize& size, int64_t inputs)
+      : size_(size),
+        parts_(context_parts(size.context)),
+        inputs_(inputs),
+        x_(size.tokens * model.shape.width),
+        normed_(size.tokens * model.shape.width),
+        qkv_(size.tokens * model.shape.qkv()),
+        attended_(size.tokens * model.shape.attention()),
+        statistics_(2 * size.tokens),
+        parts_space_(attention_space(model.shape, size.tokens, parts_)) {
+    int64_t hidden = 0, pre = 0, middle = 0;
+    for (int64_t layer = 0; layer < model.shape.layers; ++layer) {
+      middle = std::max(middle, model.ffn_width(layer));
+      for (const auto place : {DecodeModel::kQkv, DecodeModel::kOut, DecodeModel::kFc1, DecodeModel::kFc2}) {
+        hidden = std::max(hidden, model.linear(layer, place).hidden());
+        pre = std::max(pre, model.linear(layer, place).out());
+      }
+    }
+    const int64_t few = size.tokens <= kDecodeRows ? size.tokens : 0;
+    hidden_ = Workspace<float>(few * hidden);
+    pre_ = Workspace<float>(few * pre);
+    middle_ = Workspace<float>(size.tokens * middle);
+  }
+
+  void upload(const std::vector<int64_t>& values) const {
+    const int64_t words = static_cast<int64_t>(values.size()) * 2;
+    void* from = const_cast<int64_t*>(values.data());
+    cuda_copy({from, words, DType::i32, Device::cpu}, {inputs_.get(), words, DType::i32, Device::cuda});
+  }
+
+  void run(const DecodeModel& model, double rotary_base, float* logits) const {
+    const DecodeShape& s = model.shape;
+    const int64_t n = size_.tokens;
+    const DecodeInputs inputs = device_inputs();
+    const DecodeSpace space{hidden_.get(), pre_.get()};
+    const auto activation = static_cast<Activation>(s.activation);
+    embed(model, inputs.ids);
+    for (int64_t layer = 0; layer < s.layers; ++layer) {
+      norm(model, model.norm1(layer), x_.get(), normed_.get(), n);
+      apply_decoded(model.linear(layer, DecodeModel::kQkv), normed_.get(), qkv_.get(), n, Activation::none, false,
+                    space);
+      cache_tokens(s, inputs, n, layer, rotary_base, qkv_.get());
+      decode_attention(s, inputs, n, layer, parts_, qkv_.get(), parts_space_.get(), attended_.get());
+      apply_decoded(model.linear(layer, DecodeModel::kOut), attended_.get(), x_.get(), n, Activation::none, true,
+                    space);
+      norm(model, model.norm2(layer), x_.get(), normed_.get(), n);
+      apply_decoded(model.linear(layer, DecodeModel::kFc1), normed_.get(), middle_.get(), n, activation, false, space);
+      apply_decoded(model.linear(layer, DecodeModel::kFc2), middle_.get(), x_.get(), n, Activation::none, true, space);
+    }
+    head(model, inputs.wanted, logits);
+  }
+
+ private:
+  DecodeInputs device_inputs() const {
+    const int64_t *ids = inputs_.get(), *positions = ids + size_.tokens, *tables = positions + size_.tokens;
+    const int64_t* wanted = tables + size_.tokens;
+    return {ids, positions, tables, wanted, reinterpret_cast<float* const*>(wanted + size_.wanted)};
+  }
+
+  void embed(const DecodeModel& model, const int64_t* ids) const {
+    const View table = model.embedding();
+    const int64_t size = size_.tokens * model.shape.width;
+    const auto launch = [&](const auto* values) {
+      embed_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(values, model.embedding_scales().f32(), ids, x_.get(),
+                                                                size, model.shape.width);
+    };
+    if (table.dtype == DType::f32)
+      launch(table.f32());
+    else if (table.dtype == DType::bf16)
+      launch(data_of<bf16>(table));
+    else
+      launch(table.i8());
+    check_launch("decode: embedding");
+  }
+
+  void norm(const DecodeModel& model, const DecodeNorm& norm, float* from, float* to, int64_t n) const {
+    const auto view = [](float* data, int64_t size) { return View{data, size, DType::f32, Device::cuda}; };
+    const int64_t width = model.shape.width;
+    const View x = view(from, n * width), y = view(to, n * width);
+    const View mean = view(statistics_.get(), n), rstd = view(statistics_.get() + n, n);
+    if (model.shape.norm == 1)
+      rms_norm_forward(x, norm.weight, y, rstd, n, width, model.eps);
+    else
+      layer_norm_forward(x, norm.weight, norm.bias, y, mean, rstd, n, width, model.eps);
+  }
+
+  void head(const DecodeModel& model, const int64_t* wanted, float* logits) const {
+    const int64_t width = model.shape.width, size = size_.wanted * width;
+    if (size == 0) return;
+    // There are at most as many wanted rows as tokens, whose own rows are done with.
+    gather_rows_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(x_.get(), wanted, normed_.get(), size, width);
+    check_launch("decode: the wanted rows");
+    norm(model, model.final_norm(), normed_.get(), x_.get(), size_.wanted);
+    const int32_t d = static_cast<int32_t>(width);
+    const std::array<int32_t, 6> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d};
+    apply_decoded({View{}, View{}, model.embedding(), model.embedding_scales(), View{}, dims}, x_.get(), logits,
+                  size_.wanted, Activation::none, false, {});
+  }
+
+  const StepSize size_;
+  const int parts_;
+  Workspace<int64_t> inputs_;
+  Workspace<float> x_, normed_, qkv_, attended_, statistics_, parts_space_, hidden_, pre_, middle_;
+};
+
+// A step that was recorded: the same kernels on the same addresses, which therefore belong to it.
+class RecordedStep {
+ public:
+  RecordedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
+               double rotary_base)
+      : key_(std::move(key)), step_(model, size, inputs), logits_(size.wanted * model.shape.vocabulary) {
+    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "recording a decoding step");
+    cudaGraph_t graph = nullptr;
+    try {
+      step_.run(model, rotary_base, logits_.get());
+    } catch (...) {
+      if (cudaStreamEndCapture(stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+      throw;
+    }
+    check(cudaStreamEndCapture(stream(), &graph), "recording a decoding step");
+    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "recording a decoding step");
+  }
+  RecordedStep(const RecordedStep&) = delete;
+  ~RecordedStep() {
+    if (executable_) cudaGraphExecDestroy(executable_);
+  }
+
+  bool is(const std::vector<int64_t>& key) const { return key_ == key; }
+
+  void replay(const std::vector<int64_t>& inputs, View logits) const {
+    step_.upload(inputs);
+    check(cudaGraphLaunch(executable_, stream()), "a recorded decoding step");
+    cuda_copy({logits_.get(), logits.size, DType::f32, Device::cuda}, logits);
+  }
+
+ private:
+  const std::vector<int64_t> key_;
+  const Step step_;
+  const Workspace<float> logits_;
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+// The most recent ones first. Never destroyed: the driver may be gone before static destructors run.
+std::list<RecordedStep>& recorded_steps() {
+  static std::list<RecordedStep>& instance = *new std::list<RecordedStep>;
+  return instance;
+}
+
+// Everything that a recorded step holds fast.
+std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, double eps, double rotary_base) {
+  std::vector<int64_t> key(shape.begin(), shape.end());
+  for (const View& view : weights) {
+    key.push_back(reinterpret_cast<int64_t>(view.data));
+    key.push_back(static_cast<int64_t>(view.dtype));
+  }
+  key.insert(key.end(), {size.tokens, size.wanted, size.context, std::bit_cast<int64_t>(eps),
+                         std::bit_cast<int64_t>(rotary_base)});
+  return key;
+}
+
+const RecordedStep& recorded(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
+                             double rotary_base) {
+  std::list<RecordedStep>& steps = recorded_steps();
+  const auto found = std::find_if(steps.begin(), steps.end(), [&](const RecordedStep& step) { return step.is(key); });
+  if (found != steps.end()) {
+    steps.splice(steps.begin(), steps, found);
+    return steps.front();
+  }
+  if (steps.size() == kGraphs) steps.pop_back();
+  return steps.emplace_front(std::move(key), model, size, inputs, rotary_base);
+}
+
+}  // namespace
+
+void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shape, View logits, double eps,
+                 double rotary_base) {
+  const DecodeModel model(weights, shape, eps);
+  const DecodeBatch batch(sequences, model.shape);
+  check_decode_ids(ids, model.shape);
+  const int64_t n = static_cast<int64_t>(ids.size()), wanted = static_cast<int64_t>(batch.wanted.size());
+  if (n == 0) return;
+  int64_t longest = 0, texts = 0;
+  const int32_t* last = nullptr;
+  for (const DecodeToken& token : batch.tokens) {
+    longest = std::max(longest, token.position + 1);
+    texts += token.pages != last;
+    last = token.pages;
+  }
+  // Whole parts, so that a text grows for a while before its step changes.
+  const StepSize size{n, wanted, ceil_div(longest, kContextPart) * kContextPart};
+  const std::vector<int64_t> inputs = gather_inputs(batch, pages, ids, model.shape, model.shape.pages_of(size.context));
+  if (texts == n && wanted == n && n <= kDecodeRows) {
+    recorded(key_of(weights, shape, size, eps, rotary_base), model, size, static_cast<int64_t>(inputs.size()),
+             rotary_base)
+        .replay(inputs, logits);
+    return;
+  }
+  const Step step(model, size, static_cast<int64_t>(inputs.size()));
+  step.upload(inputs);
+  step.run(model, rotary_base, logits.f32());
+}
+
+}  // namespace sffn::cuda

@@ -1,0 +1,160 @@
+/** Decoding on a device gives the logits that the CPU gives, whatever the shapes, and repeats them bit by bit. */
+import { availableDevices, type DType, memoryStats } from '../../lib';
+import { Decoder, type DecoderOptions, type DecodeSequence, generate, tune } from '../../lib/decode';
+import { setMemoryLimit } from '../../lib/device';
+import type { TransformerConfig, TransformerLM } from '../../lib/nn';
+import { difference, inPieces, randomIds, STRUCTURES, smallModel } from '../decode/support';
+
+const F32 = 1e-5;
+/** The CPU rounds the rows of int8 products to 16 bits. */
+const INT8 = 3e-4;
+
+test('a model is on one device', () => {
+  using decoder = new Decoder(smallModel());
+  expect(decoder.device).toBe('cpu');
+});
+
+for (const device of availableDevices().filter((name) => name !== 'cpu'))
+  describe(device, () => {
+    /** Prefill (many rows), a few rows and single tokens, across pages. */
+    const PIECES = [33, 20, 12, 1, 1, 1, 2];
+    const ids = randomIds(70, 3);
+
+    async function compare(
+      overrides: Partial<TransformerConfig>,
+      options: DecoderOptions,
+      tolerance: number,
+      dtype: DType = 'float32',
+    ): Promise<void> {
+      const [here, there] = [smallModel(overrides), smallModel(overrides).to(device, dtype)];
+      if (dtype !== 'float32') here.to(device, dtype).to('cpu', 'float32');
+      using expected = new Decoder(here, options);
+      using decoder = new Decoder(there, options);
+      const [a, b] = [await inPieces(decoder, ids, PIECES), await inPieces(expected, ids, PIECES)];
+      expect(difference(a, b)).toBeLessThan(tolerance);
+    }
+
+    test.each(Object.keys(STRUCTURES) as (keyof typeof STRUCTURES)[])(
+      '%s in every form and type',
+      async (structure) => {
+        const ffn = STRUCTURES[structure];
+        await compare({ ffn }, {}, F32);
+        await compare({ ffn }, { dispatch: 'merged' }, F32);
+        await compare({ ffn, dFF: 60 }, { dtype: 'bfloat16' }, F32);
+        await compare({ ffn, dFF: 60 }, { dtype: 'int8' }, INT8);
+      },
+    );
+
+    test.each<[string, Partial<TransformerConfig>]>([
+      ['grouped queries, swiglu, rms norm, no biases', { nKvHeads: 2, norm: 'rms', activation: 'swiglu', bias: false }],
+      ['swiglu in blocks', { activation: 'swiglu', ffn: STRUCTURES.blockshuffle }],
+      ['no rotary positions', { ropeBase: 0, activation: 'silu' }],
+      ['heads of several vectors and a part', { nHeads: 2, nKvHeads: 1, attnDim: 168 }],
+      ['odd widths', { dModel: 23, nHeads: 1, attnDim: 22, dFF: 17, vocabSize: 37 }],
+      ['wide packs', { dModel: 64, nHeads: 2, dFF: 128, vocabSize: 48 }],
+    ])('%s', async (_, overrides) => {
+      await compare(overrides, {}, F32);
+      await compare(overrides, { dtype: 'int8' }, INT8);
+    });
+
+    test('a model in bfloat16', async () => {
+      await compare({ ffn: STRUCTURES.lowrank }, { dtype: 'bfloat16' }, F32, 'bfloat16');
+      await compare({ ffn: STRUCTURES.lowrank }, {}, F32, 'bfloat16');
+    });
+
+    test('a context of several parts', async () => {
+      const overrides = { seqLen: 600, nLayers: 1, dModel: 12, nHeads: 1 };
+      const long = randomIds(520, 8);
+      using expected = new Decoder(smallModel(overrides));
+      using decoder = new Decoder(smallModel(overrides).to(device));
+      const pieces = [250, 1, 250, 1, 17, 1];
+      expect(difference(await inPieces(decoder, long, pieces), await inPieces(expected, long, pieces))).toBeLessThan(
+        F32,
+      );
+    });
+
+    const next = async (decoder: Decoder, sequences: DecodeSequence[], logits: number): Promise<Float32Array[]> => {
+      const rows = await decoder.step(
+        sequences.map((sequence, i) => ({ sequence, ids: [i + 3], logits: i === 0 ? 1 : logits })),
+      );
+      for (const sequence of sequences) sequence.rewind(sequence.length - 1);
+      return rows;
+    };
+
+    test('a recorded step gives the bits of one that was not, again and again', async () => {
+      using decoder = new Decoder(smallModel({ ffn: STRUCTURES.blockshuffle }).to(device));
+      const texts = [randomIds(5, 1), randomIds(40, 2), randomIds(33, 3)];
+      const sequences = texts.map(() => decoder.sequence());
+      for (const [i, text] of texts.entries()) await decoder.prefill(sequences[i]!, text);
+      // Not every sequence wants logits: such a step is not recorded.
+      const [plain] = await next(decoder, sequences, 0);
+      const held = () => memoryStats(device).allocated;
+      const before = held();
+      const first = await next(decoder, sequences, 1);
+      const recorded = held();
+      const second = await next(decoder, sequences, 1);
+      // It has memory of its own, once.
+      expect(recorded).toBeGreaterThan(before);
+      expect(held()).toBe(recorded);
+      expect(first[0]).toEqual(plain);
+      expect(second).toEqual(first);
+      // Other tensors may have taken any memory that the recorded step does not hold fast.
+      await decoder.prefill(decoder.sequence(), randomIds(60, 9));
+      expect(await next(decoder, sequences, 1)).toEqual(first);
+    });
+
+    test('more kinds of steps than are kept', async () => {
+      using decoder = new Decoder(smallModel().to(device));
+      const sequences: DecodeSequence[] = [];
+      const rows: Float32Array[] = [];
+      for (let count = 1; count <= 10; count++) {
+        const sequence = decoder.sequence();
+        await decoder.prefill(sequence, randomIds(3, 1));
+        sequences.unshift(sequence);
+        rows.push((await next(decoder, sequences, 1))[0]!);
+      }
+      for (const row of rows) expect(difference([row], [rows[0]!])).toBeLessThan(F32);
+    });
+
+    test('generation is the same as on the CPU', async () => {
+      const take = async (model: TransformerLM) => {
+        using decoder = new Decoder(model, { dtype: 'bfloat16' });
+        const taken: number[] = [];
+        for await (const id of generate(decoder, randomIds(4, 1), { maxNewTokens: 12, temperature: 0 })) taken.push(id);
+        return taken;
+      };
+      expect(await take(smallModel().to(device))).toEqual(await take(smallModel()));
+    });
+
+    test('when memory runs out the sequences are as before', async () => {
+      using decoder = new Decoder(smallModel().to(device));
+      using sequence = decoder.sequence();
+      const before = await decoder.prefill(sequence, randomIds(30, 1));
+      const { limit, allocated } = memoryStats(device);
+      setMemoryLimit(allocated, device);
+      await expect(decoder.step([{ sequence, ids: randomIds(39, 2) }])).rejects.toMatchObject({
+        code: 'ERR_OUT_OF_MEMORY',
+      });
+      setMemoryLimit(limit, device);
+      expect(sequence.length).toBe(30);
+      sequence.rewind(0);
+      expect(await decoder.prefill(sequence, randomIds(30, 1))).toEqual(before);
+    });
+
+    test('measures which form is faster there', () => {
+      const model = smallModel({ ffn: STRUCTURES.lowrank }).to(device);
+      const table = tune(model, { tokens: [1, 20], milliseconds: 1 });
+      for (const [key, measured] of table) {
+        expect(key).toContain('available');
+        for (const { factored, merged } of measured) expect(Math.min(factored, merged)).toBeGreaterThan(0);
+      }
+      using decoder = new Decoder(model, { dispatch: 'auto', table });
+      expect(decoder.stats().dispatch.mergedBytes).toBe(0);
+    });
+
+    test('a model on two devices is refused with both names', () => {
+      const model = smallModel().to(device);
+      model.norm.to('cpu');
+      expect(() => new Decoder(model)).toThrow(/on 'cpu' and the embedding on 'cuda'/);
+    });
+  });
