@@ -1,10 +1,23 @@
 // The PTX inside a build for the PTX executor, and runs of the check of the matrix products on it.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { ROOT } from './files.mjs';
 
-export const PTXSIM_BINARY = join(ROOT, 'build-ptxsim', 'Release', 'structured_ffn.node');
+const require = createRequire(import.meta.url);
+export const PTXSIM_FOLDER = join(ROOT, 'build-ptxsim');
+export const PTXSIM_BINARY = join(PTXSIM_FOLDER, 'Release', 'structured_ffn.node');
+
+/** Builds the addon with the executor in the place of the CUDA runtime, or ends this process. */
+export function buildForExecutor() {
+  const cmakeJs = join(dirname(require.resolve('cmake-js/package.json')), 'bin', 'cmake-js');
+  const configured = existsSync(join(PTXSIM_FOLDER, 'CMakeCache.txt')) ? 'build' : 'rebuild';
+  const args = [cmakeJs, configured, '-O', PTXSIM_FOLDER, '--CDSTRUCTURED_FFN_CUDA=SIM'];
+  if (spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' }).status === 0) return;
+  console.error('CUDA: the build for the PTX executor failed');
+  process.exit(1);
+}
 
 /** An instruction, with or without a predicate: neither a directive, a label, a brace nor empty. */
 export const isInstruction = (line) => /^\s*(@!?%\w+\s+)?[a-z][a-z0-9]*[.\w:]*(\s|;)/.test(line);

@@ -2,11 +2,12 @@
 // the PTX executor (tools/ptxsim) in the place of the CUDA runtime, and must compute the right values without any finding,
 // under three orders of execution. Arguments are jest's; without any it runs everything that uses devices.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
+import { buildForExecutor, PTXSIM_BINARY, PTXSIM_FOLDER } from './ptx_binary.mjs';
 
 const missing = [process.env.NVCC ?? 'nvcc', 'cmake'].filter((command) => !hasCommand(command));
 if (missing.length > 0) {
@@ -15,8 +16,7 @@ if (missing.length > 0) {
 }
 
 const require = createRequire(import.meta.url);
-const FOLDER = join(ROOT, 'build-ptxsim');
-const REPORTS = join(FOLDER, 'reports');
+const REPORTS = join(PTXSIM_FOLDER, 'reports');
 const SCHEDULES = (process.env.PTXSIM_SCHEDULES ?? 'forward,reverse,random:1').split(',');
 const given = process.argv.slice(2);
 const tests = given.length > 0 ? given : ['test/cuda', 'test/ops'];
@@ -25,11 +25,7 @@ const script = (name, file) => join(dirname(require.resolve(`${name}/package.jso
 const node = (args, env = {}) =>
   spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } }).status ?? 1;
 
-const configured = existsSync(join(FOLDER, 'CMakeCache.txt')) ? 'build' : 'rebuild';
-if (node([script('cmake-js', 'bin/cmake-js'), configured, '-O', FOLDER, '--CDSTRUCTURED_FFN_CUDA=SIM']) !== 0) {
-  console.error('CUDA: the build for the PTX executor failed');
-  process.exit(1);
-}
+buildForExecutor();
 
 /** Of the reports that the processes of jest left; a run without any did not use the executor. */
 function findings() {
@@ -43,7 +39,7 @@ for (const schedule of SCHEDULES) {
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
   const status = node([script('jest', 'bin/jest.js'), ...tests], {
-    STRUCTURED_FFN_BINARY: join(FOLDER, 'Release', 'structured_ffn.node'),
+    STRUCTURED_FFN_BINARY: PTXSIM_BINARY,
     STRUCTURED_FFN_TEST_DEVICE: 'cuda',
     PTXSIM_SCHEDULE: schedule,
     PTXSIM_REPORT: join(REPORTS, '%p.json'),

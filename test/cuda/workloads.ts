@@ -6,6 +6,7 @@ import {
   blockShuffleLinear,
   causalAttention,
   crossEntropy,
+  type DType,
   layerNorm,
   linear,
   lowRankLinear,
@@ -17,21 +18,24 @@ import {
 import { Generator } from '../../lib/random';
 
 const generator = new Generator(1);
-const random = (...shape: number[]): Tensor => {
-  const value = generator.normal(shape).as('bfloat16').to('cuda');
+const drawn = (dtype: DType, shape: readonly number[]): Tensor => {
+  const value = generator.normal(shape).as(dtype).to('cuda');
   value.requiresGrad = true;
   return value;
 };
+const random = (...shape: number[]): Tensor => drawn('bfloat16', shape);
+const random32 = (...shape: number[]): Tensor => drawn('float32', shape);
 const forward = (run: () => Tensor) => () => void run();
 const both = (run: () => Tensor) => () => sum(run()).backward();
 
 const [TOKENS, WIDTH, OUT] = [256, 256, 512];
-const WORKLOADS: Readonly<Record<string, () => void>> = {
+const WORKLOADS: Record<string, () => void> = {
   'dense forward': forward(() =>
     linear(random(TOKENS, WIDTH), random(OUT, WIDTH), random(OUT), { activation: 'gelu' }),
   ),
   'dense forward and backward': both(() => linear(random(TOKENS, WIDTH), random(OUT, WIDTH))),
   'lowrank forward': forward(() => lowRankLinear(random(TOKENS, WIDTH), random(128, WIDTH), random(OUT, 128))),
+  'dense forward and backward, float32': both(() => linear(random32(TOKENS, 128), random32(128, 128))),
   'blockshuffle forward': forward(() =>
     blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
   ),
@@ -47,11 +51,18 @@ const WORKLOADS: Readonly<Record<string, () => void>> = {
   'eight tokens': forward(() => lowRankLinear(random(8, 1024), random(256, 1024), random(1024, 256))),
   'layer norm': both(() => layerNorm(random(64, 1024), random(1024), random(1024))),
   softmax: both(() => softmax(random(64, 1024))),
-  attention: both(() => causalAttention(random(1, 256, 3 * 128), { heads: 2 })),
+  'attention of two heads': both(() => causalAttention(random(1, 256, 3 * 128), { heads: 2 })),
   'cross entropy': both(() =>
     crossEntropy(random(64, 1024), tensor(new Int32Array(64).fill(3), [64], { device: 'cuda' })),
   ),
 };
+
+// A kernel for each size of head and type: of 256 they are different ones.
+for (const size of [32, 64, 128, 256])
+  for (const [dtype, make] of [['bfloat16', random] as const, ['float32', random32] as const])
+    WORKLOADS[`attention, heads of ${size}, ${dtype}`] = both(() =>
+      causalAttention(make(1, 128, 3 * size), { heads: 1 }),
+    );
 
 const [name = ''] = process.argv.slice(2);
 if (name === '--list') console.log(Object.keys(WORKLOADS).join('\n'));

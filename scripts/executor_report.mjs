@@ -1,0 +1,48 @@
+// What the PTX executor counts while it runs the workloads of test/cuda/workloads.ts.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ROOT } from './files.mjs';
+import { PTXSIM_BINARY } from './ptx_binary.mjs';
+import { readable } from './ptxas_report.mjs';
+
+function runWorkload(argument, env = {}) {
+  const args = ['-r', './scripts/register_ts.cjs', 'test/cuda/workloads.ts', argument];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    env: { ...process.env, STRUCTURED_FFN_BINARY: PTXSIM_BINARY, ...env },
+  });
+  if (status !== 0) throw new Error(`${argument}: ${stdout}${stderr}`);
+  return stdout;
+}
+
+/** The launched kernels of each workload, which runs in a process of its own, so that its counts are its own. */
+export function executorEvidence() {
+  const scratch = mkdtempSync(join(tmpdir(), 'cuda-report-'));
+  const rows = runWorkload('--list')
+    .trim()
+    .split('\n')
+    .flatMap((workload) => {
+      runWorkload(workload, { PTXSIM_REPORT: join(scratch, '%p.json') });
+      const [file] = readdirSync(scratch);
+      const report = JSON.parse(readFileSync(join(scratch, file), 'utf8'));
+      rmSync(join(scratch, file));
+      if (report.findings.length > 0) throw new Error(`${workload}: ${report.findings[0].message}`);
+      const kernels = report.kernels.filter(({ launches }) => launches > 0);
+      const names = readable(kernels.map(({ name }) => name));
+      return kernels.map((kernel, i) => ({ ...kernel, workload, name: names[i] }));
+    });
+  rmSync(scratch, { recursive: true });
+  return rows;
+}
+
+const ratio = (actual, ideal) => (ideal > 0 ? actual / ideal : actual === 0 ? 1 : Number.POSITIVE_INFINITY);
+
+/** Memory traffic of a row over the least that the same bytes need. */
+export const countsOf = (row) => ({
+  loads: ratio(row.globalLoadSectors, row.idealLoadSectors),
+  stores: ratio(row.globalStoreSectors, row.idealStoreSectors),
+  wavefronts: ratio(row.sharedWavefronts, row.idealSharedWavefronts),
+});

@@ -1,0 +1,110 @@
+// What ptxas says of the CUDA kernels: registers, spills, local and shared memory, on each of ARCHITECTURES.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { hasCommand } from './compile.mjs';
+import { ROOT } from './files.mjs';
+import { kernelsOf, requireBinary } from './ptx_binary.mjs';
+
+export const NVCC = process.env.NVCC ?? 'nvcc';
+const ARCHITECTURES = ['sm_80', 'sm_90a'];
+
+/** `gemm_bf16<128, true, false, true>` for each mangled name. */
+export function readable(names) {
+  const text = hasCommand('c++filt')
+    ? spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' })
+        .stdout.trim()
+        .split('\n')
+    : names;
+  return text.map((name) =>
+    name
+      .replace(/^void /, '')
+      .replace(/\((?!anonymous)[^()]*\)$/, '')
+      .replaceAll(/sffn::cuda::|\(anonymous namespace\)::|_GLOBAL__N__\w+::|\((?:int|bool)\)/g, '')
+      .replaceAll('__nv_bfloat16', 'bf16')
+      .replace(/\(.*$/, ''),
+  );
+}
+
+/** By mangled name, from what `ptxas -v` prints. */
+function parse(output) {
+  const kernels = new Map();
+  let current = null;
+  for (const line of output.split('\n')) {
+    const entry = /Compiling entry function '(\w+)'/.exec(line);
+    if (entry) {
+      current = {};
+      kernels.set(entry[1], current);
+    }
+    const stack = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line);
+    if (stack && current)
+      Object.assign(current, { stack: Number(stack[1]), spills: Number(stack[2]) + Number(stack[3]) });
+    const used = /Used (\d+) registers/.exec(line);
+    if (used && current)
+      Object.assign(current, { registers: Number(used[1]), shared: Number(/(\d+) bytes smem/.exec(line)?.[1] ?? 0) });
+  }
+  return kernels;
+}
+
+/** What nvcc prints while it compiles `source` to machine code that nobody keeps. */
+function compile(source, architecture, output) {
+  const args = ['-std=c++20', `-arch=${architecture}`, '-cubin', '-Xptxas', '-v', '-Inative', source, '-o', output];
+  return new Promise((resolve, reject) => {
+    const compiler = spawn(NVCC, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    for (const stream of [compiler.stdout, compiler.stderr]) {
+      stream.setEncoding('utf8');
+      stream.on('data', (piece) => {
+        text += piece;
+      });
+    }
+    compiler.on('error', reject);
+    compiler.on('close', (status) =>
+      status === 0 ? resolve(text) : reject(new Error(`${NVCC} ${args.join(' ')}\n${text}`)),
+    );
+  });
+}
+
+/** `run` on each item, on every core. */
+async function inParallel(items, run) {
+  const queue = [...items.entries()];
+  const results = [];
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await run(next[1], next[0]);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
+}
+
+/**
+ * The kernels of the CUDA sources that `wanted` takes: name, source, threads of a block (the launch bounds in the PTX of the
+ * executor's build), and for each architecture { registers, spills, stack, shared }.
+ */
+export async function ptxasEvidence(wanted) {
+  const scratch = mkdtempSync(join(tmpdir(), 'cuda-report-'));
+  const ptx = new Map(
+    kernelsOf(requireBinary()).map(({ name, lines }) => [name, lines.map(({ text }) => text).join('\n')]),
+  );
+  const { cuda } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
+  const jobs = cuda
+    .filter((source) => wanted(source) && readFileSync(join(ROOT, source), 'utf8').includes('<<<'))
+    .flatMap((source) => ARCHITECTURES.map((architecture) => ({ source, architecture })));
+  const outputs = await inParallel(jobs, ({ source, architecture }, i) =>
+    compile(source, architecture, join(scratch, `${i}.cubin`)),
+  );
+  rmSync(scratch, { recursive: true });
+  const kernels = new Map();
+  for (const [i, { source, architecture }] of jobs.entries())
+    for (const [mangled, evidence] of parse(outputs[i])) {
+      const kernel = kernels.get(mangled) ?? {
+        source: source.replace('native/cuda/', ''),
+        threads: Number(/\.maxntid (\d+)/.exec(ptx.get(mangled))?.[1] ?? 1024),
+      };
+      kernels.set(mangled, { ...kernel, [architecture]: evidence });
+    }
+  const names = readable([...kernels.keys()]);
+  return [...kernels.values()]
+    .map((kernel, i) => ({ ...kernel, name: names[i] }))
+    .sort((a, b) => a.source.localeCompare(b.source) || a.name.localeCompare(b.name));
+}
