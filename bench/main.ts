@@ -1,6 +1,7 @@
 /** `npm run bench`: runs the suites and writes their figures to a JSON file, for `bench:compare` and `bench:report`. */
+import type { Placement } from './harness/contender';
 import type { Context } from './harness/context';
-import { currentLoad, describeMachine } from './harness/machine';
+import { currentLoad, describeMachine, isExecutor } from './harness/machine';
 import { measurePeak, type Peak } from './harness/peak';
 import { formatResult } from './harness/print';
 import { type Result, writeResults } from './harness/results';
@@ -19,6 +20,11 @@ import { training } from './suites/training';
 // In the order of the report.
 const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, decode, tfjs, threads, tokens];
 
+const ON_CUDA: readonly Placement[] = [
+  { device: 'cuda', dtype: 'float32' },
+  { device: 'cuda', dtype: 'bfloat16' },
+];
+
 /** The better of two measurements of the same limit. */
 const best = (a: Peak, b: Peak): Peak => ({
   ...a,
@@ -31,6 +37,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const log = (line: string) => console.log(line);
   const machine = describeMachine();
   log(`${machine.cpu}, ${machine.cores} cores, load ${machine.load[0]}, commit ${machine.commit}`);
+  log(`cuda: ${machine.cuda}${isExecutor(machine) ? '; ITS TIMES MEAN NOTHING' : ''}`);
   const settings = options.isa.flatMap((isa) => options.threads.map((count) => ({ isa, count })));
   const repeats = Math.max(2, Math.ceil(options.time / 6));
   const peaksNow = () => settings.map(({ isa, count }) => measurePeak(isa, count, repeats));
@@ -40,7 +47,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const rivals = await startRivals(options.rivals, options.python, log);
 
   const all: Result[] = [];
-  const { time, rounds, full, isa, suite, ...filters } = options;
+  const { time, rounds, full, isa, suite, device, ...filters } = options;
   const context: Context = {
     full,
     filters,
@@ -48,6 +55,7 @@ async function main(argv: readonly string[]): Promise<void> {
     threads: options.threads,
     isas: isa,
     rivals,
+    placements: device.includes('cuda') ? ON_CUDA : [],
     add: (results) => {
       all.push(...results);
       for (const result of results) if (!result.phase.startsWith('kernel')) log(formatResult(result, results, peaks));

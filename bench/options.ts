@@ -1,6 +1,6 @@
 /** The command line of the benchmarks. */
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { availableIsas, checkDevice, getNumThreads, type Isa } from '../lib/device';
+import { Command, InvalidArgumentError } from 'commander';
+import { availableDevices, availableIsas, checkDevice, type Device, getNumThreads, type Isa } from '../lib/device';
 import type { Phase } from './harness/problem';
 import { RIVAL_NAMES, type RivalName } from './rivals/start';
 import type { Suite } from './suites/suite';
@@ -14,6 +14,8 @@ export interface BenchOptions {
   readonly phase?: readonly Phase[];
   readonly threads: readonly number[];
   readonly isa: readonly Isa[];
+  /** Beside the CPU. */
+  readonly device: readonly Device[];
   readonly time: number;
   readonly rounds: number;
   readonly full: boolean;
@@ -61,7 +63,12 @@ export function parseOptions(argv: readonly string[], suites: readonly Suite[]):
     .option('--phase <phases>', 'forward, forward+backward', list<Phase>(['forward', 'forward+backward']))
     .option('--threads <counts>', 'threads to use, in turn', counts, [getNumThreads()])
     .option('--isa <names>', 'instruction sets to use, in turn', list(availableIsas()), availableIsas().slice(0, 1))
-    .addOption(new Option('--device <name>', 'where to compute').default('cpu'))
+    .option(
+      '--device <names>',
+      'where ours computes, the CPU always among them',
+      list<Device>(['cpu', 'cuda']),
+      availableDevices(),
+    )
     .option('--time <milliseconds>', 'per variant and round', positive, 40)
     .option('--rounds <count>', 'rounds in which all take turns', positive, 4)
     .option('--full', 'more structures, widths and token counts', false)
@@ -71,7 +78,7 @@ export function parseOptions(argv: readonly string[], suites: readonly Suite[]):
     .option('--out <file>', 'where the figures go', `runs/bench/${stamp()}.json`)
     .addHelpText('after', `\nSuites:\n${suites.map(({ name, about }) => `  ${name.padEnd(10)}${about}`).join('\n')}`)
     .parse(argv, { from: 'user' });
-  const { device, rivals, ...options } = command.opts();
-  checkDevice('--device', device);
+  const { rivals, ...options } = command.opts();
+  for (const device of options.device) checkDevice('--device', device);
   return { ...options, rivals: rivals || [] } as BenchOptions;
 }

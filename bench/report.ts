@@ -2,12 +2,15 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { isExecutor } from './harness/machine';
 import { readResults } from './harness/results';
 import { NOTES, reportPages } from './report/pages';
 import { drawPlots } from './report/plots';
 
 async function report(files: readonly string[], folder: string): Promise<void> {
   const runs = files.map(readResults);
+  if (runs.some(({ machine }) => isExecutor(machine)))
+    throw new Error('these figures come from the PTX executor, which is no GPU: they are not for a report');
   const plots = await drawPlots(runs);
   const pages = reportPages(runs, new Set(plots.keys()), existsSync(join(folder, NOTES)));
   mkdirSync(folder, { recursive: true });

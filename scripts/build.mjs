@@ -5,6 +5,7 @@ import { existsSync, rmSync, utimesSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import { hasCommand } from './compile.mjs';
 import { writeFacades } from './facade.mjs';
 import { BINARY, CUDA_BINARY, isStale, ROOT } from './files.mjs';
 import { headersFolder, installHint, missingTools } from './toolchain.mjs';
@@ -63,15 +64,30 @@ function buildTypeScript() {
   console.log('structured-ffn: dist/ built');
 }
 
-/** A binary with CUDA is preferred by the loader, so it must not fall behind. */
+/** On Linux; elsewhere `npm run build:cuda` has to be asked for. */
+const hasGpu = () => existsSync('/proc/driver/nvidia/version');
+
+function hasPackage(name) {
+  try {
+    return Boolean(require.resolve(`${name}/package.json`));
+  } catch {
+    return false;
+  }
+}
+
+/** Where there is a GPU and all that the build needs; and where it was built, because the loader prefers that binary. */
+const wantsCuda = () =>
+  existsSync(CUDA_BINARY) ||
+  (hasGpu() && [process.env.NVCC ?? 'nvcc', 'cmake'].every(hasCommand) && hasPackage('cmake-js'));
+
 function buildCuda() {
-  console.log('structured-ffn: compiling the binary with CUDA, which is out of date ...');
+  console.log('structured-ffn: compiling the binary with CUDA ...');
   run('the CUDA build', 'cmake-js', 'bin/cmake-js', ['build', '-O', 'build-cuda', '--CDSTRUCTURED_FFN_CUDA=ON']);
 }
 
 const wanted = (part) => flags.has(part) || !(flags.has('--native') || flags.has('--ts'));
 const force = flags.has('--force');
 if (wanted('--native') && (force || isStale(BINARY, NATIVE_SOURCES))) buildNative();
-if (wanted('--native') && existsSync(CUDA_BINARY) && isStale(CUDA_BINARY, NATIVE_SOURCES)) buildCuda();
+if (wanted('--native') && wantsCuda() && isStale(CUDA_BINARY, NATIVE_SOURCES)) buildCuda();
 // An installed package has no lib/: its dist/ came with it.
 if (wanted('--ts') && existsSync(join(ROOT, 'lib')) && (force || isStale(FACADE, TS_SOURCES))) buildTypeScript();

@@ -1,5 +1,5 @@
 /** Two runs side by side: what became slower, or larger, beyond the noise of both. */
-import { OURS } from './contender';
+import { isOurs } from './contender';
 import { groupOf, keyOf, type Result, type ResultFile } from './results';
 import { type Summary, summarize } from './statistics';
 
@@ -33,7 +33,7 @@ function drifts(old: ReadonlyMap<string, Result>, results: readonly Result[]): M
   const ratios = new Map<string, number[]>();
   for (const result of results) {
     const previous = old.get(keyOf(result));
-    if (result.side === OURS || result.unit !== 'ms' || previous === undefined) continue;
+    if (isOurs(result) || result.unit !== 'ms' || previous === undefined) continue;
     const group = groupOf(result);
     ratios.set(group, [...(ratios.get(group) ?? []), result.median / previous.median]);
   }
@@ -48,7 +48,7 @@ export function compareResults(before: ResultFile, after: ResultFile, tolerance 
   for (const result of after.results) {
     const key = keyOf(result);
     const previous = old.get(key);
-    if (result.side !== OURS || previous === undefined) continue;
+    if (!isOurs(result) || previous === undefined) continue;
     const slower = drift.get(groupOf(result)) ?? 1;
     const { median, p25, p75, count } = result;
     const corrected = { median: median / slower, p25: p25 / slower, p75: p75 / slower, count };

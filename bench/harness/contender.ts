@@ -1,4 +1,6 @@
 /** What is timed: one implementation of one problem, ours or a rival's. */
+import { type Device, synchronize } from '../../lib/device';
+import type { DType } from '../../lib/dtype';
 
 export interface Contender {
   /** Who made it: ours, or the rival's name. */
@@ -13,3 +15,25 @@ export interface Contender {
 }
 
 export const OURS = 'structured-ffn';
+
+/** Where ours computes, and in which type. */
+export interface Placement {
+  readonly device: Device;
+  readonly dtype: DType;
+}
+
+export const ON_CPU: Placement = { device: 'cpu', dtype: 'float32' };
+
+/** Ours elsewhere than on the CPU is a side of its own, such as 'structured-ffn cuda bfloat16'. */
+export const sideOf = ({ device, dtype }: Placement): string =>
+  device === 'cpu' ? OURS : `${OURS} ${device} ${dtype}`;
+
+export const isOurs = ({ side }: { readonly side: string }): boolean => side === OURS || side.startsWith(`${OURS} `);
+
+/** Relative difference from our results on the CPU that is still rounding. */
+export const mostError = ({ dtype }: Placement): number => (dtype === 'bfloat16' ? 5e-2 : 1e-3);
+
+/** Makes a timed call last until the device is done. */
+export const waitFor = ({ device }: Placement): void => {
+  if (device !== 'cpu') synchronize(device);
+};

@@ -1,6 +1,7 @@
 /** What a suite gets: the options, the rivals, and where results go. */
 import type { Isa } from '../../lib/device';
 import type { Rival } from '../rivals/rival';
+import type { Placement } from './contender';
 import type { Phase } from './problem';
 import type { Result } from './results';
 import type { SamplingOptions } from './sampling';
@@ -22,6 +23,8 @@ export interface Context {
   readonly threads: readonly number[];
   readonly isas: readonly Isa[];
   readonly rivals: readonly Rival[];
+  /** Where ours is measured beside the CPU. */
+  readonly placements: readonly Placement[];
   add(results: readonly Result[]): void;
   log(line: string): void;
 }

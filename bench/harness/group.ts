@@ -1,6 +1,6 @@
 /** One group: the same work by every variant and every side, checked to agree, then timed in turns. */
 import { getIsa, getNumThreads } from '../../lib/device';
-import { type Contender, OURS } from './contender';
+import { type Contender, mostError, ON_CPU } from './contender';
 import type { Context } from './context';
 import { ourContender } from './ours';
 import { createProblem, type Problem, type ProblemSize } from './problem';
@@ -9,20 +9,17 @@ import { interleave } from './sampling';
 import { relativeError, summarize } from './statistics';
 import type { Variant } from './variants';
 
-/** f32 sums in another order differ by about 1e-6 of the largest value. */
-const MOST_ERROR = 1e-3;
-
 interface Entry {
   readonly problem: Problem;
   readonly contender: Contender;
   readonly error: number | null;
 }
 
-/** @throws {Error} when a rival computes something else. */
-async function check(ours: readonly Float32Array[], contender: Contender): Promise<number> {
+/** @throws {Error} when another side computes something else. */
+async function check(ours: readonly Float32Array[], contender: Contender, most = mostError(ON_CPU)): Promise<number> {
   const theirs = await contender.outputs();
   const error = Math.max(...theirs.map((output, i) => relativeError(output, ours[i] ?? new Float32Array())));
-  if (!(theirs.length > 0 && error < MOST_ERROR))
+  if (!(theirs.length > 0 && error < most))
     throw new Error(`${contender.side}, ${contender.variant}: differs from our results by ${error}`);
   return error;
 }
@@ -36,6 +33,11 @@ async function createEntries(context: Context, variants: readonly Variant[], siz
     const contender = ourContender(problem);
     entries.push({ problem, contender, error: null });
     const expected = await contender.outputs();
+    for (const placement of context.placements) {
+      const elsewhere = ourContender(problem, placement);
+      const error = await check(expected, elsewhere, mostError(placement));
+      entries.push({ problem, contender: elsewhere, error });
+    }
     for (const [i, rival] of context.rivals.entries()) {
       const theirs = await rival.create(problem);
       if (theirs) rivals[i]!.push({ problem, contender: theirs, error: await check(expected, theirs) });
@@ -77,7 +79,5 @@ export async function runGroup(
   return results;
 }
 
-/** Results of ours for a group without rivals. */
-export const alone = (context: Context): Context => ({ ...context, rivals: [] });
-
-export const isOurs = ({ side }: { side: string }): boolean => side === OURS;
+/** Results of ours on the CPU for a group without rivals. */
+export const alone = (context: Context): Context => ({ ...context, rivals: [], placements: [] });

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { availableIsas } from '../../lib/device';
+import { availableIsas, cudaStatus } from '../../lib/device';
 import { native } from '../../lib/native';
 
 export interface Machine {
@@ -13,6 +13,8 @@ export interface Machine {
   /** Sizes as the system gives them, such as 'L2 1024K'. */
   readonly caches: readonly string[];
   readonly memoryGiB: number;
+  /** The GPU, or why there is none. Files of before this was measured do not have it. */
+  readonly cuda?: string;
   readonly system: string;
   readonly node: string;
   readonly commit: string;
@@ -20,6 +22,9 @@ export interface Machine {
   /** Average number of runnable processes over the last minute, at the start and at the end: others disturb figures. */
   readonly load: readonly number[];
 }
+
+/** Whether what calls itself a GPU is tools/ptxsim, whose times mean nothing. */
+export const isExecutor = ({ cuda }: Pick<Machine, 'cuda'>): boolean => cuda?.includes('PTX executor') ?? false;
 
 function caches(): string[] {
   const folder = '/sys/devices/system/cpu/cpu0/cache';
@@ -48,6 +53,7 @@ export function describeMachine(): Machine {
     cores: native.availableCores(),
     isas: availableIsas(),
     caches: caches(),
+    cuda: cudaStatus(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     system: `${process.platform} ${process.arch}`,
     node: process.version,

@@ -4,7 +4,7 @@ import { AdamW } from '../../lib/optim';
 import { Generator } from '../../lib/random';
 import { tidy } from '../../lib/scope';
 import { type Tensor, tensor } from '../../lib/tensor';
-import { type Contender, OURS } from './contender';
+import { type Contender, ON_CPU, type Placement, sideOf, waitFor } from './contender';
 import { timeCalls } from './sampling';
 import type { Variant } from './variants';
 
@@ -21,7 +21,7 @@ export const LEARNING_RATE = 3e-4;
 const MAX_GRAD_NORM = 1;
 
 export class OurModel implements Contender {
-  readonly side = OURS;
+  readonly side: string;
   readonly variant: string;
   readonly model: TransformerLM;
   readonly ids: Tensor;
@@ -31,18 +31,22 @@ export class OurModel implements Contender {
   constructor(
     variant: Variant,
     readonly size: ModelSize,
+    readonly placement: Placement = ON_CPU,
   ) {
+    this.side = sideOf(placement);
     const { dModel, nLayers, nHeads, vocabSize, seqLen, batch } = size;
     const { structure, ratio, nblocks } = variant;
+    const { device } = placement;
     this.variant = variant.name;
     // "ortho" and "svd" take seconds at this width and change nothing about the time of a step.
     const ffn = structure === 'dense' ? { structure } : { structure, ratio, nblocks, init: 'xavier' as const };
     this.model = new TransformerLM({ dModel, nLayers, nHeads, vocabSize, seqLen, ffn });
+    if (placement.device !== 'cpu') this.model.to(placement.device, placement.dtype);
     this.#optimizer = new AdamW(this.model.namedParameters());
     const generator = new Generator(23);
     const row = Array.from({ length: batch * seqLen + 1 }, () => generator.nextInt(vocabSize));
-    this.ids = tensor(Int32Array.from(row.slice(0, -1)), [batch, seqLen]);
-    this.targets = tensor(Int32Array.from(row.slice(1)), [batch, seqLen]);
+    this.ids = tensor(Int32Array.from(row.slice(0, -1)), [batch, seqLen], { device });
+    this.targets = tensor(Int32Array.from(row.slice(1)), [batch, seqLen], { device });
   }
 
   /** Returns the loss before the update. */
@@ -67,7 +71,10 @@ export class OurModel implements Contender {
   }
 
   sample(milliseconds: number): Promise<readonly number[]> {
-    return timeCalls(() => void this.step(), milliseconds);
+    return timeCalls(() => {
+      this.step();
+      waitFor(this.placement);
+    }, milliseconds);
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { noGrad } from '../../lib/autograd';
 import { feedForward, type LinearWeights, structuredLinear } from '../../lib/ops';
 import { tidy } from '../../lib/scope';
 import { type Tensor, tensor } from '../../lib/tensor';
-import { type Contender, OURS } from './contender';
+import { type Contender, ON_CPU, type Placement, sideOf, waitFor } from './contender';
 import type { Problem } from './problem';
 import { timeCalls } from './sampling';
 
@@ -13,7 +13,7 @@ interface Copy {
 }
 
 class OurContender implements Contender {
-  readonly side = OURS;
+  readonly side: string;
   readonly #x: Tensor;
   readonly #dy: Tensor;
   readonly #copies: readonly Copy[];
@@ -21,16 +21,18 @@ class OurContender implements Contender {
 
   constructor(
     readonly problem: Problem,
+    readonly placement: Placement,
     readonly variant = problem.variant,
   ) {
+    this.side = sideOf(placement);
     const { sizes, layers, tokens, copies } = problem;
     const requiresGrad = problem.phase !== 'forward';
-    this.#x = tensor(problem.x, [tokens, problem.x.length / tokens], { requiresGrad });
-    this.#dy = tensor(problem.dy, [tokens, problem.dy.length / tokens]);
+    this.#x = tensor(problem.x, [tokens, problem.x.length / tokens], { ...placement, requiresGrad });
+    this.#dy = tensor(problem.dy, [tokens, problem.dy.length / tokens], placement);
     this.#copies = Array.from({ length: copies }, () => {
       const leaves: Tensor[] = [];
       const leaf = (values: Float32Array, shape: readonly number[]) => {
-        leaves.push(tensor(values, shape, { requiresGrad }));
+        leaves.push(tensor(values, shape, { ...placement, requiresGrad }));
         return leaves[leaves.length - 1]!;
       };
       const weights = sizes.map(({ v, u, outFeatures }, i) => {
@@ -77,13 +79,16 @@ class OurContender implements Contender {
   async outputs(): Promise<readonly Float32Array[]> {
     let arrays: readonly Float32Array[] = [];
     this.#call((results) => {
-      arrays = results.map(({ data }) => Float32Array.from(data));
+      arrays = results.map((result) => Float32Array.from(result.toArray()));
     });
     return arrays;
   }
 
   sample(milliseconds: number): Promise<readonly number[]> {
-    return timeCalls(() => this.#call(), milliseconds);
+    return timeCalls(() => {
+      this.#call();
+      waitFor(this.placement);
+    }, milliseconds);
   }
 
   async close(): Promise<void> {
@@ -93,4 +98,4 @@ class OurContender implements Contender {
   }
 }
 
-export const ourContender = (problem: Problem): Contender => new OurContender(problem);
+export const ourContender = (problem: Problem, placement = ON_CPU): Contender => new OurContender(problem, placement);

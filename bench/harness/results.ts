@@ -1,6 +1,7 @@
 /** The file of a run: figures, and what they were measured on. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { isOurs, OURS } from './contender';
 import type { Machine } from './machine';
 import type { Peak } from './peak';
 import type { Summary } from './statistics';
@@ -77,7 +78,9 @@ export const exactly = (value: number): Summary => ({ median: value, p25: value,
 
 /** GFLOP/s and GB/s of a timing, and their parts of the machine's peak. */
 export function rates(result: Result, peaks: readonly Peak[]) {
-  const peak = peaks.find(({ isa, threads }) => isa === result.isa && threads === result.threads);
+  // The peaks are the CPU's.
+  const onCpu = result.side === OURS || !isOurs(result);
+  const peak = onCpu ? peaks.find(({ isa, threads }) => isa === result.isa && threads === result.threads) : undefined;
   const gflops = result.flops / result.median / 1e6;
   const gbps = result.bytes / result.median / 1e6;
   return { gflops, gbps, flopsShare: peak && gflops / peak.gflops, bytesShare: peak && gbps / peak.gbps };

@@ -2,14 +2,14 @@
 import { setIsa, setNumThreads } from '../../lib/device';
 import type { Context } from './context';
 
-/** Rivals choose their own instruction set: they take part only in ours' best one. */
+/** Rivals choose their own instruction set: they take part only in ours' best one. Other devices know neither setting. */
 export async function forEachSetting(context: Context, body: (context: Context) => Promise<void>): Promise<void> {
   for (const [i, isa] of context.isas.entries())
-    for (const threads of context.threads) {
+    for (const [j, threads] of context.threads.entries()) {
       setIsa(isa);
       setNumThreads(threads);
       const rivals = i === 0 ? context.rivals : [];
       for (const rival of rivals) await rival.setThreads(threads);
-      await body({ ...context, rivals });
+      await body({ ...context, rivals, placements: i + j === 0 ? context.placements : [] });
     }
 }

@@ -1,6 +1,6 @@
 /** What the training and memory suites share: the models, ours and PyTorch's, and the rows of their results. */
 import { getIsa, getNumThreads } from '../../lib/device';
-import type { Contender } from '../harness/contender';
+import { type Contender, mostError, ON_CPU } from '../harness/contender';
 import { type Context, selected } from '../harness/context';
 import type { ModelSize } from '../harness/our_model';
 import type { Result, Unit } from '../harness/results';
@@ -13,7 +13,6 @@ const SIZE: ModelSize = { dModel: 768, nLayers: 4, nHeads: 12, vocabSize: 8192, 
 
 /** Steps after which both sides must still agree: they take the updates into account. */
 const CHECKED_STEPS = 3;
-const MOST_ERROR = 1e-3;
 
 /** `--shape 64x256` makes a model of that width for a quick look. @throws {Error} when its dFF is not 4·dModel. */
 export function modelSize({ filters }: Context): ModelSize {
@@ -31,14 +30,14 @@ export const pytorchOf = ({ rivals }: Context): Pytorch | undefined =>
   rivals.find((rival): rival is Pytorch => rival instanceof Pytorch);
 
 /** Relative difference of the losses of the first steps. @throws {Error} when it is no rounding error. */
-export async function checkSteps(ours: Contender, theirs: Contender): Promise<number> {
+export async function checkSteps(ours: Contender, theirs: Contender, most = mostError(ON_CPU)): Promise<number> {
   let error = 0;
   for (let step = 0; step < CHECKED_STEPS; step++) {
     const [[mine], [other]] = [await ours.outputs(), await theirs.outputs()];
     const [a, b] = [mine?.[0] ?? Number.NaN, other?.[0] ?? Number.NaN];
     error = Math.max(error, Math.abs(a - b) / Math.abs(a));
   }
-  if (!(error < MOST_ERROR)) throw new Error(`${theirs.side}, ${theirs.variant}: losses differ by ${error}`);
+  if (!(error < most)) throw new Error(`${theirs.side}, ${theirs.variant}: losses differ by ${error}`);
   return error;
 }
 

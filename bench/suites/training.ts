@@ -2,7 +2,7 @@
 
 import { type Tensor, zeros } from '../../lib';
 import { native } from '../../lib/native';
-import type { Contender } from '../harness/contender';
+import { type Contender, mostError } from '../harness/contender';
 import { wantsOp } from '../harness/context';
 import { kernelTimes } from '../harness/kernel_times';
 import { OurModel } from '../harness/our_model';
@@ -80,6 +80,13 @@ export const training: Suite = {
       for (const variant of modelVariants(context)) {
         const model = new OurModel(variant, size);
         ours.push(model);
+        // Every check updates the model: a fresh one meets each of the others after the same steps.
+        for (const placement of setting.placements) {
+          const [reference, elsewhere] = [new OurModel(variant, size), new OurModel(variant, size, placement)];
+          theirs.push(elsewhere);
+          errors.set(elsewhere, await checkSteps(reference, elsewhere, mostError(placement)));
+          await reference.close();
+        }
         if (!pytorch) continue;
         const other = await createPytorchModel(pytorch, model);
         theirs.push(other);
