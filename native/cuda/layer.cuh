@@ -32,14 +32,8 @@ struct Layer {
   float factor_scale, guide_scale;
 };
 
-// h [n, hidden], each block of the second factor's columns together: x through the first factor.
-void first_stage(const Layer& layer, const void* x, void* h, int n);
-
-// y = activation(factors + guide + bias) and, where it is wanted, the value before the activation. swiglu is a pass of
-// its own. h is x for a dense layer.
-void second_stage(const Layer& layer, const void* x, const void* h, void* pre, void* y, int n, Activation activation);
-
-// Everything forward: h and pre may be null. y has the columns of the activation.
+// Everything forward. h [n, hidden], each block of the second factor's columns together, and pre may be null. y has the
+// columns of the activation.
 void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* y, int n, Activation activation);
 
 // g [n, out] is the gradient before the activation with the columns of each block together (made by `prologue`).

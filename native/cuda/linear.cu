@@ -3,7 +3,9 @@
 
 namespace sffn::cuda {
 
-void first_stage(const Layer& f, const void* x, void* h, int n) {
+namespace {
+
+Product first_product(const Layer& f, const void* x, void* h, int n) {
   Product product;
   product.m = n;
   product.c = h;
@@ -31,10 +33,11 @@ void first_stage(const Layer& f, const void* x, void* h, int n) {
     product.shuffle_blocks = f.L;
     product.shuffle_rank = f.r;
   }
-  launch_gemm(product, f.dtype);
+  return product;
 }
 
-void second_stage(const Layer& f, const void* x, const void* h, void* pre, void* y, int n, Activation activation) {
+// h is x for a dense layer.
+Product second_product(const Layer& f, const void* x, const void* h, void* pre, void* y, int n, Activation activation) {
   Product product;
   product.m = n;
   product.n = f.s;
@@ -64,32 +67,43 @@ void second_stage(const Layer& f, const void* x, const void* h, void* pre, void*
                         .b_batch = {0, f.in()},
                         .k = f.in(),
                         .scale = f.guide_scale};
-  launch_gemm(product, f.dtype);
+  return product;
 }
 
-void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, int n, Activation activation) {
-  Workspace<char> own_h, own_pre;
-  if (f.v && f.uses_factors() && !h) {
+// y = activation(factors + guide + bias) and, where it is wanted, the value before the activation, which is not swiglu.
+void stages(const Layer& f, const void* x, void* h, void* pre, void* y, int n, Activation activation) {
+  if (!f.v || !f.uses_factors()) return launch_gemm(second_product(f, x, f.v ? h : x, pre, y, n, activation), f.dtype);
+  Product first = first_product(f, x, h, n), second = second_product(f, x, h, pre, y, n, activation);
+  if (launch_chain(first, second, f.dtype)) return;
+  Workspace<char> own_h;
+  if (!h) {
     own_h = elements(int64_t{n} * f.hidden(), f.dtype);
-    h = own_h.get();
+    first.c = own_h.get();
+    second.factors[0].a = own_h.get();
   }
-  if (f.v && f.uses_factors()) first_stage(f, x, h, n);
-  const void* reduced = f.v ? h : x;
+  launch_gemm(first, f.dtype);
+  launch_gemm(second, f.dtype);
+}
+
+}  // namespace
+
+void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, int n, Activation activation) {
+  Workspace<char> own_pre;
   if (activation == Activation::swiglu) {
     if (!pre) {
       own_pre = elements(int64_t{n} * f.out(), f.dtype);
       pre = own_pre.get();
     }
-    second_stage(f, x, reduced, nullptr, pre, n, Activation::none);
+    stages(f, x, h, nullptr, pre, n, Activation::none);
     return swiglu(pre, y, n, f.out(), f.dtype);
   }
-  second_stage(f, x, reduced, pre, y, n, activation);
+  stages(f, x, h, pre, y, n, activation);
 }
 
 namespace {
 
 // to [n, hidden] = g · u in the order of the first factor's rows, so that its blocks are contiguous.
-void through_second_factor(const Layer& f, const void* g, void* to, int n) {
+Product second_factor_product(const Layer& f, const void* g, void* to, int n) {
   Product product;
   product.m = n;
   product.n = f.r;
@@ -107,11 +121,11 @@ void through_second_factor(const Layer& f, const void* g, void* to, int n) {
   product.ldc = f.hidden();
   product.c_column = f.L;
   product.c_batch[1] = 1;
-  launch_gemm(product, f.dtype);
+  return product;
 }
 
 // dx = (dh or g, by the factor nearest to x) + g · guide.
-void input_gradient(const Layer& f, const void* g, const void* dh, void* dx, int n) {
+Product input_product(const Layer& f, const void* g, const void* dh, void* dx, int n) {
   Product product;
   product.m = n;
   product.n = f.p;
@@ -141,7 +155,7 @@ void input_gradient(const Layer& f, const void* g, const void* dh, void* dx, int
   product.c = dx;
   product.ldc = f.in();
   product.c_batch[0] = f.p;
-  launch_gemm(product, f.dtype);
+  return product;
 }
 
 // to[b] = scale · aᵀ c for the columns of each of `batches` blocks of a [n, batches·rows] and c [n, ...].
@@ -179,15 +193,18 @@ void weight_gradient(const WeightGradient& w, int n, DType dtype) {
 void layer_backward(const Layer& f, const void* g, const void* x, const void* h, const LayerGradients& to, int n) {
   Workspace<char> own_dh, own_h;
   const bool needs_dh = f.v && f.uses_factors() && (to.dx || to.dv);
-  if (needs_dh) {
-    own_dh = elements(int64_t{n} * f.hidden(), f.dtype);
-    through_second_factor(f, g, own_dh.get(), n);
+  if (needs_dh) own_dh = elements(int64_t{n} * f.hidden(), f.dtype);
+  Product first = second_factor_product(f, g, to.dv ? own_dh.get() : nullptr, n);
+  const Product second = input_product(f, g, own_dh.get(), to.dx, n);
+  if (!needs_dh || !to.dx || !launch_chain(first, second, f.dtype)) {
+    first.c = own_dh.get();
+    if (needs_dh) launch_gemm(first, f.dtype);
+    if (to.dx) launch_gemm(second, f.dtype);
   }
-  if (to.dx) input_gradient(f, g, own_dh.get(), to.dx, n);
   if (to.du) {
     if (f.v && !h && f.uses_factors()) {
       own_h = elements(int64_t{n} * f.hidden(), f.dtype);
-      first_stage(f, x, own_h.get(), n);
+      launch_gemm(first_product(f, x, own_h.get(), n), f.dtype);
       h = own_h.get();
     }
     weight_gradient({.a = g,

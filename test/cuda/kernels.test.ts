@@ -42,7 +42,11 @@ const on = { device: 'cuda' } as const;
 type Op = (...inputs: Tensor[]) => Tensor;
 
 /** Forward and backward of an op on the device, in both of its types, against the CPU on the same rounded inputs. */
-function expectAgreement(op: Op, shapes: readonly (readonly number[])[], gradients = true): void {
+function expectAgreement(
+  op: Op,
+  shapes: readonly (readonly number[])[],
+  { gradients = true, types = ['float32', 'bfloat16'] }: { gradients?: boolean; types?: readonly DType[] } = {},
+): void {
   const random = new TestRandom(7);
   const inputs = shapes.map((shape) => ({ shape, data: random.array(shape.reduce((a, b) => a * b, 1)) }));
   const run = (device: 'cpu' | 'cuda', dtype: DType, rounded: DType) =>
@@ -61,7 +65,8 @@ function expectAgreement(op: Op, shapes: readonly (readonly number[])[], gradien
       });
       return [y.toArray(), ...found];
     });
-  for (const [dtype, tolerance] of [['float32', 2e-6] as const, ['bfloat16', 1e-2] as const]) {
+  for (const dtype of types) {
+    const tolerance = dtype === 'float32' ? 2e-6 : 1e-2;
     const expected = run('cpu', 'float32', dtype);
     run('cuda', dtype, dtype).forEach((values, i) => {
       const error = relativeError(values, expected[i]!);
@@ -115,18 +120,43 @@ const withCuda = () => {
       ['attention with heads of 101', attention(1, 1, 0), [[2, 18, 3 * 101]]],
     ])('%s', (_, op, shapes) => expectAgreement(op, shapes));
 
+    // Sizes at which bfloat16 takes one launch for both factors, with tails in rows and columns.
+    test.each<[string, Op, number[][], boolean]>([
+      ['two factors', factors('gelu'), [[130, 72], [104, 72], [120, 104], [120]], true],
+      [
+        'two factors, several tiles',
+        factors('none'),
+        [
+          [8961, 24],
+          [200, 24],
+          [208, 200],
+        ],
+        false,
+      ],
+      [
+        'gradients of two factors, several tiles',
+        factors('none'),
+        [
+          [8705, 136],
+          [136, 136],
+          [16, 136],
+        ],
+        true,
+      ],
+    ])('%s', (_, op, shapes, gradients) => expectAgreement(op, shapes, { gradients, types: ['bfloat16'] }));
+
     // Enough tiles that the columns of all blocks are stored together, with tails in rows and columns.
     test.each<[string, Op, number[][], boolean]>([
-      ['columns of 2 blocks', blocksOf('gelu'), [[1100, 16], [2, 8, 8], [2, 1000, 8], [2000]], false],
+      ['columns of 2 blocks', factors('gelu'), [[1100, 16], [2, 8, 8], [2, 1000, 8], [2000]], false],
       [
         'columns of 3 blocks, unaligned',
-        blocksOf('silu', true),
+        factors('silu', true),
         [[33, 12], [3, 5, 4], [3, 5701, 5], [17103], [17103, 12]],
         false,
       ],
       [
         'columns of 5 blocks, too many for large tiles',
-        blocksOf('none'),
+        factors('none'),
         [
           [130, 40],
           [5, 8, 8],
@@ -136,7 +166,7 @@ const withCuda = () => {
       ],
       [
         'gradients of 2 blocks',
-        blocksOf('none'),
+        factors('none'),
         [
           [48, 16],
           [2, 4288, 8],
@@ -146,7 +176,7 @@ const withCuda = () => {
       ],
       [
         'gradients of 2 blocks, unaligned',
-        blocksOf('none'),
+        factors('none'),
         [
           [33, 8],
           [2, 4229, 4],
@@ -154,7 +184,7 @@ const withCuda = () => {
         ],
         true,
       ],
-    ])('%s', (_, op, shapes, gradients) => expectAgreement(op, shapes, gradients));
+    ])('%s', (_, op, shapes, gradients) => expectAgreement(op, shapes, { gradients }));
   });
 
   test('a product of more batches than a grid is high', () => {
@@ -374,7 +404,7 @@ const withCuda = () => {
 };
 
 /** x, v, u, then a bias, then with `guided` the dense weight beside them. */
-function blocksOf(activation: Activation, guided = false): Op {
+function factors(activation: Activation, guided = false): Op {
   return (x, v, u, bias, weight) =>
     structuredLinear(
       x!,

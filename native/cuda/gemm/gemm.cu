@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "../../counters.h"
-#include "product.cuh"
+#include "chain.cuh"
 #include "skinny.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
@@ -51,7 +51,7 @@ struct Choice {
 
 // Lets a kernel have as much dynamic shared memory as there is beside its own.
 template <auto kKernel>
-Kernel with_shared(int own = 0) {
+auto with_shared(int own = 0) {
   static const bool allowed = [&] {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kKernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                shared_memory_per_block() - own),
@@ -178,6 +178,33 @@ void order_factors(Product& p) {
     std::swap(p.factors[0], p.factors[1]);
 }
 
+bool can_chain(const Product& first, const Product& second, DType dtype) {
+  const auto plain = [](const Product& p) {
+    return p.nfactors == 1 && p.factors[0].segments == 1 && p.factors[0].k > 0 && p.batches[0] * p.batches[1] == 1 &&
+           p.a_k_contiguous && p.c_column == 1 && p.shuffle_blocks == 0 && !p.accumulate && !p.c_is_f32;
+  };
+  const auto whole_runs = [](const Product& p) {
+    return p.n % ChainTile::kChunk == 0 && aligned(p.c, ChainTile::kChunk, sizeof(bf16), {p.ldc}) &&
+           aligned(p.pre, ChainTile::kChunk, sizeof(bf16), {});
+  };
+  return dtype == DType::bf16 && plain(first) && plain(second) && first.b_k_contiguous == second.b_k_contiguous &&
+         has_vector_operands(first, dtype) && has_vector_operands(second, dtype) && whole_runs(first) &&
+         whole_runs(second) && !first.bias && !first.pre && first.activation == Activation::none &&
+         ChainTile::bytes(first.n) <= shared_memory_per_block();
+}
+
+// By the count of waves and of steps of 64 terms, whether one launch takes at most an eighth longer than two. Fewer
+// rows or columns would get small tiles.
+bool chain_fills_device(const Product& first, const Product& second) {
+  if (first.m <= 64 || first.n <= 64 || second.n <= 64) return false;
+  const auto tiles = [](int n) { return ceil_div(n, ChainTile::kSize); };
+  const auto waves = [](int64_t blocks) { return ceil_div(blocks, multiprocessors()); };
+  const auto steps = [](const Product& p) { return ceil_div(p.factors[0].k, ChainTile::kDepth); };
+  const auto alone = [&](const Product& p) { return waves(tiles(p.m) * tiles(p.n)) * steps(p); };
+  const int64_t chained = waves(tiles(first.m)) * (tiles(first.n) * steps(first) + tiles(second.n) * steps(second));
+  return 8 * chained <= 9 * (alone(first) + alone(second));
+}
+
 // A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
 int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
   if (p.nfactors > 1) return 1;
@@ -200,6 +227,22 @@ void launch_skinny(const Product& p, DType dtype) {
 }
 
 }  // namespace
+
+bool launch_chain(const Product& first, Product second, DType dtype) {
+  order_factors(second);
+  if (!can_chain(first, second, dtype) || !chain_fills_device(first, second)) return false;
+  for (const Product* p : {&first, &std::as_const(second)}) count_flops(int64_t{2} * p->m * p->n * p->factors[0].k);
+  const auto blocks = static_cast<unsigned>(ceil_div(first.m, ChainTile::kSize));
+  const auto launch = [&](auto kernel) {
+    kernel<<<blocks, ChainTile::kThreads, static_cast<size_t>(ChainTile::bytes(first.n)), stream()>>>(first, second);
+  };
+  if (first.b_k_contiguous)
+    launch(with_shared<gemm_chain<true>>());
+  else
+    launch(with_shared<gemm_chain<false>>());
+  check_launch("two gemms");
+  return true;
+}
 
 void launch_gemm(Product p, DType dtype) {
   const int batches = p.batches[0] * p.batches[1];

@@ -53,4 +53,8 @@ struct Product {
 // dtype: of all operands and of c. Zero rows, columns or terms are all right.
 void launch_gemm(Product product, DType dtype);
 
+// Both products in one launch, the first one's C, which the second one's only operand A is, kept in shared memory; it
+// is stored as well unless first.c is null. Does nothing and returns false where that is impossible or not better.
+bool launch_chain(const Product& first, Product second, DType dtype);
+
 }  // namespace sffn::cuda
