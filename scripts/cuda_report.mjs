@@ -51,7 +51,8 @@ ${toolkit()}), counts come from executing the PTX on this project's own executor
 ## Registers, memory, occupancy
 
 Spill and stack are bytes (sm_80 / sm_90a); occupancy is blocks on a multiprocessor and the part of its warps that they are,
-with the dynamic shared memory of the workloads below (≤ where none of them launches the kernel: without it).
+with the dynamic shared memory of the workloads below (≤ where none of them launches the kernel: without it). 0 means that
+the executor, which has an H100's shared memory, was given more than that GPU has: there a smaller tile or another kernel is chosen.
 
 ${table(
   ['kernel', 'source', 'threads', 'registers', 'spill', 'stack', ...GPUS.map(({ name }) => name)],

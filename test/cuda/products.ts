@@ -42,6 +42,11 @@ const CASES: readonly Case[] = [
   { x: [40, 200], u: [48, 200] },
   { x: [200, 48], u: [40, 48] },
   { x: [136, 200], u: [144, 200] },
+  // Both factors in one launch.
+  { x: [130, 72], v: [104, 72], u: [120, 104], bias: true, activation: 'gelu' },
+  // Columns of all blocks stored together, forward and backward.
+  { x: [33, 16], v: [2, 8, 8], u: [2, 4288, 8], bias: true, activation: 'silu' },
+  { x: [33, 8], v: [2, 4229, 4], u: [2, 5, 4229] },
 ];
 
 // Not ReLU: rounding may put a sum on the other side of its kink, where the gradient differs.

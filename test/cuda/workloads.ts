@@ -42,6 +42,9 @@ const WORKLOADS: Record<string, () => void> = {
   'blockshuffle forward and backward': both(() =>
     blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
   ),
+  'lowrank forward of 8704 tokens': forward(() =>
+    lowRankLinear(random(8704, WIDTH), random(256, WIDTH), random(256, 256)),
+  ),
   'blockshuffle forward of 2048 tokens': forward(() =>
     blockShuffleLinear(random(2048, WIDTH), random(4, 64, 64), random(4, 1024, 64), random(4096), {
       activation: 'gelu',
