@@ -1,6 +1,6 @@
 /** Devices, threads, instruction sets and memory: what the computation runs on. */
 import type { NativeMemoryStats } from '../types/native';
-import { checkChoice, checkInteger, checkNumber, DeviceError, runNative } from './errors';
+import { checkChoice, checkInteger, checkNumber, DeviceError, OptionError, runNative } from './errors';
 import { native } from './native';
 
 export type Device = 'cpu' | 'cuda';
@@ -30,6 +30,20 @@ export const cudaStatus = (): string => native.cudaStatus();
 export function setCudaDevice(index: number): void {
   checkInteger('setCudaDevice', index, 0);
   runNative(() => native.setCudaDevice(index));
+}
+
+/**
+ * Whether products of float32 matrices on CUDA may round their operands to TF32 (10 bits of mantissa instead of 23, sums
+ * stay float32), which tensor cores multiply. Default: no, or STRUCTURED_FFN_TF32=1. Products of up to 16 rows, which reading
+ * memory bounds, and attention stay exact.
+ */
+export const getCudaTf32 = (): boolean => native.cudaTf32();
+
+/** For all products from now on. @throws {DeviceError} where there is no CUDA. @throws {OptionError} */
+export function setCudaTf32(allowed: boolean): void {
+  checkDevice('setCudaTf32', 'cuda');
+  if (typeof allowed !== 'boolean') throw new OptionError('setCudaTf32', 'true or false', allowed);
+  native.setCudaTf32(Number(allowed));
 }
 
 /**

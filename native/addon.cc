@@ -314,6 +314,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "cudaAvailable", setting<cuda_available>);
   define(exports, "cudaStatus", setting<cuda_status>);
   define(exports, "setCudaDevice", setting<set_cuda_device>);
+  define(exports, "cudaTf32", setting<cuda_tf32>);
+  define(exports, "setCudaTf32", setting<set_cuda_tf32>);
   define(exports, "cudaSynchronize", setting<cuda_synchronize>);
   define(exports, "countedFlops", setting<counted_flops>);
   return exports;

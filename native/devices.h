@@ -11,6 +11,9 @@ bool cuda_available();
 std::string cuda_status();
 // Which device to use, counted from 0; the default is STRUCTURED_FFN_CUDA_DEVICE or 0. Throws Error once one is in use.
 void set_cuda_device(int64_t index);
+// Whether float32 products may round their operands to TF32; at first STRUCTURED_FFN_TF32=1.
+bool cuda_tf32();
+void set_cuda_tf32(bool allowed);
 CachingAllocator& cuda_memory();
 // Copies all elements; at least one of the two is on the device. Copies to the device return before they are done.
 void cuda_copy(View from, View to);

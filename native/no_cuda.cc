@@ -11,6 +11,8 @@ namespace {
 bool cuda_available() { return false; }
 std::string cuda_status() { return "not built: the binary was compiled without nvcc (npm run build:cuda)"; }
 void set_cuda_device(int64_t) { refuse(); }
+bool cuda_tf32() { return false; }
+void set_cuda_tf32(bool) { refuse(); }
 CachingAllocator& cuda_memory() { refuse(); }
 void cuda_copy(View, View) { refuse(); }
 void cuda_synchronize() { refuse(); }

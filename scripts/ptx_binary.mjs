@@ -57,11 +57,11 @@ export function kernelsOf(binary) {
 }
 
 /** Runs test/cuda/products.ts: its status (null when it took too long), what it said, and the executor's report, if any. */
-export function runProducts(binary, reportPath, { timeout, env = {} } = {}) {
+export function runProducts(binary, reportPath, { args = [], timeout, env = {} } = {}) {
   rmSync(reportPath, { force: true });
   const { status, stderr } = spawnSync(
     process.execPath,
-    ['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'products.ts')],
+    ['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'products.ts'), ...args],
     {
       cwd: ROOT,
       encoding: 'utf8',

@@ -317,6 +317,9 @@ export interface Native extends Kernels<void> {
   /** One sentence: the device in use, or what is missing. */
   cudaStatus(): string;
   setCudaDevice(index: number): void;
+  /** Whether float32 products on CUDA may round their operands to TF32; set with 0 or 1. */
+  cudaTf32(): boolean;
+  setCudaTf32(allowed: number): void;
   /** Waits for everything launched; throws what went wrong in it. */
   cudaSynchronize(): void;
   /** Floating-point operations of matrix products since the process started, attention's own not counted. */

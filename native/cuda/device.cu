@@ -35,6 +35,14 @@ struct DeviceState {
 std::atomic<int64_t> chosen_device{-1};
 std::atomic<bool> in_use{false};
 
+std::atomic<bool>& tf32_allowed() {
+  static std::atomic<bool> allowed = [] {
+    const char* wanted = std::getenv("STRUCTURED_FFN_TF32");
+    return wanted && std::strcmp(wanted, "1") == 0;
+  }();
+  return allowed;
+}
+
 int device_index() {
   if (chosen_device >= 0) return static_cast<int>(chosen_device);
   const char* wanted = std::getenv("STRUCTURED_FFN_CUDA_DEVICE");
@@ -164,6 +172,9 @@ std::string cuda_status() {
   return std::string("available: ") + properties.name + ", compute capability " + std::to_string(properties.major) +
          "." + std::to_string(properties.minor) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB";
 }
+
+bool cuda_tf32() { return tf32_allowed(); }
+void set_cuda_tf32(bool allowed) { tf32_allowed() = allowed; }
 
 void set_cuda_device(int64_t index) {
   cudaError_t status;

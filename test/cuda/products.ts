@@ -1,9 +1,19 @@
 /**
  * The linear layers, matmul and linearCrossEntropy on the CUDA device, forward and backward, at sizes that reach every kernel of the matrix product with its
  * tails, against the CPU: exits with 1 where an element differs. `npm run cuda:mutate` breaks the kernels and demands that
- * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes.
+ * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes. `--random=COUNT` runs that many random calls
+ * of larger sizes instead, to see which lines can be executed at all.
  */
-import { type DType, linearCrossEntropy, matmul, structuredLinear, type Tensor, tensor, tidy } from '../../lib';
+import {
+  type DType,
+  linearCrossEntropy,
+  matmul,
+  setCudaTf32,
+  structuredLinear,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../../lib';
 import { ACTIVATIONS, type Activation } from '../../lib/ops/activation';
 import { TestRandom } from '../support/random';
 
@@ -77,6 +87,8 @@ interface Check {
   readonly name: string;
   readonly shapes: readonly (readonly number[])[];
   readonly run: (...inputs: Tensor[]) => Tensor;
+  /** Whether a sum that TF32 rounds to the other side of zero changes the gradient. */
+  readonly kink?: boolean;
 }
 
 function layerCheck(c: Case): Check {
@@ -92,7 +104,7 @@ function layerCheck(c: Case): Check {
     const guide = weight && { weight, guideScale: 0.25, factorScale: 0.75 };
     return structuredLinear(x, { u, v, bias, guide }, { activation: c.activation ?? 'none' });
   };
-  return { name: JSON.stringify(c), shapes, run };
+  return { name: JSON.stringify(c), shapes, run, kink: c.activation === 'relu' };
 }
 
 const matmulChecks = (m: number, n: number, k: number): Check[] =>
@@ -126,7 +138,40 @@ const CHECKS = [
   ...matmulChecks(33, 21, 9),
   ...[1, 3, 8, 16, 70].flatMap((tokens) => [crossEntropyCheck(tokens, 20, 24), crossEntropyCheck(tokens, 67, 37)]),
 ];
-const TYPES = [['float32', 1e-5] as const, ['bfloat16', 2e-2] as const];
+
+/** Anything that the ops allow, up to two tiles in each direction. */
+function randomChecks(count: number): Check[] {
+  const random = new TestRandom(6);
+  const pick = <T>(values: readonly T[]): T => values[random.int(0, values.length - 1)]!;
+  return Array.from({ length: count }, () => {
+    const unit = pick([1, 1, 2, 4, 8, 8]);
+    const size = (largest: number) => unit * random.int(1, Math.max(1, Math.floor(largest / unit)));
+    const rows = pick([random.int(1, 16), random.int(17, 64), random.int(65, 140), size(140)]);
+    const kind = random.next();
+    if (kind < 0.2) return pick(matmulChecks(rows, size(150), size(pick([40, 300]))));
+    if (kind < 0.25) return crossEntropyCheck(rows, size(140), size(90));
+    const blocks = pick([1, 1, 2, 3, 4]);
+    const shared = {
+      bias: random.next() < 0.6,
+      guide: random.next() < 0.3,
+      activation: pick(['none' as const, ...DRAWN_ACTIVATIONS]),
+    };
+    const [inputs, part, out] = [size(200 / blocks), size(150 / blocks), 2 * size(150 / blocks)];
+    const x = [rows, blocks * inputs];
+    if (random.next() < 0.3) return layerCheck({ ...shared, guide: false, x, u: [out, blocks * inputs] });
+    if (blocks === 1) return layerCheck({ ...shared, x, v: [part, inputs], u: [out, part] });
+    const outer = pick([1, blocks]);
+    const u = outer === 1 ? [out, blocks * part] : [blocks, out, part];
+    return layerCheck({ ...shared, x, v: [blocks, part, inputs], u });
+  });
+}
+
+/** Type, whether TF32 is allowed, tolerance. */
+const TYPES = [
+  ['float32', false, 1e-5],
+  ['float32', true, 5e-3],
+  ['bfloat16', false, 2e-2],
+] as const;
 
 /** The output and all gradients of a check, computed in `dtype` on `device` from inputs rounded to `rounded`. */
 function compute({ shapes, run }: Check, device: 'cpu' | 'cuda', dtype: DType, rounded: DType): number[][] {
@@ -152,13 +197,16 @@ function difference(actual: readonly number[], expected: readonly number[]): num
   return actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!) / largest), 0);
 }
 
-for (const [dtype, tolerance] of TYPES) {
-  for (const check of CHECKS) {
+const count = /^--random=(\d+)$/.exec(process.argv[2] ?? '')?.[1];
+const checks = count === undefined ? CHECKS : randomChecks(Number(count));
+for (const [dtype, tf32, tolerance] of TYPES) {
+  setCudaTf32(tf32);
+  for (const check of checks.filter(({ kink }) => !(tf32 && kink))) {
     const expected = compute(check, 'cpu', 'float32', dtype);
     compute(check, 'cuda', dtype, dtype).forEach((values, i) => {
       const error = difference(values, expected[i]!);
       if (error < tolerance) return;
-      console.error(`${check.name}, ${dtype}: value ${i} differs by ${error}`);
+      console.error(`${check.name}, ${dtype}${tf32 ? ' by TF32' : ''}: value ${i} differs by ${error}`);
       process.exit(1);
     });
   }

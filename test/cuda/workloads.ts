@@ -10,6 +10,7 @@ import {
   layerNorm,
   linear,
   lowRankLinear,
+  setCudaTf32,
   softmax,
   sum,
   type Tensor,
@@ -36,6 +37,11 @@ const WORKLOADS: Record<string, () => void> = {
   'dense forward and backward': both(() => linear(random(TOKENS, WIDTH), random(OUT, WIDTH))),
   'lowrank forward': forward(() => lowRankLinear(random(TOKENS, WIDTH), random(128, WIDTH), random(OUT, 128))),
   'dense forward and backward, float32': both(() => linear(random32(TOKENS, 128), random32(128, 128))),
+  'dense forward and backward, TF32': () => {
+    setCudaTf32(true);
+    sum(linear(random32(TOKENS, 256), random32(256, 256))).backward();
+    sum(linear(random32(TOKENS, 64), random32(32, 64))).backward();
+  },
   'blockshuffle forward': forward(() =>
     blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
   ),

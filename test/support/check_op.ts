@@ -4,6 +4,7 @@ import {
   availableIsas,
   type Device,
   type DType,
+  getCudaTf32,
   getIsa,
   type Isa,
   setIsa,
@@ -89,6 +90,12 @@ export const onEveryIsa = (body: (isa: string) => void): void =>
 
 /** Relative errors that the element type allows: the sums behind them are in float32 always. */
 const BFLOAT16 = { tolerance: 1e-2, gradientTolerance: 2e-2 };
+const TF32 = { tolerance: 1e-3, gradientTolerance: 1e-3 };
+
+function tolerancesOf({ device, dtype }: Target, options: CheckOptions): CheckOptions {
+  if (dtype === 'bfloat16') return BFLOAT16;
+  return device === 'cuda' && getCudaTf32() ? TF32 : options;
+}
 
 interface Expectation {
   readonly y: Float64Array;
@@ -124,10 +131,11 @@ export function checkOp(
     return { y, gradients: all };
   };
 
-  onEveryTarget(({ name, device, dtype }) =>
+  onEveryTarget((target) =>
     tidy(() => {
+      const { name, device, dtype } = target;
       const expected = expectation(dtype);
-      const { tolerance = 1e-5, gradientTolerance = 2e-5 } = dtype === 'bfloat16' ? BFLOAT16 : options;
+      const { tolerance = 1e-5, gradientTolerance = 2e-5 } = tolerancesOf(target, options);
       const tensors = inputs.map(({ shape, data }) => tensor(data, shape, { device, dtype, requiresGrad: gradients }));
       const y = op(...tensors);
       expect([y.device, y.dtype]).toEqual([device, resultType ?? dtype]);

@@ -5,10 +5,12 @@
 #include <utility>
 
 #include "../../counters.h"
+#include "../../devices.h"
 #include "chain.cuh"
 #include "skinny.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
+#include "tile_tf32.cuh"
 
 namespace sffn::cuda {
 namespace {
@@ -102,9 +104,17 @@ Choice bf16_choice(const Product& p) {
   return {kernel, kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
 }
 
+template <int kSize, bool kAK, bool kBK, bool kVector>
+Choice tf32_choice() {
+  using Tile = Tf32Tile<kSize>;
+  return {with_shared<gemm_tf32<kSize, kAK, kBK, kVector>>(), kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
+}
+
 template <bool kAK, bool kBK, bool kVector>
 Choice f32_choice(const Product& p) {
   using Tile = F32Tile;
+  if (cuda_tf32())
+    return p.m > 64 && p.n > 64 ? tf32_choice<128, kAK, kBK, kVector>() : tf32_choice<64, kAK, kBK, kVector>();
   if constexpr (kAK) {
     const int64_t shared = KeptTile<float, Tile::kSize>::bytes(p.batches[1]);
     if (groups(p, Tile::kSize, Tile::kStaticBytes + shared)) {
