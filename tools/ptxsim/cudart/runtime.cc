@@ -85,7 +85,6 @@ Program* Runtime::program(Kernel& kernel, cudaError_t& error) {
     if (!binary.module) binary.module = std::make_unique<Module>(binary.ptx, memory);
     Program* program = binary.module->kernel(kernel.name);
     error = program ? cudaSuccess : cudaErrorInvalidDeviceFunction;
-    if (program && coverage_) report_.set_source(program->name, binary.module->source());
     return program;
   } catch (const PtxError& failure) {
     find("ptx", kernel.name + ": " + failure.what());

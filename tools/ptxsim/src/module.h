@@ -19,7 +19,6 @@ class Module {
   /** The address of a __device__ or __constant__ variable; null if there is none of that name. */
   const Symbol* global(const std::string& name) const;
 
-  const std::string& source() const { return source_; }
   const std::map<std::string, Function>& functions() const { return functions_; }
 
  private:

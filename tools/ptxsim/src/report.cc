@@ -67,7 +67,7 @@ std::string Report::json(bool lines) const {
            field("dramBytes", (c.unique_read_sectors + c.unique_written_sectors) * 32) +
            field("dynamicSharedBytes", k.dynamic_shared);
     if (lines) {
-      out += ",\"ptx\":" + quoted(k.source) + ",\"lines\":{";
+      out += ",\"lines\":{";
       bool first_line = true;
       for (const auto& [line, executions] : k.lines) {
         if (!std::exchange(first_line, false)) out += ',';

@@ -14,12 +14,10 @@ class Report {
   void add(const Program& program, const std::vector<Finding>& findings, const Counters& counters, u32 dynamic_shared);
   /** Adds a finding of the runtime itself, such as a copy out of bounds. */
   void add(const Finding& finding);
-  /** Every PTX line of the kernel's function, for its coverage; `source` identifies the module's text. */
-  void set_source(const std::string& kernel, const std::string& source) { kernels_[kernel].source = source; }
 
   const std::vector<Finding>& findings() const { return findings_; }
   /** {findings: [{kernel, kind, message, count}], kernels: [{name, launches, warpInstructions, ...}]}; `lines`: with
-   * the executions of every PTX line and the modules' text. */
+   * the executions of every PTX line. */
   std::string json(bool lines) const;
 
  private:
@@ -28,7 +26,6 @@ class Report {
     u32 dynamic_shared = 0;  // the most of any launch
     Counters counters;
     std::map<int, u64> lines;
-    std::string source;
   };
   std::vector<Finding> findings_;
   std::map<std::string, Kernel> kernels_;
