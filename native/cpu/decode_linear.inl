@@ -1,5 +1,5 @@
 // A linear layer of the family on a few rows, with weights of any element type: they stream from memory once and are
-// widened in registers. On many rows it goes the way of training, after widening in memory where needed.
+// widened in registers. Many rows go the way of training, whose packing widens the weights.
 
 // Where the rows of a factor go, and what is done to them on the way: feature f of blocks·rows is stored in column
 // (f mod inner)·(features / inner) + f / inner.
@@ -129,41 +129,38 @@ inline void decode_product(const DecodeMatrix& w, const float* x, int64_t n, con
   decode_product_of_bytes(w, x, n, out);
 }
 
-// The weights as f32: themselves, or a widened copy in `own`.
-inline View widened(const DecodeMatrix& w, Scratch<float>& own) {
-  if (!w.weights || w.weights.dtype == DType::f32) return w.weights;
-  own = Scratch<float>(w.weights.size);
-  const View wide{own.get(), w.weights.size, DType::f32, Device::cpu};
-  dequantize(w.weights, View{const_cast<float*>(w.scales), w.features(), DType::f32, Device::cpu}, wide, w.features(),
-             w.k);
-  return wide;
+inline Product with_weights(Product p, const DecodeMatrix& w) {
+  if (w.weights.dtype == DType::f32) return p;
+  p.b = nullptr;
+  p.reduced = w.weights;
+  p.scales = w.scales;
+  return p;
 }
 
-inline void decode_many(const DecodeLayer& f, View x, View y, int64_t n, int64_t activation) {
-  Scratch<float> own_v, own_u;
-  const View v = widened(f.first(), own_v), u = widened(f.second(), own_u);
-  linear_forward(x, v, u, View{}, f.bias, View{}, View{}, y, n, f.dims, 1, 0, activation);
+inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+  const Layer layer(f.v, f.u, View{}, f.bias, f.dims, 1, 0);
+  Scratch<float> h(n * f.hidden());
+  if (f.v) gemm(with_weights(first_stage(layer, x, h.get(), n), f.first()));
+  Product last = with_weights(second_stage(layer, f.v ? h.get() : x, y, n), f.second());
+  last.bias = layer.bias;
+  last.activation = activation;
+  last.accumulate = add;
+  gemm(last);
 }
 
-inline View f32_view(float* data, int64_t size) { return {data, size, DType::f32, Device::cpu}; }
-
-// y [n, out] = activation(layer(x)), or y += layer(x).
-inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
-  const bool few = n <= kSkinnyMost;
-  if (!few && add) {
-    Scratch<float> sum(n * f.out());
-    decode_many(f, f32_view(const_cast<float*>(x), n * f.in()), f32_view(sum.get(), n * f.out()), n, activation);
-    return add_scaled(f32_view(sum.get(), n * f.out()), f32_view(y, n * f.out()), 1);
-  }
-  if (!few) return decode_many(f, f32_view(const_cast<float*>(x), n * f.in()), f32_view(y, n * f.out()), n, activation);
-  if (activation == kSwiglu) {
-    Scratch<float> pre(n * f.out());
-    apply_decoded(f, x, pre.get(), n, kNoActivation, false);
-    return swiglu_rows(pre.get(), y, n, f.out() / 2);
-  }
+inline void decode_few(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
   Scratch<float> h(n * f.hidden());
   if (f.v) decode_product(f.first(), x, n, {h.get(), f.dims[3], nullptr, kNoActivation, false});
   decode_product(f.second(), f.v ? h.get() : x, n, {y, f.dims[4], f.bias.f32(), activation, add});
+}
+
+// y [n, out] = activation(layer(x)), or y += layer(x).
+inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+  const auto apply = n <= kSkinnyMost ? decode_few : decode_many;
+  if (activation != kSwiglu) return apply(f, x, y, n, activation, add);
+  Scratch<float> pre(n * f.out());
+  apply(f, x, pre.get(), n, kNoActivation, false);
+  swiglu_rows(pre.get(), y, n, f.out() / 2);
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,

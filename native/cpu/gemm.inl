@@ -40,10 +40,22 @@ struct Blocking {
   bool packed_a;
 };
 
+// pack_columns for `count` columns of a block of b, from column `source` in steps of `step`, and from row `k`.
+inline void pack_part(const Product& p, int64_t block, int64_t k, int64_t depth, int64_t source, int64_t step,
+                      int64_t count, float* to, int64_t to_row) {
+  const int64_t at = block * p.b_batch + k * p.b_row + source * p.b_col;
+  const float* scales = p.scales ? p.scales + block * p.n + source : nullptr;
+  if (!p.reduced)
+    pack_columns(p.b + at, p.b_row, step * p.b_col, depth, count, to, to_row);
+  else if (p.reduced.dtype == DType::bf16)
+    pack_transposed(p.reduced.bf16() + at, step * p.b_col, scales, step, depth, count, to, to_row);
+  else
+    pack_transposed(p.reduced.i8() + at, step * p.b_col, scales, step, depth, count, to, to_row);
+}
+
 // Packs the panels [first, last) of one block for k in [k0, k0 + depth), one after the other.
 inline void pack_panels(const Product& p, const Panels& panels, int64_t block, int64_t first, int64_t last, int64_t k0,
                         int64_t depth, float* to) {
-  const float* b = p.b + block * p.b_batch + k0 * p.b_row;
   // Row-contiguous b is read in slices of rows over all panels: a panel alone touches a new page with every row.
   const int64_t slice = p.b_col == 1 && p.shuffle == 1 ? 16 : depth;
   for (int64_t k = 0; k < depth; k += slice) {
@@ -53,8 +65,7 @@ inline void pack_panels(const Product& p, const Panels& panels, int64_t block, i
       const int64_t begin = panels.begin(panel), width = panels.width(panel), end = std::min(begin + width, p.n);
       float* panel_to = panel_start + k * width;
       for_each_run(p, block, begin, end, [&](int64_t offset, int64_t count, int64_t source, int64_t step, int64_t) {
-        pack_columns(b + k * p.b_row + source * p.b_col, p.b_row, step * p.b_col, slice_depth, count, panel_to + offset,
-                     width);
+        pack_part(p, block, k0 + k, slice_depth, source, step, count, panel_to + offset, width);
       });
       if (end < begin + width)
         for (int64_t i = 0; i < slice_depth; ++i)
@@ -148,7 +159,7 @@ inline void run_task(const Product& p, const Blocking& blocking, const SharedPac
   Scratch<float> results(p.interleave ? row_space * p.batch * width : 1);
   Scratch<float> line(p.interleave ? p.batch * width : 1);
   // Short products read row-contiguous b in place: packing would cost as much as the product.
-  const bool in_place = !shared && p.b_col == 1 && p.shuffle == 1 && rows <= 2 * kTileRows;
+  const bool in_place = !shared && !p.reduced && p.b_col == 1 && p.shuffle == 1 && rows <= 2 * kTileRows;
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t b = p.interleave ? i : block;
     for (int64_t k = k0; k < k1 || k == k0; k += blocking.depth) {

@@ -1,5 +1,38 @@
 // Packing: operands copied into the order in which the micro-kernel reads them.
 
+// to[k·to_row + j] = w[j·w_row + k], widened and times scales[j·scale_step] where there are scales.
+template <class W>
+void pack_transposed(const W* w, int64_t w_row, const float* scales, int64_t scale_step, int64_t depth, int64_t count,
+                     float* to, int64_t to_row) {
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int64_t columns = std::min<int64_t>(kLanes, count - j);
+    const W* from = w + j * w_row;
+    float scale[kLanes];
+    for (int64_t i = 0; i < columns; ++i) scale[i] = scales ? scales[(j + i) * scale_step] : 1.f;
+    const auto scaled = [&](Vec v, int64_t i) __attribute__((always_inline)) {
+      return std::is_same_v<W, int8_t> ? v * scale[i] : v;
+    };
+    int64_t k = 0;
+    for (; k + kLanes <= depth; k += kLanes) {
+      Vec v[kLanes];
+      SFFN_UNROLL for (int i = 0; i < kLanes; ++i) v[i] =
+          i < columns ? scaled(load_weights(from + i * w_row + k, Full{}), i) : Vec{};
+      interleave(v);
+      float* block = to + k * to_row + j;
+      if (columns == kLanes) {
+        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store(block + i * to_row, v[i]);
+      } else {
+        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store_part(block + i * to_row, v[i], columns);
+      }
+    }
+    if (k == depth) continue;
+    for (int64_t i = 0; i < columns; ++i) {
+      const Vec v = scaled(load_weights(from + i * w_row + k, Part{depth - k}), i);
+      for (int64_t rest = 0; k + rest < depth; ++rest) to[(k + rest) * to_row + j + i] = v[static_cast<int>(rest)];
+    }
+  }
+}
+
 // to[k·to_row + j] = b[k·b_row + j·b_col] for k < depth, j < count; `to` may start anywhere inside a panel's row.
 inline void pack_columns(const float* b, int64_t b_row, int64_t b_col, int64_t depth, int64_t count, float* to,
                          int64_t to_row) {
@@ -12,30 +45,9 @@ inline void pack_columns(const float* b, int64_t b_row, int64_t b_col, int64_t d
     }
     return;
   }
-  int64_t j = 0;
-  if (b_row == 1) {
-    for (; j < count; j += kLanes) {
-      const int64_t columns = std::min<int64_t>(kLanes, count - j);
-      const float* from = b + j * b_col;
-      int64_t k = 0;
-      for (; k + kLanes <= depth; k += kLanes) {
-        Vec v[kLanes];
-        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load(from + i * b_col + k) : Vec{};
-        interleave(v);
-        float* block = to + k * to_row + j;
-        if (columns == kLanes) {
-          SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store(block + i * to_row, v[i]);
-        } else {
-          SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store_part(block + i * to_row, v[i], columns);
-        }
-      }
-      for (; k < depth; ++k)
-        for (int64_t i = 0; i < columns; ++i) to[k * to_row + j + i] = from[i * b_col + k];
-    }
-    return;
-  }
+  if (b_row == 1) return pack_transposed(b, b_col, nullptr, 0, depth, count, to, to_row);
   for (int64_t k = 0; k < depth; ++k)
-    for (j = 0; j < count; ++j) to[k * to_row + j] = b[k * b_row + j * b_col];
+    for (int64_t j = 0; j < count; ++j) to[k * to_row + j] = b[k * b_row + j * b_col];
 }
 
 // Micro-panels of kTileRows rows: to[(i / kTileRows)·depth·kTileRows + k·kTileRows + i % kTileRows] = a[i, k].

@@ -8,6 +8,10 @@ struct Product {
   int64_t a_row = 0, a_col = 1, a_batch = 0;
   const float* b = nullptr;
   int64_t b_row = 0, b_col = 1, b_batch = 0;
+  // bf16 or i8 weights in the place of b, which are widened as they are packed: element (k, j) of block i is
+  // reduced[i·b_batch + k + j·b_col] · scales[i·n + j]; i8 has scales.
+  View reduced = {};
+  const float* scales = nullptr;
   float* c = nullptr;
   int64_t c_row = 0, c_batch = 0;
   float scale = 1;

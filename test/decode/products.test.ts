@@ -91,10 +91,12 @@ describe.each(availableIsas())('%s', (name) => {
         [5, 2, 19],
         [8, 1, 24],
         [12, 1, 7],
+        [13, 1, 67],
+        [40, 3, 18],
       ] as const) {
         const { y, expected } = products(randomCase(rows, blocks, features, k), dtype);
-        // The rows of int8 products have 16 bits.
-        expect(difference(y, expected)).toBeLessThan(dtype === 'int8' ? 1e-4 : 1e-6);
+        // In int8 products of up to 12 rows, the rows have 16 bits; more rows meet widened weights.
+        expect(difference(y, expected)).toBeLessThan(dtype === 'int8' && rows <= 12 ? 1e-4 : 1e-6);
       }
   });
 
