@@ -2,7 +2,7 @@
 import { checkNumber } from '../errors';
 import type { DecoderLayer, Form } from './layer';
 import type { DecoderModel, ModelOperands } from './model';
-import { type CrossoverTable, prefersMerged, tableKey } from './table';
+import { type Crossover, type CrossoverTable, prefersMerged, settingOf, tableKey } from './table';
 
 export type DispatchMode = 'factored' | 'merged' | 'auto';
 export const MODES: readonly DispatchMode[] = ['factored', 'merged', 'auto'];
@@ -26,6 +26,10 @@ interface Choice {
 
 export class Dispatcher {
   readonly #choices = new Map<string, Choice>();
+  readonly #layers: readonly DecoderLayer[];
+  /** What was measured of each layer with this setting; looked up again when it changes, not at every step. */
+  #setting = '';
+  #measured: (readonly Crossover[] | undefined)[] = [];
   #mergedBytes = 0;
   #factored = 0;
   #merged = 0;
@@ -38,12 +42,13 @@ export class Dispatcher {
     readonly budget: number = Number.MAX_VALUE,
   ) {
     checkNumber('decoder: mergeBudget', budget, 0);
+    this.#layers = model.structuredLayers;
   }
 
   /** The operands for a call of `tokens` tokens. */
   operands(tokens: number): ModelOperands {
     // Everything that decides is in the key; a token count itself would make an entry for each.
-    const wanted = this.model.structuredLayers.map((layer) => this.#wantsMerged(layer, tokens));
+    const wanted = this.#wantsMerged(tokens);
     const key = wanted.map(Number).join('');
     const choice = this.#choices.get(key) ?? this.#choose(wanted);
     this.#choices.set(key, choice);
@@ -62,14 +67,21 @@ export class Dispatcher {
     };
   }
 
-  #wantsMerged(layer: DecoderLayer, tokens: number): boolean {
-    if (this.mode !== 'auto') return this.mode === 'merged';
-    const key = tableKey(layer.factoredDims, layer.dtype, this.model.device);
-    return prefersMerged(this.table?.get(key), tokens);
+  /** For each structured layer. */
+  #wantsMerged(tokens: number): boolean[] {
+    if (this.mode !== 'auto') return this.#layers.map(() => this.mode === 'merged');
+    const setting = settingOf(this.model.device);
+    if (setting !== this.#setting) {
+      this.#setting = setting;
+      this.#measured = this.#layers.map(({ factoredDims, dtype }) =>
+        this.table?.get(tableKey(factoredDims, dtype, setting)),
+      );
+    }
+    return this.#measured.map((measured) => prefersMerged(measured, tokens));
   }
 
   #choose(wanted: readonly boolean[]): Choice {
-    const layers = this.model.structuredLayers;
+    const layers = this.#layers;
     const merged = new Set(layers.filter((layer, i) => wanted[i] && this.#affords(layer)));
     const form = (layer: DecoderLayer): Form => (merged.has(layer) ? 'merged' : 'factored');
     return {

@@ -16,9 +16,12 @@ const MARGIN = 0.97;
 let gpu: string | undefined;
 const gpuName = () => (gpu ??= cudaStatus());
 
-/** Layer, weight type, and what computes it: threads and instruction set, or the name of the GPU. */
-export const tableKey = (dims: Int32Array, dtype: string, device: Device): string =>
-  `${[...dims].join(',')} ${dtype} ${device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName()}`;
+/** What computes now: threads and instruction set, or the name of the GPU. */
+export const settingOf = (device: Device): string =>
+  device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName();
+
+export const tableKey = (dims: Int32Array, dtype: string, setting: string): string =>
+  `${[...dims].join(',')} ${dtype} ${setting}`;
 
 /** Whether the merged form is faster at the measured token counts on both sides of `tokens`. */
 export function prefersMerged(measured: readonly Crossover[] | undefined, tokens: number): boolean {

@@ -8,7 +8,7 @@ import { tidy } from '../scope';
 import { NativeBuffer } from './buffer';
 import { type WeightDType, WeightMatrix } from './matrix';
 import { DecoderModel } from './model';
-import { type Crossover, type CrossoverTable, tableKey } from './table';
+import { type Crossover, type CrossoverTable, settingOf, tableKey } from './table';
 
 export interface TuneOptions {
   /** Default: float32. */
@@ -106,7 +106,7 @@ export function tune(model: TransformerLM, options: TuneOptions = {}): Map<strin
   const table = new Map<string, Crossover[]>();
   try {
     for (const { factoredDims } of decoder.structuredLayers) {
-      const key = tableKey(factoredDims, dtype, device);
+      const key = tableKey(factoredDims, dtype, settingOf(device));
       if (table.has(key) || known?.has(key)) continue;
       const [K = 1, , p = 1, L = 1, s = 1] = factoredDims;
       using factored = new ColdLayer(factoredDims, true, dtype, device);
