@@ -23,8 +23,8 @@ export async function timeCalls(body: () => void, milliseconds: number): Promise
 }
 
 /**
- * All samples of each contender. Whatever disturbs the machine for a while meets every contender alike; the first round
- * warms up and does not count.
+ * All samples of each contender. Whatever disturbs the machine for a while meets every contender alike; every second round
+ * goes backwards, so that nobody always follows the same one; the first round warms up and does not count.
  */
 export async function interleave(
   contenders: readonly Contender[],
@@ -33,7 +33,7 @@ export async function interleave(
   const samples = new Map(contenders.map((contender): [Contender, number[]] => [contender, []]));
   let side = '';
   for (let round = 0; round <= rounds; round++) {
-    for (const contender of contenders) {
+    for (const contender of round % 2 === 0 ? contenders : [...contenders].reverse()) {
       if (contender.side !== side) await sleep(GAP_MILLISECONDS);
       side = contender.side;
       const taken = await contender.sample(round === 0 ? milliseconds / 4 : milliseconds);
