@@ -42,7 +42,7 @@ const PAGES: readonly {
     title: 'Decoding',
     suites: ['decode'],
     plots: [],
-    text: 'One new token for each sequence of a batch, all of one length of context; the first block is dense. Weights are float32 where nothing else is said, activations always. Logits of the rivals were checked to agree. PyTorch is eager with keys and values kept in place; onnxruntime runs our export, whose cache comes back from each call as new tensors.',
+    text: 'One new token for each sequence of a batch, all of one length of context; the first block is dense. Weights are float32 where nothing else is said, activations always. Logits of the rivals were checked to agree. PyTorch is eager with keys and values kept in place; onnxruntime runs our export, whose cache comes back from each call as new tensors. Each structure takes turns with dense in tables of its own. "Matrices alone" are the linear layers of a step on one token, one call each, in turns with plain reads of 256 MB ("memory").',
     body: decodePage,
   },
   {
