@@ -28,7 +28,10 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const Workspace<char> space2 = elements(n * second.out(), second.dtype);
   const void* g2 = prologue(second, dy.data, nullptr, space2.get(), dbias2.data, nullptr, rows, Activation::none);
   const Workspace<char> dhidden = elements(n * second.in(), second.dtype);
-  layer_backward(second, g2, nullptr, h2.data, {.dx = dhidden.get()}, rows);
+  const bool keeps_dh = dv2 && second.uses_factors();
+  const Workspace<char> dh2 = elements(keeps_dh ? n * second.hidden() : 0, second.dtype);
+  void* dh = keeps_dh ? dh2.get() : nullptr;
+  layer_backward(second, g2, nullptr, h2.data, {.dx = dhidden.get(), .dh = dh}, rows);
 
   // One pass makes the hidden activation again and takes its gradient through it.
   const bool again = weights2 && kind != Activation::none;
@@ -38,7 +41,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
       prologue(first, dhidden.get(), pre.data, space1.get(), dbias1.data, again ? hidden.get() : nullptr, rows, kind);
   if (weights2)
     layer_backward(second, g2, again ? hidden.get() : pre.data, h2.data,
-                   {.dx = nullptr, .dv = dv2.data, .du = du2.data, .dguide = dguide2.data}, rows);
+                   {.dv = dv2.data, .du = du2.data, .dguide = dguide2.data, .dh = dh}, rows);
   layer_backward(first, g1, x.data, h1.data, {dx.data, dv1.data, du1.data, dguide1.data}, rows);
 }
 

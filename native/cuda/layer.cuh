@@ -40,6 +40,9 @@ void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* 
 // h may be null: it is computed again where it is needed. Null outputs are not computed.
 struct LayerGradients {
   void *dx = nullptr, *dv = nullptr, *du = nullptr, *dguide = nullptr;
+  // [n, hidden], the gradient of the hidden features: kept here by a call for dx, and taken from here by a later one
+  // for the factors alone. Null: each call has its own.
+  void* dh = nullptr;
 };
 void layer_backward(const Layer& layer, const void* g, const void* x, const void* h, const LayerGradients& gradients,
                     int n);

@@ -192,12 +192,14 @@ void weight_gradient(const WeightGradient& w, int n, DType dtype) {
 
 void layer_backward(const Layer& f, const void* g, const void* x, const void* h, const LayerGradients& to, int n) {
   Workspace<char> own_dh, own_h;
-  const bool needs_dh = f.v && f.uses_factors() && (to.dx || to.dv);
-  if (needs_dh) own_dh = elements(int64_t{n} * f.hidden(), f.dtype);
-  Product first = second_factor_product(f, g, to.dv ? own_dh.get() : nullptr, n);
-  const Product second = input_product(f, g, own_dh.get(), to.dx, n);
+  const bool known_dh = to.dh && !to.dx;
+  const bool needs_dh = f.v && f.uses_factors() && (to.dx || to.dv) && !known_dh;
+  if (needs_dh && !to.dh) own_dh = elements(int64_t{n} * f.hidden(), f.dtype);
+  void* dh = to.dh ? to.dh : own_dh.get();
+  Product first = second_factor_product(f, g, to.dv || to.dh ? dh : nullptr, n);
+  const Product second = input_product(f, g, dh, to.dx, n);
   if (!needs_dh || !to.dx || !launch_chain(first, second, f.dtype)) {
-    first.c = own_dh.get();
+    first.c = dh;
     if (needs_dh) launch_gemm(first, f.dtype);
     if (to.dx) launch_gemm(second, f.dtype);
   }
@@ -223,7 +225,7 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                     n, f.dtype);
   }
   if (f.v && to.dv)
-    weight_gradient({.a = own_dh.get(),
+    weight_gradient({.a = dh,
                      .b = x,
                      .lda = f.hidden(),
                      .ldb = f.in(),
