@@ -27,9 +27,13 @@ size_t size_class(size_t requested) {
 
 }  // namespace
 
+size_t CachingAllocator::size_of_block(size_t requested) const {
+  return source_.caches ? size_class(requested) : std::max(requested, size_t{1});
+}
+
 void* CachingAllocator::allocate(size_t requested) {
   if (requested > (size_t{1} << 62)) throw Error("ERR_OUT_OF_MEMORY", "out of memory: absurd size");
-  const size_t bytes = size_class(requested);
+  const size_t bytes = size_of_block(requested);
   std::lock_guard lock(mutex_);
   void* block = take_cached(bytes);
   if (!block) block = take_new(bytes);
@@ -48,9 +52,10 @@ void* CachingAllocator::allocate(size_t requested) {
 }
 
 void CachingAllocator::release(void* block, size_t requested) noexcept {
-  const size_t bytes = size_class(requested);
+  const size_t bytes = size_of_block(requested);
   std::lock_guard lock(mutex_);
   stats_.allocated -= static_cast<int64_t>(bytes);
+  if (!source_.caches) return source_.free(block);
   try {
     free_blocks_[bytes].push_back(block);
     stats_.cached += static_cast<int64_t>(bytes);

@@ -22,7 +22,9 @@ struct MemorySource {
   const char* name;                 // for messages: "memory", "CUDA memory"
   void* (*allocate)(size_t bytes);  // nullptr when there is none
   void (*free)(void* block);
-  bool addressable;  // by this processor
+  bool addressable;    // by this processor
+  bool caches = true;  // false: blocks are as long as asked for and freed at once, for tools that look for accesses
+                       // beyond them
 };
 
 class CachingAllocator {
@@ -39,6 +41,7 @@ class CachingAllocator {
   void empty_cache();
 
  private:
+  size_t size_of_block(size_t requested) const;
   void* take_cached(size_t bytes);
   void* take_new(size_t bytes);
   void free_cached();

@@ -66,7 +66,14 @@ export function runProducts(binary, reportPath, { args = [], timeout, env = {} }
       cwd: ROOT,
       encoding: 'utf8',
       timeout,
-      env: { ...process.env, STRUCTURED_FFN_BINARY: binary, PTXSIM_REPORT: reportPath, PTXSIM_STRICT: '1', ...env },
+      env: {
+        ...process.env,
+        STRUCTURED_FFN_BINARY: binary,
+        STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: '1',
+        PTXSIM_REPORT: reportPath,
+        PTXSIM_STRICT: '1',
+        ...env,
+      },
     },
   );
   const report = existsSync(reportPath) ? JSON.parse(readFileSync(reportPath, 'utf8')) : null;

@@ -35,11 +35,13 @@ struct DeviceState {
 std::atomic<int64_t> chosen_device{-1};
 std::atomic<bool> in_use{false};
 
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value && std::strcmp(value, "1") == 0;
+}
+
 std::atomic<bool>& tf32_allowed() {
-  static std::atomic<bool> allowed = [] {
-    const char* wanted = std::getenv("STRUCTURED_FFN_TF32");
-    return wanted && std::strcmp(wanted, "1") == 0;
-  }();
+  static std::atomic<bool> allowed = is_set("STRUCTURED_FFN_TF32");
   return allowed;
 }
 
@@ -188,9 +190,13 @@ void set_cuda_device(int64_t index) {
 }
 
 CachingAllocator& cuda_memory() {
-  static CachingAllocator& instance = *new CachingAllocator(
-      {.name = "CUDA memory", .allocate = device_allocate, .free = device_free, .addressable = false},
-      state().total_memory / 10 * 9);
+  static CachingAllocator& instance =
+      *new CachingAllocator({.name = "CUDA memory",
+                             .allocate = device_allocate,
+                             .free = device_free,
+                             .addressable = false,
+                             .caches = !is_set("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING")},
+                            state().total_memory / 10 * 9);
   return instance;
 }
 

@@ -98,7 +98,8 @@ const withCuda = () => {
     expect(memoryStats('cuda').allocated).toBe(before);
     const { systemAllocations } = memoryStats('cuda');
     zeros([1000], on).dispose();
-    expect(memoryStats('cuda').systemAllocations).toBe(systemAllocations);
+    const caches = process.env.STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING !== '1';
+    expect(memoryStats('cuda').systemAllocations).toBe(caches ? systemAllocations : systemAllocations + 1);
     emptyCache('cuda');
     expect(memoryStats('cuda').cached).toBe(0);
   });
