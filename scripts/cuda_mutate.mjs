@@ -9,7 +9,6 @@ import { isInstruction, kernelsOf, PTXSIM_BINARY, requireBinary, runProducts, sh
 const option = (name, fallback) =>
   Number(process.argv.find((text) => text.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
 const COUNT = option('count', 96);
-const TIMEOUT = 120_000;
 
 const remove = (pattern) => (text) => (pattern.test(text) ? '' : null);
 const replace = (pattern, by) => (text) => (pattern.test(text) ? text.replace(pattern, by) : null);
@@ -45,11 +44,15 @@ const binary = requireBinary();
 const kernels = kernelsOf(binary).filter(({ name }) => /gemm_|add_parts/.test(name));
 const scratch = mkdtempSync(join(tmpdir(), 'ptx-mutants-'));
 const reportPath = join(scratch, 'report.json');
+const begin = Date.now();
 const original = runProducts(PTXSIM_BINARY, reportPath, { env: { PTXSIM_COVERAGE: '1' } });
 if (original.status !== 0 || original.report?.findings.length !== 0) {
   console.error(`CUDA: the products are wrong before any mutation: ${original.stderr}`);
   process.exit(1);
 }
+
+// A mutant that takes this long does not end: not merely on a machine that has other work, too.
+const timeout = 5 * (Date.now() - begin);
 
 /** The executed lines that each mutation applies to, and what it makes of them. */
 const sites = Object.entries(MUTATIONS).map(([mutation, apply]) => {
@@ -87,7 +90,7 @@ for (const [i, mutant] of mutants.entries()) {
   const copy = Buffer.from(binary);
   copy.write(mutant.mutated.padEnd(mutant.text.length), mutant.offset, 'latin1');
   writeFileSync(path, copy);
-  const noticed = verdict(runProducts(path, reportPath, { timeout: TIMEOUT }));
+  const noticed = verdict(runProducts(path, reportPath, { timeout }));
   verdicts.set(noticed, (verdicts.get(noticed) ?? 0) + 1);
   if (!noticed) survivors.push(mutant);
   const where = `${shortName(mutant.kernel)}:${mutant.number}`;

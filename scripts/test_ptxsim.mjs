@@ -1,6 +1,7 @@
 // Runs the table of ops, the tests of devices and a small training run on device 'cuda' without a GPU: the addon is built with
 // the PTX executor (tools/ptxsim) in the place of the CUDA runtime, and must compute the right values without any finding,
-// under three orders of execution, once with every tensor in memory of its own. Arguments are jest's; without any it runs everything that uses devices.
+// under three orders of execution, in one of them with every tensor in memory of its own. Arguments are jest's; without any it
+// runs everything that uses devices.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';

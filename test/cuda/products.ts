@@ -57,15 +57,25 @@ const CASES: readonly Case[] = [
   { x: [136, 72], u: [200, 72], bias: true, activation: 'silu' },
   // Both factors in one launch.
   { x: [130, 72], v: [104, 72], u: [120, 104], bias: true, activation: 'gelu' },
+  { x: [130, 72], v: [104, 72], u: [120, 104], activation: 'silu' },
   // Columns of all blocks stored together, forward and backward.
   { x: [33, 16], v: [2, 8, 8], u: [2, 4288, 8], bias: true, activation: 'silu' },
   { x: [33, 8], v: [2, 4229, 4], u: [2, 5, 4229] },
-  // The same with more than a small tile of rows, by the types' largest tiles.
-  { x: [65, 16], v: [2, 8, 8], u: [2, 8576, 8], bias: true, activation: 'silu' },
-  { x: [65, 14], v: [2, 7, 7], u: [2, 8577, 7], bias: true },
-  { x: [65, 8], v: [2, 8576, 4], u: [2, 5, 8576] },
+  // The same of three and four blocks, in small tiles and large ones, aligned to 16 bytes and not.
+  { x: [33, 32], v: [4, 8, 8], u: [4, 4296, 8], bias: true, activation: 'gelu' },
+  { x: [33, 21], v: [3, 7, 7], u: [3, 4237, 7], bias: true, activation: 'gelu' },
+  { x: [33, 32], v: [4, 4288, 8], u: [4, 8, 4288] },
+  { x: [33, 15], v: [3, 4231, 5], u: [3, 5, 4231] },
+  { x: [65, 24], v: [3, 8, 8], u: [3, 8584, 8], bias: true, activation: 'silu' },
+  { x: [65, 21], v: [3, 7, 7], u: [3, 8579, 7], bias: true, activation: 'gelu' },
+  { x: [65, 24], v: [3, 8576, 8], u: [3, 8, 8576] },
+  { x: [65, 15], v: [3, 8581, 5], u: [3, 5, 8581] },
   // Exactly half a lane's pack of terms at the end of a chunk.
   { x: [12, 772], u: [9, 772] },
+  { x: [7, 645], u: [9, 645], activation: 'gelu' },
+  // Parts of a long sum that get a bias and an activation when they are added.
+  { x: [20, 1100], u: [9, 1100], bias: true, activation: 'gelu' },
+  { x: [20, 1601], u: [12, 1601], bias: true, activation: 'silu' },
 ];
 
 // Not ReLU: rounding may put a sum on the other side of its kink, where the gradient differs.
@@ -147,6 +157,12 @@ const CHECKS = [
   ...matmulChecks(136, 144, 88),
   ...matmulChecks(20, 24, 40),
   ...matmulChecks(33, 21, 9),
+  ...matmulChecks(38, 40, 9),
+  ...matmulChecks(38, 40, 541),
+  ...matmulChecks(40, 48, 552),
+  ...matmulChecks(37, 43, 541),
+  ...matmulChecks(72, 80, 552),
+  ...matmulChecks(69, 71, 541),
   ...[1, 3, 8, 16, 70].flatMap((tokens) => [crossEntropyCheck(tokens, 20, 24), crossEntropyCheck(tokens, 67, 37)]),
 ];
 
@@ -174,6 +190,23 @@ function randomChecks(count: number): Check[] {
     const outer = pick([1, blocks]);
     const u = outer === 1 ? [out, blocks * part] : [blocks, out, part];
     return layerCheck({ ...shared, x, v: [blocks, part, inputs], u });
+  });
+}
+
+/** Blocks of so many columns, out of or into the layer, that those of all blocks are computed and stored together. */
+function randomWideChecks(count: number): Check[] {
+  const random = new TestRandom(7);
+  const pick = <T>(values: readonly T[]): T => values[random.int(0, values.length - 1)]!;
+  return Array.from({ length: count }, () => {
+    const [blocks, unit, tile] = [pick([2, 3, 4]), pick([1, 8]), pick([64, 128])];
+    const rows = tile === 64 ? random.int(17, 64) : random.int(65, 140);
+    const narrow = unit * random.int(1, Math.floor(16 / unit));
+    // A tile for each of half the multiprocessors of an H100, and more.
+    const wide = tile * Math.ceil(66 / Math.ceil(rows / tile)) + unit * random.int(1, tile / unit);
+    const [part, out] = random.next() < 0.5 ? [narrow, wide] : [wide, narrow];
+    const shared = { bias: random.next() < 0.5, activation: pick(['none', 'gelu', 'silu'] as const) };
+    const x = [rows, blocks * narrow];
+    return layerCheck({ ...shared, x, v: [blocks, part, narrow], u: [blocks, out, part] });
   });
 }
 
@@ -216,7 +249,8 @@ function difference(actual: readonly number[], expected: readonly number[]): num
 }
 
 const count = /^--random=(\d+)$/.exec(process.argv[2] ?? '')?.[1];
-const checks = count === undefined ? CHECKS : randomChecks(Number(count));
+const checks =
+  count === undefined ? CHECKS : [...randomChecks(Number(count)), ...randomWideChecks(Math.ceil(Number(count) / 25))];
 for (const [dtype, tf32, tolerance] of TYPES) {
   setCudaTf32(tf32);
   for (const check of checks.filter(({ kink }) => !(tf32 && kink))) {
