@@ -27,6 +27,25 @@ __host__ __device__ inline float gelu_derivative(float a) {
   return 0.5f * (1.f + t) + 0.5f * a * (1.f - t * t) * kGeluScale * (1.f + 3.f * kGeluCubic * a * a);
 }
 
+// The gradient by a pre-activation (by both of swiglu's), and what the activation made of it.
+struct Gradient {
+  float activated, gate, up = 0;
+};
+__host__ __device__ inline Gradient gradient_of(Activation kind, float dy, float a, float up) {
+  switch (kind) {
+    case Activation::gelu:
+      return {gelu(a), dy * gelu_derivative(a)};
+    case Activation::silu:
+      return {silu(a), dy * silu_derivative(a)};
+    case Activation::relu:
+      return {relu(a), dy * relu_derivative(a)};
+    case Activation::swiglu:
+      return {silu(a) * up, dy * up * silu_derivative(a), dy * silu(a)};
+    default:
+      return {a, dy};
+  }
+}
+
 // Of one pre-activation; swiglu takes two and has no place here.
 template <Activation kind>
 __host__ __device__ inline float activate(float a) {

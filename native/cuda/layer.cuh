@@ -23,6 +23,8 @@ struct Layer {
 
   int in() const { return K * p; }
   int hidden() const { return L * r; }
+  // Columns of x that belong together in a block of the first factor.
+  int run() const { return p / in_blocks; }
   int out() const { return L * s; }
   bool uses_factors() const { return factor_scale != 0; }
 
@@ -30,6 +32,12 @@ struct Layer {
   DType dtype;
   int K, q, p, L, s, r;
   float factor_scale, guide_scale;
+  // Inside the feedforward module the features between two layers need not be in their own order. in_blocks = B:
+  // feature i·B + l of x lies at column l·in/B + i, and the columns of guide (and of u, where there is no v) as well;
+  // those of each block of v in the same way, at l·p/B + i. blocked_out: the results, and pre, come with the columns of
+  // each block together.
+  int in_blocks = 1;
+  bool blocked_out = false;
 };
 
 // Everything forward. h [n, hidden], each block of the second factor's columns together, and pre may be null. y has the
@@ -43,6 +51,11 @@ struct LayerGradients {
   // [n, hidden], the gradient of the hidden features: kept here by a call for dx, and taken from here by a later one
   // for the factors alone. Null: each call has its own.
   void* dh = nullptr;
+  // x = activation(pre), where that is not none: dx is the gradient by pre, laid out as pre is, and x itself is kept in
+  // `activated` unless that is null.
+  Activation activation = Activation::none;
+  const void* pre = nullptr;
+  void* activated = nullptr;
 };
 void layer_backward(const Layer& layer, const void* g, const void* x, const void* h, const LayerGradients& gradients,
                     int n);
@@ -51,6 +64,8 @@ void layer_backward(const Layer& layer, const void* g, const void* x, const void
 // is act(pre) again, where it is wanted. g is `space` [n, out], or dy itself where there is nothing to do.
 const void* prologue(const Layer& layer, const void* dy, const void* pre, void* space, void* dbias, void* activated,
                      int n, Activation activation);
+// The sums of the rows of g, in the order of the features.
+void bias_gradient(const Layer& layer, const void* g, void* dbias, int n);
 // act(pre) [n, out/2] of swiglu.
 void swiglu(const void* pre, void* y, int64_t n, int out, DType dtype);
 

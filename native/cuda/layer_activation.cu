@@ -16,33 +16,16 @@ struct PrologueArguments {
 
 // dL/dpre of feature j of a row; and what the activation made of it, or of the pair that it gates.
 template <class T>
-__device__ float gradient_of(const PrologueArguments& a, int64_t row, int j) {
-  const int half = a.out / 2;
+__device__ float gradient_at(const PrologueArguments& a, int64_t row, int j) {
+  const bool gated = a.activation == Activation::swiglu;
+  const int features = gated ? a.out / 2 : a.out, feature = j < features ? j : j - features;
   const T* pre = static_cast<const T*>(a.pre) + row * a.out;
-  if (a.activation == Activation::swiglu) {
-    const int pair = j < half ? j : j - half;
-    const float dy = to_float(static_cast<const T*>(a.dy)[row * half + pair]);
-    const float gate = to_float(pre[pair]), up = to_float(pre[pair + half]);
-    if (j >= half) return dy * silu(gate);
-    if (a.activated) static_cast<T*>(a.activated)[row * half + pair] = from_float<T>(silu(gate) * up);
-    return dy * up * silu_derivative(gate);
-  }
-  const float dy = to_float(static_cast<const T*>(a.dy)[row * a.out + j]);
+  const float dy = to_float(static_cast<const T*>(a.dy)[row * features + feature]);
   if (a.activation == Activation::none) return dy;
-  const float x = to_float(pre[j]);
-  float value, derivative;
-  switch (a.activation) {
-    case Activation::gelu:
-      value = gelu(x), derivative = gelu_derivative(x);
-      break;
-    case Activation::silu:
-      value = silu(x), derivative = silu_derivative(x);
-      break;
-    default:
-      value = relu(x), derivative = relu_derivative(x);
-  }
-  if (a.activated) static_cast<T*>(a.activated)[row * a.out + j] = from_float<T>(value);
-  return dy * derivative;
+  const Gradient g =
+      gradient_of(a.activation, dy, to_float(pre[feature]), gated ? to_float(pre[feature + features]) : 0.f);
+  if (a.activated && j < features) static_cast<T*>(a.activated)[row * features + j] = from_float<T>(g.activated);
+  return j < features ? g.gate : g.up;
 }
 
 // Where element j of an array in shared memory lies, so that neither neighbours nor every 2nd, 4th, ... element share
@@ -58,10 +41,10 @@ __global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constan
   T* g = static_cast<T*>(a.g) + row * a.out;
   if (a.L == 1 || a.L > kFeatures) {
     for (int j = begin + threadIdx.x; j < begin + count; j += kThreads)
-      g[j % a.L * a.s + j / a.L] = from_float<T>(gradient_of<T>(a, row, j));
+      g[j % a.L * a.s + j / a.L] = from_float<T>(gradient_at<T>(a, row, j));
     return;
   }
-  for (int j = threadIdx.x; j < count; j += kThreads) features[bank_free(j)] = gradient_of<T>(a, row, begin + j);
+  for (int j = threadIdx.x; j < count; j += kThreads) features[bank_free(j)] = gradient_at<T>(a, row, begin + j);
   __syncthreads();
   const int each = count / a.L;
   for (int j = threadIdx.x; j < count; j += kThreads) {
@@ -111,6 +94,8 @@ __global__ void __launch_bounds__(kThreads)
   dbias[column % s * L + column / s] = from_float<T>(sum);
 }
 
+}  // namespace
+
 void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
   const int64_t parts = std::clamp<int64_t>(n / 64, 1, kMaxRowParts);
   const Workspace<float> partial(parts * f.out());
@@ -124,8 +109,6 @@ void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
   });
   check_launch("the bias gradient");
 }
-
-}  // namespace
 
 const void* prologue(const Layer& f, const void* dy, const void* pre, void* space, void* dbias, void* activated, int n,
                      Activation activation) {

@@ -13,10 +13,13 @@ Product first_product(const Layer& f, const void* x, void* h, int n) {
   Factor& factor = product.factors[0];
   factor.a = x;
   factor.lda = f.in();
-  factor.a_batch[0] = f.p;
+  factor.a_batch[0] = f.run();
+  factor.a_segment = f.in() / f.in_blocks;
   factor.b = f.v;
   factor.b_batch[0] = int64_t{f.q} * f.p;
-  factor.k = f.p;
+  factor.b_segment = f.run();
+  factor.k = f.run();
+  factor.segments = f.in_blocks;
   product.batches[0] = f.K;
   if (f.q % f.L == 0) {
     // Rows l, l + L, ... of a block of v make neighbouring columns of block l.
@@ -41,32 +44,27 @@ Product second_product(const Layer& f, const void* x, const void* h, void* pre, 
   Product product;
   product.m = n;
   product.n = f.s;
-  product.batches[1] = f.L;
   product.c = y;
   product.ldc = f.out();
-  product.c_column = f.L;
-  product.c_batch[1] = 1;
   product.pre = pre;
   product.activation = activation;
   product.bias = f.bias;
-  product.bias_batch[1] = 1;
+  product.bias_column = f.L;
   product.nfactors = 2;
-  product.factors[0] = {.a = h,
-                        .b = f.u,
-                        .lda = f.hidden(),
-                        .ldb = f.r,
-                        .a_batch = {0, f.r},
-                        .b_batch = {0, int64_t{f.s} * f.r},
-                        .k = f.r,
-                        .scale = f.factor_scale};
+  product.factors[0] = {.a = h, .b = f.u, .lda = f.hidden(), .ldb = f.r, .k = f.r, .scale = f.factor_scale};
   // Row i of block l of the result is row i·L + l of the guide.
-  product.factors[1] = {.a = x,
-                        .b = f.guide,
-                        .lda = f.in(),
-                        .ldb = int64_t{f.L} * f.in(),
-                        .b_batch = {0, f.in()},
-                        .k = f.in(),
-                        .scale = f.guide_scale};
+  product.factors[1] = {
+      .a = x, .b = f.guide, .lda = f.in(), .ldb = int64_t{f.L} * f.in(), .k = f.in(), .scale = f.guide_scale};
+  // Interleaved results are inner batches, which a block of threads can take in turn.
+  const bool interleaved = !f.blocked_out && f.L > 1;
+  const int by_block = interleaved ? 1 : 0;
+  product.batches[by_block] = f.L;
+  product.c_column = interleaved ? f.L : 1;
+  product.c_batch[by_block] = interleaved ? 1 : f.s;
+  product.bias_batch[by_block] = 1;
+  product.factors[0].a_batch[by_block] = f.r;
+  product.factors[0].b_batch[by_block] = int64_t{f.s} * f.r;
+  product.factors[1].b_batch[by_block] = f.in();
   return product;
 }
 
@@ -95,7 +93,9 @@ void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, i
       pre = own_pre.get();
     }
     stages(f, x, h, nullptr, pre, n, Activation::none);
-    return swiglu(pre, y, n, f.out(), f.dtype);
+    // Each block has its own gates where the blocks are apart.
+    const int parts = f.blocked_out ? f.L : 1;
+    return swiglu(pre, y, int64_t{n} * parts, f.out() / parts, f.dtype);
   }
   stages(f, x, h, pre, y, n, activation);
 }
@@ -124,12 +124,29 @@ Product second_factor_product(const Layer& f, const void* g, void* to, int n) {
   return product;
 }
 
-// dx = (dh or g, by the factor nearest to x) + g · guide.
-Product input_product(const Layer& f, const void* g, const void* dh, void* dx, int n) {
+// The same by blocks of the first factor, for one of which each block of the second one makes every L-th column.
+Product by_first_blocks(const Layer& f, Product product) {
+  const int each = f.q / f.L;
+  product.n = each;
+  product.batches[0] = f.L;
+  product.batches[1] = f.K;
+  Factor& factor = product.factors[0];
+  factor.a_batch[0] = factor.a_batch[1];
+  factor.a_batch[1] = 0;
+  factor.b_batch[0] = factor.b_batch[1];
+  factor.b_batch[1] = each;
+  product.c_batch[0] = 1;
+  product.c_batch[1] = f.q;
+  return product;
+}
+
+// dx = (dh or g, by the factor nearest to x) + g · guide, and through the activation that made x.
+Product input_product(const Layer& f, const void* g, const void* dh, const LayerGradients& to, int n) {
   Product product;
   product.m = n;
-  product.n = f.p;
+  product.n = f.run();
   product.batches[0] = f.K;
+  product.batches[1] = f.in_blocks;
   product.b_k_contiguous = false;
   product.nfactors = 2;
   // Without a first factor, K = L = 1, and u takes its place.
@@ -138,53 +155,71 @@ Product input_product(const Layer& f, const void* g, const void* dh, void* dx, i
                                     .lda = f.hidden(),
                                     .ldb = f.p,
                                     .a_batch = {f.q, 0},
-                                    .b_batch = {int64_t{f.q} * f.p, 0},
+                                    .b_batch = {int64_t{f.q} * f.p, f.run()},
                                     .k = f.q,
                                     .scale = f.uses_factors() ? 1.f : 0.f}
-                           : Factor{.a = g, .b = f.u, .lda = f.out(), .ldb = f.r, .k = f.s, .scale = f.factor_scale};
+                           : Factor{.a = g,
+                                    .b = f.u,
+                                    .lda = f.out(),
+                                    .ldb = f.r,
+                                    .b_batch = {0, f.run()},
+                                    .k = f.s,
+                                    .scale = f.factor_scale};
+  const int64_t block = f.in() / f.in_blocks;
   product.factors[1] = {.a = g,
                         .b = f.guide,
                         .lda = f.out(),
                         .ldb = int64_t{f.L} * f.in(),
-                        .b_batch = {f.p, 0},
+                        .b_batch = {f.run(), block},
                         .a_segment = f.s,
                         .b_segment = f.in(),
                         .k = f.s,
                         .segments = f.L,
                         .scale = f.guide_scale};
-  product.c = dx;
-  product.ldc = f.in();
-  product.c_batch[0] = f.p;
+  const bool swiglu = to.activation == Activation::swiglu;
+  const int columns = swiglu ? 2 : 1;
+  product.c = to.dx;
+  product.ldc = columns * f.in();
+  product.c_batch[0] = f.run();
+  product.c_batch[1] = columns * block;
+  product.activation = to.activation;
+  if (to.activation != Activation::none)
+    product.through = {
+        .pre = to.pre, .activated = to.activated, .ld = f.in(), .batch = {f.run(), block}, .up = swiglu ? block : 0};
   return product;
 }
 
-// to[b] = scale · aᵀ c for the columns of each of `batches` blocks of a [n, batches·rows] and c [n, ...].
+// to[b] = scale · aᵀ b for the columns of each block of a [n, blocks·rows] and of b: those of one of its blocks, or
+// all. `runs`: the columns of b come as so many runs, each of every runs-th one.
 struct WeightGradient {
   const void *a, *b;
-  int64_t lda, ldb, a_batch, b_batch;
-  int batches, rows, columns;
+  int64_t lda, ldb, b_block, b_run;
+  int blocks, rows, columns, runs;
   void* to;
-  int64_t ldc, c_batch;
+  int64_t ldc, c_block;
   float scale;
 };
 
 void weight_gradient(const WeightGradient& w, int n, DType dtype) {
   Product product;
   product.m = w.rows;
-  product.n = w.columns;
-  product.batches[1] = w.batches;
+  product.n = w.columns / w.runs;
+  product.batches[0] = w.blocks;
+  product.batches[1] = w.runs;
   product.a_k_contiguous = product.b_k_contiguous = false;
   product.factors[0] = {.a = w.a,
                         .b = w.b,
                         .lda = w.lda,
                         .ldb = w.ldb,
-                        .a_batch = {0, w.a_batch},
-                        .b_batch = {0, w.b_batch},
+                        .a_batch = {w.rows, 0},
+                        .b_batch = {w.b_block, w.b_run},
                         .k = n,
                         .scale = w.scale};
   product.c = w.to;
   product.ldc = w.ldc;
-  product.c_batch[1] = w.c_batch;
+  product.c_column = w.runs;
+  product.c_batch[0] = w.c_block;
+  product.c_batch[1] = 1;
   launch_gemm(product, dtype);
 }
 
@@ -197,12 +232,14 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
   if (needs_dh && !to.dh) own_dh = elements(int64_t{n} * f.hidden(), f.dtype);
   void* dh = to.dh ? to.dh : own_dh.get();
   Product first = second_factor_product(f, g, to.dv || to.dh ? dh : nullptr, n);
-  const Product second = input_product(f, g, dh, to.dx, n);
-  if (!needs_dh || !to.dx || !launch_chain(first, second, f.dtype)) {
+  const Product second = input_product(f, g, dh, to, n);
+  const bool can_chain = needs_dh && to.dx && f.q % f.L == 0;
+  if (!can_chain || !launch_chain(by_first_blocks(f, first), second, f.dtype)) {
     first.c = dh;
     if (needs_dh) launch_gemm(first, f.dtype);
     if (to.dx) launch_gemm(second, f.dtype);
   }
+  const int64_t run_step = f.in() / f.in_blocks;
   if (to.du) {
     if (f.v && !h && f.uses_factors()) {
       own_h = elements(int64_t{n} * f.hidden(), f.dtype);
@@ -213,14 +250,15 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                      .b = f.v ? h : x,
                      .lda = f.out(),
                      .ldb = f.hidden(),
-                     .a_batch = f.s,
-                     .b_batch = f.r,
-                     .batches = f.L,
+                     .b_block = f.r,
+                     .b_run = run_step,
+                     .blocks = f.L,
                      .rows = f.s,
                      .columns = f.r,
+                     .runs = f.v ? 1 : f.in_blocks,
                      .to = to.du,
                      .ldc = f.r,
-                     .c_batch = int64_t{f.s} * f.r,
+                     .c_block = int64_t{f.s} * f.r,
                      .scale = f.factor_scale},
                     n, f.dtype);
   }
@@ -229,14 +267,15 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                      .b = x,
                      .lda = f.hidden(),
                      .ldb = f.in(),
-                     .a_batch = f.q,
-                     .b_batch = f.p,
-                     .batches = f.K,
+                     .b_block = f.run(),
+                     .b_run = run_step,
+                     .blocks = f.K,
                      .rows = f.q,
                      .columns = f.p,
+                     .runs = f.in_blocks,
                      .to = to.dv,
                      .ldc = f.p,
-                     .c_batch = int64_t{f.q} * f.p,
+                     .c_block = int64_t{f.q} * f.p,
                      .scale = f.uses_factors() ? 1.f : 0.f},
                     n, f.dtype);
   if (to.dguide)
@@ -244,14 +283,15 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                      .b = x,
                      .lda = f.out(),
                      .ldb = f.in(),
-                     .a_batch = f.s,
-                     .b_batch = 0,
-                     .batches = f.L,
+                     .b_block = 0,
+                     .b_run = run_step,
+                     .blocks = f.L,
                      .rows = f.s,
                      .columns = f.in(),
+                     .runs = f.in_blocks,
                      .to = to.dguide,
                      .ldc = int64_t{f.L} * f.in(),
-                     .c_batch = f.in(),
+                     .c_block = f.in(),
                      .scale = f.guide_scale},
                     n, f.dtype);
 }

@@ -6,6 +6,7 @@
  */
 import {
   type DType,
+  feedForward,
   linearCrossEntropy,
   matmul,
   setCudaTf32,
@@ -78,6 +79,58 @@ const CASES: readonly Case[] = [
   { x: [20, 1601], u: [12, 1601], bias: true, activation: 'silu' },
 ];
 
+type Factors = Pick<Case, 'v' | 'u'>;
+
+interface Network extends Omit<Case, 'v' | 'u'> {
+  readonly fc1: Factors;
+  readonly fc2: Factors;
+}
+
+const NETWORKS: readonly Network[] = [
+  { x: [7, 20], fc1: { u: [36, 20] }, fc2: { v: [5, 36], u: [11, 5] }, bias: true, activation: 'gelu' },
+  { x: [70, 24], fc1: { v: [16, 24], u: [96, 16] }, fc2: { u: [40, 48] }, bias: true, activation: 'swiglu' },
+  {
+    x: [67, 21],
+    fc1: { v: [3, 5, 7], u: [37, 15] },
+    fc2: { v: [37, 37], u: [9, 37] },
+    guide: true,
+    activation: 'silu',
+  },
+  // Both factors in one launch, forward and backward, of one block and of several.
+  { x: [130, 72], fc1: { v: [104, 72], u: [128, 104] }, fc2: { v: [72, 128], u: [80, 72] }, activation: 'gelu' },
+  { x: [130, 72], fc1: { v: [40, 72], u: [240, 40] }, fc2: { v: [72, 120], u: [80, 72] }, activation: 'swiglu' },
+  {
+    x: [1990, 64],
+    fc1: { v: [8, 64, 8], u: [8, 128, 64] },
+    fc2: { v: [8, 64, 128], u: [8, 8, 64] },
+    bias: true,
+    activation: 'gelu',
+  },
+  // The blocks of the hidden activation apart, for every structure of the second layer.
+  {
+    x: [40, 32],
+    fc1: { v: [4, 16, 8], u: [4, 16, 16] },
+    fc2: { v: [4, 8, 16], u: [4, 6, 8] },
+    bias: true,
+    guide: true,
+    activation: 'gelu',
+  },
+  { x: [33, 12], fc1: { v: [3, 5, 4], u: [3, 10, 5] }, fc2: { v: [5, 30], u: [7, 5] }, bias: true, activation: 'silu' },
+  {
+    x: [70, 12],
+    fc1: { v: [3, 6, 4], u: [3, 14, 6] },
+    fc2: { u: [10, 21] },
+    bias: true,
+    guide: true,
+    activation: 'swiglu',
+  },
+  { x: [90, 14], fc1: { v: [2, 3, 7], u: [2, 9, 3] }, fc2: { v: [3, 5, 6], u: [13, 15] }, bias: true },
+  // Not apart: an odd number of gates, blocks that do not divide, weights larger than the activation.
+  { x: [33, 12], fc1: { v: [2, 5, 6], u: [2, 7, 5] }, fc2: { u: [9, 7] }, activation: 'swiglu' },
+  { x: [33, 12], fc1: { v: [2, 5, 6], u: [2, 9, 5] }, fc2: { v: [6, 5, 3], u: [9, 30] }, activation: 'silu' },
+  { x: [2, 12], fc1: { v: [2, 5, 6], u: [2, 8, 5] }, fc2: { u: [9, 16] }, activation: 'gelu' },
+];
+
 // Not ReLU: rounding may put a sum on the other side of its kink, where the gradient differs.
 const DRAWN_ACTIVATIONS = ACTIVATIONS.filter((activation) => activation !== 'relu');
 
@@ -110,8 +163,30 @@ interface Check {
   readonly kink?: boolean;
 }
 
+const featuresOf = (u: readonly number[]) => (u.length === 3 ? u[0]! * u[1]! : u[0]!);
+
+function networkCheck(c: Network): Check {
+  const hidden = featuresOf(c.fc1.u) / (c.activation === 'swiglu' ? 2 : 1);
+  const shapes = [c.x];
+  const layer = ({ v, u }: Factors, inFeatures: number) => {
+    const out = featuresOf(u);
+    const wanted = { u, v, bias: c.bias && [out], guide: c.guide && [out, inFeatures] };
+    const begin = shapes.length;
+    const names = Object.entries(wanted).flatMap(([name, shape]) => (shape ? [[name, shape] as const] : []));
+    shapes.push(...names.map(([, shape]) => shape));
+    return (inputs: readonly Tensor[]) => {
+      const given: Record<string, Tensor> = Object.fromEntries(names.map(([name], i) => [name, inputs[begin + i]!]));
+      const { u, v, bias, guide } = given;
+      return { u: u!, v, bias, guide: guide && { weight: guide, guideScale: 0.25, factorScale: 0.75 } };
+    };
+  };
+  const [fc1, fc2] = [layer(c.fc1, c.x[1]!), layer(c.fc2, hidden)];
+  const run: Check['run'] = (...inputs) => feedForward(inputs[0]!, fc1(inputs), fc2(inputs), c.activation ?? 'none');
+  return { name: JSON.stringify(c), shapes, run, kink: c.activation === 'relu' };
+}
+
 function layerCheck(c: Case): Check {
-  const features = c.u.length === 3 ? c.u[0]! * c.u[1]! : c.u[0]!;
+  const features = featuresOf(c.u);
   const shapes = [c.x, c.u];
   if (c.v) shapes.push(c.v);
   if (c.bias) shapes.push([features]);
@@ -151,6 +226,7 @@ const crossEntropyCheck = (tokens: number, classes: number, features: number): C
 
 const CHECKS = [
   ...[...CASES, ...drawnCases(96)].map(layerCheck),
+  ...NETWORKS.map(networkCheck),
   ...matmulChecks(72, 80, 24),
   ...matmulChecks(69, 71, 19),
   ...matmulChecks(130, 139, 90),

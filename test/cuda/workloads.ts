@@ -7,6 +7,7 @@ import {
   causalAttention,
   crossEntropy,
   type DType,
+  feedForward,
   layerNorm,
   linear,
   lowRankLinear,
@@ -56,6 +57,14 @@ const WORKLOADS: Record<string, () => void> = {
       activation: 'gelu',
     }),
   ),
+  'blockshuffle network of 4096 tokens': () => {
+    const [width, hidden, tokens] = [256, 512, 4096];
+    const layer = (inFeatures: number, outFeatures: number) => ({
+      v: random(4, 64, inFeatures / 4),
+      u: random(4, outFeatures / 4, 64),
+    });
+    sum(feedForward(random(tokens, width), layer(width, hidden), layer(hidden, width), 'gelu')).backward();
+  },
   'one token': forward(() => lowRankLinear(random(1, 1024), random(256, 1024), random(1024, 256))),
   'eight tokens': forward(() => lowRankLinear(random(8, 1024), random(256, 1024), random(1024, 256))),
   'layer norm': both(() => layerNorm(random(64, 1024), random(1024), random(1024))),

@@ -1,6 +1,11 @@
-// Two products in one launch: Z = A·Vᵀ, of which a block of threads computes all columns of its 128 rows, stays in
-// shared memory as bf16 and is the left operand of C = act(scale·Z·Uᵀ + bias). It is written once, where it is wanted,
-// and never read. Only where operands and results can be read and written 16 bytes at a time.
+// Two products in one launch: a block of threads computes one block b of the first one's C for its 128 rows,
+//
+//   Z_b = scale · [A_0·V_0ᵀ, A_1·V_1ᵀ, ...],  group g's columns in their places,
+//
+// keeps it in shared memory as bf16, and multiplies it there: C_b = act(scale · Z_b·U_bᵀ + bias), or backward through
+// an activation. Z is written once, where it is wanted, and never read. This is LowRank with one block and one group,
+// and BlockShuffle with a group for each block of the other factor, so that the shuffle is the groups' places. Only
+// where operands and results can be read and written 16 bytes at a time.
 #pragma once
 
 #include "tile_bf16.cuh"
@@ -12,9 +17,10 @@ struct ChainTile : Bf16Tile<128> {
   static constexpr int kRingBytes = kStages * kStageBytes;
   static_assert(kFragmentsN == 4, "the lanes of a row exchange as many pairs as they are");
 
+  static __host__ __device__ int64_t padded(int64_t columns) { return (columns + kDepth - 1) / kDepth * kDepth; }
   // Z lies as the left operand does in the stages: blocks of 64 columns.
-  static constexpr int64_t bytes(int64_t columns) {
-    return kRingBytes + (columns + kSize - 1) / kSize * kSize / kDepth * kOperandBytes;
+  static __host__ __device__ int64_t bytes(int64_t columns) {
+    return kRingBytes + padded(columns) / kDepth * kOperandBytes;
   }
   static __device__ uint32_t place_of_z(int row, int column) {
     return column / kDepth * kOperandBytes + place<true>(row, column % kDepth / kChunk) + column % kChunk * 2;
@@ -45,53 +51,66 @@ __device__ inline void gather_run(uint32_t (&pairs)[4]) {
     }
 }
 
-// first.c: Z, or null. kBK: of both right operands.
-template <bool kBK>
+// A batch of C, at columns column .. column + 7 of a row, from what kept_value made of the sums.
+__device__ inline void store_chained(const Product& p, int outer, int inner, int row, int column, Run<bf16, 8> values) {
+  const int64_t at = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc + column;
+  const auto store = [&](void* to) { *reinterpret_cast<Run<bf16, 8>*>(static_cast<bf16*>(to) + at) = values; };
+  if (p.pre) {
+    store(p.pre);
+#pragma unroll
+    for (bf16& value : values.values) value = from_float<bf16>(activated(p.activation, to_float(value)));
+  }
+  store(p.c);
+}
+
+// first.c: Z, or null. kBK: of both right operands, and whether this is forward. kWidth: columns of a tile of Z.
+template <bool kBK, int kWidth>
 __global__ void __launch_bounds__(ChainTile::kThreads, 1)
     gemm_chain(const __grid_constant__ Product first, const __grid_constant__ Product second) {
   using Tile = ChainTile;
+  using FirstTile = Bf16Tile<Tile::kSize, kWidth>;
   extern __shared__ __align__(128) unsigned char shared[];
   unsigned char* const z = shared + Tile::kRingBytes;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
-  const int row0 = blockIdx.x * Tile::kSize;
+  // The blocks of the same rows follow each other: they may read the same A.
+  const int block = blockIdx.x % second.batches[0], row0 = blockIdx.x / second.batches[0] * Tile::kSize;
 
   const Factor &left = first.factors[0], &right = second.factors[0];
   const auto tiles_of = [](int n, int size) { return (n + size - 1) / size; };
   const int steps1 = tiles_of(left.k, Tile::kDepth), steps2 = tiles_of(right.k, Tile::kDepth);
-  const int tiles1 = tiles_of(first.n, Tile::kSize), tiles2 = tiles_of(second.n, Tile::kSize);
-  const int begin2 = tiles1 * steps1, all = begin2 + tiles2 * steps2;
+  const int tiles1 = tiles_of(first.n, kWidth), tiles2 = tiles_of(second.n, Tile::kSize);
+  const int all1 = first.batches[0] * tiles1, all2 = second.batches[1] * tiles2;
+  const int begin2 = all1 * steps1, all = begin2 + all2 * steps2;
   const auto stage = [&](int t) { return shared_address(shared) + t % Tile::kStages * Tile::kStageBytes; };
-  const auto load_right = [&](const Factor& f, int n, int t, int steps, uint32_t to) {
-    Tile::template load<kBK, true>(to + Tile::kOperandBytes, static_cast<const bf16*>(f.b), f.ldb,
-                                   t / steps * Tile::kSize, n, t % steps * Tile::kDepth, f.k);
-  };
   const auto load = [&](int t) {
     if (t < begin2) {
-      Tile::template load<true, true>(stage(t), static_cast<const bf16*>(left.a), left.lda, row0, first.m,
-                                      t % steps1 * Tile::kDepth, left.k);
-      load_right(left, first.n, t, steps1, stage(t));
+      const int tile = t / steps1, k0 = t % steps1 * Tile::kDepth, group = tile / tiles1;
+      Tile::template load<true, true>(
+          stage(t), static_cast<const bf16*>(left.a) + group * left.a_batch[0] + block * left.a_batch[1], left.lda,
+          row0, first.m, k0, left.k);
+      Tile::template load<kBK, true, kWidth>(
+          stage(t) + Tile::kOperandBytes,
+          static_cast<const bf16*>(left.b) + group * left.b_batch[0] + block * left.b_batch[1], left.ldb,
+          tile % tiles1 * kWidth, first.n, k0, left.k);
     } else if (t < all) {
-      load_right(right, second.n, t - begin2, steps2, stage(t));
+      const int tile = (t - begin2) / steps2, k0 = (t - begin2) % steps2 * Tile::kDepth, run = tile / tiles2;
+      Tile::template load<kBK, true>(
+          stage(t) + Tile::kOperandBytes,
+          static_cast<const bf16*>(right.b) + block * right.b_batch[0] + run * right.b_batch[1], right.ldb,
+          tile % tiles2 * Tile::kSize, second.n, k0, right.k);
     }
     commit_copies();
   };
 
-  typename Tile::Sums sums;
   int t = 0;
   // The next tile, over `steps` steps, of which a(s) is the left operand's address.
-  const auto sum = [&](int steps, float scale, auto&& a) {
-#pragma unroll
-    for (auto& row : sums)
-#pragma unroll
-      for (auto& fragment : row)
-#pragma unroll
-        for (float& value : fragment) value = 0;
+  const auto sum = [&]<class T>(T, typename T::Sums& sums, int steps, float scale, auto&& a) {
     for (int s = 0; s < steps; ++s, ++t) {
       wait_copies<Tile::kStages - 2>();
       __syncthreads();
       load(t + Tile::kStages - 1);
-      Tile::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
+      T::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
     }
 #pragma unroll
     for (auto& row : sums)
@@ -101,27 +120,43 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
         for (float& value : fragment) value *= scale;
   };
   const auto row_of = [&](int i) { return warp_m * Tile::kWarpM + i * 8 + lane / 4; };
-  const auto pair_of = [&](int i, int j) { return sums[i / 2][j] + i % 2 * 2; };
 
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) load(s);
-  for (int tile = 0; tile < tiles1; ++tile) {
-    sum(steps1, left.scale, [&](int) { return stage(t); });
+  // Terms that there are not are zeros on both sides.
+  const int padding = static_cast<int>(Tile::padded(right.k)) - right.k;
+  for (int i = threadIdx.x; i < padding * Tile::kSize; i += Tile::kThreads)
+    *reinterpret_cast<bf16*>(z + Tile::place_of_z(i / padding, right.k + i % padding)) = from_float<bf16>(0.f);
+
+  for (int tile = 0; tile < all1; ++tile) {
+    typename FirstTile::Sums sums = {};
+    sum(FirstTile{}, sums, steps1, left.scale, [&](int) { return stage(t); });
+    const int group = tile / tiles1, columns = tile % tiles1 * kWidth + warp_n * FirstTile::kWarpN;
+    const int place = group * static_cast<int>(first.c_batch[0]), first_column = static_cast<int>(first.c_column);
 #pragma unroll
     for (int i = 0; i < 2 * Tile::kFragmentsM; ++i)
 #pragma unroll
-      for (int j = 0; j < Tile::kFragmentsN; ++j) {
-        const int column = tile * Tile::kSize + warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2;
-        const float* pair = pair_of(i, j);
-        *reinterpret_cast<Run<bf16, 2>*>(z + Tile::place_of_z(row_of(i), column)) = {from_float<bf16>(pair[0]),
-                                                                                     from_float<bf16>(pair[1])};
+      for (int j = 0; j < FirstTile::kFragmentsN; ++j) {
+        const int column = columns + j * 8 + lane % 4 * 2;
+        const Run<bf16, 2> pair = {from_float<bf16>(sums[i / 2][j][i % 2 * 2]),
+                                   from_float<bf16>(sums[i / 2][j][i % 2 * 2 + 1])};
+        if (first.c_column == 1) {
+          if (column < first.n)
+            *reinterpret_cast<Run<bf16, 2>*>(z + Tile::place_of_z(row_of(i), place + column)) = pair;
+          continue;
+        }
+#pragma unroll
+        for (int e = 0; e < 2; ++e)
+          if (column + e < first.n)
+            *reinterpret_cast<bf16*>(z + Tile::place_of_z(row_of(i), place + (column + e) * first_column)) =
+                pair.values[e];
       }
   }
 
   if (first.c) {
     __syncthreads();
-    bf16* to = static_cast<bf16*>(first.c) + row0 * first.ldc;
-    const int rows = min(Tile::kSize, first.m - row0), chunks = first.n / Tile::kChunk;
+    bf16* to = static_cast<bf16*>(first.c) + row0 * first.ldc + block * first.c_batch[1];
+    const int rows = min(Tile::kSize, first.m - row0), chunks = right.k / Tile::kChunk;
     for (int i = threadIdx.x; i < rows * chunks; i += Tile::kThreads) {
       const int row = i / chunks, column = i % chunks * Tile::kChunk;
       *reinterpret_cast<uint4*>(to + row * first.ldc + column) =
@@ -129,38 +164,45 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
     }
   }
 
-  for (int tile = 0; tile < tiles2; ++tile) {
-    sum(steps2, right.scale, [&](int s) { return shared_address(z) + s * Tile::kOperandBytes; });
-    const int columns = tile * Tile::kSize + warp_n * Tile::kWarpN;
-    float bias[Tile::kFragmentsN][2];
+  for (int tile = 0; tile < all2; ++tile) {
+    typename Tile::Sums sums = {};
+    sum(Tile{}, sums, steps2, right.scale, [&](int s) { return shared_address(z) + s * Tile::kOperandBytes; });
+    const int run = tile / tiles2, columns = tile % tiles2 * Tile::kSize + warp_n * Tile::kWarpN;
+    float bias[Tile::kFragmentsN][2] = {};
+    if constexpr (kBK)
 #pragma unroll
-    for (int j = 0; j < Tile::kFragmentsN; ++j)
+      for (int j = 0; j < Tile::kFragmentsN; ++j)
 #pragma unroll
-      for (int e = 0; e < 2; ++e) bias[j][e] = bias_of<bf16>(second, 0, 0, columns + j * 8 + lane % 4 * 2 + e);
+        for (int e = 0; e < 2; ++e) bias[j][e] = bias_of<bf16>(second, block, run, columns + j * 8 + lane % 4 * 2 + e);
     const int column = columns + lane % 4 * Tile::kChunk;
 #pragma unroll
     for (int i = 0; i < 2 * Tile::kFragmentsM; ++i) {
       uint32_t pairs[Tile::kFragmentsN];
 #pragma unroll
       for (int j = 0; j < Tile::kFragmentsN; ++j) {
-        const float* pair = pair_of(i, j);
-        pairs[j] =
-            packed(kept_value<bf16>(second, pair[0] + bias[j][0]), kept_value<bf16>(second, pair[1] + bias[j][1]));
+        const float* pair = sums[i / 2][j] + i % 2 * 2;
+        if constexpr (kBK)
+          pairs[j] =
+              packed(kept_value<bf16>(second, pair[0] + bias[j][0]), kept_value<bf16>(second, pair[1] + bias[j][1]));
+        else
+          pairs[j] = packed(from_float<bf16>(pair[0]), from_float<bf16>(pair[1]));
       }
       gather_run(pairs);
-      if (row0 + row_of(i) >= second.m || column >= second.n) continue;
-      const int64_t at = (row0 + row_of(i)) * second.ldc + column;
-      const auto store = [&](void* to) {
-        *reinterpret_cast<uint4*>(static_cast<bf16*>(to) + at) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-      };
-      if (second.pre) {
-        store(second.pre);
+      const int row = row0 + row_of(i);
+      if (row >= second.m || column >= second.n) continue;
+      if constexpr (!kBK) {
+        if (second.through.pre) {
+          float values[8];
 #pragma unroll
-        for (uint32_t& pair : pairs)
-          pair = packed(from_float<bf16>(activated(second.activation, to_float(unpacked(pair, 0)))),
-                        from_float<bf16>(activated(second.activation, to_float(unpacked(pair, 1)))));
+          for (int e = 0; e < 8; ++e) values[e] = to_float(unpacked(pairs[e / 2], e % 2));
+          store_gradients<bf16>(second, block, run, row, column, values, true, 8);
+          continue;
+        }
       }
-      store(second.c);
+      Run<bf16, 8> values;
+#pragma unroll
+      for (int e = 0; e < 8; ++e) values.values[e] = unpacked(pairs[e / 2], e % 2);
+      store_chained(second, block, run, row, column, values);
     }
   }
   wait_copies<0>();

@@ -32,8 +32,55 @@ __device__ inline float activated(Activation activation, float value) {
   }
 }
 
-// values: columns column, column + 1, ... of a row of the batch; those beyond n are dropped.
+// Neighbouring columns: all at once, or the first `count` one by one.
 template <class T, int kCount>
+__device__ Run<T, kCount> load_columns(const T* from, bool whole, int count) {
+  if (whole) return *reinterpret_cast<const Run<T, kCount>*>(from);
+  Run<T, kCount> run = {};
+#pragma unroll
+  for (int j = 0; j < kCount; ++j)
+    if (j < count) run.values[j] = from[j];
+  return run;
+}
+template <class T, int kCount>
+__device__ void store_columns(T* to, const Run<T, kCount>& run, bool whole, int count) {
+  if (whole) {
+    *reinterpret_cast<Run<T, kCount>*>(to) = run;
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < kCount; ++j)
+    if (j < count) to[j] = run.values[j];
+}
+
+// values: gradients by what the activation made, of `count` columns; stored are those by its pre-activation.
+template <class T, int kCount>
+__device__ void store_gradients(const Product& p, int outer, int inner, int row, int column,
+                                const float (&values)[kCount], bool whole, int count) {
+  const Through& through = p.through;
+  const int64_t at = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc + column;
+  const T* pre = static_cast<const T*>(through.pre) + at;
+  T* c = static_cast<T*>(p.c) + at;
+  const auto gates = load_columns<T, kCount>(pre, whole, count);
+  Run<T, kCount> ups = {}, activated, gate_gradients, up_gradients;
+  if (through.up) ups = load_columns<T, kCount>(pre + through.up, whole, count);
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) {
+    const Gradient g = gradient_of(p.activation, values[j], to_float(gates.values[j]), to_float(ups.values[j]));
+    activated.values[j] = from_float<T>(g.activated);
+    gate_gradients.values[j] = from_float<T>(g.gate);
+    up_gradients.values[j] = from_float<T>(g.up);
+  }
+  store_columns(c, gate_gradients, whole, count);
+  if (through.up) store_columns(c + through.up, up_gradients, whole, count);
+  if (!through.activated) return;
+  const int64_t kept_at = outer * through.batch[0] + inner * through.batch[1] + row * through.ld + column;
+  store_columns(static_cast<T*>(through.activated) + kept_at, activated, whole, count);
+}
+
+// values: columns column, column + 1, ... of a row of the batch; those beyond n are dropped. kThrough: whether the
+// product may be one backward through an activation.
+template <class T, bool kThrough, int kCount>
 __device__ void store_run(const Product& p, int batch, int row, int column, const float (&values)[kCount]) {
   if (row >= p.m || column >= p.n) return;
   const int count = min(kCount, p.n - column);
@@ -44,10 +91,14 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
       *reinterpret_cast<float4*>(to) =
           make_float4(values[0], values[1 % kCount], values[2 % kCount], values[3 % kCount]);
     else
-      for (int j = 0; j < count; ++j) to[j] = values[j];
+#pragma unroll
+      for (int j = 0; j < kCount; ++j)
+        if (j < count) to[j] = values[j];
     return;
   }
   const int outer = batch / p.batches[1], inner = batch % p.batches[1];
+  if (kThrough && p.through.pre)
+    return store_gradients<T>(p, outer, inner, row, column, values, p.vector_c && count == kCount, count);
   const int64_t base = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc;
   if (p.c_is_f32) {
     float* c = static_cast<float*>(p.c) + base;
@@ -58,7 +109,9 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
                        before.w + values[3 % kCount]);
       return;
     }
-    for (int j = 0; j < count; ++j) {
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      if (j >= count) continue;
       float& to = c[column_offset(p, outer, column + j)];
       to = p.accumulate ? to + values[j] : values[j];
     }
@@ -73,7 +126,7 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
   for (int j = 0; j < kCount; ++j) {
     if (j >= count) continue;
     float value = values[j];
-    if (bias) value += to_float(bias[(column + j) * p.c_column]);
+    if (bias) value += to_float(bias[(column + j) * p.bias_column]);
     kept.values[j] = from_float<T>(value);
     // What backward will see again, so that both agree on the derivative.
     if (pre) value = to_float(kept.values[j]);
@@ -99,23 +152,23 @@ __device__ void store_run(const Product& p, int batch, int row, int column, cons
 __device__ inline bool stores_runs(const Product& p) { return p.vector_c || p.splits > 1; }
 
 // A finished tile in shared memory, `ld` floats to a row, by runs of four columns.
-template <class T, int kSize>
+template <class T, bool kThrough, int kSize>
 __device__ void store_runs(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
   for (int i = threadIdx.x; i < kSize * kSize / kRun; i += blockDim.x) {
     const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
     const float4 piece = *reinterpret_cast<const float4*>(staged + row * ld + column);
     const float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
-    store_run<T>(p, batch, row0 + row, column0 + column, values);
+    store_run<T, kThrough>(p, batch, row0 + row, column0 + column, values);
   }
 }
 
 // The same by single columns: neighbouring threads take neighbouring ones, so that interleaved columns share sectors.
-template <class T, int kSize>
-__device__ void store_columns(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
+template <class T, bool kThrough, int kSize>
+__device__ void store_single(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
   for (int i = threadIdx.x; i < kSize * kSize; i += blockDim.x) {
     const int row = i / kSize, column = i % kSize;
     const float value[1] = {staged[row * ld + column]};
-    store_run<T>(p, batch, row0 + row, column0 + column, value);
+    store_run<T, kThrough>(p, batch, row0 + row, column0 + column, value);
   }
 }
 

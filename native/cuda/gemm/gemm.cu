@@ -21,7 +21,7 @@ constexpr int kReduceThreads = 128;
 
 // Adds the parts of a split sum in order, and stores as the product itself would have done.
 template <class T>
-__global__ void __launch_bounds__(kReduceThreads) add_parts(const __grid_constant__ Product p, int parts) {
+__global__ void __launch_bounds__(kReduceThreads, 8) add_parts(const __grid_constant__ Product p, int parts) {
   const int runs = (p.n + kRun - 1) / kRun;
   const int64_t index = blockIdx.x * int64_t{kReduceThreads} + threadIdx.x;
   const int row = static_cast<int>(index / runs), column = static_cast<int>(index % runs) * kRun;
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kReduceThreads) add_parts(const __grid_constan
     for (int j = 0; j < kRun; ++j)
       if (column + j < p.n) values[j] += from[j];
   }
-  store_run<T>(p, blockIdx.y, row, column, values);
+  store_run<T, true>(p, blockIdx.y, row, column, values);
 }
 
 using Kernel = void (*)(const Product);
@@ -157,26 +157,42 @@ bool aligned(const void* base, int64_t elements, size_t bytes, std::initializer_
          std::all_of(steps.begin(), steps.end(), [=](int64_t step) { return step % elements == 0; });
 }
 
+// The step from one of `count` batches or segments to the next: none where there is only one.
+int64_t step_of(int64_t step, int64_t count) { return count > 1 ? step : 0; }
+
 bool has_vector_operands(const Product& p, DType dtype) {
   const size_t bytes = size_of(dtype);
   const int64_t elements = static_cast<int64_t>(16 / bytes);
   return std::all_of(p.factors, p.factors + p.nfactors, [&](const Factor& f) {
-    return aligned(f.a, elements, bytes, {f.lda, f.a_batch[0], f.a_batch[1], f.a_segment}) &&
-           aligned(f.b, elements, bytes, {f.ldb, f.b_batch[0], f.b_batch[1], f.b_segment});
+    const auto aligned_operand = [&](const void* data, int64_t ld, const int64_t(&batch)[2], int64_t segment) {
+      return aligned(
+          data, elements, bytes,
+          {ld, step_of(batch[0], p.batches[0]), step_of(batch[1], p.batches[1]), step_of(segment, f.segments)});
+    };
+    return aligned_operand(f.a, f.lda, f.a_batch, f.a_segment) && aligned_operand(f.b, f.ldb, f.b_batch, f.b_segment);
   });
+}
+
+bool has_vector_through(const Product& p, int64_t elements, DType dtype) {
+  const Through& t = p.through;
+  return aligned(t.pre, elements, size_of(dtype), {t.up}) &&
+         aligned(t.activated, elements, size_of(dtype),
+                 {t.ld, step_of(t.batch[0], p.batches[0]), step_of(t.batch[1], p.batches[1])});
 }
 
 bool has_vector_c(const Product& p, DType dtype) {
   if (p.group > 1) {
     const size_t bytes = size_of(dtype);
     const int64_t elements = static_cast<int64_t>(16 / bytes);
-    return int64_t{p.n} * p.group % elements == 0 && aligned(p.c, elements, bytes, {p.ldc, p.c_batch[0]}) &&
+    return int64_t{p.n} * p.group % elements == 0 &&
+           aligned(p.c, elements, bytes, {p.ldc, step_of(p.c_batch[0], p.batches[0])}) &&
            (!p.pre || aligned(p.pre, elements, bytes, {}));
   }
-  const std::initializer_list<int64_t> steps = {p.ldc, p.c_batch[0], p.c_batch[1]};
+  const std::initializer_list<int64_t> steps = {p.ldc, step_of(p.c_batch[0], p.batches[0]),
+                                                step_of(p.c_batch[1], p.batches[1])};
   const size_t bytes = p.c_is_f32 ? sizeof(float) : size_of(dtype);
   return p.c_column == 1 && p.shuffle_blocks == 0 && aligned(p.c, kRun, bytes, steps) &&
-         (!p.pre || aligned(p.pre, kRun, size_of(dtype), steps));
+         (!p.pre || aligned(p.pre, kRun, size_of(dtype), steps)) && has_vector_through(p, kRun, dtype);
 }
 
 // Terms of no weight are left out; the larger scale comes last, because the sums are rescaled by the ratio in between.
@@ -191,28 +207,40 @@ void order_factors(Product& p) {
 
 bool can_chain(const Product& first, const Product& second, DType dtype) {
   const auto plain = [](const Product& p) {
-    return p.nfactors == 1 && p.factors[0].segments == 1 && p.factors[0].k > 0 && p.batches[0] * p.batches[1] == 1 &&
-           p.a_k_contiguous && p.c_column == 1 && p.shuffle_blocks == 0 && !p.accumulate && !p.c_is_f32;
+    return p.nfactors == 1 && p.factors[0].segments == 1 && p.factors[0].k > 0 && p.a_k_contiguous &&
+           p.shuffle_blocks == 0 && !p.accumulate && !p.c_is_f32;
   };
-  const auto whole_runs = [](const Product& p) {
-    return p.n % ChainTile::kChunk == 0 && aligned(p.c, ChainTile::kChunk, sizeof(bf16), {p.ldc}) &&
+  const auto whole_runs = [](const Product& p, int64_t columns) {
+    return columns % ChainTile::kChunk == 0 && aligned(p.c, ChainTile::kChunk, sizeof(bf16), {p.ldc, p.c_batch[1]}) &&
            aligned(p.pre, ChainTile::kChunk, sizeof(bf16), {});
   };
-  return dtype == DType::bf16 && plain(first) && plain(second) && first.b_k_contiguous == second.b_k_contiguous &&
-         has_vector_operands(first, dtype) && has_vector_operands(second, dtype) && whole_runs(first) &&
-         whole_runs(second) && !first.bias && !first.pre && first.activation == Activation::none &&
-         ChainTile::bytes(first.n) <= shared_memory_per_block();
+  const int64_t rank = second.factors[0].k;
+  return dtype == DType::bf16 && plain(first) && plain(second) && first.batches[1] == second.batches[0] &&
+         first.b_k_contiguous == second.b_k_contiguous && has_vector_operands(first, dtype) &&
+         has_vector_operands(second, dtype) && whole_runs(first, rank) && whole_runs(second, second.n) &&
+         second.c_batch[0] % ChainTile::kChunk == 0 && second.c_column == 1 &&
+         has_vector_through(second, ChainTile::kChunk, dtype) && (first.c_column > 1 || first.n % 2 == 0) &&
+         !first.bias && !first.pre && first.activation == Activation::none &&
+         ChainTile::bytes(rank) <= shared_memory_per_block();
 }
 
-// By the count of waves and of steps of 64 terms, whether one launch takes at most an eighth longer than two. Fewer
-// rows or columns would get small tiles.
+constexpr int kNarrow = 64;  // columns: fewer get tiles of this width
+
+// By the count of waves and of steps of 64 terms and 64 columns, whether one launch takes at most an eighth longer than
+// two. Fewer rows or columns would get small tiles.
 bool chain_fills_device(const Product& first, const Product& second) {
-  if (first.m <= 64 || first.n <= 64 || second.n <= 64) return false;
-  const auto tiles = [](int n) { return ceil_div(n, ChainTile::kSize); };
+  if (first.m <= 64 || second.n * second.batches[1] <= 64) return false;
   const auto waves = [](int64_t blocks) { return ceil_div(blocks, multiprocessors()); };
-  const auto steps = [](const Product& p) { return ceil_div(p.factors[0].k, ChainTile::kDepth); };
-  const auto alone = [&](const Product& p) { return waves(tiles(p.m) * tiles(p.n)) * steps(p); };
-  const int64_t chained = waves(tiles(first.m)) * (tiles(first.n) * steps(first) + tiles(second.n) * steps(second));
+  const auto width = [](const Product& p) { return p.n <= kNarrow ? kNarrow : ChainTile::kSize; };
+  const auto tiles = [&](const Product& p) { return ceil_div(p.n, width(p)); };
+  const auto steps = [&](const Product& p) {
+    return ceil_div(p.factors[0].k, ChainTile::kDepth) * (width(p) / kNarrow);
+  };
+  const int64_t rows = ceil_div(first.m, ChainTile::kSize);
+  const auto alone = [&](const Product& p) { return waves(rows * tiles(p) * p.batches[0] * p.batches[1]) * steps(p); };
+  const int64_t chained = waves(rows * second.batches[0]) * (first.batches[0] * tiles(first) * steps(first) +
+                                                             second.batches[1] * ceil_div(second.n, ChainTile::kSize) *
+                                                                 2 * ceil_div(second.factors[0].k, ChainTile::kDepth));
   return 8 * chained <= 9 * (alone(first) + alone(second));
 }
 
@@ -242,15 +270,23 @@ void launch_skinny(const Product& p, DType dtype) {
 bool launch_chain(const Product& first, Product second, DType dtype) {
   order_factors(second);
   if (!can_chain(first, second, dtype) || !chain_fills_device(first, second)) return false;
-  for (const Product* p : {&first, &std::as_const(second)}) count_flops(int64_t{2} * p->m * p->n * p->factors[0].k);
-  const auto blocks = static_cast<unsigned>(ceil_div(first.m, ChainTile::kSize));
+  for (const Product* p : {&first, &std::as_const(second)})
+    count_flops(int64_t{2} * p->batches[0] * p->batches[1] * p->m * p->n * p->factors[0].k);
+  const auto blocks = static_cast<unsigned>(ceil_div(first.m, ChainTile::kSize) * second.batches[0]);
   const auto launch = [&](auto kernel) {
-    kernel<<<blocks, ChainTile::kThreads, static_cast<size_t>(ChainTile::bytes(first.n)), stream()>>>(first, second);
+    kernel<<<blocks, ChainTile::kThreads, static_cast<size_t>(ChainTile::bytes(second.factors[0].k)), stream()>>>(
+        first, second);
   };
-  if (first.b_k_contiguous)
-    launch(with_shared<gemm_chain<true>>());
+  const auto launch_width = [&](auto width) {
+    if (first.b_k_contiguous)
+      launch(with_shared<gemm_chain<true, width>>());
+    else
+      launch(with_shared<gemm_chain<false, width>>());
+  };
+  if (first.n <= kNarrow)
+    launch_width(std::integral_constant<int, kNarrow>{});
   else
-    launch(with_shared<gemm_chain<false>>());
+    launch_width(std::integral_constant<int, ChainTile::kSize>{});
   check_launch("two gemms");
   return true;
 }

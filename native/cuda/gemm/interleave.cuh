@@ -31,7 +31,7 @@ template <class T>
 __device__ float bias_of(const Product& p, int outer, int inner, int column) {
   if (!p.bias || column >= p.n) return 0;
   return to_float(
-      static_cast<const T*>(p.bias)[outer * p.bias_batch[0] + inner * p.bias_batch[1] + column * p.c_column]);
+      static_cast<const T*>(p.bias)[outer * p.bias_batch[0] + inner * p.bias_batch[1] + column * p.bias_column]);
 }
 
 // A value of C as it is kept: before the activation where backward wants to see that, else after it.

@@ -22,6 +22,15 @@ struct Factor {
   float scale = 1;
 };
 
+// Backward through an activation: a sum is the gradient by what the activation made of `pre`, C the gradient by pre.
+struct Through {
+  const void* pre = nullptr;  // laid out as c; null: nothing of this
+  void* activated = nullptr;  // where to keep what the activation made, or null; element (i, j) is activated[i·ld + j]
+  int64_t ld = 0;
+  int64_t batch[2] = {};
+  int64_t up = 0;  // of swiglu: from a gate's column, in c and in pre, to the column that it gates
+};
+
 struct Product {
   Factor factors[2];
   int nfactors = 1;
@@ -39,10 +48,12 @@ struct Product {
   bool accumulate = false;
   bool c_is_f32 = false;  // whatever the operands are; then there is no bias, activation or pre
 
-  const void* bias = nullptr;  // element j of a batch is bias[j·c_column], offset as c's columns are
+  const void* bias = nullptr;  // element j of a batch is bias[j·bias_column]
+  int64_t bias_column = 1;
   int64_t bias_batch[2] = {};
   void* pre = nullptr;  // where to keep the value before the activation, laid out as c
   Activation activation = Activation::none;
+  Through through;  // backward through `activation`; then there is no bias, and c's columns are neighbours
 
   float* partial = nullptr;  // set by launch_gemm: [splits, batches, m, n] f32
   int splits = 1;
@@ -54,7 +65,8 @@ struct Product {
 void launch_gemm(Product product, DType dtype);
 
 // Both products in one launch, the first one's C, which the second one's only operand A is, kept in shared memory; it
-// is stored as well unless first.c is null. Does nothing and returns false where that is impossible or not better.
+// is stored as well unless first.c is null. Block b of that C, which the outer batch b of the second one reads, is made
+// of the batches (group, b) of the first one. Does nothing and returns false where that is impossible or not better.
 bool launch_chain(const Product& first, Product second, DType dtype);
 
 }  // namespace sffn::cuda

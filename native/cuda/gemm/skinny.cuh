@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __gr
 #pragma unroll
   for (int row = 0; row < kRows; ++row) {
     float value[1] = {warp_sum(sums[row])};
-    if (lane == row % kWarp) store_run<T>(p, batch, row, column, value);
+    if (lane == row % kWarp) store_run<T, false>(p, batch, row, column, value);
   }
 }
 

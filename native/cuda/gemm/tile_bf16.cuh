@@ -10,14 +10,15 @@
 
 namespace sffn::cuda {
 
-template <int kSize>
+// kSize: rows of the tile. A stage has room for as many columns.
+template <int kSize, int kColumns = kSize>
 struct Bf16Tile {
   static constexpr int kDepth = 64;
   static constexpr int kStages = 3;
   static constexpr int kChunk = 8;  // elements of 16 bytes
   static constexpr int kWarpsM = 2, kWarpsN = kSize == 128 ? 4 : 2;
   static constexpr int kThreads = kWarpsM * kWarpsN * kWarp;
-  static constexpr int kWarpM = kSize / kWarpsM, kWarpN = kSize / kWarpsN;
+  static constexpr int kWarpM = kSize / kWarpsM, kWarpN = kColumns / kWarpsN;
   static constexpr int kFragmentsM = kWarpM / 16, kFragmentsN = kWarpN / 8;
   static constexpr int kOperandBytes = kSize * kDepth * 2;
   static constexpr int kStageBytes = 2 * kOperandBytes;
@@ -26,26 +27,26 @@ struct Bf16Tile {
 
   using Sums = float[kFragmentsM][kFragmentsN][4];
 
-  // Byte of chunk `chunk` of row `row`.
-  template <bool kKContiguous>
+  // Byte of chunk `chunk` of row `row` of an operand with kSpan rows.
+  template <bool kKContiguous, int kSpan = kSize>
   static __device__ uint32_t place(int row, int chunk) {
-    constexpr int kRowBytes = kKContiguous ? kDepth * 2 : kSize * 2;
+    constexpr int kRowBytes = kKContiguous ? kDepth * 2 : kSpan * 2;
     return static_cast<uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) << 4));
   }
 
-  // One operand of one stage: the rows first .. first + kSize - 1 of `rows`, the terms from k0 on.
-  template <bool kKContiguous, bool kVector>
+  // One operand of one stage: the rows first .. first + kSpan - 1 of `rows`, the terms from k0 on.
+  template <bool kKContiguous, bool kVector, int kSpan = kSize>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k) {
-    constexpr int kPerRow = (kKContiguous ? kDepth : kSize) / kChunk;
+    constexpr int kPerRow = (kKContiguous ? kDepth : kSpan) / kChunk;
 #pragma unroll
-    for (int i = threadIdx.x; i < kSize * kDepth / kChunk; i += kThreads) {
+    for (int i = threadIdx.x; i < kSpan * kDepth / kChunk; i += kThreads) {
       const int line = i / kPerRow, chunk = i % kPerRow;
       const int row = first + (kKContiguous ? line : chunk * kChunk),
                 term = k0 + (kKContiguous ? chunk * kChunk : line);
       const int64_t at = kKContiguous ? row * ld + term : term * ld + row;
       const int inside = kKContiguous ? (row < rows ? k - term : 0) : (term < k ? rows - row : 0);
       const int count = max(0, min(kChunk, inside));
-      const uint32_t place_of = to + place<kKContiguous>(line, chunk);
+      const uint32_t place_of = to + place<kKContiguous, kSpan>(line, chunk);
       if constexpr (kVector) {
         copy_async(place_of, count > 0 ? from + at : from, count * 2);
       } else {
@@ -77,7 +78,8 @@ struct Bf16Tile {
         if constexpr (kBK)
           load_matrices<false>(b[j], b_stage + place<true>(row + matrix / 2 * 8 + line, step * 2 + matrix % 2));
         else
-          load_matrices<true>(b[j], b_stage + place<false>(step * 16 + matrix % 2 * 8 + line, row / 8 + matrix / 2));
+          load_matrices<true>(
+              b[j], b_stage + place<false, kColumns>(step * 16 + matrix % 2 * 8 + line, row / 8 + matrix / 2));
       }
 #pragma unroll
       for (int i = 0; i < kFragmentsM; ++i)
@@ -184,9 +186,9 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   });
   __syncthreads();
   if (stores_runs(p))
-    store_runs<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+    store_runs<bf16, kAK && !kBK, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
   else
-    store_columns<bf16, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+    store_single<bf16, kAK && !kBK, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
 }
 
 }  // namespace sffn::cuda

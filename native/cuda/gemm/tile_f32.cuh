@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
   sum(begin, end);
   if (stores_runs(p)) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) store_run<float>(p, batch, row0 + row + i, column0 + column, sums[i]);
+    for (int i = 0; i < 4; ++i) store_run<float, kAK && !kBK>(p, batch, row0 + row + i, column0 + column, sums[i]);
     return;
   }
   __syncthreads();
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
     *reinterpret_cast<float4*>(staged + (row + i) * Tile::kSize + column) =
         make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
   __syncthreads();
-  store_columns<float, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
+  store_single<float, kAK && !kBK, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
 }
 
 }  // namespace sffn::cuda

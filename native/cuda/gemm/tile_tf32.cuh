@@ -138,9 +138,9 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
       }
   __syncthreads();
   if (stores_runs(p))
-    store_runs<float, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
+    store_runs<float, kAK && !kBK, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
   else
-    store_columns<float, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
+    store_single<float, kAK && !kBK, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
 }
 
 }  // namespace sffn::cuda
