@@ -29,7 +29,7 @@ export const overhead: Suite = {
     const out = { y: new Float32Array(1) };
     const levels: Readonly<Record<string, () => void>> = {
       'kernel through Node-API': () =>
-        native.linear_forward(x.handle, null, weight.handle, null, null, null, null, y.handle, 1, sizes, 1, 0, 0),
+        native.linear_forward(x.handle, null, weight.handle, null, null, null, null, null, y.handle, 1, sizes, 1, 0, 0),
       'layer on typed arrays': () => layer.forward(arrays, { out }),
       'op on tensors': () => tidy(() => linear(x, weight)),
     };

@@ -162,6 +162,7 @@ export class FunctionalFeedForward {
           a.u2,
           a.guide2,
           a.bias2,
+          null,
           o.h1,
           o.pre,
           o.h2,

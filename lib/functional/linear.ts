@@ -135,6 +135,7 @@ export class FunctionalLinear {
           a.u,
           a.guide,
           a.bias,
+          null,
           o.h,
           o.pre,
           o.y,

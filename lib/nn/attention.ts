@@ -1,5 +1,5 @@
 import { checkInteger, OptionError } from '../errors';
-import { causalAttention } from '../ops';
+import { causalAttention, type LinearOptions } from '../ops';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import { Linear } from './linear';
@@ -50,10 +50,10 @@ export class CausalSelfAttention extends Module {
     this.out = this.addModule('out', new Linear({ inFeatures: attnDim, outFeatures: dModel, bias, generator }));
   }
 
-  /** x [batch, seq, dModel] → the same shape. */
-  forward(x: Tensor): Tensor {
+  /** x [batch, seq, dModel] → the same shape, plus the residual of that shape. */
+  forward(x: Tensor, options: Pick<LinearOptions, 'residual'> = {}): Tensor {
     const heads = { heads: this.#heads, kvHeads: this.#kvHeads, ropeBase: this.#ropeBase };
-    return this.out.forward(causalAttention(this.qkv.forward(x), heads));
+    return this.out.forward(causalAttention(this.qkv.forward(x), heads), options);
   }
 
   /** Floating-point operations per token at a context of `seqLen`, forward; causality halves the products of scores. */

@@ -1,5 +1,5 @@
 import { checkInteger } from '../errors';
-import { type Activation, checkActivation, feedForward } from '../ops';
+import { type Activation, checkActivation, feedForward, type LinearOptions } from '../ops';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import type { Guidance } from './guidance';
@@ -61,9 +61,9 @@ export class FeedForward extends Module {
     return [plain(this.fc1), plain(this.fc2)];
   }
 
-  /** x [..., dModel] → the same shape. */
-  forward(x: Tensor): Tensor {
-    return feedForward(x, this.fc1.weights(), this.fc2.weights(), this.activation);
+  /** x [..., dModel] → the same shape, plus the residual of that shape. */
+  forward(x: Tensor, options: Pick<LinearOptions, 'residual'> = {}): Tensor {
+    return feedForward(x, this.fc1.weights(), this.fc2.weights(), this.activation, options);
   }
 
   /** Floating-point operations per token, forward, without guides. */

@@ -1,7 +1,7 @@
 /** What every linear layer, dense or structured, can do. */
 import { zeros } from '../creation';
-import type { LinearWeights } from '../ops';
-import { type Activation, type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
+import type { LinearOptions, LinearWeights } from '../ops';
+import { type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import type { Init } from './init';
@@ -20,7 +20,7 @@ export interface LinearLayerOptions extends SizeOptions {
 }
 
 export interface LinearForward {
-  forward(x: Tensor, options?: { activation?: Activation }): Tensor;
+  forward(x: Tensor, options?: LinearOptions): Tensor;
   /** The operands of one forward call, for kernels that fuse several layers. */
   weights(): LinearWeights;
 }
@@ -57,7 +57,7 @@ export abstract class LinearLayer extends Module implements LinearForward {
   }
 
   /** x [..., inFeatures] → [..., outFeatures]. */
-  forward(x: Tensor, options: { activation?: Activation } = {}): Tensor {
+  forward(x: Tensor, options: LinearOptions = {}): Tensor {
     return structuredLinear(x, this.weights(), options);
   }
 

@@ -2,7 +2,7 @@
 import { noGrad } from '../autograd';
 import { OptionError } from '../errors';
 import { native } from '../native';
-import { type Activation, add, type LinearWeights, scale, structuredLinear } from '../ops';
+import { add, type LinearOptions, type LinearWeights, scale, structuredLinear } from '../ops';
 import { tidy } from '../scope';
 import type { Tensor } from '../tensor';
 import type { Guidance } from './guidance';
@@ -52,7 +52,7 @@ export class SelfGuided extends Module implements LinearForward {
     return this.layer.bias;
   }
 
-  forward(x: Tensor, options: { activation?: Activation } = {}): Tensor {
+  forward(x: Tensor, options: LinearOptions = {}): Tensor {
     return structuredLinear(x, this.weights(), options);
   }
 

@@ -1,6 +1,6 @@
 /** Decoder-only transformer: pre-norm blocks, rotary positions, tied embedding (Wei et al. 2024, section 4). */
 import { formatShape, ShapeError } from '../errors';
-import { add, linear, linearCrossEntropy } from '../ops';
+import { linear, linearCrossEntropy } from '../ops';
 import { checkTensor } from '../ops/check';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
@@ -46,8 +46,8 @@ export class TransformerBlock extends Module {
 
   /** x [batch, seq, dModel] → the same shape. */
   forward(x: Tensor): Tensor {
-    const attended = add(x, this.attention.forward(this.norm1.forward(x)));
-    return add(attended, this.ffn.forward(this.norm2.forward(attended)));
+    const attended = this.attention.forward(this.norm1.forward(x), { residual: x });
+    return this.ffn.forward(this.norm2.forward(attended), { residual: attended });
   }
 }
 

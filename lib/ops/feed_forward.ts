@@ -5,14 +5,27 @@ import { native } from '../native';
 import type { Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
-import { type CheckedLinear, checkLinear, type LinearWeights, linearOutput } from './linear';
+import {
+  type CheckedLinear,
+  checkLinear,
+  checkResidual,
+  type LinearOptions,
+  type LinearWeights,
+  linearOutput,
+} from './linear';
 
 /**
- * x [..., d] → [..., d_out]. For swiglu fc1 makes twice the features that fc2 takes. Only the pre-activation and the
+ * x [..., d] → [..., d_out], plus the residual of the same shape. For swiglu fc1 makes twice the features that fc2 takes. Only the pre-activation and the
  * factors' intermediates are kept for backward; the activation is computed again there.
  * @throws {ShapeError} when the layers do not fit each other.
  */
-export function feedForward(x: Tensor, fc1: LinearWeights, fc2: LinearWeights, activation: Activation): Tensor {
+export function feedForward(
+  x: Tensor,
+  fc1: LinearWeights,
+  fc2: LinearWeights,
+  activation: Activation,
+  options: Pick<LinearOptions, 'residual'> = {},
+): Tensor {
   const where = 'feedForward';
   checkActivation(`${where}: activation`, activation);
   checkTensor(`${where}: x`, x);
@@ -24,10 +37,12 @@ export function feedForward(x: Tensor, fc1: LinearWeights, fc2: LinearWeights, a
   if (second.dims.inFeatures !== hiddenFeatures)
     throw new ShapeError(`${where}: fc2`, `${hiddenFeatures} input features`, String(second.dims.inFeatures));
   checkSameKind(where, x, first.u, second.u);
-  const y = emptyAs([...x.shape.slice(0, -1), second.dims.outFeatures], x);
+  const shape = [...x.shape.slice(0, -1), second.dims.outFeatures];
+  const residual = checkResidual(where, options.residual, x, shape);
+  const y = emptyAs(shape, x);
 
   const parameters = [...weightsOf(first), ...weightsOf(second)];
-  const inputs = [x, ...parameters.filter((t) => t !== null)];
+  const inputs = [x, ...parameters, residual].filter((t) => t !== null);
   const saving = needsGrad(...inputs);
   const buffer = (wanted: boolean, features: number) => (saving && wanted ? emptyAs([n, features], x) : null);
   const h1 = buffer(first.v !== null, first.dims.hidden);
@@ -54,6 +69,7 @@ export function feedForward(x: Tensor, fc1: LinearWeights, fc2: LinearWeights, a
       second.u.handle,
       handleOf(second.guide),
       handleOf(second.bias),
+      handleOf(residual),
       handleOf(h1),
       handleOf(pre),
       handleOf(h2),
@@ -90,7 +106,7 @@ export function feedForward(x: Tensor, fc1: LinearWeights, fc2: LinearWeights, a
       ...numbers,
     );
     for (const saved of [h1, pre, h2]) saved?.dispose();
-    return [dx, ...gradients.filter((_, i) => parameters[i] !== null)];
+    return [dx, ...gradients.filter((_, i) => parameters[i] !== null), ...(residual ? [dy] : [])];
   });
 }
 

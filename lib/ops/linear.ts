@@ -29,6 +29,8 @@ export interface LinearWeights {
 export interface LinearOptions {
   /** Default: none. */
   activation?: Activation;
+  /** Added to the result after the activation, and of its shape. */
+  residual?: Tensor | null;
 }
 
 /** What a kernel call needs of one layer: checked weights and their sizes. */
@@ -77,17 +79,31 @@ export function linearOutput(where: string, x: Tensor, dims: LinearDims, activat
   return [...x.shape.slice(0, -1), activatedFeatures(activation, dims.outFeatures)];
 }
 
+/** The tensor to add to a result of that shape, if any. @throws {ShapeError | DTypeError | DeviceError} */
+export function checkResidual(
+  where: string,
+  residual: Tensor | null | undefined,
+  like: Tensor,
+  shape: Shape,
+): Tensor | null {
+  if (!residual) return null;
+  checkTensor(`${where}: residual`, residual);
+  checkSameShape(`${where}: residual`, residual, shape);
+  checkSameKind(where, like, residual);
+  return residual;
+}
+
 /** Any layer of the family: `structuredLinear(x, { v, u, bias, guide }, { activation })`; x [..., in] → [..., out]. */
 export function structuredLinear(x: Tensor, weights: LinearWeights, options: LinearOptions = {}): Tensor {
   return apply('structuredLinear', x, weights, options);
 }
 
-/** Dense: act(x Wᵀ + bias), weight [out, in], bias [out]; x [..., in] → [..., out]. */
+/** Dense: act(x Wᵀ + bias) + residual, weight [out, in], bias [out]; x [..., in] → [..., out]. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null, options: LinearOptions = {}): Tensor {
   return apply('linear', x, { u: weight, bias }, options);
 }
 
-/** act((x vᵀ) uᵀ + bias), v [rank, in], u [out, rank]. */
+/** act((x vᵀ) uᵀ + bias) + residual, v [rank, in], u [out, rank]. */
 export function lowRankLinear(
   x: Tensor,
   v: Tensor,
@@ -138,10 +154,12 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   const { dims, v, u, bias, guide, factorScale, guideScale } = layer;
   const n = rowsOf(`${where}: x`, x, dims.inFeatures);
   checkSameKind(where, x, u);
-  const y = emptyAs(linearOutput(where, x, dims, activation), x);
+  const shape = linearOutput(where, x, dims, activation);
+  const residual = checkResidual(where, options.residual, x, shape);
+  const y = emptyAs(shape, x);
   const code = ACTIVATION_CODES[activation];
 
-  const all = [x, v, u, guide, bias];
+  const all = [x, v, u, guide, bias, residual];
   const inputs = all.filter((t) => t !== null);
   const saving = needsGrad(...inputs);
   const h = saving && v ? emptyAs([n, dims.hidden], x) : null;
@@ -151,6 +169,7 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
     native.linear_forward(
       ...operands,
       handleOf(bias),
+      handleOf(residual),
       handleOf(h),
       handleOf(pre),
       y.handle,
@@ -163,7 +182,7 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   );
 
   return record(y, inputs, (dy) => {
-    const gradients = all.map(gradientFor);
+    const gradients = [x, v, u, guide, bias].map(gradientFor);
     const [dx, dv, du, dguide, dbias] = gradients;
     native.linear_backward(
       dy.handle,
@@ -183,7 +202,7 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
     );
     h?.dispose();
     pre?.dispose();
-    return gradients.filter((_, i) => all[i] !== null);
+    return [...gradients, dy].filter((_, i) => all[i] !== null);
   });
 }
 

@@ -160,7 +160,7 @@ inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_
   if (activation != kSwiglu) return apply(f, x, y, n, activation, add);
   Scratch<float> pre(n * f.out());
   apply(f, x, pre.get(), n, kNoActivation, false);
-  swiglu_rows(pre.get(), y, n, f.out() / 2);
+  swiglu_rows(pre.get(), nullptr, y, n, f.out() / 2);
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,

@@ -1,14 +1,15 @@
 // The feedforward module: two layers with the activation between, as one call each way.
 
-void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, View u2, View guide2, View bias2, View h1,
-                 View pre, View h2, View y, int64_t n, Ints dims1, Ints dims2, double factor_scale1,
-                 double guide_scale1, double factor_scale2, double guide_scale2, int64_t activation) {
+void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, View u2, View guide2, View bias2,
+                 View residual, View h1, View pre, View h2, View y, int64_t n, Ints dims1, Ints dims2,
+                 double factor_scale1, double guide_scale1, double factor_scale2, double guide_scale2,
+                 int64_t activation) {
   if (n == 0) return;
   const Layer first(v1, u1, guide1, bias1, dims1, factor_scale1, guide_scale1);
   const Layer second(v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2);
   Scratch<float> hidden(n * second.in());
-  activated_forward(first, x.f32(), h1.f32(), pre.f32(), hidden.get(), n, activation);
-  layer_forward(second, hidden.get(), h2.f32(), nullptr, y.f32(), n, kNoActivation);
+  activated_forward(first, x.f32(), nullptr, h1.f32(), pre.f32(), hidden.get(), n, activation);
+  layer_forward(second, hidden.get(), residual.f32(), h2.f32(), nullptr, y.f32(), n, kNoActivation);
 }
 
 void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View u2, View guide2, View h1, View pre,

@@ -33,13 +33,15 @@ SFFN_INLINE Vec activation_derivative(Vec x, int64_t activation, Vec& value) {
   }
 }
 
-// y = silu(first half of pre) · second half, row by row: pre [n, 2·half], y [n, half].
-inline void swiglu_rows(const float* pre, float* y, int64_t n, int64_t half) {
+// y = silu(first half of pre) · second half + residual, row by row: pre [n, 2·half], y [n, half]; residual may be null.
+inline void swiglu_rows(const float* pre, const float* residual, float* y, int64_t n, int64_t half) {
   parallel_for((n + 15) / 16, [&](int64_t task) {
     for (int64_t t = task * 16; t < std::min(n, task * 16 + 16); ++t) {
       const float* a = pre + t * 2 * half;
       for_vectors(0, half, [&](int64_t j, auto part) {
-        store(y + t * half + j, silu(load(a + j, part)) * load(a + half + j, part), part);
+        Vec v = silu(load(a + j, part)) * load(a + half + j, part);
+        if (residual) v += load(residual + t * half + j, part);
+        store(y + t * half + j, v, part);
       });
     }
   });

@@ -1,8 +1,9 @@
 // A linear layer forward: at most three products, the last of which ends with bias and activation.
 
-// y [n, out] = activation(layer(x)); h and pre as in kernels.def, each may be null. Swiglu is not applied here.
-inline void layer_forward(const Layer& f, const float* x, float* h, float* pre, float* y, int64_t n,
-                          int64_t activation) {
+// y [n, out] = activation(layer(x)) + residual; h, pre and residual as in kernels.def, each may be null. Swiglu is not
+// applied here.
+inline void layer_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
+                          int64_t n, int64_t activation) {
   Scratch<float> own_h(f.v && !h && f.uses_factors() ? n * f.hidden() : 0);
   const bool guided = f.guide_scale != 0;
   if (f.v && (f.uses_factors() || h)) {
@@ -17,22 +18,23 @@ inline void layer_forward(const Layer& f, const float* x, float* h, float* pre, 
   last.bias = f.bias;
   last.activation = activation;
   last.pre = pre;
+  last.residual = residual;
   gemm(last);
 }
 
 // The same with any activation, y [n, out or out/2].
-inline void activated_forward(const Layer& f, const float* x, float* h, float* pre, float* y, int64_t n,
-                              int64_t activation) {
-  if (activation != kSwiglu) return layer_forward(f, x, h, pre, y, n, activation);
+inline void activated_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
+                              int64_t n, int64_t activation) {
+  if (activation != kSwiglu) return layer_forward(f, x, residual, h, pre, y, n, activation);
   Scratch<float> own_pre(pre ? 0 : n * f.out());
   if (!pre) pre = own_pre.get();
-  layer_forward(f, x, h, nullptr, pre, n, kNoActivation);
-  swiglu_rows(pre, y, n, f.out() / 2);
+  layer_forward(f, x, nullptr, h, nullptr, pre, n, kNoActivation);
+  swiglu_rows(pre, residual, y, n, f.out() / 2);
 }
 
-void linear_forward(View x, View v, View u, View guide, View bias, View h, View pre, View y, int64_t n, Ints dims,
-                    double factor_scale, double guide_scale, int64_t activation) {
+void linear_forward(View x, View v, View u, View guide, View bias, View residual, View h, View pre, View y, int64_t n,
+                    Ints dims, double factor_scale, double guide_scale, int64_t activation) {
   if (n == 0) return;
   const Layer f(v, u, guide, bias, dims, factor_scale, guide_scale);
-  activated_forward(f, x.f32(), h.f32(), pre.f32(), y.f32(), n, activation);
+  activated_forward(f, x.f32(), residual.f32(), h.f32(), pre.f32(), y.f32(), n, activation);
 }

@@ -1,7 +1,7 @@
 // What a product of matrices is here, and how its results reach memory.
 
-// c = activation(scale · a · b [+ c] + bias), for each of `batch` blocks: a [m, k], b [k, n], both with any strides, c
-// row by row. Blocks of a, b and c lie a_batch, b_batch and c_batch floats apart.
+// c = activation(scale · a · b [+ c] + bias) + residual, for each of `batch` blocks: a [m, k], b [k, n], both with any
+// strides, c row by row. Blocks of a, b and c lie a_batch, b_batch and c_batch floats apart.
 struct Product {
   int64_t batch = 1, m = 0, n = 0, k = 0;
   const float* a = nullptr;
@@ -20,13 +20,14 @@ struct Product {
   const float* bias = nullptr;
   int64_t activation = kNoActivation;
   float* pre = nullptr;
+  const float* residual = nullptr;  // laid out as c
   // > 1: BlockShuffle's inner shuffle. Column j of block b, feature f = b·n + j of all, is stored in column
   // (f mod shuffle)·(batch·n / shuffle) + f / shuffle of c. c_batch is not used.
   int64_t shuffle = 1;
   // BlockShuffle's outer shuffle: column j of block b is stored in column j·batch + b of c. c_batch is not used.
   bool interleave = false;
 
-  bool has_epilogue() const { return bias || activation != kNoActivation || pre; }
+  bool has_epilogue() const { return bias || activation != kNoActivation || pre || residual; }
 };
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -58,16 +59,18 @@ inline float* output_of(const Product& p, int64_t block) {
   return p.shuffle > 1 || p.interleave ? p.c : p.c + block * p.c_batch;
 }
 
-// One row piece: c[j] = activation(from[j] [+ c[j]] + bias[j]); j counts from column `column` of c.
+// One row piece: c[j] = activation(from[j] [+ c[j]] + bias[j]) + residual[j]; j counts from column `column` of c.
 inline void finish_row(const Product& p, const float* from, float* c, int64_t column, int64_t count, bool add) {
   const float* bias = p.bias ? p.bias + column : nullptr;
   float* pre = p.pre ? p.pre + (c - p.c) : nullptr;
+  const float* residual = p.residual ? p.residual + (c - p.c) : nullptr;
   for_vectors(0, count, [&](int64_t j, auto part) {
     Vec v = load(from + j, part);
     if (add) v += load(c + j, part);
     if (bias) v += load(bias + j, part);
     if (pre) store(pre + j, v, part);
     if (p.activation != kNoActivation) v = activate(v, p.activation);
+    if (residual) v += load(residual + j, part);
     store(c + j, v, part);
   });
 }

@@ -47,19 +47,17 @@ __host__ __device__ inline Gradient gradient_of(Activation kind, float dy, float
 }
 
 // Of one pre-activation; swiglu takes two and has no place here.
-template <Activation kind>
-__host__ __device__ inline float activate(float a) {
-  if constexpr (kind == Activation::gelu) return gelu(a);
-  if constexpr (kind == Activation::silu) return silu(a);
-  if constexpr (kind == Activation::relu) return relu(a);
-  return a;
-}
-template <Activation kind>
-__host__ __device__ inline float activation_derivative(float a) {
-  if constexpr (kind == Activation::gelu) return gelu_derivative(a);
-  if constexpr (kind == Activation::silu) return silu_derivative(a);
-  if constexpr (kind == Activation::relu) return relu_derivative(a);
-  return 1.f;
+__host__ __device__ inline float activated(Activation kind, float a) {
+  switch (kind) {
+    case Activation::gelu:
+      return gelu(a);
+    case Activation::silu:
+      return silu(a);
+    case Activation::relu:
+      return relu(a);
+    default:
+      return a;
+  }
 }
 
 }  // namespace sffn::cuda

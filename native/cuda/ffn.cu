@@ -45,17 +45,18 @@ struct FeedForward {
 
 }  // namespace
 
-void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, View u2, View guide2, View bias2, View h1,
-                 View pre, View h2, View y, int64_t n, Ints dims1, Ints dims2, double factor_scale1,
-                 double guide_scale1, double factor_scale2, double guide_scale2, int64_t activation) {
+void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, View u2, View guide2, View bias2,
+                 View residual, View h1, View pre, View h2, View y, int64_t n, Ints dims1, Ints dims2,
+                 double factor_scale1, double guide_scale1, double factor_scale2, double guide_scale2,
+                 int64_t activation) {
   if (n == 0) return;
   const int rows = static_cast<int>(n);
   const Activation kind = static_cast<Activation>(activation);
   const FeedForward ffn({v1, u1, guide1, bias1, dims1, factor_scale1, guide_scale1},
                         {v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2}, n, kind);
   const Workspace<char> hidden = elements(n * ffn.second.in(), ffn.second.dtype);
-  layer_forward(ffn.first, x.data, h1.data, pre.data, hidden.get(), rows, kind);
-  layer_forward(ffn.second, hidden.get(), h2.data, nullptr, y.data, rows, Activation::none);
+  layer_forward(ffn.first, x.data, h1.data, pre.data, hidden.get(), rows, kind, nullptr);
+  layer_forward(ffn.second, hidden.get(), h2.data, nullptr, y.data, rows, Activation::none, residual.data);
 }
 
 void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View u2, View guide2, View h1, View pre,

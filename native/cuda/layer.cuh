@@ -41,8 +41,9 @@ struct Layer {
 };
 
 // Everything forward. h [n, hidden], each block of the second factor's columns together, and pre may be null. y has the
-// columns of the activation.
-void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* y, int n, Activation activation);
+// columns of the activation, residual, which is added to it and may be y itself or null, too.
+void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* y, int n, Activation activation,
+                   const void* residual);
 
 // g [n, out] is the gradient before the activation with the columns of each block together (made by `prologue`).
 // h may be null: it is computed again where it is needed. Null outputs are not computed.
@@ -66,8 +67,8 @@ const void* prologue(const Layer& layer, const void* dy, const void* pre, void* 
                      int n, Activation activation);
 // The sums of the rows of g, in the order of the features.
 void bias_gradient(const Layer& layer, const void* g, void* dbias, int n);
-// act(pre) [n, out/2] of swiglu.
-void swiglu(const void* pre, void* y, int64_t n, int out, DType dtype);
+// y = act(pre) + residual [n, out/2] of swiglu; residual may be y itself or null.
+void swiglu(const void* pre, void* y, const void* residual, int64_t n, int out, DType dtype);
 
 // A workspace of elements of a dtype.
 inline Workspace<char> elements(int64_t count, DType dtype) {

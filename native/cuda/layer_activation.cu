@@ -54,11 +54,12 @@ __global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constan
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) swiglu_kernel(const T* pre, T* y, int64_t n, int half) {
+__global__ void __launch_bounds__(kThreads) swiglu_kernel(const T* pre, T* y, const T* residual, int64_t n, int half) {
   const int64_t total = n * half;
   for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < total; i += gridDim.x * int64_t{kThreads}) {
     const int64_t row = i / half, j = i % half;
-    y[i] = from_float<T>(silu(to_float(pre[row * 2 * half + j])) * to_float(pre[row * 2 * half + half + j]));
+    const float value = silu(to_float(pre[row * 2 * half + j])) * to_float(pre[row * 2 * half + half + j]);
+    y[i] = from_float<T>(residual ? value + to_float(residual[i]) : value);
   }
 }
 
@@ -127,13 +128,14 @@ const void* prologue(const Layer& f, const void* dy, const void* pre, void* spac
   return g;
 }
 
-void swiglu(const void* pre, void* y, int64_t n, int out, DType dtype) {
+void swiglu(const void* pre, void* y, const void* residual, int64_t n, int out, DType dtype) {
   const int half = out / 2;
   if (n == 0 || half == 0) return;
   const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(ceil_div(n * half, kThreads), 4096));
   dispatch_float(dtype, [&](auto zero) {
     using T = decltype(zero);
-    swiglu_kernel<T><<<blocks, kThreads, 0, stream()>>>(static_cast<const T*>(pre), static_cast<T*>(y), n, half);
+    swiglu_kernel<T><<<blocks, kThreads, 0, stream()>>>(static_cast<const T*>(pre), static_cast<T*>(y),
+                                                        static_cast<const T*>(residual), n, half);
   });
   check_launch("swiglu");
 }

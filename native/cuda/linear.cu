@@ -40,13 +40,17 @@ Product first_product(const Layer& f, const void* x, void* h, int n) {
 }
 
 // h is x for a dense layer.
-Product second_product(const Layer& f, const void* x, const void* h, void* pre, void* y, int n, Activation activation) {
+Product second_product(const Layer& f, const void* x, const void* h, void* pre, void* y, int n, Activation activation,
+                       const void* residual) {
+  const int halves = activation == Activation::swiglu ? 2 : 1;
   Product product;
   product.m = n;
   product.n = f.s;
   product.c = y;
-  product.ldc = f.out();
+  product.ldc = f.out() / halves;
+  product.added = residual;
   product.pre = pre;
+  product.pre_ld = f.out();
   product.activation = activation;
   product.bias = f.bias;
   product.bias_column = f.L;
@@ -60,7 +64,8 @@ Product second_product(const Layer& f, const void* x, const void* h, void* pre, 
   const int by_block = interleaved ? 1 : 0;
   product.batches[by_block] = f.L;
   product.c_column = interleaved ? f.L : 1;
-  product.c_batch[by_block] = interleaved ? 1 : f.s;
+  product.c_batch[by_block] = interleaved ? 1 : f.s / halves;
+  product.pre_batch[by_block] = interleaved ? 1 : f.s;
   product.bias_batch[by_block] = 1;
   product.factors[0].a_batch[by_block] = f.r;
   product.factors[0].b_batch[by_block] = int64_t{f.s} * f.r;
@@ -68,10 +73,20 @@ Product second_product(const Layer& f, const void* x, const void* h, void* pre, 
   return product;
 }
 
-// y = activation(factors + guide + bias) and, where it is wanted, the value before the activation, which is not swiglu.
-void stages(const Layer& f, const void* x, void* h, void* pre, void* y, int n, Activation activation) {
-  if (!f.v || !f.uses_factors()) return launch_gemm(second_product(f, x, f.v ? h : x, pre, y, n, activation), f.dtype);
-  Product first = first_product(f, x, h, n), second = second_product(f, x, h, pre, y, n, activation);
+}  // namespace
+
+void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, int n, Activation activation,
+                   const void* residual) {
+  if (activation == Activation::swiglu && f.s % 2 != 0) {
+    // A gate and what it gates are in different blocks.
+    const Workspace<char> own_pre = elements(pre ? 0 : int64_t{n} * f.out(), f.dtype);
+    void* kept = pre ? pre : own_pre.get();
+    layer_forward(f, x, h, nullptr, kept, n, Activation::none, nullptr);
+    return swiglu(kept, y, residual, n, f.out(), f.dtype);
+  }
+  Product second = second_product(f, x, f.v ? h : x, pre, y, n, activation, residual);
+  if (!f.v || !f.uses_factors()) return launch_gemm(second, f.dtype);
+  Product first = first_product(f, x, h, n);
   if (launch_chain(first, second, f.dtype)) return;
   Workspace<char> own_h;
   if (!h) {
@@ -81,23 +96,6 @@ void stages(const Layer& f, const void* x, void* h, void* pre, void* y, int n, A
   }
   launch_gemm(first, f.dtype);
   launch_gemm(second, f.dtype);
-}
-
-}  // namespace
-
-void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, int n, Activation activation) {
-  Workspace<char> own_pre;
-  if (activation == Activation::swiglu) {
-    if (!pre) {
-      own_pre = elements(int64_t{n} * f.out(), f.dtype);
-      pre = own_pre.get();
-    }
-    stages(f, x, h, nullptr, pre, n, Activation::none);
-    // Each block has its own gates where the blocks are apart.
-    const int parts = f.blocked_out ? f.L : 1;
-    return swiglu(pre, y, int64_t{n} * parts, f.out() / parts, f.dtype);
-  }
-  stages(f, x, h, pre, y, n, activation);
 }
 
 namespace {
@@ -296,11 +294,12 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                     n, f.dtype);
 }
 
-void linear_forward(View x, View v, View u, View guide, View bias, View h, View pre, View y, int64_t n, Ints dims,
-                    double factor_scale, double guide_scale, int64_t activation) {
+void linear_forward(View x, View v, View u, View guide, View bias, View residual, View h, View pre, View y, int64_t n,
+                    Ints dims, double factor_scale, double guide_scale, int64_t activation) {
   if (n == 0) return;
   const Layer layer(v, u, guide, bias, dims, factor_scale, guide_scale);
-  layer_forward(layer, x.data, h.data, pre.data, y.data, static_cast<int>(n), static_cast<Activation>(activation));
+  layer_forward(layer, x.data, h.data, pre.data, y.data, static_cast<int>(n), static_cast<Activation>(activation),
+                residual.data);
 }
 
 void linear_backward(View dy, View x, View v, View u, View guide, View h, View pre, View dx, View dv, View du,

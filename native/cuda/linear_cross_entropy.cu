@@ -113,7 +113,7 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
       sum.c = in_place ? dweight.data : sums.get();
       sum.ldc = features;
       sum.c_is_f32 = true;
-      sum.accumulate = begin > 0;
+      if (begin > 0) sum.added = sum.c;
       launch_gemm(sum, dtype);
     }
   }

@@ -21,7 +21,7 @@ void matmul(View a, View b, View c, int64_t batch, int64_t m, int64_t n, int64_t
   product.c = c.data;
   product.ldc = n;
   product.c_batch[1] = m * n;
-  product.accumulate = accumulate != 0;
+  if (accumulate) product.added = c.data;
   launch_gemm(product, c.dtype);
 }
 

@@ -25,6 +25,7 @@ interface Case {
   readonly bias?: boolean;
   readonly guide?: boolean;
   readonly activation?: Activation;
+  readonly residual?: boolean;
 }
 
 const CASES: readonly Case[] = [
@@ -77,6 +78,30 @@ const CASES: readonly Case[] = [
   // Parts of a long sum that get a bias and an activation when they are added.
   { x: [20, 1100], u: [9, 1100], bias: true, activation: 'gelu' },
   { x: [20, 1601], u: [12, 1601], bias: true, activation: 'silu' },
+  // Two sums make one result: of few rows, of split sums, of whole and of odd runs, of interleaved blocks one by one and
+  // together, and with both factors in one launch.
+  { x: [1, 40], u: [24, 40], bias: true, activation: 'swiglu' },
+  { x: [4, 33], u: [22, 33], activation: 'swiglu', residual: true },
+  { x: [13, 16], v: [2, 6, 8], u: [2, 10, 6], bias: true, activation: 'swiglu', residual: true },
+  { x: [40, 72], u: [96, 72], bias: true, activation: 'swiglu' },
+  { x: [37, 600], u: [38, 600], activation: 'swiglu', residual: true },
+  { x: [40, 600], u: [48, 600], bias: true, activation: 'swiglu', residual: true },
+  { x: [131, 75], u: [178, 75], bias: true, activation: 'swiglu' },
+  { x: [136, 72], u: [208, 72], bias: true, activation: 'swiglu', residual: true },
+  { x: [85, 60], v: [3, 25, 20], u: [5, 22, 15], bias: true, activation: 'swiglu' },
+  { x: [70, 30], v: [2, 9, 15], u: [2, 33, 9], bias: true, activation: 'swiglu', residual: true },
+  { x: [130, 24], v: [3, 16, 8], u: [3, 3072, 16], bias: true, activation: 'swiglu', residual: true },
+  { x: [60, 10], v: [2, 7, 5], u: [2, 4260, 7], activation: 'swiglu' },
+  { x: [130, 72], v: [104, 72], u: [160, 104], bias: true, activation: 'swiglu', residual: true },
+  { x: [130, 72], v: [40, 72], u: [272, 40], activation: 'swiglu' },
+  // A residual beside each of the other ends.
+  { x: [7, 40], u: [24, 40], bias: true, activation: 'gelu', residual: true },
+  { x: [70, 72], u: [88, 72], bias: true, activation: 'gelu', residual: true },
+  { x: [67, 65], u: [22, 65], residual: true },
+  { x: [150, 64], v: [4, 32, 16], u: [4, 64, 32], bias: true, activation: 'silu', residual: true },
+  { x: [130, 72], v: [104, 72], u: [120, 104], bias: true, activation: 'gelu', residual: true },
+  { x: [66, 24], v: [3, 16, 8], u: [3, 3000, 16], activation: 'gelu', residual: true },
+  { x: [20, 700], u: [36, 700], residual: true },
 ];
 
 type Factors = Pick<Case, 'v' | 'u'>;
@@ -191,12 +216,13 @@ function layerCheck(c: Case): Check {
   if (c.v) shapes.push(c.v);
   if (c.bias) shapes.push([features]);
   if (c.guide) shapes.push([features, c.x[1]!]);
+  if (c.residual) shapes.push([c.x[0]!, c.activation === 'swiglu' ? features / 2 : features]);
   const run: Check['run'] = (...inputs) => {
     const take = (present: unknown) => (present ? inputs.shift()! : null);
     const [x, u] = [inputs.shift()!, inputs.shift()!];
-    const [v, bias, weight] = [take(c.v), take(c.bias), take(c.guide)];
+    const [v, bias, weight, residual] = [take(c.v), take(c.bias), take(c.guide), take(c.residual)];
     const guide = weight && { weight, guideScale: 0.25, factorScale: 0.75 };
-    return structuredLinear(x, { u, v, bias, guide }, { activation: c.activation ?? 'none' });
+    return structuredLinear(x, { u, v, bias, guide }, { activation: c.activation ?? 'none', residual });
   };
   return { name: JSON.stringify(c), shapes, run, kink: c.activation === 'relu' };
 }

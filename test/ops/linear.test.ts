@@ -184,6 +184,52 @@ test.each<Activation>(['gelu', 'silu', 'relu', 'swiglu'])('feedForward with %s',
   );
 });
 
+const plus = (y: Nd, residual: Nd): Nd => ({
+  shape: y.shape,
+  data: y.data.map((value, i) => value + residual.data[i]!),
+});
+
+describe.each(activations)('a residual is added after activation %s', (activation) => {
+  test.each([
+    [3, [1, 4, 6], [1, 10, 4]],
+    [18, [2, 6, 4], [2, 8, 6]],
+    [40, [2, 10, 4], [4, 9, 5]],
+    [70, [1, 16, 24], [1, 72, 16]],
+  ])('%i tokens, v %j, u %j', (tokens, v, u) => {
+    const [inFeatures, outFeatures] = [v[0]! * v[2]!, u[0]! * u[1]!];
+    const width = activation === 'swiglu' ? outFeatures / 2 : outFeatures;
+    checkOp(
+      (x, vt, ut, bias, residual) => structuredLinear(x, { v: vt, u: ut, bias }, { activation, residual }),
+      (x, vn, un, bias, residual) => plus(activate(plusBias(structured(x, vn, un), bias), activation), residual).data,
+      [[tokens, inFeatures], v, u, [outFeatures], [tokens, width]],
+      { gradients: tokens < 20 },
+    );
+  });
+});
+
+test.each([3, 45])('feedForward adds a residual, which may be its input: %i tokens', (tokens) => {
+  const network = (x: Nd, v1: Nd, u1: Nd, u2: Nd) => dense(activate(structured(x, v1, u1), 'gelu'), u2);
+  const shapes = [
+    [tokens, 4],
+    [2, 3, 2],
+    [2, 6, 3],
+    [4, 12],
+  ];
+  const options = { gradients: tokens < 20 };
+  checkOp(
+    (x, v, u, w, residual) => feedForward(x, { v, u }, { u: w }, 'gelu', { residual }),
+    (x, v, u, w, residual) => plus(network(x, v, u, w), residual).data,
+    [...shapes, [tokens, 4]],
+    options,
+  );
+  checkOp(
+    (x, v, u, w) => feedForward(x, { v, u }, { u: w }, 'gelu', { residual: x }),
+    (x, v, u, w) => plus(network(x, v, u, w), x).data,
+    shapes,
+    options,
+  );
+});
+
 test('feedForward of a dense and a low-rank layer, without biases', () => {
   checkOp(
     (x, w, v, u) => feedForward(x, { u: w }, { v, u }, 'gelu'),
@@ -204,6 +250,18 @@ test('refuses factors that do not fit, naming them', () => {
   expect(() => blockShuffleLinear(t(2, 6), t(2, 3, 3), t(2, 4, 2))).toThrow(ShapeError);
   expect(() => lowRankLinear(t(2, 6), t(2, 3, 2), t(4, 2))).toThrow('lowRankLinear: v: expected 2 dimensions');
   expect(() => linear(t(1, 3), t(5, 3), null, { activation: 'swiglu' })).toThrow('an even number');
+  expect(() => linear(t(2, 3), t(4, 3), null, { residual: t(2, 3) })).toThrow(
+    'linear: residual: expected [2, 4], got [2, 3]',
+  );
+  const ids = tensor(new Int32Array(8), [2, 4]);
+  expect(() => linear(t(2, 3), t(4, 3), null, { residual: ids })).toThrow(
+    'linear: residual: expected a float32 tensor',
+  );
+  // @ts-expect-error what an untyped caller may do
+  expect(() => linear(t(2, 3), t(4, 3), null, { residual: 1 })).toThrow('linear: residual: expected a tensor');
+  expect(() => feedForward(t(2, 3), { u: t(8, 3) }, { u: t(3, 8) }, 'gelu', { residual: t(3) })).toThrow(
+    'feedForward: residual: expected [2, 3], got [3]',
+  );
   // @ts-expect-error what an untyped caller may do
   expect(() => linear(t(1, 3), t(5, 3), null, { activation: 'tanh' })).toThrow('expected one of none, gelu');
   expect(() => feedForward(t(1, 3), { u: t(8, 3) }, { u: t(3, 7) }, 'gelu')).toThrow('feedForward: fc2');

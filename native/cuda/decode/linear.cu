@@ -28,19 +28,6 @@ __device__ inline float widened(float w) { return w; }
 __device__ inline float widened(bf16 w) { return __bfloat162float(w); }
 __device__ inline float widened(int8_t w) { return static_cast<float>(w); }
 
-__device__ inline float activated(Activation activation, float value) {
-  switch (activation) {
-    case Activation::gelu:
-      return gelu(value);
-    case Activation::silu:
-      return silu(value);
-    case Activation::relu:
-      return relu(value);
-    default:
-      return value;
-  }
-}
-
 // A lane has kPack neighbouring terms of each run of kPack·32. In shared memory the first four of every lane lie side
 // by side, then the next four, so that no two lanes of a 16-byte read meet in a bank.
 template <int kPack>
@@ -165,11 +152,9 @@ View widened(const DecodeMatrix& w, Workspace<float>& own) {
 }
 
 void apply_to_many(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
-  Workspace<float> own_v, own_u, sum;
-  if (add) sum = Workspace<float>(n * f.out());
+  Workspace<float> own_v, own_u;
   const Layer layer(widened(f.first(), own_v), widened(f.second(), own_u), View{}, f.bias, f.dims, 1, 0);
-  layer_forward(layer, x, nullptr, nullptr, add ? sum.get() : y, static_cast<int>(n), activation);
-  if (add) add_scaled(f32_view(sum.get(), n * f.out()), f32_view(y, n * f.out()), 1);
+  layer_forward(layer, x, nullptr, nullptr, y, static_cast<int>(n), activation, add ? y : nullptr);
 }
 
 }  // namespace
@@ -182,7 +167,7 @@ void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Ac
   if (f.v) decode_product(f.first(), x, n, {space.hidden, f.dims[3], nullptr, Activation::none, false});
   decode_product(f.second(), f.v ? space.hidden : x, n,
                  {gated ? space.pre : y, f.dims[4], f.bias.f32(), gated ? Activation::none : activation, add});
-  if (gated) swiglu(space.pre, y, n, static_cast<int>(f.out()), DType::f32);
+  if (gated) swiglu(space.pre, y, nullptr, n, static_cast<int>(f.out()), DType::f32);
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,

@@ -2,10 +2,10 @@
 //
 //   Z_b = scale · [A_0·V_0ᵀ, A_1·V_1ᵀ, ...],  group g's columns in their places,
 //
-// keeps it in shared memory as bf16, and multiplies it there: C_b = act(scale · Z_b·U_bᵀ + bias), or backward through
-// an activation. Z is written once, where it is wanted, and never read. This is LowRank with one block and one group,
-// and BlockShuffle with a group for each block of the other factor, so that the shuffle is the groups' places. Only
-// where operands and results can be read and written 16 bytes at a time.
+// keeps it in shared memory as bf16, and multiplies it there: C_b = act(scale · Z_b·U_bᵀ + bias) + added, or backward
+// through an activation. Z is written once, where it is wanted, and never read. This is LowRank with one block and one
+// group, and BlockShuffle with a group for each block of the other factor, so that the shuffle is the groups' places.
+// Only where operands and results can be read and written 16 bytes at a time.
 #pragma once
 
 #include "tile_bf16.cuh"
@@ -15,7 +15,7 @@ namespace sffn::cuda {
 struct ChainTile : Bf16Tile<128> {
   static constexpr int kSize = 128;
   static constexpr int kRingBytes = kStages * kStageBytes;
-  static_assert(kFragmentsN == 4, "the lanes of a row exchange as many pairs as they are");
+  static_assert(kFragmentsN == 4 && kWarpN == 2 * kGates, "the lanes of a row exchange as many pairs as they are");
 
   static __host__ __device__ int64_t padded(int64_t columns) { return (columns + kDepth - 1) / kDepth * kDepth; }
   // Z lies as the left operand does in the stages: blocks of 64 columns.
@@ -27,40 +27,22 @@ struct ChainTile : Bf16Tile<128> {
   }
 };
 
-__device__ inline uint32_t packed(bf16 low, bf16 high) {
-  return __bfloat16_as_ushort(low) | uint32_t{__bfloat16_as_ushort(high)} << 16;
-}
-__device__ inline bf16 unpacked(uint32_t pair, int which) {
-  return __ushort_as_bfloat16(static_cast<unsigned short>(pair >> 16 * which));
-}
-
-// Lane q of the four that share a row has columns 8j + 2q, 8j + 2q + 1 for j = 0 .. 3; afterwards it has 8q .. 8q + 7.
-__device__ inline void gather_run(uint32_t (&pairs)[4]) {
-  const int lane = threadIdx.x % 4;
+// Lane q of the kLanes that share a row has the columns 8j + 2q and 8j + 2q + 1 for j = 0 .. kLanes - 1, in this order;
+// afterwards it has the 2·kLanes columns that follow 8q, or those of two lanes: 8·(q mod 2) + 4·(q / 2).
+template <int kLanes>
+__device__ inline void exchange_pairs(float (&values)[2 * kLanes]) {
 #pragma unroll
-  for (int round = 0; round < 2; ++round)
+  for (int bit = 1; bit < kLanes; bit *= 2) {
+    const bool upper = (threadIdx.x & bit) != 0;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int bit = 1 << round;
-      if (j & bit) continue;
-      uint32_t &low = pairs[j], &high = pairs[j | bit];
-      const bool upper = (lane & bit) != 0;
-      const uint32_t other = __shfl_xor_sync(kAllLanes, upper ? low : high, bit);
+    for (int i = 0; i < 2 * kLanes; ++i) {
+      if (i / 2 & bit) continue;
+      float &low = values[i], &high = values[i + 2 * bit];
+      const float other = __shfl_xor_sync(kAllLanes, upper ? low : high, bit);
       low = upper ? other : low;
       high = upper ? high : other;
     }
-}
-
-// A batch of C, at columns column .. column + 7 of a row, from what kept_value made of the sums.
-__device__ inline void store_chained(const Product& p, int outer, int inner, int row, int column, Run<bf16, 8> values) {
-  const int64_t at = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc + column;
-  const auto store = [&](void* to) { *reinterpret_cast<Run<bf16, 8>*>(static_cast<bf16*>(to) + at) = values; };
-  if (p.pre) {
-    store(p.pre);
-#pragma unroll
-    for (bf16& value : values.values) value = from_float<bf16>(activated(p.activation, to_float(value)));
   }
-  store(p.c);
 }
 
 // first.c: Z, or null. kBK: of both right operands, and whether this is forward. kWidth: columns of a tile of Z.
@@ -79,7 +61,8 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   const Factor &left = first.factors[0], &right = second.factors[0];
   const auto tiles_of = [](int n, int size) { return (n + size - 1) / size; };
   const int steps1 = tiles_of(left.k, Tile::kDepth), steps2 = tiles_of(right.k, Tile::kDepth);
-  const int tiles1 = tiles_of(first.n, kWidth), tiles2 = tiles_of(second.n, Tile::kSize);
+  const int tiles1 = tiles_of(first.n, kWidth), tiles2 = tiles_of(second.tile_columns(), Tile::kSize);
+  const int half = kBK ? second.half() : 0;
   const int all1 = first.batches[0] * tiles1, all2 = second.batches[1] * tiles2;
   const int begin2 = all1 * steps1, all = begin2 + all2 * steps2;
   const auto stage = [&](int t) { return shared_address(shared) + t % Tile::kStages * Tile::kStageBytes; };
@@ -98,7 +81,7 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
       Tile::template load<kBK, true>(
           stage(t) + Tile::kOperandBytes,
           static_cast<const bf16*>(right.b) + block * right.b_batch[0] + run * right.b_batch[1], right.ldb,
-          tile % tiles2 * Tile::kSize, second.n, k0, right.k);
+          tile % tiles2 * Tile::kSize, second.n, k0, right.k, half);
     }
     commit_copies();
   };
@@ -167,42 +150,29 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   for (int tile = 0; tile < all2; ++tile) {
     typename Tile::Sums sums = {};
     sum(Tile{}, sums, steps2, right.scale, [&](int s) { return shared_address(z) + s * Tile::kOperandBytes; });
-    const int run = tile / tiles2, columns = tile % tiles2 * Tile::kSize + warp_n * Tile::kWarpN;
-    float bias[Tile::kFragmentsN][2] = {};
-    if constexpr (kBK)
-#pragma unroll
-      for (int j = 0; j < Tile::kFragmentsN; ++j)
-#pragma unroll
-        for (int e = 0; e < 2; ++e) bias[j][e] = bias_of<bf16>(second, block, run, columns + j * 8 + lane % 4 * 2 + e);
-    const int column = columns + lane % 4 * Tile::kChunk;
+    const int batch = block * second.batches[1] + tile / tiles2;
+    const int columns = tile % tiles2 * Tile::kSize + warp_n * Tile::kWarpN;
 #pragma unroll
     for (int i = 0; i < 2 * Tile::kFragmentsM; ++i) {
-      uint32_t pairs[Tile::kFragmentsN];
+      const auto values_of = [&]<int kCount>(float(&values)[kCount], int first_fragment) {
 #pragma unroll
-      for (int j = 0; j < Tile::kFragmentsN; ++j) {
-        const float* pair = sums[i / 2][j] + i % 2 * 2;
-        if constexpr (kBK)
-          pairs[j] =
-              packed(kept_value<bf16>(second, pair[0] + bias[j][0]), kept_value<bf16>(second, pair[1] + bias[j][1]));
-        else
-          pairs[j] = packed(from_float<bf16>(pair[0]), from_float<bf16>(pair[1]));
-      }
-      gather_run(pairs);
-      const int row = row0 + row_of(i);
-      if (row >= second.m || column >= second.n) continue;
-      if constexpr (!kBK) {
-        if (second.through.pre) {
-          float values[8];
-#pragma unroll
-          for (int e = 0; e < 8; ++e) values[e] = to_float(unpacked(pairs[e / 2], e % 2));
-          store_gradients<bf16>(second, block, run, row, column, values, true, 8);
+        for (int e = 0; e < kCount; ++e) values[e] = sums[i / 2][first_fragment + e / 2][i % 2 * 2 + e % 2];
+      };
+      if constexpr (kBK)
+        if (half > 0) {
+          float gates[4], ups[4];
+          values_of(gates, 0);
+          values_of(ups, 2);
+          exchange_pairs<2>(gates);
+          exchange_pairs<2>(ups);
+          const int gate = columns / 2 + lane % 2 * 8 + lane % 4 / 2 * 4;
+          store_gated<bf16>(second, batch, row0 + row_of(i), gate, gates, ups);
           continue;
         }
-      }
-      Run<bf16, 8> values;
-#pragma unroll
-      for (int e = 0; e < 8; ++e) values.values[e] = unpacked(pairs[e / 2], e % 2);
-      store_chained(second, block, run, row, column, values);
+      float values[8];
+      values_of(values, 0);
+      exchange_pairs<4>(values);
+      store_run<bf16, !kBK>(second, batch, row0 + row_of(i), columns + lane % 4 * 8, values);
     }
   }
   wait_copies<0>();

@@ -12,58 +12,119 @@ struct alignas(sizeof(T) * kCount) Run {
   T values[kCount];
 };
 
-// A division is expensive; only shuffled products do it, once a stored element.
-__device__ inline int64_t column_offset(const Product& p, int outer, int column) {
-  if (p.shuffle_blocks == 0) return column * p.c_column;
-  const int g = outer * p.n + column;
-  return static_cast<int64_t>(g % p.shuffle_blocks) * p.shuffle_rank + g / p.shuffle_blocks;
-}
+// `column` and the results after it, in a row of C or of anything laid out as C is. Runs longer than kRun are whole.
+template <int kCount>
+class Columns {
+ public:
+  __device__ Columns(const Product& p, int outer, int column)
+      : p_(p),
+        first_(outer * p.n + column),
+        column_(column),
+        count_(min(kCount, p.results() - column)),
+        whole_(kCount > kRun || (p.vector_c && count_ == kCount)) {}
 
-__device__ inline float activated(Activation activation, float value) {
-  switch (activation) {
-    case Activation::gelu:
-      return gelu(value);
-    case Activation::silu:
-      return silu(value);
-    case Activation::relu:
-      return relu(value);
-    default:
-      return value;
-  }
-}
+  __device__ bool whole() const { return whole_; }
 
-// Neighbouring columns: all at once, or the first `count` one by one.
-template <class T, int kCount>
-__device__ Run<T, kCount> load_columns(const T* from, bool whole, int count) {
-  if (whole) return *reinterpret_cast<const Run<T, kCount>*>(from);
-  Run<T, kCount> run = {};
+  template <class T>
+  __device__ Run<T, kCount> load(const T* row) const {
+    if (whole_) return *reinterpret_cast<const Run<T, kCount>*>(row + column_);
+    Run<T, kCount> run = {};
 #pragma unroll
-  for (int j = 0; j < kCount; ++j)
-    if (j < count) run.values[j] = from[j];
-  return run;
+    for (int j = 0; j < kCount; ++j)
+      if (j < count_) run.values[j] = row[place_of(j)];
+    return run;
+  }
+  template <class T>
+  __device__ void store(T* row, const Run<T, kCount>& run) const {
+    if (whole_) {
+      *reinterpret_cast<Run<T, kCount>*>(row + column_) = run;
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < kCount; ++j)
+      if (j < count_) row[place_of(j)] = run.values[j];
+  }
+
+ private:
+  // A division is expensive; only shuffled products do it, once a stored element.
+  __device__ int64_t place_of(int j) const {
+    if (p_.shuffle_blocks == 0) return (column_ + j) * p_.c_column;
+    const int g = first_ + j;
+    return static_cast<int64_t>(g % p_.shuffle_blocks) * p_.shuffle_rank + g / p_.shuffle_blocks;
+  }
+
+  const Product& p_;
+  const int first_, column_, count_;
+  const bool whole_;
+};
+
+// What is added to a column of a batch.
+template <class T>
+__device__ float bias_of(const Product& p, int outer, int inner, int column) {
+  if (!p.bias || column >= p.n) return 0;
+  return to_float(
+      static_cast<const T*>(p.bias)[outer * p.bias_batch[0] + inner * p.bias_batch[1] + column * p.bias_column]);
 }
+// Sums and their bias. whole: all are columns, and can be read at once.
 template <class T, int kCount>
-__device__ void store_columns(T* to, const Run<T, kCount>& run, bool whole, int count) {
-  if (whole) {
-    *reinterpret_cast<Run<T, kCount>*>(to) = run;
+__device__ void add_bias(const Product& p, int outer, int inner, int column, bool whole, float (&values)[kCount]) {
+  if (!p.bias) return;
+  Run<T, kCount> bias;
+  if (whole && p.bias_column == 1) {
+    const int64_t at = outer * p.bias_batch[0] + inner * p.bias_batch[1] + column;
+    bias = *reinterpret_cast<const Run<T, kCount>*>(static_cast<const T*>(p.bias) + at);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) values[j] += to_float(bias.values[j]);
     return;
   }
 #pragma unroll
-  for (int j = 0; j < kCount; ++j)
-    if (j < count) to[j] = run.values[j];
+  for (int j = 0; j < kCount; ++j) values[j] += bias_of<T>(p, outer, inner, column + j);
 }
 
-// values: gradients by what the activation made, of `count` columns; stored are those by its pre-activation.
+// The value before the activation that forward goes on with: what backward will see again, so that both agree on the
+// derivative.
+template <class T>
+__device__ float before_activation(const Product& p, float value) {
+  return p.pre ? to_float(from_float<T>(value)) : value;
+}
+
 template <class T, int kCount>
-__device__ void store_gradients(const Product& p, int outer, int inner, int row, int column,
-                                const float (&values)[kCount], bool whole, int count) {
+__device__ Run<T, kCount> rounded(const float (&values)[kCount]) {
+  Run<T, kCount> run;
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) run.values[j] = from_float<T>(values[j]);
+  return run;
+}
+
+// row: where it begins in C.
+template <class T, int kCount>
+__device__ void store_results(const Product& p, const Columns<kCount>& columns, int64_t row, float (&values)[kCount]) {
+  if (p.added) {
+    const auto added = columns.load(static_cast<const T*>(p.added) + row);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) values[j] += to_float(added.values[j]);
+  }
+  columns.store(static_cast<T*>(p.c) + row, rounded<T>(values));
+}
+
+__device__ inline int64_t row_of_c(const Product& p, int outer, int inner, int row) {
+  return outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc;
+}
+__device__ inline int64_t row_of_pre(const Product& p, int outer, int inner, int row) {
+  return outer * p.pre_batch[0] + inner * p.pre_batch[1] + row * p.pre_ld;
+}
+
+// values: gradients by what the activation made; stored are those by its pre-activation.
+template <class T, int kCount>
+__device__ void store_gradients(const Product& p, int outer, int inner, int row, const Columns<kCount>& columns,
+                                const float (&values)[kCount]) {
   const Through& through = p.through;
-  const int64_t at = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc + column;
+  const int64_t at = row_of_c(p, outer, inner, row);
   const T* pre = static_cast<const T*>(through.pre) + at;
   T* c = static_cast<T*>(p.c) + at;
-  const auto gates = load_columns<T, kCount>(pre, whole, count);
+  const auto gates = columns.load(pre);
   Run<T, kCount> ups = {}, activated, gate_gradients, up_gradients;
-  if (through.up) ups = load_columns<T, kCount>(pre + through.up, whole, count);
+  if (through.up) ups = columns.load(pre + through.up);
 #pragma unroll
   for (int j = 0; j < kCount; ++j) {
     const Gradient g = gradient_of(p.activation, values[j], to_float(gates.values[j]), to_float(ups.values[j]));
@@ -71,105 +132,108 @@ __device__ void store_gradients(const Product& p, int outer, int inner, int row,
     gate_gradients.values[j] = from_float<T>(g.gate);
     up_gradients.values[j] = from_float<T>(g.up);
   }
-  store_columns(c, gate_gradients, whole, count);
-  if (through.up) store_columns(c + through.up, up_gradients, whole, count);
+  columns.store(c, gate_gradients);
+  if (through.up) columns.store(c + through.up, up_gradients);
   if (!through.activated) return;
-  const int64_t kept_at = outer * through.batch[0] + inner * through.batch[1] + row * through.ld + column;
-  store_columns(static_cast<T*>(through.activated) + kept_at, activated, whole, count);
+  const int64_t kept_at = outer * through.batch[0] + inner * through.batch[1] + row * through.ld;
+  columns.store(static_cast<T*>(through.activated) + kept_at, activated);
 }
 
-// values: columns column, column + 1, ... of a row of the batch; those beyond n are dropped. kThrough: whether the
-// product may be one backward through an activation.
-template <class T, bool kThrough, int kCount>
-__device__ void store_run(const Product& p, int batch, int row, int column, const float (&values)[kCount]) {
-  if (row >= p.m || column >= p.n) return;
-  const int count = min(kCount, p.n - column);
-  if (p.splits > 1) {
-    const int64_t matrix = static_cast<int64_t>(blockIdx.z) * (p.batches[0] * p.batches[1]) + batch;
-    float* to = p.partial + (matrix * p.m + row) * p.n + column;
-    if (kCount == kRun && p.n % kRun == 0)
-      *reinterpret_cast<float4*>(to) =
-          make_float4(values[0], values[1 % kCount], values[2 % kCount], values[3 % kCount]);
-    else
-#pragma unroll
-      for (int j = 0; j < kCount; ++j)
-        if (j < count) to[j] = values[j];
+// The sums of a part of a split product, for add_parts to join.
+template <int kCount>
+__device__ void store_part(const Product& p, int batch, int row, int column, const float (&values)[kCount]) {
+  const int64_t matrix = static_cast<int64_t>(blockIdx.z) * (p.batches[0] * p.batches[1]) + batch;
+  float* to = p.partial + (matrix * p.m + row) * p.n + column;
+  if (kCount == kRun && p.whole_parts()) {
+    *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1 % kCount], values[2 % kCount], values[3 % kCount]);
     return;
   }
+  const int end = column < p.half() ? p.half() : p.n;
+#pragma unroll
+  for (int j = 0; j < kCount; ++j)
+    if (column + j < end) to[j] = values[j];
+}
+
+// values: columns column, column + 1, ... of a row of the batch; those that there are not are dropped. kThrough:
+// whether the product may be one backward through an activation. Not gated, unless it is split; runs longer than kRun
+// are neither split nor f32.
+template <class T, bool kThrough, int kCount>
+__device__ void store_run(const Product& p, int batch, int row, int column, float (&values)[kCount]) {
+  if (row >= p.m || column >= p.n) return;
+  if (kCount <= kRun && p.splits > 1) return store_part(p, batch, row, column, values);
   const int outer = batch / p.batches[1], inner = batch % p.batches[1];
-  if (kThrough && p.through.pre)
-    return store_gradients<T>(p, outer, inner, row, column, values, p.vector_c && count == kCount, count);
-  const int64_t base = outer * p.c_batch[0] + inner * p.c_batch[1] + row * p.ldc;
-  if (p.c_is_f32) {
-    float* c = static_cast<float*>(p.c) + base;
-    if (kCount == kRun && p.vector_c && count == kCount) {
-      float4& to = *reinterpret_cast<float4*>(c + column);
-      const float4 before = p.accumulate ? to : make_float4(0.f, 0.f, 0.f, 0.f);
-      to = make_float4(before.x + values[0], before.y + values[1 % kCount], before.z + values[2 % kCount],
-                       before.w + values[3 % kCount]);
+  const Columns<kCount> columns(p, outer, column);
+  if (kThrough && p.through.pre) return store_gradients<T>(p, outer, inner, row, columns, values);
+  const int64_t at = row_of_c(p, outer, inner, row);
+  if constexpr (kCount <= kRun)
+    if (p.c_is_f32) return store_results<float>(p, columns, at, values);
+  add_bias<T>(p, outer, inner, column, columns.whole(), values);
+  if (p.pre) columns.store(static_cast<T*>(p.pre) + row_of_pre(p, outer, inner, row), rounded<T>(values));
+#pragma unroll
+  for (float& value : values) value = activated(p.activation, before_activation<T>(p, value));
+  store_results<T>(p, columns, at, values);
+}
+
+// Forward of swiglu: the sums of the columns column, column + 1, ... and of those n/2 further on.
+template <class T, int kCount>
+__device__ void store_gated(const Product& p, int batch, int row, int column, float (&gates)[kCount],
+                            float (&ups)[kCount]) {
+  if (row >= p.m || column >= p.results()) return;
+  const int outer = batch / p.batches[1], inner = batch % p.batches[1];
+  const Columns<kCount> columns(p, outer, column);
+  add_bias<T>(p, outer, inner, column, columns.whole(), gates);
+  add_bias<T>(p, outer, inner, column + p.half(), columns.whole(), ups);
+  if (p.pre) {
+    T* pre = static_cast<T*>(p.pre) + row_of_pre(p, outer, inner, row);
+    columns.store(pre, rounded<T>(gates));
+    columns.store(pre + p.half() * p.c_column, rounded<T>(ups));
+  }
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) gates[j] = silu(before_activation<T>(p, gates[j])) * before_activation<T>(p, ups[j]);
+  store_results<T>(p, columns, row_of_c(p, outer, inner, row), gates);
+}
+
+template <int kCount>
+__device__ void load_staged(const float* from, float (&values)[kCount]) {
+  const auto run = *reinterpret_cast<const Run<float, kCount>*>(from);
+#pragma unroll
+  for (int j = 0; j < kCount; ++j) values[j] = run.values[j];
+}
+
+template <class T, bool kAK, bool kBK, int kSize, int kCount>
+__device__ void store_tile_by(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
+  constexpr int kRuns = kSize / kCount;
+  if constexpr (kAK && kBK)
+    if (p.gated() && p.splits == 1) {
+      for (int i = threadIdx.x; i < kSize * kRuns / 2; i += blockDim.x) {
+        const int row = i / (kRuns / 2), gate = i % (kRuns / 2) * kCount;
+        float gates[kCount], ups[kCount];
+        const float* from = staged + row * ld + gate / kGates * 2 * kGates + gate % kGates;
+        load_staged(from, gates);
+        load_staged(from + kGates, ups);
+        store_gated<T>(p, batch, row0 + row, column0 / 2 + gate, gates, ups);
+      }
       return;
     }
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) {
-      if (j >= count) continue;
-      float& to = c[column_offset(p, outer, column + j)];
-      to = p.accumulate ? to + values[j] : values[j];
-    }
-    return;
-  }
-  T* c = static_cast<T*>(p.c) + base;
-  T* pre = p.pre ? static_cast<T*>(p.pre) + base : nullptr;
-  const T* bias = p.bias ? static_cast<const T*>(p.bias) + outer * p.bias_batch[0] + inner * p.bias_batch[1] : nullptr;
-
-  Run<T, kCount> kept, result;
-#pragma unroll
-  for (int j = 0; j < kCount; ++j) {
-    if (j >= count) continue;
-    float value = values[j];
-    if (bias) value += to_float(bias[(column + j) * p.bias_column]);
-    kept.values[j] = from_float<T>(value);
-    // What backward will see again, so that both agree on the derivative.
-    if (pre) value = to_float(kept.values[j]);
-    value = activated(p.activation, value);
-    if (p.accumulate) value += to_float(c[column_offset(p, outer, column + j)]);
-    result.values[j] = from_float<T>(value);
-  }
-  if (p.vector_c && count == kCount) {
-    *reinterpret_cast<Run<T, kCount>*>(c + column) = result;
-    if (pre) *reinterpret_cast<Run<T, kCount>*>(pre + column) = kept;
-    return;
-  }
-#pragma unroll
-  for (int j = 0; j < kCount; ++j) {
-    if (j >= count) continue;
-    const int64_t at = column_offset(p, outer, column + j);
-    c[at] = result.values[j];
-    if (pre) pre[at] = kept.values[j];
+  for (int i = threadIdx.x; i < kSize * kRuns; i += blockDim.x) {
+    const int row = i / kRuns, column = i % kRuns * kCount;
+    float values[kCount];
+    load_staged(staged + row * ld + column, values);
+    store_run<T, kAK && !kBK>(p, batch, row0 + row, tile_column(column0 + column, kAK && kBK ? p.half() : 0), values);
   }
 }
 
 // Whether four columns lie side by side and can be stored at once.
 __device__ inline bool stores_runs(const Product& p) { return p.vector_c || p.splits > 1; }
 
-// A finished tile in shared memory, `ld` floats to a row, by runs of four columns.
-template <class T, bool kThrough, int kSize>
-__device__ void store_runs(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
-  for (int i = threadIdx.x; i < kSize * kSize / kRun; i += blockDim.x) {
-    const int row = i / (kSize / kRun), column = i % (kSize / kRun) * kRun;
-    const float4 piece = *reinterpret_cast<const float4*>(staged + row * ld + column);
-    const float values[kRun] = {piece.x, piece.y, piece.z, piece.w};
-    store_run<T, kThrough>(p, batch, row0 + row, column0 + column, values);
-  }
-}
-
-// The same by single columns: neighbouring threads take neighbouring ones, so that interleaved columns share sectors.
-template <class T, bool kThrough, int kSize>
-__device__ void store_single(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
-  for (int i = threadIdx.x; i < kSize * kSize; i += blockDim.x) {
-    const int row = i / kSize, column = i % kSize;
-    const float value[1] = {staged[row * ld + column]};
-    store_run<T, kThrough>(p, batch, row0 + row, column0 + column, value);
-  }
+// A finished tile in shared memory, `ld` floats to a row: by runs of columns, or by single ones; then neighbouring
+// threads take neighbouring ones, so that interleaved columns share sectors.
+template <class T, bool kAK, bool kBK, int kSize>
+__device__ void store_tile(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
+  if (stores_runs(p))
+    store_tile_by<T, kAK, kBK, kSize, kRun>(p, batch, staged, ld, row0, column0);
+  else
+    store_tile_by<T, kAK, kBK, kSize, 1>(p, batch, staged, ld, row0, column0);
 }
 
 }  // namespace sffn::cuda

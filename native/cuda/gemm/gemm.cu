@@ -22,24 +22,33 @@ constexpr int kReduceThreads = 128;
 // Adds the parts of a split sum in order, and stores as the product itself would have done.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads, 8) add_parts(const __grid_constant__ Product p, int parts) {
-  const int runs = (p.n + kRun - 1) / kRun;
+  const int runs = (p.results() + kRun - 1) / kRun;
   const int64_t index = blockIdx.x * int64_t{kReduceThreads} + threadIdx.x;
   const int row = static_cast<int>(index / runs), column = static_cast<int>(index % runs) * kRun;
   if (row >= p.m) return;
   const int64_t batches = p.batches[0] * p.batches[1];
-  float values[kRun] = {};
-  for (int part = 0; part < parts; ++part) {
-    const float* from = p.partial + ((part * batches + blockIdx.y) * p.m + row) * p.n + column;
-    if (p.n % kRun == 0) {
-      const float4 run = *reinterpret_cast<const float4*>(from);
-      values[0] += run.x, values[1] += run.y, values[2] += run.z, values[3] += run.w;
-      continue;
-    }
+  const auto sum = [&](int first, float(&values)[kRun]) {
+    for (int part = 0; part < parts; ++part) {
+      const float* from = p.partial + ((part * batches + blockIdx.y) * p.m + row) * p.n + first;
+      if (p.whole_parts()) {
+        const float4 run = *reinterpret_cast<const float4*>(from);
+        values[0] += run.x, values[1] += run.y, values[2] += run.z, values[3] += run.w;
+        continue;
+      }
 #pragma unroll
-    for (int j = 0; j < kRun; ++j)
-      if (column + j < p.n) values[j] += from[j];
+      for (int j = 0; j < kRun; ++j)
+        if (column + j < p.results()) values[j] += from[j];
+    }
+  };
+  float values[kRun] = {};
+  sum(column, values);
+  if (p.gated()) {
+    float ups[kRun] = {};
+    sum(column + p.half(), ups);
+    store_gated<T>(p, blockIdx.y, row, column, values, ups);
+  } else {
+    store_run<T, true>(p, blockIdx.y, row, column, values);
   }
-  store_run<T, true>(p, blockIdx.y, row, column, values);
 }
 
 using Kernel = void (*)(const Product);
@@ -70,8 +79,8 @@ auto with_shared(int own = 0) {
 // with L = 4 are 128 KB, the operands of 192 terms 96 KB.
 bool groups(const Product& p, int size, int64_t shared) {
   const int64_t group = p.batches[1];
-  if (group == 1 || p.c_column != group || p.c_batch[1] != 1 || p.accumulate || p.c_is_f32) return false;
-  const int64_t blocks = ceil_div(p.m, size) * ceil_div(p.n, size) * p.batches[0];
+  if (group == 1 || p.c_column != group || p.c_batch[1] != 1 || p.c_is_f32) return false;
+  const int64_t blocks = ceil_div(p.m, size) * ceil_div(p.tile_columns(), size) * p.batches[0];
   const int64_t waves = ceil_div(blocks, multiprocessors()), single = ceil_div(blocks * group, multiprocessors());
   return shared <= shared_memory_per_block() && 2 * waves * group <= 3 * single;
 }
@@ -173,26 +182,18 @@ bool has_vector_operands(const Product& p, DType dtype) {
   });
 }
 
-bool has_vector_through(const Product& p, int64_t elements, DType dtype) {
-  const Through& t = p.through;
-  return aligned(t.pre, elements, size_of(dtype), {t.up}) &&
-         aligned(t.activated, elements, size_of(dtype),
-                 {t.ld, step_of(t.batch[0], p.batches[0]), step_of(t.batch[1], p.batches[1])});
-}
-
-bool has_vector_c(const Product& p, DType dtype) {
-  if (p.group > 1) {
-    const size_t bytes = size_of(dtype);
-    const int64_t elements = static_cast<int64_t>(16 / bytes);
-    return int64_t{p.n} * p.group % elements == 0 &&
-           aligned(p.c, elements, bytes, {p.ldc, step_of(p.c_batch[0], p.batches[0])}) &&
-           (!p.pre || aligned(p.pre, elements, bytes, {}));
-  }
-  const std::initializer_list<int64_t> steps = {p.ldc, step_of(p.c_batch[0], p.batches[0]),
-                                                step_of(p.c_batch[1], p.batches[1])};
+// Whether every run of `elements` results, and of what is read and kept beside them, can be accessed at once.
+bool has_whole_runs(const Product& p, int64_t elements, DType dtype) {
   const size_t bytes = p.c_is_f32 ? sizeof(float) : size_of(dtype);
-  return p.c_column == 1 && p.shuffle_blocks == 0 && aligned(p.c, kRun, bytes, steps) &&
-         (!p.pre || aligned(p.pre, kRun, size_of(dtype), steps)) && has_vector_through(p, kRun, dtype);
+  const auto all = [&](const void* data, int64_t ld, const int64_t(&batch)[2], int64_t step = 0) {
+    return aligned(data, elements, bytes,
+                   {ld, step_of(batch[0], p.batches[0]), step_of(batch[1], p.batches[1] / p.group), step});
+  };
+  const bool neighbours = p.group > 1 ? int64_t{p.results()} * p.group % elements == 0 : p.c_column == 1;
+  return neighbours && p.shuffle_blocks == 0 && all(p.c, p.ldc, p.c_batch) && all(p.added, p.ldc, p.c_batch) &&
+         all(p.pre, p.pre_ld, p.pre_batch, p.half() * p.c_column) &&
+         (p.group > 1 || p.bias_column != 1 || all(p.bias, 0, p.bias_batch, p.half())) &&
+         all(p.through.pre, p.ldc, p.c_batch, p.through.up) && all(p.through.activated, p.through.ld, p.through.batch);
 }
 
 // Terms of no weight are left out; the larger scale comes last, because the sums are rescaled by the ratio in between.
@@ -208,20 +209,16 @@ void order_factors(Product& p) {
 bool can_chain(const Product& first, const Product& second, DType dtype) {
   const auto plain = [](const Product& p) {
     return p.nfactors == 1 && p.factors[0].segments == 1 && p.factors[0].k > 0 && p.a_k_contiguous &&
-           p.shuffle_blocks == 0 && !p.accumulate && !p.c_is_f32;
-  };
-  const auto whole_runs = [](const Product& p, int64_t columns) {
-    return columns % ChainTile::kChunk == 0 && aligned(p.c, ChainTile::kChunk, sizeof(bf16), {p.ldc, p.c_batch[1]}) &&
-           aligned(p.pre, ChainTile::kChunk, sizeof(bf16), {});
+           p.shuffle_blocks == 0 && !p.c_is_f32;
   };
   const int64_t rank = second.factors[0].k;
   return dtype == DType::bf16 && plain(first) && plain(second) && first.batches[1] == second.batches[0] &&
          first.b_k_contiguous == second.b_k_contiguous && has_vector_operands(first, dtype) &&
-         has_vector_operands(second, dtype) && whole_runs(first, rank) && whole_runs(second, second.n) &&
-         second.c_batch[0] % ChainTile::kChunk == 0 && second.c_column == 1 &&
-         has_vector_through(second, ChainTile::kChunk, dtype) && (first.c_column > 1 || first.n % 2 == 0) &&
-         !first.bias && !first.pre && first.activation == Activation::none &&
-         ChainTile::bytes(rank) <= shared_memory_per_block();
+         has_vector_operands(second, dtype) && rank % ChainTile::kChunk == 0 &&
+         aligned(first.c, ChainTile::kChunk, sizeof(bf16), {first.ldc, first.c_batch[1]}) &&
+         second.results() % ChainTile::kChunk == 0 && has_whole_runs(second, ChainTile::kChunk, dtype) &&
+         (first.c_column > 1 || first.n % 2 == 0) && !first.bias && !first.pre && !first.added &&
+         first.activation == Activation::none && ChainTile::bytes(rank) <= shared_memory_per_block();
 }
 
 constexpr int kNarrow = 64;  // columns: fewer get tiles of this width
@@ -232,15 +229,16 @@ bool chain_fills_device(const Product& first, const Product& second) {
   if (first.m <= 64 || second.n * second.batches[1] <= 64) return false;
   const auto waves = [](int64_t blocks) { return ceil_div(blocks, multiprocessors()); };
   const auto width = [](const Product& p) { return p.n <= kNarrow ? kNarrow : ChainTile::kSize; };
-  const auto tiles = [&](const Product& p) { return ceil_div(p.n, width(p)); };
+  const auto tiles = [&](const Product& p) { return ceil_div(p.tile_columns(), width(p)); };
   const auto steps = [&](const Product& p) {
     return ceil_div(p.factors[0].k, ChainTile::kDepth) * (width(p) / kNarrow);
   };
   const int64_t rows = ceil_div(first.m, ChainTile::kSize);
   const auto alone = [&](const Product& p) { return waves(rows * tiles(p) * p.batches[0] * p.batches[1]) * steps(p); };
-  const int64_t chained = waves(rows * second.batches[0]) * (first.batches[0] * tiles(first) * steps(first) +
-                                                             second.batches[1] * ceil_div(second.n, ChainTile::kSize) *
-                                                                 2 * ceil_div(second.factors[0].k, ChainTile::kDepth));
+  const int64_t chained =
+      waves(rows * second.batches[0]) * (first.batches[0] * tiles(first) * steps(first) +
+                                         second.batches[1] * ceil_div(second.tile_columns(), ChainTile::kSize) * 2 *
+                                             ceil_div(second.factors[0].k, ChainTile::kDepth));
   return 8 * chained <= 9 * (alone(first) + alone(second));
 }
 
@@ -256,7 +254,8 @@ template <class T>
 void launch_skinny_of(const Product& p) {
   const Kernel kernel = p.vector_operands ? skinny_kernel<T, true>(p.m) : skinny_kernel<T, false>(p.m);
   // Batches in x, as for the tiles: y ends at 65535.
-  const int64_t blocks = ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];
+  const int64_t blocks =
+      ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];  // of swiglu, a half of the results each
   kernel<<<static_cast<unsigned>(blocks), kSkinnyWarps * kWarp, 0, stream()>>>(p);
   check_launch("gemm of few rows");
 }
@@ -270,6 +269,7 @@ void launch_skinny(const Product& p, DType dtype) {
 bool launch_chain(const Product& first, Product second, DType dtype) {
   order_factors(second);
   if (!can_chain(first, second, dtype) || !chain_fills_device(first, second)) return false;
+  second.vector_c = true;
   for (const Product* p : {&first, &std::as_const(second)})
     count_flops(int64_t{2} * p->batches[0] * p->batches[1] * p->m * p->n * p->factors[0].k);
   const auto blocks = static_cast<unsigned>(ceil_div(first.m, ChainTile::kSize) * second.batches[0]);
@@ -301,8 +301,8 @@ void launch_gemm(Product p, DType dtype) {
   if (p.m <= kSkinnyRows && p.a_k_contiguous && p.b_k_contiguous) return launch_skinny(p, dtype);
   const Choice choice = p.vector_operands ? choice_of_access<true>(p, dtype) : choice_of_access<false>(p, dtype);
   p.group = choice.group;
-  p.vector_c = has_vector_c(p, dtype);
-  const int64_t blocks = ceil_div(p.m, choice.size) * ceil_div(p.n, choice.size) * (batches / p.group);
+  p.vector_c = has_whole_runs(p, p.group > 1 ? static_cast<int64_t>(16 / size_of(dtype)) : kRun, dtype);
+  const int64_t blocks = ceil_div(p.m, choice.size) * ceil_div(p.tile_columns(), choice.size) * (batches / p.group);
   p.splits = p.group > 1 ? 1 : splits_for(p, choice, blocks);
   Workspace<float> partial(p.splits > 1 ? int64_t{p.splits} * batches * p.m * p.n : 0);
   p.partial = partial.get();
@@ -311,7 +311,7 @@ void launch_gemm(Product p, DType dtype) {
   check_launch("gemm");
   if (p.splits == 1) return;
   const int parts = std::exchange(p.splits, 1);
-  const dim3 runs(static_cast<unsigned>(ceil_div(p.m * ceil_div(p.n, kRun), kReduceThreads)),
+  const dim3 runs(static_cast<unsigned>(ceil_div(p.m * ceil_div(p.results(), kRun), kReduceThreads)),
                   static_cast<unsigned>(batches));
   if (dtype == DType::f32)
     add_parts<float><<<runs, kReduceThreads, 0, stream()>>>(p, parts);

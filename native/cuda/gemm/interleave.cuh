@@ -26,53 +26,63 @@ struct KeptTile {
   __device__ T* of(int l) const { return l + 1 < group ? tiles + l * kStep : last; }
 };
 
-// What is added to a column of a batch.
-template <class T>
-__device__ float bias_of(const Product& p, int outer, int inner, int column) {
-  if (!p.bias || column >= p.n) return 0;
-  return to_float(
-      static_cast<const T*>(p.bias)[outer * p.bias_batch[0] + inner * p.bias_batch[1] + column * p.bias_column]);
-}
-
 // A value of C as it is kept: before the activation where backward wants to see that, else after it.
 template <class T>
 __device__ T kept_value(const Product& p, float value) {
   return from_float<T>(p.pre ? value : activated(p.activation, value));
 }
 
-template <class T, int kSize, int kCount>
+// kGated: whether the product may be the forward of swiglu.
+template <class T, bool kGated, int kSize, int kCount>
 __device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, kSize>& kept, int row0, int column0) {
   const int L = kept.group;
-  const int rows = min(kSize, p.m - row0), runs = min(kSize, p.n - column0) * L / kCount;
-  const int64_t base = outer * p.c_batch[0] + row0 * p.ldc + column0 * L;
-  T* c = static_cast<T*>(p.c) + base;
-  T* pre = p.pre ? static_cast<T*>(p.pre) + base : nullptr;
+  const bool gated = kGated && p.gated();
+  const int width = gated ? kSize / 2 : kSize, start = gated ? column0 / 2 : column0;
+  const int rows = min(kSize, p.m - row0), runs = min(width, p.results() - start) * L / kCount;
+  const auto whole = [](auto* at) { return reinterpret_cast<Run<T, kCount>*>(at); };
   for (int i = threadIdx.x; i < rows * runs; i += blockDim.x) {
     const int row = i / runs, first = i % runs * kCount;
     int column = first / L, l = first % L;
-    Run<T, kCount> value;
+    Run<T, kCount> sums, ups;
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
-      value.values[e] = kept.of(l)[row * KeptTile<T, kSize>::kRow + column];
+      const T* from = kept.of(l) + row * KeptTile<T, kSize>::kRow;
+      from += gated ? column / kGates * 2 * kGates + column % kGates : column;
+      sums.values[e] = *from;
+      if (gated) ups.values[e] = from[kGates];
       if (++l == L) l = 0, ++column;
     }
-    const int64_t at = row * p.ldc + first;
-    if (pre) {
-      *reinterpret_cast<Run<T, kCount>*>(pre + at) = value;
-#pragma unroll
-      for (T& each : value.values) each = from_float<T>(activated(p.activation, to_float(each)));
+    if (p.pre) {
+      T* pre = static_cast<T*>(p.pre) + row_of_pre(p, outer, 0, row0 + row) + start * L + first;
+      *whole(pre) = sums;
+      if (gated) *whole(pre + p.half() * L) = ups;
     }
-    *reinterpret_cast<Run<T, kCount>*>(c + at) = value;
+    float values[kCount];
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      values[e] = to_float(sums.values[e]);
+      if (gated)
+        values[e] = silu(values[e]) * to_float(ups.values[e]);
+      else if (p.pre)
+        values[e] = activated(p.activation, values[e]);
+    }
+    const int64_t at = row_of_c(p, outer, 0, row0 + row) + start * L + first;
+    if (p.added) {
+      const auto added = *reinterpret_cast<const Run<T, kCount>*>(static_cast<const T*>(p.added) + at);
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) values[e] += to_float(added.values[e]);
+    }
+    *whole(static_cast<T*>(p.c) + at) = rounded<T>(values);
   }
 }
 
 // All tiles of the group, once every thread has kept its part of them.
-template <class T, int kSize>
+template <class T, bool kGated, int kSize>
 __device__ void store_kept(const Product& p, int outer, const KeptTile<T, kSize>& kept, int row0, int column0) {
   if (p.vector_c)
-    store_kept_runs<T, kSize, 16 / sizeof(T)>(p, outer, kept, row0, column0);
+    store_kept_runs<T, kGated, kSize, 16 / sizeof(T)>(p, outer, kept, row0, column0);
   else
-    store_kept_runs<T, kSize, 1>(p, outer, kept, row0, column0);
+    store_kept_runs<T, kGated, kSize, 1>(p, outer, kept, row0, column0);
 }
 
 }  // namespace sffn::cuda

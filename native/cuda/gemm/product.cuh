@@ -1,6 +1,6 @@
 // The one matrix product of the CUDA backend, described by strides: every product of every layer is one of these.
 //
-//   C[z] = act(Σ_f scale_f · Σ_segments A_f · B_fᵀ + bias), for batches z = (outer, inner)
+//   C[z] = act(Σ_f scale_f · Σ_segments A_f · B_fᵀ + bias) + added, for batches z = (outer, inner)
 //
 // The sums over f and over segments run in the same accumulators, so a guide beside the factors, or a sum over blocks,
 // costs no traffic of its own.
@@ -24,12 +24,14 @@ struct Factor {
 
 // Backward through an activation: a sum is the gradient by what the activation made of `pre`, C the gradient by pre.
 struct Through {
-  const void* pre = nullptr;  // laid out as c; null: nothing of this
+  const void* pre = nullptr;  // laid out as c, which is not interleaved; null: nothing of this
   void* activated = nullptr;  // where to keep what the activation made, or null; element (i, j) is activated[i·ld + j]
   int64_t ld = 0;
   int64_t batch[2] = {};
   int64_t up = 0;  // of swiglu: from a gate's column, in c and in pre, to the column that it gates
 };
+
+constexpr int kGates = 16;
 
 struct Product {
   Factor factors[2];
@@ -38,28 +40,48 @@ struct Product {
   int m = 0, n = 0;
   int batches[2] = {1, 1};
 
-  void* c = nullptr;  // element (i, j) is c[i·ldc + j·c_column]
+  // Element (i, j) is c[i·ldc + j·c_column]. Of swiglu j < n/2, from the sums of the columns j and n/2 + j.
+  void* c = nullptr;
   int64_t ldc = 0;
   int64_t c_column = 1;
   int64_t c_batch[2] = {};
   // Where this is not 0, column j of the outer batch o goes to the place of hidden feature g = o·n + j in the order of
   // the second factor: (g mod shuffle_blocks)·shuffle_rank + g / shuffle_blocks.
   int shuffle_blocks = 0, shuffle_rank = 0;
-  bool accumulate = false;
-  bool c_is_f32 = false;  // whatever the operands are; then there is no bias, activation or pre
+  const void* added = nullptr;  // laid out as c, maybe c itself
+  bool c_is_f32 = false;        // whatever the operands are; then there is no bias, activation or pre
 
   const void* bias = nullptr;  // element j of a batch is bias[j·bias_column]
   int64_t bias_column = 1;
   int64_t bias_batch[2] = {};
-  void* pre = nullptr;  // where to keep the value before the activation, laid out as c
+  // Where to keep the values before the activation: all n columns, with c's step from one to the next.
+  void* pre = nullptr;
+  int64_t pre_ld = 0;
+  int64_t pre_batch[2] = {};
   Activation activation = Activation::none;
-  Through through;  // backward through `activation`; then there is no bias, and c's columns are neighbours
+  Through through;  // backward through `activation`; then there is no bias, and nothing added
 
   float* partial = nullptr;  // set by launch_gemm: [splits, batches, m, n] f32
   int splits = 1;
   int group = 1;  // set by launch_gemm: inner batches that a block of threads computes in turn, all of them or one
   bool vector_operands = false, vector_c = false;  // set by launch_gemm
+
+  // Forward of swiglu: column j of the sums gates column half() + j, for j < half(), which is 0 for all other products.
+  __host__ __device__ bool gated() const { return activation == Activation::swiglu && !through.pre; }
+  __host__ __device__ int half() const { return gated() ? n / 2 : 0; }
+  __host__ __device__ int results() const { return gated() ? n / 2 : n; }
+  // Columns of the tiles, which have so many gates, then those that they gate, and so on.
+  __host__ __device__ int tile_columns() const { return gated() ? (half() + kGates - 1) / kGates * 2 * kGates : n; }
+  // Whether a run of four columns is whole wherever it begins in the parts of a split sum.
+  __host__ __device__ bool whole_parts() const { return n % 4 == 0 && half() % 4 == 0; }
 };
+
+// The column of the product that column `at` of the tiles is; beyond all where it is none.
+__host__ __device__ inline int tile_column(int at, int half) {
+  if (half == 0) return at;
+  const int gate = at / (2 * kGates) * kGates + at % kGates;
+  return gate < half ? gate + at / kGates % 2 * half : INT32_MAX;
+}
 
 // dtype: of all operands and of c. Zero rows, columns or terms are all right.
 void launch_gemm(Product product, DType dtype);

@@ -1,5 +1,6 @@
-// Products with few rows, as in decoding: bound by reading B. Each warp takes one column of C, that is one row of B,
-// and reads it once, 16 bytes a lane, for all rows of A, which wait in shared memory.
+// Products with few rows, as in decoding: bound by reading B. Each warp takes one column of the sums, that is one row
+// of B, and reads it once, 16 bytes a lane, for all rows of A, which wait in shared memory. Of swiglu half the warps
+// take gates, and the others what these gate.
 #pragma once
 
 #include "../pack.cuh"
@@ -24,7 +25,9 @@ __global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __gr
   constexpr int kPack = Tile::kPack, kPacks = Tile::kPacks, kChunk = Tile::kChunk;
   __shared__ __align__(16) T rows[kRows][kChunk];
   const int batches = p.batches[0] * p.batches[1], batch = blockIdx.x % batches;
-  const int lane = threadIdx.x % kWarp, column = blockIdx.x / batches * kSkinnyWarps + threadIdx.x / kWarp;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, gates = p.gated() ? kSkinnyWarps / 2 : kSkinnyWarps;
+  const int result = blockIdx.x / batches * gates + warp % gates;
+  const int column = result < p.results() ? result + warp / gates * p.half() : p.n;
   const int outer = batch / p.batches[1], inner = batch % p.batches[1];
 
   float sums[kRows] = {};
@@ -69,8 +72,25 @@ __global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __gr
     for (float& sum : sums) sum *= scale;
   }
 #pragma unroll
+  for (float& sum : sums) sum = warp_sum(sum);
+  if (p.gated()) {
+    float* ups = reinterpret_cast<float*>(rows);
+    __syncthreads();
+#pragma unroll
+    for (int row = 0; row < kRows; ++row)
+      if (warp >= gates && lane == 0) ups[warp % gates * kRows + row] = sums[row];
+    __syncthreads();
+    if (warp >= gates) return;
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+      float gate[1] = {sums[row]}, up[1] = {ups[warp * kRows + row]};
+      if (lane == row % kWarp) store_gated<T>(p, batch, row, result, gate, up);
+    }
+    return;
+  }
+#pragma unroll
   for (int row = 0; row < kRows; ++row) {
-    float value[1] = {warp_sum(sums[row])};
+    float value[1] = {sums[row]};
     if (lane == row % kWarp) store_run<T, false>(p, batch, row, column, value);
   }
 }

@@ -57,7 +57,7 @@ struct Place {
 };
 template <int kSize>
 __device__ Place place_of(const Product& p) {
-  const unsigned groups = p.batches[0] * p.batches[1] / p.group, tiles_n = (p.n + kSize - 1) / kSize;
+  const unsigned groups = p.batches[0] * p.batches[1] / p.group, tiles_n = (p.tile_columns() + kSize - 1) / kSize;
   const unsigned tile = blockIdx.x / groups;
   return {static_cast<int>(blockIdx.x % groups * p.group), static_cast<int>(tile / tiles_n * kSize),
           static_cast<int>(tile % tiles_n * kSize)};

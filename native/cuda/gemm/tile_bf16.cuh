@@ -34,14 +34,15 @@ struct Bf16Tile {
     return static_cast<uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) << 4));
   }
 
-  // One operand of one stage: the rows first .. first + kSpan - 1 of `rows`, the terms from k0 on.
+  // One operand of one stage: rows of the tiles from `first` on, of `rows` in all, and the terms from k0 on.
   template <bool kKContiguous, bool kVector, int kSpan = kSize>
-  static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k) {
+  static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
+                              int half = 0) {
     constexpr int kPerRow = (kKContiguous ? kDepth : kSpan) / kChunk;
 #pragma unroll
     for (int i = threadIdx.x; i < kSpan * kDepth / kChunk; i += kThreads) {
       const int line = i / kPerRow, chunk = i % kPerRow;
-      const int row = first + (kKContiguous ? line : chunk * kChunk),
+      const int row = tile_column(first + (kKContiguous ? line : chunk * kChunk), half),
                 term = k0 + (kKContiguous ? chunk * kChunk : line);
       const int64_t at = kKContiguous ? row * ld + term : term * ld + row;
       const int inside = kKContiguous ? (row < rows ? k - term : 0) : (term < k ? rows - row : 0);
@@ -101,6 +102,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
 
+  const int half = kAK && kBK ? p.half() : 0;
   const Terms<bf16, Tile::kDepth, kGroup> terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
@@ -110,8 +112,8 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
     if (t < all) {
       const Term<bf16> term = terms(t);
       Tile::template load<kAK, kVector>(stage(t), term.a, term.lda, row0, p.m, term.k0, term.k);
-      Tile::template load<kBK, kVector>(stage(t) + Tile::kOperandBytes, term.b, term.ldb, column0, p.n, term.k0,
-                                        term.k);
+      Tile::template load<kBK, kVector>(stage(t) + Tile::kOperandBytes, term.b, term.ldb, column0, p.n, term.k0, term.k,
+                                        half);
     }
     commit_copies();
   };
@@ -164,7 +166,8 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
 #pragma unroll
       for (int j = 0; j < Tile::kFragmentsN; ++j)
 #pragma unroll
-        for (int i = 0; i < 2; ++i) bias[j][i] = bias_of<bf16>(p, outer, l, column0 + column_of(j) + i);
+        for (int i = 0; i < 2; ++i)
+          bias[j][i] = bias_of<bf16>(p, outer, l, tile_column(column0 + column_of(j) + i, half));
       each_pair([&](int row, int j, float& x, float& y) {
         *reinterpret_cast<Run<bf16, 2>*>(kept.of(l) + row * Kept::kRow + column_of(j)) = {
             kept_value<bf16>(p, x + bias[j][0]), kept_value<bf16>(p, y + bias[j][1])};
@@ -172,7 +175,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
       });
     }
     __syncthreads();
-    store_kept(p, outer, kept, row0, column0);
+    store_kept<bf16, kBK>(p, outer, kept, row0, column0);
     return;
   }
 
@@ -185,10 +188,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column_of(j)) = make_float2(x, y);
   });
   __syncthreads();
-  if (stores_runs(p))
-    store_runs<bf16, kAK && !kBK, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
-  else
-    store_single<bf16, kAK && !kBK, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+  store_tile<bf16, kAK, kBK, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
 }
 
 }  // namespace sffn::cuda

@@ -19,10 +19,11 @@ struct F32Tile {
 
   // Four elements of one operand, of rows (kKContiguous: terms) that lie side by side.
   template <bool kKContiguous, bool kVector>
-  static __device__ void fetch(float (&values)[4], const float* from, int64_t ld, int first, int rows, int k0, int k) {
+  static __device__ void fetch(float (&values)[4], const float* from, int64_t ld, int first, int rows, int k0, int k,
+                               int half = 0) {
     const int line = kKContiguous ? threadIdx.x / 4 : threadIdx.x / 16;
     const int quad = (kKContiguous ? threadIdx.x % 4 : threadIdx.x % 16) * 4;
-    const int row = first + (kKContiguous ? line : quad), term = k0 + (kKContiguous ? quad : line);
+    const int row = tile_column(first + (kKContiguous ? line : quad), half), term = k0 + (kKContiguous ? quad : line);
     const int64_t at = kKContiguous ? row * ld + term : term * ld + row;
     const int inside = kKContiguous ? (row < rows ? k - term : 0) : (term < k ? rows - row : 0);
     if (kVector && inside >= 4) {
@@ -59,6 +60,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
   const auto [batch, row0, column0] = place_of<Tile::kSize>(p);
   const int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
 
+  const int half = kAK && kBK ? p.half() : 0;
   const Terms<float, Tile::kDepth, kGroup> terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
@@ -67,7 +69,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
   const auto fetch = [&](int t) {
     const Term<float> term = terms(t);
     Tile::fetch<kAK, kVector>(a_next, term.a, term.lda, row0, p.m, term.k0, term.k);
-    Tile::fetch<kBK, kVector>(b_next, term.b, term.ldb, column0, p.n, term.k0, term.k);
+    Tile::fetch<kBK, kVector>(b_next, term.b, term.ldb, column0, p.n, term.k0, term.k, half);
   };
 
   float sums[4][4] = {};
@@ -111,7 +113,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
       if (l + 1 == group) __syncthreads();
       float bias[4];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) bias[j] = bias_of<float>(p, outer, l, column0 + column + j);
+      for (int j = 0; j < 4; ++j) bias[j] = bias_of<float>(p, outer, l, tile_column(column0 + column + j, half));
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         Run<float, 4> run;
@@ -124,12 +126,12 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
       }
     }
     __syncthreads();
-    store_kept(p, outer, kept, row0, column0);
+    store_kept<float, kBK>(p, outer, kept, row0, column0);
     return;
   }
 
   sum(begin, end);
-  if (stores_runs(p)) {
+  if (half == 0 && stores_runs(p)) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) store_run<float, kAK && !kBK>(p, batch, row0 + row + i, column0 + column, sums[i]);
     return;
@@ -140,7 +142,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
     *reinterpret_cast<float4*>(staged + (row + i) * Tile::kSize + column) =
         make_float4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
   __syncthreads();
-  store_single<float, kAK && !kBK, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
+  store_tile<float, kAK, kBK, Tile::kSize>(p, batch, staged, Tile::kSize, row0, column0);
 }
 
 }  // namespace sffn::cuda

@@ -24,10 +24,11 @@ struct Tf32Tile {
   using Sums = float[kFragmentsM][kFragmentsN][4];
 
   template <bool kKContiguous, bool kVector>
-  static __device__ void fetch(Values& values, const float* from, int64_t ld, int first, int rows, int k0, int k) {
+  static __device__ void fetch(Values& values, const float* from, int64_t ld, int first, int rows, int k0, int k,
+                               int half = 0) {
 #pragma unroll
     for (int part = 0; part < kParts; ++part)
-      F32Tile::fetch<kKContiguous, kVector>(values[part], from, ld, first + part * F32Tile::kSize, rows, k0, k);
+      F32Tile::fetch<kKContiguous, kVector>(values[part], from, ld, first + part * F32Tile::kSize, rows, k0, k, half);
   }
 
   template <bool kKContiguous>
@@ -88,6 +89,7 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
 
+  const int half = kAK && kBK ? p.half() : 0;
   using Sequence = Terms<float, Tile::kDepth, false>;
   const Sequence terms(p, batch);
   int begin, end;
@@ -96,7 +98,7 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
   const auto fetch = [&](int t) {
     const Term<float> term = terms(t);
     Tile::template fetch<kAK, kVector>(a_next, term.a, term.lda, row0, p.m, term.k0, term.k);
-    Tile::template fetch<kBK, kVector>(b_next, term.b, term.ldb, column0, p.n, term.k0, term.k);
+    Tile::template fetch<kBK, kVector>(b_next, term.b, term.ldb, column0, p.n, term.k0, term.k, half);
   };
 
   typename Tile::Sums sums = {};
@@ -137,10 +139,7 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
             make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
       }
   __syncthreads();
-  if (stores_runs(p))
-    store_runs<float, kAK && !kBK, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
-  else
-    store_single<float, kAK && !kBK, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
+  store_tile<float, kAK, kBK, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
 }
 
 }  // namespace sffn::cuda
