@@ -9,38 +9,73 @@ namespace sffn::cuda {
 
 namespace {
 
-// A matrix [rows, columns] as the second layer needs it: within each `span` columns, every blocks-th together.
-Workspace<char> permuted(const void* matrix, int64_t rows, int64_t columns, int span, int blocks, DType dtype) {
-  Workspace<char> to = elements(rows * columns, dtype);
-  const int32_t dims[] = {static_cast<int32_t>(rows * columns / span), blocks, span / blocks};
-  const int32_t strides[] = {span, 1, blocks};
-  strided_copy({const_cast<void*>(matrix), rows * columns, dtype, Device::cuda},
-               {to.get(), rows * columns, dtype, Device::cuda}, 0, dims, strides);
-  return to;
-}
+// A matrix [rows, columns] of the second layer, and the order in which its columns come there: of each `span` columns
+// every blocks-th together.
+struct Permutation {
+  int64_t rows, columns;
+  int span, blocks;
 
-struct FeedForward {
-  FeedForward(const Layer& fc1, const Layer& fc2, int64_t n, Activation kind) : first(fc1), second(fc2) {
+  int64_t size() const { return rows * columns; }
+  View view(const void* data, DType dtype) const { return {const_cast<void*>(data), size(), dtype, Device::cuda}; }
+  // Into that order, or back from it: each span is a matrix of so many columns that is transposed.
+  void apply(const void* from, void* to, DType dtype) const { transpose(from, to, dtype, blocks); }
+  void undo(const void* from, void* to, DType dtype) const { transpose(from, to, dtype, span / blocks); }
+  void transpose(const void* from, void* to, DType dtype, int width) const {
+    const int32_t dims[] = {static_cast<int32_t>(size() / span), width, span / width};
+    const int32_t strides[] = {span, 1, width};
+    strided_copy(view(from, dtype), view(to, dtype), 0, dims, strides);
+  }
+};
+
+// A gradient that is computed in that order, and then brought into its own.
+class PermutedGradient {
+ public:
+  PermutedGradient(View to, const Permutation& order, bool permuted)
+      : to_(to), order_(order), space_(elements(to && permuted ? order.size() : 0, to.dtype)), permuted_(permuted) {}
+  void* data() const { return to_ && permuted_ ? space_.get() : to_.data; }
+  void finish() const {
+    if (to_ && permuted_) order_.undo(space_.get(), to_.data, to_.dtype);
+  }
+
+ private:
+  View to_;
+  Permutation order_;
+  Workspace<char> space_;
+  bool permuted_;
+};
+
+class FeedForward {
+ public:
+  FeedForward(const Layer& fc1, const Layer& fc2, int64_t n, Activation kind)
+      : first(fc1),
+        second(fc2),
+        factor{second.v ? second.hidden() : second.out(), second.v ? second.p : second.in(),
+               second.v ? second.p : second.in(), first.L},
+        guide{second.out(), second.in(), second.in(), first.L} {
     const int B = first.L;
-    const int64_t guide = second.guide ? int64_t{second.out()} * second.in() : 0;
-    const int64_t nearest = second.v ? int64_t{second.hidden()} * second.p : int64_t{second.out()} * second.in();
-    first.blocked_out = B == 1;
     // Where the copies of the weights are less than the activation that they keep from being rearranged.
-    if (B == 1 || second.p % B != 0 || (kind == Activation::swiglu && first.s % 2 != 0) ||
-        nearest + guide > n * second.in())
-      return;
-    first.blocked_out = true;
+    const bool worthwhile = factor.size() + (second.guide ? guide.size() : 0) <= n * second.in();
+    permuted = B > 1 && second.p % B == 0 && (kind != Activation::swiglu || first.s % 2 == 0) && worthwhile;
+    first.blocked_out = B == 1 || permuted;
+    if (!permuted) return;
     second.in_blocks = B;
-    weight = second.v ? permuted(second.v, second.hidden(), second.p, second.p, B, second.dtype)
-                      : permuted(second.u, second.out(), second.in(), second.in(), B, second.dtype);
-    (second.v ? second.v : second.u) = weight.get();
-    if (!guide) return;
-    guide_weight = permuted(second.guide, second.out(), second.in(), second.in(), B, second.dtype);
-    second.guide = guide_weight.get();
+    weight_ = copy(second.v ? second.v : second.u, factor);
+    if (second.guide) guide_weight_ = copy(second.guide, guide);
   }
 
   Layer first, second;
-  Workspace<char> weight, guide_weight;
+  const Permutation factor, guide;  // of the second layer's factor that is nearest to its input, and of its guide
+  bool permuted;
+
+ private:
+  Workspace<char> copy(const void*& weight, const Permutation& order) const {
+    Workspace<char> to = elements(order.size(), second.dtype);
+    order.apply(weight, to.get(), second.dtype);
+    weight = to.get();
+    return to;
+  }
+
+  Workspace<char> weight_, guide_weight_;
 };
 
 }  // namespace
@@ -67,7 +102,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const Activation kind = static_cast<Activation>(activation);
   const FeedForward ffn({v1, u1, guide1, View{}, dims1, factor_scale1, guide_scale1},
                         {v2, u2, guide2, View{}, dims2, factor_scale2, guide_scale2}, n, kind);
-  const auto& [first, second, weight, guide_weight] = ffn;
+  const Layer &first = ffn.first, &second = ffn.second;
   const bool weights2 = dv2 || du2 || dguide2;
 
   const Workspace<char> space2 = elements(n * second.out(), second.dtype);
@@ -91,9 +126,13 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
     layer_backward(second, g2, nullptr, h2.data, {.dx = dhidden.get(), .dh = dh}, rows);
     g1 = prologue(first, dhidden.get(), pre.data, space1.get(), dbias1.data, activated, rows, kind);
   }
-  if (weights2)
+  if (weights2) {
+    const PermutedGradient dv(dv2, ffn.factor, ffn.permuted), du(du2, ffn.factor, ffn.permuted && !second.v),
+        dguide(dguide2, ffn.guide, ffn.permuted);
     layer_backward(second, g2, again ? hidden.get() : pre.data, h2.data,
-                   {.dv = dv2.data, .du = du2.data, .dguide = dguide2.data, .dh = dh}, rows);
+                   {.dv = dv.data(), .du = du.data(), .dguide = dguide.data(), .dh = dh}, rows);
+    for (const PermutedGradient* gradient : {&dv, &du, &dguide}) gradient->finish();
+  }
   layer_backward(first, g1, x.data, h1.data, {dx.data, dv1.data, du1.data, dguide1.data}, rows);
 }
 

@@ -34,8 +34,8 @@ struct Layer {
   float factor_scale, guide_scale;
   // Inside the feedforward module the features between two layers need not be in their own order. in_blocks = B:
   // feature i·B + l of x lies at column l·in/B + i, and the columns of guide (and of u, where there is no v) as well;
-  // those of each block of v in the same way, at l·p/B + i. blocked_out: the results, and pre, come with the columns of
-  // each block together.
+  // those of each block of v in the same way, at l·p/B + i; so are those of their gradients. blocked_out: the results,
+  // and pre, come with the columns of each block together.
   int in_blocks = 1;
   bool blocked_out = false;
 };

@@ -188,7 +188,7 @@ Product input_product(const Layer& f, const void* g, const void* dh, const Layer
 }
 
 // to[b] = scale · aᵀ b for the columns of each block of a [n, blocks·rows] and of b: those of one of its blocks, or
-// all. `runs`: the columns of b come as so many runs, each of every runs-th one.
+// all. `runs`: the columns of b come as so many runs, b_run apart.
 struct WeightGradient {
   const void *a, *b;
   int64_t lda, ldb, b_block, b_run;
@@ -215,9 +215,8 @@ void weight_gradient(const WeightGradient& w, int n, DType dtype) {
                         .scale = w.scale};
   product.c = w.to;
   product.ldc = w.ldc;
-  product.c_column = w.runs;
   product.c_batch[0] = w.c_block;
-  product.c_batch[1] = 1;
+  product.c_batch[1] = w.columns / w.runs;
   launch_gemm(product, dtype);
 }
 

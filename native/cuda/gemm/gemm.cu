@@ -73,45 +73,69 @@ auto with_shared(int own = 0) {
   return kKernel;
 }
 
-// Whether a block of threads should compute all inner batches of its tile in turn, because their columns interleave:
-// where the device has that much shared memory, and where the fewer blocks, each with more to do, take at most half as
-// long again by the count of waves. Stores of L times the sectors cost more than that: those of a tile of 128 x 128
-// with L = 4 are 128 KB, the operands of 192 terms 96 KB.
-bool groups(const Product& p, int size, int64_t shared) {
-  const int64_t group = p.batches[1];
-  if (group == 1 || p.c_column != group || p.c_batch[1] != 1 || p.c_is_f32) return false;
-  const int64_t blocks = ceil_div(p.m, size) * ceil_div(p.tile_columns(), size) * p.batches[0];
-  const int64_t waves = ceil_div(blocks, multiprocessors()), single = ceil_div(blocks * group, multiprocessors());
-  return shared <= shared_memory_per_block() && 2 * waves * group <= 3 * single;
-}
-
 int64_t terms_of(const Product& p) {
   int64_t terms = 0;
   for (int f = 0; f < p.nfactors; ++f) terms += int64_t{p.factors[f].k} * p.factors[f].segments;
   return terms;
 }
 
+// A model of the time that a product with interleaved columns takes, in cycles, when blocks of threads compute `group`
+// inner batches in turn. A step of `depth` terms takes `step` cycles of a multiprocessor: its multiply-adds, or what
+// they read from shared memory at 128 bytes a cycle. Stores leave at 64 bytes a cycle, in sectors of 32 that single
+// batches fill with one element each.
+struct TileCost {
+  int size, depth, step, element;
+
+  int64_t cycles(const Product& p, int64_t group) const {
+    constexpr int kLatency = 1500, kSector = 32, kStored = 64;
+    const int64_t blocks = ceil_div(p.m, size) * ceil_div(p.tile_columns(), size) * p.batches[0] * p.batches[1] / group;
+    const int64_t spread = group > 1 ? 1 : std::min<int64_t>(p.c_column, kSector / element);
+    const int64_t tile = ceil_div(terms_of(p), depth) * step + int64_t{size} * size * element * spread / kStored;
+    return ceil_div(blocks, multiprocessors()) * (kLatency + group * tile);
+  }
+};
 template <int kSize>
-int64_t shared_of_group(const Product& p) {
-  return Bf16Tile<kSize>::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
+constexpr TileCost kBf16Cost{kSize, Bf16Tile<kSize>::kDepth, kSize == 128 ? 1024 : 384, 2};
+constexpr TileCost kF32Cost{F32Tile::kSize, F32Tile::kDepth, 512, 4};
+
+// Whether a block of threads may compute all inner batches of its tile in turn, because their columns interleave.
+bool can_group(const Product& p, int64_t shared) {
+  const int64_t group = p.batches[1];
+  return group > 1 && p.c_column == group && p.c_batch[1] == 1 && !p.c_is_f32 && shared <= shared_memory_per_block();
 }
 
 template <int kSize, bool kAK, bool kBK, bool kVector>
-Choice bf16_choice(const Product& p) {
+Choice bf16_choice() {
   using Tile = Bf16Tile<kSize>;
+  return {with_shared<gemm_bf16<kSize, kAK, kBK, kVector, false>>(), kSize, Tile::kDepth, Tile::kThreads,
+          Tile::kSharedBytes};
+}
+
+template <int kSize, bool kBK, bool kVector>
+int64_t consider_group(const Product& p, int64_t cycles, Choice& choice) {
+  using Tile = Bf16Tile<kSize>;
+  const int64_t shared = Tile::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
+  if (!can_group(p, shared) || kBf16Cost<kSize>.cycles(p, p.batches[1]) > cycles) return cycles;
+  choice = {with_shared<gemm_bf16<kSize, true, kBK, kVector, true>>(),
+            kSize,
+            Tile::kDepth,
+            Tile::kThreads,
+            static_cast<int>(shared),
+            p.batches[1]};
+  return kBf16Cost<kSize>.cycles(p, p.batches[1]);
+}
+
+template <bool kAK, bool kBK, bool kVector>
+Choice bf16_choice(const Product& p) {
+  // The large tile reads half as much of each operand, where it is not mostly empty.
+  const bool large = p.m > 64 && p.tile_columns() > 64;
+  Choice choice = large ? bf16_choice<128, kAK, kBK, kVector>() : bf16_choice<64, kAK, kBK, kVector>();
   if constexpr (kAK) {
-    const int64_t shared = shared_of_group<kSize>(p);
-    if (groups(p, kSize, shared)) {
-      const Kernel kernel = with_shared<gemm_bf16<kSize, kAK, kBK, kVector, true>>();
-      return {kernel, kSize, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
-    }
-    // Small tiles read each operand twice as often, 2·128·k elements more for 128 x 128 results, where single batches
-    // store the sectors of (L - 1)·128·128 elements more.
-    if (kSize == 128 && terms_of(p) < 64 * (p.batches[1] - 1) && groups(p, 64, shared_of_group<64>(p)))
-      return bf16_choice<64, kAK, kBK, kVector>(p);
+    int64_t cycles = large ? kBf16Cost<128>.cycles(p, 1) : kBf16Cost<64>.cycles(p, 1);
+    cycles = consider_group<64, kBK, kVector>(p, cycles, choice);
+    if (large) consider_group<128, kBK, kVector>(p, cycles, choice);
   }
-  const Kernel kernel = with_shared<gemm_bf16<kSize, kAK, kBK, kVector, false>>();
-  return {kernel, kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
+  return choice;
 }
 
 template <int kSize, bool kAK, bool kBK, bool kVector>
@@ -127,7 +151,7 @@ Choice f32_choice(const Product& p) {
     return p.m > 64 && p.n > 64 ? tf32_choice<128, kAK, kBK, kVector>() : tf32_choice<64, kAK, kBK, kVector>();
   if constexpr (kAK) {
     const int64_t shared = KeptTile<float, Tile::kSize>::bytes(p.batches[1]);
-    if (groups(p, Tile::kSize, Tile::kStaticBytes + shared)) {
+    if (can_group(p, Tile::kStaticBytes + shared) && kF32Cost.cycles(p, p.batches[1]) <= kF32Cost.cycles(p, 1)) {
       const Kernel kernel = with_shared<gemm_f32<kAK, kBK, kVector, true>>(Tile::kStaticBytes);
       return {kernel, Tile::kSize, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
     }
@@ -145,10 +169,7 @@ Kernel skinny_kernel(int rows) {
 
 template <bool kAK, bool kBK, bool kVector>
 Choice choice_of_layout(const Product& p, DType dtype) {
-  if (dtype == DType::f32) return f32_choice<kAK, kBK, kVector>(p);
-  // The large tile reads half as much of each operand, where it is not mostly empty.
-  if (p.m > 64 && p.n > 64) return bf16_choice<128, kAK, kBK, kVector>(p);
-  return bf16_choice<64, kAK, kBK, kVector>(p);
+  return dtype == DType::f32 ? f32_choice<kAK, kBK, kVector>(p) : bf16_choice<kAK, kBK, kVector>(p);
 }
 
 template <bool kVector>
