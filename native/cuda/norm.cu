@@ -87,10 +87,16 @@ struct RowChunks {
       : rows(std::max<int64_t>(16, ceil_div(n, 512))), count(std::max<int64_t>(1, ceil_div(n, rows))) {}
 };
 
+// The steps of sums in shared memory from element k to element k + 1 of a pack: all packs in between, so that
+// neighbouring threads add to neighbouring banks, and 32 / N more, so that neighbouring columns lie in different ones.
+template <int N>
+__host__ __device__ int64_t element_step_in_shared(int64_t features) {
+  return (features / N + kWarp - 1) / kWarp * kWarp + kWarp / N;
+}
+
 // One block to a chunk of rows. x̂ = (x − mean)·rstd, with a null mean standing for 0 (RMS norm, which has no mean of g
 // either). The sums of the chunk lie in shared memory, where every thread has its own columns, or straight in `parts`
-// [chunks, sums, features] where they do not fit. dx or parts may be null. In shared memory, element k of all packs
-// comes before element k + 1 of any, so that neighbouring threads use neighbouring banks.
+// [chunks, sums, features] where they do not fit. dx or parts may be null.
 template <class T, int N, bool Centered>
 __global__ void __launch_bounds__(kRowThreads)
     norm_backward_kernel(const T* dy, const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
@@ -99,7 +105,9 @@ __global__ void __launch_bounds__(kRowThreads)
   constexpr int kSums = Centered ? 2 : 1;
   float* result = parts ? parts + blockIdx.x * kSums * features : nullptr;
   float* sums = parts_in_shared ? reinterpret_cast<float*>(shared_sums) : result;
-  const int64_t pack_step = parts_in_shared ? 1 : N, element_step = parts_in_shared ? features / N : 1;
+  const int64_t pack_step = parts_in_shared ? 1 : N;
+  const int64_t element_step = parts_in_shared ? element_step_in_shared<N>(features) : 1;
+  const int64_t sum_step = parts_in_shared ? N * element_step : features;
   // The place of element 0 of the pack that begins at column i.
   const auto place = [&](int64_t i) { return i / N * pack_step; };
   const float inverse = 1.f / static_cast<float>(features);
@@ -109,7 +117,7 @@ __global__ void __launch_bounds__(kRowThreads)
 #pragma unroll
       for (int k = 0; k < N; ++k) {
         at[k * element_step] = 0.f;
-        if (Centered) at[features + k * element_step] = 0.f;
+        if (Centered) at[sum_step + k * element_step] = 0.f;
       }
     });
   const int64_t last = min((blockIdx.x + 1) * chunk_rows, n);
@@ -133,7 +141,7 @@ __global__ void __launch_bounds__(kRowThreads)
 #pragma unroll
       for (int k = 0; k < N; ++k) {
         at[k * element_step] += value[k];
-        if (Centered) at[features + k * element_step] += d[k];
+        if (Centered) at[sum_step + k * element_step] += d[k];
       }
     });
     if (!dx) continue;
@@ -152,15 +160,10 @@ __global__ void __launch_bounds__(kRowThreads)
     });
   }
   if (!parts || !parts_in_shared) return;
-  for_packs<N>(features, [&](int64_t i) {
-    for (int sum = 0; sum < kSums; ++sum) {
-      const float* at = sums + sum * features + place(i);
-      float value[N];
-#pragma unroll
-      for (int k = 0; k < N; ++k) value[k] = at[k * element_step];
-      store_pack<N>(result + sum * features + i, value);
-    }
-  });
+  __syncthreads();
+  for (int sum = 0; sum < kSums; ++sum)
+    for (int64_t i = threadIdx.x; i < features; i += blockDim.x)
+      result[sum * features + i] = sums[sum * sum_step + i % N * element_step + i / N];
 }
 
 template <bool Centered>
@@ -176,7 +179,7 @@ void norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, 
     dispatch_width<T>(features, {dy.data, x.data, weight.data, dx.data}, [&](auto width) {
       constexpr int N = decltype(width)::value;
       constexpr size_t kSharedLimit = 48 << 10;  // what every device gives without being asked
-      const size_t bytes = static_cast<size_t>(features) * kSums * sizeof(float);
+      const size_t bytes = static_cast<size_t>(kSums * N * element_step_in_shared<N>(features)) * sizeof(float);
       const bool in_shared = wants_sums && bytes <= kSharedLimit;
       norm_backward_kernel<T, N, Centered>
           <<<static_cast<unsigned>(chunks.count), row_threads(features / N), in_shared ? bytes : 0, stream()>>>(
