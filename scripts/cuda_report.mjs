@@ -69,17 +69,18 @@ ${table(
 
 ## Memory accesses on the executor
 
-Aligned workloads (\`test/cuda/workloads.ts\`). Sectors of 32 bytes moved for loads and stores, and wavefronts of shared memory, each
-over the least that the same bytes need: 1.00 is ideal.
+Aligned workloads (\`test/cuda/workloads.ts\`). MB is memory that is touched at all, what a launch touches often counted once. Sectors of
+32 bytes moved for loads and stores, and wavefronts of shared memory, are over the least that the same bytes need: 1.00 is ideal.
 
 ${table(
-  ['workload', 'kernel', 'launches', 'loads', 'stores', 'shared', 'tensor-core MFLOP'],
+  ['workload', 'kernel', 'launches', 'MB', 'loads', 'stores', 'shared', 'tensor-core MFLOP'],
   runs.map((row) => {
-    const { loads, stores, wavefronts } = countsOf(row);
+    const { bytes, loads, stores, wavefronts } = countsOf(row);
     return [
       row.workload,
       `\`${row.name}\``,
       row.launches,
+      (bytes / 1e6).toFixed(2),
       loads.toFixed(2),
       stores.toFixed(2),
       wavefronts.toFixed(2),
@@ -88,7 +89,27 @@ ${table(
   }),
 )}
 
+${machineCode(kernels)}
 ${modelOf(GPUS)}`;
+}
+
+/** Of the kernels with tensor-core instructions; nothing without a disassembler. */
+function machineCode(kernels) {
+  const rows = kernels.filter(({ sm_80 }) => sm_80.instructions?.HMMA > 0);
+  if (rows.length === 0) return '';
+  const cell = (name) => (row) => `${row.sm_80.instructions[name]} / ${row.sm_90a.instructions[name]}`;
+  const columns = ['HMMA', 'LDSM', 'LDGSTS'].map(cell);
+  return `
+## Tensor-core instructions
+
+In the machine code (sm_80 / sm_90a): multiply-adds of the tensor cores, loads of their operands from shared memory (a LDSM brings
+up to four matrices of 8 x 8), and asynchronous copies into it. TF32 operands come by plain loads.
+
+${table(
+  ['kernel', 'HMMA', 'LDSM', 'LDGSTS'],
+  rows.map((row) => [`\`${row.name}\``, ...columns.map((column) => column(row))]),
+)}
+`;
 }
 
 /** What must not grow, by kernel and by workload. */

@@ -40,8 +40,9 @@ export function executorEvidence() {
 
 const ratio = (actual, ideal) => (ideal > 0 ? actual / ideal : actual === 0 ? 1 : Number.POSITIVE_INFINITY);
 
-/** Memory traffic of a row over the least that the same bytes need. */
+/** The bytes of the distinct sectors that a row touches, and its memory traffic over the least that the same bytes need. */
 export const countsOf = (row) => ({
+  bytes: row.dramBytes,
   loads: ratio(row.globalLoadSectors, row.idealLoadSectors),
   stores: ratio(row.globalStoreSectors, row.idealStoreSectors),
   wavefronts: ratio(row.sharedWavefronts, row.idealSharedWavefronts),

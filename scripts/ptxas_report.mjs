@@ -1,4 +1,5 @@
-// What ptxas says of the CUDA kernels: registers, spills, local and shared memory, on each of ARCHITECTURES.
+// What ptxas says of the CUDA kernels: registers, spills, local and shared memory, on each of ARCHITECTURES; and what is in
+// their machine code, where a disassembler is at hand.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -47,7 +48,24 @@ function parse(output) {
   return kernels;
 }
 
-/** What nvcc prints while it compiles `source` to machine code that nobody keeps. */
+/** nvdisasm comes with some distributions of the toolkit; NVDISASM names it where it is not on the path. */
+const NVDISASM = process.env.NVDISASM ?? 'nvdisasm';
+
+/** How often each of these instructions stands in the machine code of each kernel, by mangled name. */
+const INSTRUCTIONS = ['HMMA', 'LDSM', 'LDGSTS'];
+function disassemble(cubin) {
+  const { status, stdout } = spawnSync(NVDISASM, ['-c', cubin], { encoding: 'utf8', maxBuffer: 2 ** 30 });
+  if (status !== 0) throw new Error(`${NVDISASM} failed on ${cubin}`);
+  const sections = stdout.split(/^\.text\.(\w+):$/m);
+  const kernels = new Map();
+  for (let i = 1; i < sections.length; i += 2) {
+    const count = (name) => sections[i + 1].split(new RegExp(`\\s${name}\\b`)).length - 1;
+    kernels.set(sections[i], Object.fromEntries(INSTRUCTIONS.map((name) => [name, count(name)])));
+  }
+  return kernels;
+}
+
+/** What nvcc prints while it compiles `source` to machine code. */
 function compile(source, architecture, output) {
   const args = ['-std=c++20', `-arch=${architecture}`, '-cubin', '-Xptxas', '-v', '-Inative', source, '-o', output];
   return new Promise((resolve, reject) => {
@@ -79,7 +97,8 @@ async function inParallel(items, run) {
 
 /**
  * The kernels of the CUDA sources that `wanted` takes: name, source, threads of a block (the launch bounds in the PTX of the
- * executor's build), and for each architecture { registers, spills, stack, shared }.
+ * executor's build), and for each architecture { registers, spills, stack, shared } and `instructions`, undefined without a
+ * disassembler.
  */
 export async function ptxasEvidence(wanted) {
   const scratch = mkdtempSync(join(tmpdir(), 'cuda-report-'));
@@ -90,9 +109,9 @@ export async function ptxasEvidence(wanted) {
   const jobs = cuda
     .filter((source) => wanted(source) && readFileSync(join(ROOT, source), 'utf8').includes('<<<'))
     .flatMap((source) => ARCHITECTURES.map((architecture) => ({ source, architecture })));
-  const outputs = await inParallel(jobs, ({ source, architecture }, i) =>
-    compile(source, architecture, join(scratch, `${i}.cubin`)),
-  );
+  const cubin = (i) => join(scratch, `${i}.cubin`);
+  const outputs = await inParallel(jobs, ({ source, architecture }, i) => compile(source, architecture, cubin(i)));
+  const instructions = jobs.map((_, i) => (hasCommand(NVDISASM) ? disassemble(cubin(i)) : new Map()));
   rmSync(scratch, { recursive: true });
   const kernels = new Map();
   for (const [i, { source, architecture }] of jobs.entries())
@@ -101,7 +120,10 @@ export async function ptxasEvidence(wanted) {
         source: source.replace('native/cuda/', ''),
         threads: Number(/\.maxntid (\d+)/.exec(ptx.get(mangled))?.[1] ?? 1024),
       };
-      kernels.set(mangled, { ...kernel, [architecture]: evidence });
+      kernels.set(mangled, {
+        ...kernel,
+        [architecture]: { ...evidence, instructions: instructions[i].get(mangled) },
+      });
     }
   const names = readable([...kernels.keys()]);
   return [...kernels.values()]
