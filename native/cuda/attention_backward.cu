@@ -9,6 +9,12 @@ namespace {
 
 constexpr float kLog2E = 1.44269504088896340736f;
 
+// Floats from row to row of the gradients on their way to memory. Four lanes have 4 · kRun neighbouring columns of a
+// row: with rows longer by as many, those of the next row lie in the next banks.
+template <class T, int D>
+constexpr int kStagedStride = D + 4 * Products<T, D>::kRun;
+constexpr int kStoredPack = 4;  // of them to an access: 16 bytes
+
 struct Gradient {
   AttentionSizes sizes;
   float scale;
@@ -35,46 +41,42 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // Writes a warp's 16 rows of gradients, turned back by the rotation of their positions, into column `slot` · head_size
-// of dqkv; through f32 rows [16, D + 4] of shared memory that are the warp's own.
+// of dqkv; through f32 rows [16, kStagedStride] of shared memory that are the warp's own.
 template <class T, int D>
 __device__ void store_gradient(const float (&o)[D / 8][4], float factor, float* staging, const Gradient& to, int64_t b,
                                int64_t slot, int warp_first, Rotary rotary) {
-  constexpr int kStride = D + 4;
+  constexpr int kStride = kStagedStride<T, D>;
   float* rows = staging + warp() * 16 * kStride;
   __syncwarp();
-#pragma unroll
-  for (int n = 0; n < D / 8; ++n)
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      rows[(lane() / 4 + e / 2 * 8) * kStride + Products<T, D>::column(n, e % 2)] = o[n][e] * factor;
+  store_rows<T, D, kStride>(rows, o, {factor, factor});
   __syncwarp();
   const int head_size = static_cast<int>(to.sizes.head_size),
             inside = min(16, static_cast<int>(to.sizes.seq) - warp_first);
   const int64_t width = to.sizes.width();
   T* out = static_cast<T*>(to.dqkv) + (b * to.sizes.seq + warp_first) * width + slot * head_size;
   const auto store = [&](auto pack) {
-    constexpr int N = decltype(pack)::value;
-    const int packs = head_size / N;
-    for (int c = lane(); c < inside * packs; c += kWarp) {
-      const int r = c / packs, column = c % packs * N;
+    constexpr int N = decltype(pack)::value, kPacks = D / N;
+    auto* packs = reinterpret_cast<Pack<T, N>*>(out);
+    for (int c = lane(); c < inside * kPacks; c += kWarp) {
+      const int r = c / kPacks, column = c % kPacks * N;
+      if (column >= head_size) continue;
       const float* row = rows + r * kStride;
       float value[N];
       load_pack<N>(row + column, value);
       if (rotary.half > 0) {
         const bool second = column >= rotary.half;
         const int pair = second ? column - rotary.half : column;
-        float other[N];
-        float2 turns[N];
+        float other[N], cosine[N], sine[N];
         load_pack<N>(row + (second ? pair : column + rotary.half), other);
-        load_turns(rotary, warp_first + r, pair, turns);
+        load_turns(rotary, warp_first + r, pair, cosine, sine);
 #pragma unroll
-        for (int i = 0; i < N; ++i) value[i] = value[i] * turns[i].x + (second ? -other[i] : other[i]) * turns[i].y;
+        for (int i = 0; i < N; ++i) value[i] = value[i] * cosine[i] + (second ? -other[i] : other[i]) * sine[i];
       }
-      store_pack<N>(out + r * width + column, value);
+      store_pack<N>(packs[r * (width / N) + column / N].value, value);
     }
   };
   if (to.whole_packs)
-    store(std::integral_constant<int, 16 / sizeof(T)>{});
+    store(std::integral_constant<int, kStoredPack>{});
   else
     store(std::integral_constant<int, 1>{});
 }
@@ -221,12 +223,13 @@ void launch_backward(const T* dy, const T* qkv, const T* y, const float* lse, T*
   delta_kernel<<<blocks_for(rows * kWarp), kThreads, 0, stream()>>>(dy, y, delta.get(), rows, sizes);
   check_launch("attention_backward: delta");
 
-  const bool whole_packs =
-      sizes.head_size % Shape::kPack == 0 && rotary.rotary.half % Shape::kPack == 0 && aligned(dqkv, 16);
+  const bool whole_packs = sizes.head_size % kStoredPack == 0 && rotary.rotary.half % kStoredPack == 0 &&
+                           aligned(dqkv, kStoredPack * sizeof(T));
   const Gradient to{
       sizes,      static_cast<float>(1 / std::sqrt(double(sizes.head_size))), lse, delta.get(), dqkv, rotary.rotary,
       whole_packs};
   constexpr int kBytes = Shape::bytes(2, 2);
+  static_assert(Shape::kRows * kStagedStride<T, D> * int{sizeof(float)} <= kBytes);
   const auto launch = [&](auto kernel, int64_t heads) {
     allow_shared_memory(kernel, kBytes);
     const int64_t tasks = ceil_div(sizes.seq, Shape::kRows) * sizes.batch * heads;

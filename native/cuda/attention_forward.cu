@@ -97,26 +97,23 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
 
   // Through the warp's own rows of the query tile, which nobody else reads, to whole rows of y.
   __syncwarp();
+  float factor[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const float total = quad_sum(rows.total[r]), factor = 1.f / total;
-#pragma unroll
-    for (int n = 0; n < D / 8; ++n)
-#pragma unroll
-      for (int e = 0; e < 2; ++e)
-        warp_rows[(lane() / 4 + r * 8) * Shape::kStride + Products<T, D>::column(n, e)] =
-            from_float<T>(rows.o[n][2 * r + e] * factor);
+    const float total = quad_sum(rows.total[r]);
+    factor[r] = 1.f / total;
     if (lane() % 4 == 0 && row + r * 8 < seq) lse[pair * seq + row + r * 8] = rows.top[r] * scale + logf(total);
   }
+  store_rows<T, D, Shape::kStride>(warp_rows, rows.o, factor);
   __syncwarp();
   const int64_t y_step = sizes.heads * sizes.head_size;
   T* to = y + (b * seq + warp_first) * y_step + head * sizes.head_size;
   const int inside = min(16, seq - warp_first), head_size = static_cast<int>(sizes.head_size);
   const auto store = [&](auto pack) {
-    constexpr int N = decltype(pack)::value;
-    const int packs = head_size / N;
-    for (int c = lane(); c < inside * packs; c += kWarp) {
-      const int r = c / packs, column = c % packs * N;
+    constexpr int N = decltype(pack)::value, kPacks = D / N;
+    for (int c = lane(); c < 16 * kPacks; c += kWarp) {
+      const int r = spread_row<kPacks>(c / kPacks), column = c % kPacks * N;
+      if (r >= inside || column >= head_size) continue;
       *reinterpret_cast<Pack<T, N>*>(to + r * y_step + column) =
           *reinterpret_cast<const Pack<T, N>*>(warp_rows + r * Shape::kStride + column);
     }

@@ -7,15 +7,15 @@ namespace {
 
 // The angle position · base^(−i/half), in turns and in f64: f32 would lose the fraction at long positions.
 __global__ void __launch_bounds__(kThreads)
-    rotary_table_kernel(float2* table, int64_t size, int half, double log2_base) {
+    rotary_table_kernel(float* table, int64_t size, int half, double log2_base) {
   constexpr double kInversePi = 0.31830988618379067154;
   for (int64_t i = first_item(); i < size; i += item_stride()) {
-    const double position = static_cast<double>(i / half), pair = static_cast<double>(i % half);
-    const double half_turns = position * exp2(-pair / half * log2_base) * kInversePi;
+    const int64_t position = i / half, pair = i % half;
+    const double half_turns =
+        static_cast<double>(position) * exp2(-static_cast<double>(pair) / half * log2_base) * kInversePi;
     const float rest = static_cast<float>(half_turns - 2 * rint(half_turns / 2));
-    float2 turn;
-    sincospif(rest, &turn.y, &turn.x);
-    table[i] = turn;
+    float* cosine = table + position * 2 * half + pair;
+    sincospif(rest, cosine + half, cosine);
   }
 }
 
@@ -37,10 +37,10 @@ __global__ void __launch_bounds__(kThreads)
         const int pair = second ? column - rotary.half : column;
         float other[N];
         load_pack<N>(from + (second ? pair : column + rotary.half), other);
-        float2 turns[N];
-        load_turns(rotary, position, pair, turns);
+        float cosine[N], sine[N];
+        load_turns(rotary, position, pair, cosine, sine);
 #pragma unroll
-        for (int k = 0; k < N; ++k) value[k] = value[k] * turns[k].x + (second ? other[k] : -other[k]) * turns[k].y;
+        for (int k = 0; k < N; ++k) value[k] = value[k] * cosine[k] + (second ? other[k] : -other[k]) * sine[k];
       }
     }
     store_pack<N>(packed + task * N, value);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads)
 RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
   if (base == 0) return;
   const int64_t half = head_size / 2, size = seq * half;
-  memory = Workspace<float2>(size);
+  memory = Workspace<float>(2 * size);
   rotary = {memory.get(), static_cast<int>(half)};
   rotary_table_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(memory.get(), size, rotary.half, std::log2(base));
   check_launch("attention: rotary positions");

@@ -12,26 +12,22 @@ struct AttentionSizes {
   __host__ __device__ int64_t group() const { return heads / kv_heads; }
 };
 
-// cos and sin of every position and pair, [seq, half]; half 0: no rotation.
+// cos and sin of every position and pair, [seq, 2, half]; half 0: no rotation.
 struct Rotary {
-  const float2* table;
+  const float* table;
   int half;
 };
 // The turns of N neighbouring pairs at a position.
 template <int N>
-__device__ inline void load_turns(const Rotary& rotary, int64_t position, int pair, float2 (&turns)[N]) {
-  const float2* from = rotary.table + position * rotary.half + pair;
-  constexpr int kAtOnce = N > 1 ? 2 : 1;
-#pragma unroll
-  for (int k = 0; k < N; k += kAtOnce) {
-    const auto part = *reinterpret_cast<const Pack<float2, kAtOnce>*>(from + k);
-#pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) turns[k + i] = part.value[i];
-  }
+__device__ inline void load_turns(const Rotary& rotary, int64_t position, int pair, float (&cosine)[N],
+                                  float (&sine)[N]) {
+  const float* row = rotary.table + 2 * position * rotary.half;
+  load_pack<N>(row + pair, cosine);
+  load_pack<N>(row + rotary.half + pair, sine);
 }
 
 struct RotaryTable {
-  Workspace<float2> memory;
+  Workspace<float> memory;
   Rotary rotary{nullptr, 0};
   RotaryTable(int64_t seq, int64_t head_size, double base);
 };

@@ -39,21 +39,28 @@ struct Heads {
   __device__ const T* at(int64_t batch, int64_t head) const { return data + batch * batch_step + head * head_step; }
 };
 
+// Row that the i-th group of PACKS lanes moves, a pack each. Two rows of four packs share a quarter warp: 4 apart, they
+// lie in different halves of the banks.
+template <int PACKS>
+__device__ inline int spread_row(int i) {
+  return PACKS == 4 ? i / 8 * 8 + i % 2 * 4 + i % 8 / 2 : i;
+}
+
 // Starts copying rows first .. first + ROWS - 1 of one head; those from seq on become zeros.
 template <class T, int D, int ROWS>
 __device__ inline void load_tile(T* tile, const T* head, int64_t row_step, int first, int seq) {
   using Shape = Tile<T, D>;
   constexpr int kPacks = D / Shape::kPack;
-  for (int c = threadIdx.x; c < ROWS * kPacks; c += Shape::kThreads) {
-    const int row = c / kPacks, column = c % kPacks * Shape::kPack;
+  const int column = static_cast<int>(threadIdx.x % kPacks) * Shape::kPack;
+  for (int row = spread_row<kPacks>(threadIdx.x / kPacks); row < ROWS; row += Shape::kThreads / kPacks) {
     const bool inside = first + row < seq;
     copy_async(shared_address(tile + row * Shape::kStride + column),
                head + (inside ? first + row : 0) * row_step + column, inside ? 16 : 0);
   }
 }
 
-__device__ inline int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ inline int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ inline int lane() { return static_cast<int>(threadIdx.x % kWarp); }
+__device__ inline int warp() { return static_cast<int>(threadIdx.x / kWarp); }
 
 __device__ inline uint32_t pack_bf16(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
@@ -68,8 +75,8 @@ struct Products<bf16, D> {
   using Shape = Tile<bf16, D>;
   static constexpr int kStride = Shape::kStride;
 
-  // Column of accumulator [block][e] of `add_weighted`.
-  __device__ static int column(int block, int e) { return block * 8 + lane() % 4 * 2 + e; }
+  // Neighbouring columns of the accumulators of `add_weighted` that a lane has, from lane() % 4 · kRun on.
+  static constexpr int kRun = 2;
 
   // c [16, 8·B] = a [16, D] · b [8·B, D]ᵀ.
   template <int B>
@@ -122,8 +129,7 @@ struct Products<float, D> {
   using Shape = Tile<float, D>;
   static constexpr int kStride = Shape::kStride;
 
-  // Two blocks give a lane four neighbouring columns, one 16-byte access.
-  __device__ static int column(int block, int e) { return block / 2 * 16 + lane() % 4 * 4 + block % 2 * 2 + e; }
+  static constexpr int kRun = 4;  // from two blocks: one 16-byte access
 
   template <int B>
   __device__ static void rows_by_rows(float (&c)[B][4], const float* a, const float* b) {
@@ -179,6 +185,23 @@ struct Products<float, D> {
       }
   }
 };
+
+// Writes the accumulators of `add_weighted`, row r times factor[r / 8], to rows [16, STRIDE] of shared memory. Indexed
+// by runs: nvcc does not see that addresses counted in elements are aligned, and splits the stores.
+template <class T, int D, int STRIDE, class To>
+__device__ inline void store_rows(To* rows, const float (&o)[D / 8][4], const float (&factor)[2]) {
+  constexpr int kRun = Products<T, D>::kRun;
+  auto* runs = reinterpret_cast<Pack<To, kRun>*>(rows) + lane() / 4 * (STRIDE / kRun) + lane() % 4;
+#pragma unroll
+  for (int n = 0; n < D / 8; n += kRun / 2)
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float run[kRun];
+#pragma unroll
+      for (int i = 0; i < kRun; ++i) run[i] = o[n + i / 2][2 * r + i % 2] * factor[r];
+      store_pack<kRun>(runs[(r * 8 * STRIDE + n * 8) / kRun].value, run);
+    }
+}
 
 // Goes through `count` pairs of passing tiles: load(i, first tile, second tile) starts their copies, use(i, first,
 // second) computes. With two stages the next pair is on its way meanwhile. Copies begun before belong to the first
