@@ -1,13 +1,14 @@
 // `npm run cuda:mutate`: breaks one executed line of the matrix products' PTX at a time, in a copy of the addon that was built
 // for the PTX executor, and demands that test/cuda/products.ts or a finding of the executor notices. `--count=N` mutants
-// (96), `--seed=N` (1) chooses which. A mutant is written over its line and, where it is longer by one, the end of the line.
+// (96), `--seed=N` (1) chooses which; with `--at-least=PERCENT` it fails where fewer are noticed. A mutant is written over its
+// line and, where it is longer by one, the end of the line. It runs the checks that execute the line: others cannot notice.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isInstruction, kernelsOf, PTXSIM_BINARY, requireBinary, runProducts, shortName } from './ptx_binary.mjs';
+import { inParallel } from './parallel.mjs';
+import { coverageOf, demand, option, productKernels, runProducts } from './product_runs.mjs';
+import { PTXSIM_BINARY, requireBinary, shortName } from './ptx_binary.mjs';
 
-const option = (name, fallback) =>
-  Number(process.argv.find((text) => text.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
 const COUNT = option('count', 96);
 
 const remove = (pattern) => (text) => (pattern.test(text) ? '' : null);
@@ -41,30 +42,48 @@ function below(limit) {
 }
 
 const binary = requireBinary();
-const kernels = kernelsOf(binary).filter(({ name }) => /gemm_|add_parts/.test(name));
-const scratch = mkdtempSync(join(tmpdir(), 'ptx-mutants-'));
-const reportPath = join(scratch, 'report.json');
-const begin = Date.now();
-const original = runProducts(PTXSIM_BINARY, reportPath, { env: { PTXSIM_COVERAGE: '1' } });
-if (original.status !== 0 || original.report?.findings.length !== 0) {
-  console.error(`CUDA: the products are wrong before any mutation: ${original.stderr}`);
-  process.exit(1);
+const kernels = productKernels(binary);
+
+/** Checks of one process: a smaller number tells better which of them executes a line, but a process takes half a second. */
+const PART = 32;
+
+/** Every check with the instructions that it takes, and whether it may execute a line: it launches the kernel, and its part does. */
+async function mapChecks() {
+  const { printed } = await runProducts(PTXSIM_BINARY, ['--list']);
+  const indices = [...printed.trim().split('\n').keys()];
+  const parts = [];
+  while (indices.length > 0) parts.push(indices.splice(0, PART));
+  const checks = await inParallel(parts, async (part) => {
+    const { printed, executes } = await coverageOf([`--checks=${part}`], { PTXSIM_VERBOSE: '1' });
+    return printed
+      .split(/^check (?=\d+$)/m)
+      .slice(1)
+      .map((text) => {
+        const launches = [...text.matchAll(/^\[ptxsim\] (\w+)<<<.* (\d+) warp instructions/gm)];
+        const launched = new Set(launches.map(([, kernel]) => kernel));
+        return {
+          index: Number.parseInt(text, 10),
+          instructions: launches.reduce((sum, [, , count]) => sum + Number(count), 0),
+          executes: (kernel, line) => launched.has(kernel) && executes(kernel, line),
+        };
+      });
+  });
+  return checks.flat();
 }
 
-// A mutant that takes this long does not end: not merely on a machine that has other work, too.
-const timeout = 5 * (Date.now() - begin);
+// The cheapest first: most mutants are noticed by whatever executes them.
+const checks = (await mapChecks()).sort((a, b) => a.instructions - b.instructions);
 
 /** The executed lines that each mutation applies to, and what it makes of them. */
 const sites = Object.entries(MUTATIONS).map(([mutation, apply]) => {
-  const found = kernels.flatMap((kernel) => {
+  const found = kernels.flatMap(({ name, lines }) => {
     // Where nothing is copied asynchronously, groups of copies are empty, and waiting for them is nothing.
-    const copies = kernel.lines.some(({ text }) => /\bcp\.async\.c[ag]\./.test(text));
+    const copies = lines.some(({ text }) => /\bcp\.async\.c[ag]\./.test(text));
     if (!copies && mutation.endsWith('copies')) return [];
-    const counts = original.report.kernels.find(({ name }) => name === kernel.name)?.lines ?? {};
-    return kernel.lines
-      .filter(({ number, text }) => counts[number] > 0 && isInstruction(text))
-      .map((line) => ({ ...line, kernel: kernel.name, mutated: apply(line.text) }))
-      .filter(({ text, mutated }) => mutated !== null && mutated !== text && mutated.length <= text.length + 1);
+    return lines
+      .map((line) => ({ ...line, kernel: name, mutated: apply(line.text) }))
+      .filter(({ text, mutated }) => mutated !== null && mutated !== text && mutated.length <= text.length + 1)
+      .filter((line) => checks.some(({ executes }) => executes(name, line)));
   });
   return { mutation, found };
 });
@@ -77,28 +96,35 @@ for (let i = 0; i < COUNT; ++i) {
 }
 
 /** How a mutant was noticed, or null. */
-function verdict({ status, report }) {
-  if (status === null) return 'no end';
-  if (report === null || report.findings.length > 0) return 'finding';
-  return status === 0 ? null : 'values';
-}
-
-const verdicts = new Map();
-const survivors = [];
-const path = join(scratch, 'mutant.node');
-for (const [i, mutant] of mutants.entries()) {
+async function verdict(mutant, path) {
   const copy = Buffer.from(binary);
   copy.write(mutant.mutated.padEnd(mutant.text.length), mutant.offset, 'latin1');
   writeFileSync(path, copy);
-  const noticed = verdict(runProducts(path, reportPath, { timeout }));
-  verdicts.set(noticed, (verdicts.get(noticed) ?? 0) + 1);
-  if (!noticed) survivors.push(mutant);
-  const where = `${shortName(mutant.kernel)}:${mutant.number}`;
-  console.log(
-    `${i + 1}/${mutants.length} ${noticed ?? 'SURVIVED'}: ${mutant.mutation}, ${where}: ${mutant.text.trim()}`,
-  );
+  const executing = checks.filter(({ executes }) => executes(mutant.kernel, mutant));
+  // One launch of a mutant that does end takes less than all that these checks launch, twice.
+  const most = 2 * executing.reduce((sum, { instructions }) => sum + instructions, 0);
+  const args = [`--checks=${executing.map(({ index }) => index)}`];
+  const { passed, report } = await runProducts(path, args, { PTXSIM_MAX_INSTRUCTIONS: String(most) });
+  rmSync(path);
+  if (report?.findings.some(({ kind }) => kind === 'endless')) return 'no end';
+  if (report === null || report.findings.length > 0) return 'finding';
+  return passed ? null : 'values';
 }
+
+const scratch = mkdtempSync(join(tmpdir(), 'ptx-mutants-'));
+const lines = [];
+let printed = 0;
+const verdicts = await inParallel(mutants, async (mutant, i) => {
+  const noticed = await verdict(mutant, join(scratch, `${i}.node`));
+  const where = `${shortName(mutant.kernel)}:${mutant.number}`;
+  lines[i] = `${i + 1}/${mutants.length} ${noticed ?? 'SURVIVED'}: ${mutant.mutation}, ${where}: ${mutant.text.trim()}`;
+  while (printed in lines) console.log(lines[printed++]);
+  return noticed;
+});
 rmSync(scratch, { recursive: true });
-const killed = mutants.length - survivors.length;
-const by = [...verdicts].filter(([how]) => how).map(([how, n]) => `${n} by ${how}`);
-console.log(`${killed} of ${mutants.length} mutants killed (${by.join(', ')}), ${survivors.length} survived`);
+const killed = verdicts.filter(Boolean).length;
+const by = ['finding', 'values', 'no end'].map(
+  (how) => `${verdicts.filter((noticed) => noticed === how).length} by ${how}`,
+);
+console.log(`${killed} of ${mutants.length} mutants killed (${by.join(', ')}), ${mutants.length - killed} survived`);
+demand(killed, mutants.length);

@@ -1,6 +1,6 @@
-// The PTX inside a build for the PTX executor, and runs of the check of the matrix products on it.
+// The PTX inside a build for the PTX executor.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { ROOT } from './files.mjs';
@@ -56,33 +56,9 @@ export function kernelsOf(binary) {
   return kernels;
 }
 
-/** Runs test/cuda/products.ts: its status (null when it took too long), what it said, and the executor's report, if any. */
-export function runProducts(binary, reportPath, { args = [], timeout, env = {} } = {}) {
-  rmSync(reportPath, { force: true });
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    ['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'products.ts'), ...args],
-    {
-      cwd: ROOT,
-      encoding: 'utf8',
-      timeout,
-      env: {
-        ...process.env,
-        STRUCTURED_FFN_BINARY: binary,
-        STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: '1',
-        PTXSIM_REPORT: reportPath,
-        PTXSIM_STRICT: '1',
-        ...env,
-      },
-    },
-  );
-  const report = existsSync(reportPath) ? JSON.parse(readFileSync(reportPath, 'utf8')) : null;
-  return { status, stderr, report };
-}
-
 /** `gemm_bf16<128,1,0,1>` for the mangled name of a kernel. */
 export function shortName(mangled) {
-  const name = /(?:gemm_\w+?|add_parts)(?=I)/.exec(mangled)?.[0] ?? mangled;
+  const name = /(?:gemm_[a-z\d]+|add_parts)(?=I)/.exec(mangled)?.[0] ?? mangled;
   const values = [...mangled.matchAll(/L[ib](\d+)E|I(f|13__nv_bfloat16)/g)].map(([, n, type]) =>
     type ? (type === 'f' ? 'f32' : 'bf16') : n,
   );

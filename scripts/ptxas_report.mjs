@@ -2,10 +2,11 @@
 // their machine code, where a disassembler is at hand.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
+import { inParallel } from './parallel.mjs';
 import { kernelsOf, requireBinary } from './ptx_binary.mjs';
 
 export const NVCC = process.env.NVCC ?? 'nvcc';
@@ -82,17 +83,6 @@ function compile(source, architecture, output) {
       status === 0 ? resolve(text) : reject(new Error(`${NVCC} ${args.join(' ')}\n${text}`)),
     );
   });
-}
-
-/** `run` on each item, on every core. */
-async function inParallel(items, run) {
-  const queue = [...items.entries()];
-  const results = [];
-  const worker = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await run(next[1], next[0]);
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
 }
 
 /**

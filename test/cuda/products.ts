@@ -2,7 +2,8 @@
  * The linear layers, matmul and linearCrossEntropy on the CUDA device, forward and backward, at sizes that reach every kernel of the matrix product with its
  * tails, against the CPU: exits with 1 where an element differs. `npm run cuda:mutate` breaks the kernels and demands that
  * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes. `--random=COUNT` runs that many random calls
- * of larger sizes instead, to see which lines can be executed at all.
+ * of larger sizes instead, to see which lines can be executed at all. `--list` prints the checks, each of them once for a type,
+ * and `--checks=3,17` runs those of the list at these indices from 0, in this order.
  */
 import {
   type DType,
@@ -350,18 +351,35 @@ function difference(actual: readonly number[], expected: readonly number[]): num
   return actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!) / largest), 0);
 }
 
-const count = /^--random=(\d+)$/.exec(process.argv[2] ?? '')?.[1];
-const checks =
-  count === undefined ? CHECKS : [...randomChecks(Number(count)), ...randomWideChecks(Math.ceil(Number(count) / 25))];
-for (const [dtype, tf32, tolerance] of TYPES) {
+const option = (name: string) => process.argv.find((text) => text.startsWith(`--${name}=`))?.slice(name.length + 3);
+
+const drawn = Number(option('random') ?? 0);
+const checks = drawn > 0 ? [...randomChecks(drawn), ...randomWideChecks(Math.ceil(drawn / 25))] : CHECKS;
+const all = TYPES.flatMap(([dtype, tf32, tolerance]) =>
+  checks
+    .filter(({ kink }) => !(tf32 && kink))
+    .map((check) => ({ check, dtype, tf32, tolerance, name: `${check.name}, ${dtype}${tf32 ? ' by TF32' : ''}` })),
+);
+const chosen = option('checks')?.split(',').map(Number);
+
+/** Ends this process where a value on the device is wrong. */
+function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]): void {
   setCudaTf32(tf32);
-  for (const check of checks.filter(({ kink }) => !(tf32 && kink))) {
-    const expected = compute(check, 'cpu', 'float32', dtype);
-    compute(check, 'cuda', dtype, dtype).forEach((values, i) => {
-      const error = difference(values, expected[i]!);
-      if (error < tolerance) return;
-      console.error(`${check.name}, ${dtype}${tf32 ? ' by TF32' : ''}: value ${i} differs by ${error}`);
-      process.exit(1);
-    });
+  const expected = compute(check, 'cpu', 'float32', dtype);
+  compute(check, 'cuda', dtype, dtype).forEach((values, i) => {
+    const error = difference(values, expected[i]!);
+    if (error < tolerance) return;
+    console.error(`${name}: value ${i} differs by ${error}`);
+    process.exit(1);
+  });
+}
+
+if (process.argv.includes('--list')) {
+  for (const { name } of all) console.log(name);
+} else {
+  for (const index of chosen ?? all.keys()) {
+    // Beside what the executor prints of launches, this tells whose they are.
+    if (chosen) console.error(`check ${index}`);
+    compare(all[index]!);
   }
 }
