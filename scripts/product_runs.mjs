@@ -35,6 +35,8 @@ export function runProducts(binary, args, env = {}) {
       ...process.env,
       STRUCTURED_FFN_BINARY: binary,
       STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: '1',
+      // On a small device small products get the kernels of large ones.
+      PTXSIM_MULTIPROCESSORS: '8',
       PTXSIM_REPORT: reportPath,
       PTXSIM_STRICT: '1',
       ...env,

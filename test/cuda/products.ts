@@ -95,6 +95,15 @@ const CASES: readonly Case[] = [
   { x: [60, 10], v: [2, 7, 5], u: [2, 4260, 7], activation: 'swiglu' },
   { x: [130, 72], v: [104, 72], u: [160, 104], bias: true, activation: 'swiglu', residual: true },
   { x: [130, 72], v: [40, 72], u: [272, 40], activation: 'swiglu' },
+  // Interleaved blocks together in large tiles, whole and not, of several steps, forward and in the gradient of the hidden.
+  { x: [200, 48], v: [3, 48, 16], u: [3, 344, 48], bias: true, activation: 'gelu' },
+  { x: [197, 51], v: [3, 37, 17], u: [3, 333, 37], bias: true, activation: 'silu' },
+  { x: [140, 300], v: [2, 100, 150], u: [2, 300, 100] },
+  { x: [256, 144], v: [2, 136, 72], u: [2, 256, 136], bias: true },
+  { x: [256, 142], v: [2, 131, 71], u: [2, 256, 131], bias: true },
+  { x: [140, 32], v: [2, 304, 16], u: [2, 88, 304] },
+  { x: [256, 32], v: [2, 256, 16], u: [2, 136, 256], activation: 'gelu' },
+  { x: [256, 34], v: [2, 256, 17], u: [2, 131, 256], activation: 'gelu' },
   // A residual beside each of the other ends.
   { x: [7, 40], u: [24, 40], bias: true, activation: 'gelu', residual: true },
   { x: [70, 72], u: [88, 72], bias: true, activation: 'gelu', residual: true },
@@ -126,7 +135,7 @@ const NETWORKS: readonly Network[] = [
   { x: [130, 72], fc1: { v: [104, 72], u: [128, 104] }, fc2: { v: [72, 128], u: [80, 72] }, activation: 'gelu' },
   { x: [130, 72], fc1: { v: [40, 72], u: [240, 40] }, fc2: { v: [72, 120], u: [80, 72] }, activation: 'swiglu' },
   {
-    x: [1990, 64],
+    x: [200, 64],
     fc1: { v: [8, 64, 8], u: [8, 128, 64] },
     fc2: { v: [8, 64, 128], u: [8, 8, 64] },
     bias: true,
@@ -169,7 +178,8 @@ function drawnCases(count: number): Case[] {
     const size = (largest: number) => unit * random.int(1, Math.floor(largest / unit));
     const activation = DRAWN_ACTIVATIONS[Math.floor(i / 2) % DRAWN_ACTIVATIONS.length]!;
     const [blocks, inner, outer] = pick([[1, 1, 1] as const, [2, 2, 2] as const, [3, 3, 1] as const]);
-    const shared = { bias: random.next() < 0.7, guide: random.next() < 0.4, activation };
+    const residual = random.next() < 0.3;
+    const shared = { bias: random.next() < 0.7, guide: random.next() < 0.4, activation, residual };
     const x = [pick([1, 3, 4, 7, 12, 16, 16, 17, 33, 40, 66, 70]), blocks * size(90 / blocks)];
     const out = 2 * size(pick([20, 40]));
     if (blocks === 1 && random.next() < 0.5) return { ...shared, guide: false, x, u: [out, x[1]!] };
@@ -177,6 +187,34 @@ function drawnCases(count: number): Case[] {
     const v = blocks === 1 ? [part, x[1]!] : [blocks, part, x[1]! / blocks];
     const u = outer === 1 ? [out, inner * part] : [outer, out, part];
     return { ...shared, x, v, u };
+  });
+}
+
+/** Networks of any two structures, aligned to 16 bytes and not, most of them large enough for both factors in one launch. */
+function drawnNetworks(count: number, seed: number): Network[] {
+  const random = new TestRandom(seed);
+  const pick = <T>(values: readonly T[]): T => values[random.int(0, values.length - 1)]!;
+  return Array.from({ length: count }, (_, i) => {
+    const unit = i % 4 === 3 ? 1 : 8;
+    const size = (largest: number) => unit * random.int(1, Math.max(1, Math.floor(largest / unit)));
+    const activation = pick(['none' as const, ...DRAWN_ACTIVATIONS]);
+    const factors = (blocks: number, inFeatures: number, outFeatures: number): Factors => {
+      const part = blocks * size(160 / blocks);
+      return blocks === 1
+        ? { v: [part, inFeatures], u: [outFeatures, part] }
+        : { v: [blocks, part, inFeatures / blocks], u: [blocks, outFeatures / blocks, part] };
+    };
+    const blocks = pick([1, 2, 3, 4]);
+    const [inputs, hidden, out] = [blocks * size(160 / blocks), 2 * blocks * size(160 / blocks), size(150)];
+    const outer = pick([1, blocks]);
+    return {
+      x: [pick([130, 193, 256, 70, 20]), inputs],
+      fc1: factors(blocks, inputs, activation === 'swiglu' ? 2 * hidden : hidden),
+      fc2: random.next() < 0.2 ? { u: [out, hidden] } : factors(outer, hidden, outer * out),
+      bias: random.next() < 0.5,
+      guide: random.next() < 0.2,
+      activation,
+    };
   });
 }
 
@@ -253,7 +291,7 @@ const crossEntropyCheck = (tokens: number, classes: number, features: number): C
 
 const CHECKS = [
   ...[...CASES, ...drawnCases(96)].map(layerCheck),
-  ...NETWORKS.map(networkCheck),
+  ...[...NETWORKS, ...drawnNetworks(32, 8)].map(networkCheck),
   ...matmulChecks(72, 80, 24),
   ...matmulChecks(69, 71, 19),
   ...matmulChecks(130, 139, 90),
@@ -285,6 +323,7 @@ function randomChecks(count: number): Check[] {
       bias: random.next() < 0.6,
       guide: random.next() < 0.3,
       activation: pick(['none' as const, ...DRAWN_ACTIVATIONS]),
+      residual: random.next() < 0.3,
     };
     const [inputs, part, out] = [size(200 / blocks), size(150 / blocks), 2 * size(150 / blocks)];
     const x = [rows, blocks * inputs];
@@ -304,8 +343,8 @@ function randomWideChecks(count: number): Check[] {
     const [blocks, unit, tile] = [pick([2, 3, 4]), pick([1, 8]), pick([64, 128])];
     const rows = tile === 64 ? random.int(17, 64) : random.int(65, 140);
     const narrow = unit * random.int(1, Math.floor(16 / unit));
-    // A tile for each of half the multiprocessors of an H100, and more.
-    const wide = tile * Math.ceil(66 / Math.ceil(rows / tile)) + unit * random.int(1, tile / unit);
+    // More tiles than multiprocessors (scripts/product_runs.mjs).
+    const wide = tile * Math.ceil(9 / Math.ceil(rows / tile)) + unit * random.int(1, tile / unit);
     const [part, out] = random.next() < 0.5 ? [narrow, wide] : [wide, narrow];
     const shared = { bias: random.next() < 0.5, activation: pick(['none', 'gelu', 'silu'] as const) };
     const x = [rows, blocks * narrow];
@@ -354,7 +393,14 @@ function difference(actual: readonly number[], expected: readonly number[]): num
 const option = (name: string) => process.argv.find((text) => text.startsWith(`--${name}=`))?.slice(name.length + 3);
 
 const drawn = Number(option('random') ?? 0);
-const checks = drawn > 0 ? [...randomChecks(drawn), ...randomWideChecks(Math.ceil(drawn / 25))] : CHECKS;
+const checks =
+  drawn > 0
+    ? [
+        ...randomChecks(drawn),
+        ...randomWideChecks(Math.ceil(drawn / 10)),
+        ...drawnNetworks(Math.ceil(drawn / 10), 9).map(networkCheck),
+      ]
+    : CHECKS;
 const all = TYPES.flatMap(([dtype, tf32, tolerance]) =>
   checks
     .filter(({ kink }) => !(tf32 && kink))

@@ -62,10 +62,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   std::strcpy(p->name, "PTX executor (no GPU)");
   p->major = 9;
   p->warpSize = kLanes;
-  p->multiProcessorCount = kMultiprocessors;
+  p->multiProcessorCount = Runtime::get().multiprocessors;
   p->sharedMemPerBlock = 48 << 10;
-  p->sharedMemPerBlockOptin = kSharedPerBlock;
-  p->sharedMemPerMultiprocessor = kSharedPerMultiprocessor;
+  p->sharedMemPerBlockOptin = Runtime::get().shared_per_block;
+  p->sharedMemPerMultiprocessor = Runtime::get().shared_per_multiprocessor();
   p->regsPerBlock = p->regsPerMultiprocessor = 65536;
   p->maxThreadsPerBlock = 1024;
   p->maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
@@ -77,7 +77,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
-      *value = kMultiprocessors;
+      *value = Runtime::get().multiprocessors;
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 9;
@@ -86,10 +86,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 48 << 10;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = kSharedPerBlock;
+      *value = Runtime::get().shared_per_block;
       break;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-      *value = kSharedPerMultiprocessor;
+      *value = Runtime::get().shared_per_multiprocessor();
       break;
     case cudaDevAttrMaxThreadsPerMultiProcessor:
       *value = kThreadsPerMultiprocessor;

@@ -29,7 +29,8 @@ cudaError_t check_limits(Runtime& r, const Kernel& kernel, const Program& progra
   cudaError_t error = cudaSuccess;
   if (!valid(grid, block))
     error = cudaErrorInvalidConfiguration;
-  else if (shared > static_cast<size_t>(kernel.max_dynamic_shared) || shared + program.static_shared > kSharedPerBlock)
+  else if (shared > static_cast<size_t>(kernel.max_dynamic_shared) ||
+           shared + program.static_shared > Runtime::get().shared_per_block)
     error = cudaErrorInvalidValue;
   else if (program.max_threads && threads > static_cast<u64>(program.max_threads))
     error = cudaErrorInvalidConfiguration;
@@ -95,7 +96,8 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
   return with_program(function, [=](Kernel& kernel, const Program& program) {
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
-    if (value < 0 || value + static_cast<int>(program.static_shared) > kSharedPerBlock) return cudaErrorInvalidValue;
+    if (value < 0 || value + static_cast<int>(program.static_shared) > Runtime::get().shared_per_block)
+      return cudaErrorInvalidValue;
     kernel.max_dynamic_shared = value;
     return cudaSuccess;
   });
@@ -119,7 +121,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const voi
   return with_program(function, [=](Kernel&, const Program& program) {
     if (threads <= 0) return cudaErrorInvalidValue;
     const int shared = static_cast<int>(program.static_shared + dynamic_shared) + 1024;
-    *blocks = std::min({kThreadsPerMultiprocessor / threads, kSharedPerMultiprocessor / shared, 32});
+    *blocks = std::min({kThreadsPerMultiprocessor / threads, Runtime::get().shared_per_multiprocessor() / shared, 32});
     return cudaSuccess;
   });
 }

@@ -41,6 +41,8 @@ Runtime& Runtime::get() {
 
 Runtime::Runtime()
     : memory_limit(std::strtoull(variable("PTXSIM_MEMORY_BYTES", "1073741824").c_str(), nullptr, 10)),
+      multiprocessors(std::max(1, std::atoi(variable("PTXSIM_MULTIPROCESSORS", "132").c_str()))),
+      shared_per_block(std::max(48 << 10, std::atoi(variable("PTXSIM_SHARED_BYTES", "232448").c_str()))),
       options_(options_from_environment()),
       report_path_(variable("PTXSIM_REPORT", "")),
       strict_(enabled("PTXSIM_STRICT")),

@@ -37,9 +37,7 @@ struct Stream {
   std::unique_ptr<Graph> capture;  // while it records
 };
 
-inline constexpr int kMultiprocessors = 132;
-inline constexpr int kSharedPerBlock = 227 << 10;  // with cudaFuncSetAttribute
-inline constexpr int kSharedPerMultiprocessor = 228 << 10;
+inline constexpr int kReservedShared = 1 << 10;  // of each block
 inline constexpr int kThreadsPerMultiprocessor = 2048;
 
 class Runtime {
@@ -70,6 +68,9 @@ class Runtime {
   std::recursive_mutex mutex;
   DeviceMemory memory;
   u64 memory_limit;
+  int multiprocessors;
+  int shared_per_block;  // with cudaFuncSetAttribute
+  int shared_per_multiprocessor() const { return shared_per_block + kReservedShared; }
   std::vector<std::unique_ptr<FatBinary>> binaries;
   std::map<const void*, std::unique_ptr<Kernel>> kernels;
 

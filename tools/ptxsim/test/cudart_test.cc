@@ -31,6 +31,8 @@ void prepare() {
   static const bool done = [] {
     setenv("PTXSIM_MEMORY_BYTES", std::to_string(kMemory).c_str(), 1);
     setenv("PTXSIM_STRICT", "1", 1);
+    setenv("PTXSIM_MULTIPROCESSORS", "8", 1);
+    setenv("PTXSIM_SHARED_BYTES", "101376", 1);
     constexpr u32 kHeader = 16, kEntry = 64;
     static std::vector<u8> fat(kHeader + kEntry + sizeof kPtx);
     const auto write = [](size_t at, auto value) { std::memcpy(&fat[at], &value, sizeof value); };
@@ -82,6 +84,13 @@ TEST(launches_run) {
   CHECK(cudaFree(p) == cudaSuccess && cudaFree(p) == cudaErrorInvalidValue);
 }
 
+TEST(sizes_of_the_device_are_given) {
+  prepare();
+  cudaDeviceProp properties;
+  CHECK(cudaGetDeviceProperties(&properties, 0) == cudaSuccess);
+  CHECK(properties.multiProcessorCount == 8 && properties.sharedMemPerBlockOptin == 101376);
+}
+
 TEST(limits_of_launches) {
   prepare();
   void* p = zeros(128);
@@ -94,7 +103,8 @@ TEST(limits_of_launches) {
   cudaDeviceSynchronize();
   cudaGetLastError();
   CHECK(launch(p, 128, 50000) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess);
-  CHECK(cudaFuncSetAttribute(&kAdd, cudaFuncAttributeMaxDynamicSharedMemorySize, 300000) == cudaErrorInvalidValue);
+  CHECK(cudaFuncSetAttribute(&kAdd, cudaFuncAttributeMaxDynamicSharedMemorySize, 101376) == cudaSuccess);
+  CHECK(cudaFuncSetAttribute(&kAdd, cudaFuncAttributeMaxDynamicSharedMemorySize, 101377) == cudaErrorInvalidValue);
   cudaGetLastError();
   cudaFree(p);
 }
