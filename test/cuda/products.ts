@@ -170,7 +170,7 @@ const NETWORKS: readonly Network[] = [
 const DRAWN_ACTIVATIONS = ACTIVATIONS.filter((activation) => activation !== 'relu');
 
 /** Every size of tile with every epilogue, aligned to 16 bytes and not. */
-function drawnCases(count: number): Case[] {
+function drawnCases(count: number, rows: readonly number[], width: number): Case[] {
   const random = new TestRandom(5);
   const pick = <T>(values: readonly T[]): T => values[random.int(0, values.length - 1)]!;
   return Array.from({ length: count }, (_, i) => {
@@ -180,10 +180,10 @@ function drawnCases(count: number): Case[] {
     const [blocks, inner, outer] = pick([[1, 1, 1] as const, [2, 2, 2] as const, [3, 3, 1] as const]);
     const residual = random.next() < 0.3;
     const shared = { bias: random.next() < 0.7, guide: random.next() < 0.4, activation, residual };
-    const x = [pick([1, 3, 4, 7, 12, 16, 16, 17, 33, 40, 66, 70]), blocks * size(90 / blocks)];
-    const out = 2 * size(pick([20, 40]));
+    const x = [pick(rows), blocks * size(90 / blocks)];
+    const out = 2 * size(pick([width / 4, width / 2]));
     if (blocks === 1 && random.next() < 0.5) return { ...shared, guide: false, x, u: [out, x[1]!] };
-    const part = size(40 / blocks);
+    const part = size(pick([40, width]) / blocks);
     const v = blocks === 1 ? [part, x[1]!] : [blocks, part, x[1]! / blocks];
     const u = outer === 1 ? [out, inner * part] : [outer, out, part];
     return { ...shared, x, v, u };
@@ -290,7 +290,9 @@ const crossEntropyCheck = (tokens: number, classes: number, features: number): C
 });
 
 const CHECKS = [
-  ...[...CASES, ...drawnCases(96)].map(layerCheck),
+  ...CASES.map(layerCheck),
+  ...drawnCases(240, [1, 3, 4, 7, 8, 12, 13, 16, 16], 80).map(layerCheck),
+  ...drawnCases(200, [17, 40, 66, 70, 130], 140).map(layerCheck),
   ...[...NETWORKS, ...drawnNetworks(32, 8)].map(networkCheck),
   ...matmulChecks(72, 80, 24),
   ...matmulChecks(69, 71, 19),
