@@ -30,7 +30,7 @@ cudaError_t check_limits(Runtime& r, const Kernel& kernel, const Program& progra
   if (!valid(grid, block))
     error = cudaErrorInvalidConfiguration;
   else if (shared > static_cast<size_t>(kernel.max_dynamic_shared) ||
-           shared + program.static_shared > Runtime::get().shared_per_block)
+           shared + program.static_shared > static_cast<size_t>(Runtime::get().shared_per_block))
     error = cudaErrorInvalidValue;
   else if (program.max_threads && threads > static_cast<u64>(program.max_threads))
     error = cudaErrorInvalidConfiguration;
