@@ -15,8 +15,9 @@ import {
 } from './linear';
 
 /**
- * x [..., d] → [..., d_out], plus the residual of the same shape. For swiglu fc1 makes twice the features that fc2 takes. Only the pre-activation and the
- * factors' intermediates are kept for backward; the activation is computed again there.
+ * fc2(act(fc1(x))) + residual: x [..., d] → [..., d_out], the shape of the residual. For swiglu fc1 makes twice the
+ * features that fc2 takes. Only the pre-activation and the factors' intermediates are kept for backward; the activation
+ * is computed again there.
  * @throws {ShapeError} when the layers do not fit each other.
  */
 export function feedForward(

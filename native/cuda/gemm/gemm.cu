@@ -274,9 +274,8 @@ int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
 template <class T>
 void launch_skinny_of(const Product& p) {
   const Kernel kernel = p.vector_operands ? skinny_kernel<T, true>(p.m) : skinny_kernel<T, false>(p.m);
-  // Batches in x, as for the tiles: y ends at 65535.
-  const int64_t blocks =
-      ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];  // of swiglu, a half of the results each
+  // Batches in x, as for the tiles: y ends at 65535. A warp takes a column of the sums; a result of swiglu has two.
+  const int64_t blocks = ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];
   kernel<<<static_cast<unsigned>(blocks), kSkinnyWarps * kWarp, 0, stream()>>>(p);
   check_launch("gemm of few rows");
 }
