@@ -115,6 +115,16 @@ const CASES: readonly Case[] = [
   { x: [130, 72], v: [104, 72], u: [120, 104], bias: true, activation: 'gelu', residual: true },
   { x: [66, 24], v: [3, 16, 8], u: [3, 3000, 16], activation: 'gelu', residual: true },
   { x: [20, 700], u: [36, 700], residual: true },
+  // Both factors in one launch where the results of all blocks interleave: 2, 4 and 8 of them, whole tiles and not,
+  // several steps of either factor, every epilogue.
+  { x: [500, 32], v: [2, 72, 16], u: [2, 76, 72], bias: true, activation: 'gelu', residual: true },
+  { x: [512, 160], v: [2, 136, 80], u: [2, 64, 136] },
+  { x: [512, 192], v: [3, 128, 64], u: [2, 96, 192], bias: true, activation: 'swiglu' },
+  { x: [470, 96], v: [4, 72, 24], u: [4, 46, 72], bias: true, activation: 'silu' },
+  { x: [512, 288], v: [4, 96, 72], u: [4, 32, 96], residual: true },
+  { x: [500, 64], v: [2, 128, 32], u: [4, 76, 64], bias: true, activation: 'swiglu', residual: true },
+  { x: [512, 64], v: [8, 64, 8], u: [8, 18, 64], bias: true, activation: 'gelu' },
+  { x: [460, 64], v: [2, 288, 32], u: [8, 37, 72], bias: true, residual: true },
 ];
 
 type Factors = Pick<Case, 'v' | 'u'>;

@@ -38,11 +38,15 @@ const WORKLOADS: Record<string, () => void> = {
   'dense forward and backward': both(() => linear(random(TOKENS, WIDTH), random(OUT, WIDTH))),
   'lowrank forward': forward(() => lowRankLinear(random(TOKENS, WIDTH), random(128, WIDTH), random(OUT, 128))),
   'dense forward and backward, float32': both(() => linear(random32(TOKENS, 128), random32(128, 128))),
-  'dense forward and backward, TF32': () => {
+  'dense and blockshuffle forward and backward, TF32': () => {
     setCudaTf32(true);
     sum(linear(random32(TOKENS, 256), random32(256, 256))).backward();
     sum(linear(random32(TOKENS, 64), random32(32, 64))).backward();
+    sum(blockShuffleLinear(random32(TOKENS, 128), random32(4, 32, 32), random32(4, 32, 32))).backward();
   },
+  'blockshuffle forward and backward, float32': both(() =>
+    blockShuffleLinear(random32(TOKENS, 128), random32(4, 32, 32), random32(4, 32, 32)),
+  ),
   'blockshuffle forward': forward(() =>
     blockShuffleLinear(random(TOKENS, WIDTH), random(4, 64, 64), random(4, OUT / 4, 64)),
   ),
@@ -56,6 +60,9 @@ const WORKLOADS: Record<string, () => void> = {
     blockShuffleLinear(random(2048, WIDTH), random(4, 64, 64), random(4, 1024, 64), random(4096), {
       activation: 'gelu',
     }),
+  ),
+  'blockshuffle forward of 8448 tokens': forward(() =>
+    blockShuffleLinear(random(8448, WIDTH), random(4, 64, 64), random(4, 64, 64), random(WIDTH)),
   ),
   'blockshuffle network of 4096 tokens': () => {
     const [width, hidden, tokens] = [256, 512, 4096];

@@ -12,19 +12,56 @@
 
 namespace sffn::cuda {
 
+// The hidden values of kRows rows in shared memory, as a left operand lies in the stages: blocks of 64 columns. Those
+// of several blocks of the second product follow each other, each filled up to whole steps.
+template <int kRows>
+struct Hidden {
+  using Tile = Bf16Tile<kRows>;
+  static constexpr int kDepth = Tile::kDepth, kChunk = Tile::kChunk;
+
+  static __host__ __device__ int64_t padded(int64_t columns) { return (columns + kDepth - 1) / kDepth * kDepth; }
+  static __host__ __device__ int64_t bytes(int64_t columns, int64_t blocks = 1) {
+    return blocks * padded(columns) / kDepth * Tile::kOperandBytes;
+  }
+
+  unsigned char* z;
+  int columns;  // of a block
+
+  __device__ int steps() const { return static_cast<int>(padded(columns)) / kDepth; }
+  __device__ uint32_t of_step(int block, int step) const {
+    return shared_address(z) + (block * steps() + step) * Tile::kOperandBytes;
+  }
+  template <class T>
+  __device__ T* at(int block, int row, int column) const {
+    const uint32_t within = Tile::template place<true>(row, column % kDepth / kChunk) + column % kChunk * 2;
+    return reinterpret_cast<T*>(z + (block * steps() + column / kDepth) * Tile::kOperandBytes + within);
+  }
+
+  // Terms that there are not are zeros on both sides.
+  __device__ void fill_up(int blocks) const {
+    const int padding = steps() * kDepth - columns;
+    for (int i = threadIdx.x; i < blocks * kRows * padding; i += blockDim.x)
+      *at<bf16>(i / padding / kRows, i / padding % kRows, columns + i % padding) = from_float<bf16>(0.f);
+  }
+
+  // To C of the first product, from block `first` on.
+  __device__ void store(const Product& p, int row0, int first, int blocks) const {
+    const int rows = min(kRows, p.m - row0), chunks = columns / kChunk;
+    bf16* to = static_cast<bf16*>(p.c) + row0 * p.ldc + first * p.c_batch[1];
+    for (int i = threadIdx.x; i < rows * blocks * chunks; i += blockDim.x) {
+      const int column = i % chunks * kChunk, block = i / chunks % blocks, row = i / chunks / blocks;
+      *reinterpret_cast<uint4*>(to + row * p.ldc + block * p.c_batch[1] + column) =
+          *at<const uint4>(block, row, column);
+    }
+  }
+};
+
 struct ChainTile : Bf16Tile<128> {
   static constexpr int kSize = 128;
   static constexpr int kRingBytes = kStages * kStageBytes;
   static_assert(kFragmentsN == 4 && kWarpN == 2 * kGates, "the lanes of a row exchange as many pairs as they are");
 
-  static __host__ __device__ int64_t padded(int64_t columns) { return (columns + kDepth - 1) / kDepth * kDepth; }
-  // Z lies as the left operand does in the stages: blocks of 64 columns.
-  static __host__ __device__ int64_t bytes(int64_t columns) {
-    return kRingBytes + padded(columns) / kDepth * kOperandBytes;
-  }
-  static __device__ uint32_t place_of_z(int row, int column) {
-    return column / kDepth * kOperandBytes + place<true>(row, column % kDepth / kChunk) + column % kChunk * 2;
-  }
+  static int64_t bytes(int64_t columns) { return kRingBytes + Hidden<kSize>::bytes(columns); }
 };
 
 // Lane q of the kLanes that share a row has the columns 8j + 2q and 8j + 2q + 1 for j = 0 .. kLanes - 1, in this order;
@@ -52,15 +89,15 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   using Tile = ChainTile;
   using FirstTile = Bf16Tile<Tile::kSize, kWidth>;
   extern __shared__ __align__(128) unsigned char shared[];
-  unsigned char* const z = shared + Tile::kRingBytes;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
   // The blocks of the same rows follow each other: they may read the same A.
   const int block = blockIdx.x % second.batches[0], row0 = blockIdx.x / second.batches[0] * Tile::kSize;
 
   const Factor &left = first.factors[0], &right = second.factors[0];
+  const Hidden<Tile::kSize> hidden{shared + Tile::kRingBytes, right.k};
   const auto tiles_of = [](int n, int size) { return (n + size - 1) / size; };
-  const int steps1 = tiles_of(left.k, Tile::kDepth), steps2 = tiles_of(right.k, Tile::kDepth);
+  const int steps1 = tiles_of(left.k, Tile::kDepth), steps2 = hidden.steps();
   const int tiles1 = tiles_of(first.n, kWidth), tiles2 = tiles_of(second.tile_columns(), Tile::kSize);
   const int half = kBK ? second.half() : 0;
   const int all1 = first.batches[0] * tiles1, all2 = second.batches[1] * tiles2;
@@ -106,10 +143,7 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
 
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) load(s);
-  // Terms that there are not are zeros on both sides.
-  const int padding = static_cast<int>(Tile::padded(right.k)) - right.k;
-  for (int i = threadIdx.x; i < padding * Tile::kSize; i += Tile::kThreads)
-    *reinterpret_cast<bf16*>(z + Tile::place_of_z(i / padding, right.k + i % padding)) = from_float<bf16>(0.f);
+  hidden.fill_up(1);
 
   for (int tile = 0; tile < all1; ++tile) {
     typename FirstTile::Sums sums = {};
@@ -124,32 +158,24 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
         const Run<bf16, 2> pair = {from_float<bf16>(sums[i / 2][j][i % 2 * 2]),
                                    from_float<bf16>(sums[i / 2][j][i % 2 * 2 + 1])};
         if (first.c_column == 1) {
-          if (column < first.n)
-            *reinterpret_cast<Run<bf16, 2>*>(z + Tile::place_of_z(row_of(i), place + column)) = pair;
+          if (column < first.n) *hidden.at<Run<bf16, 2>>(0, row_of(i), place + column) = pair;
           continue;
         }
 #pragma unroll
         for (int e = 0; e < 2; ++e)
           if (column + e < first.n)
-            *reinterpret_cast<bf16*>(z + Tile::place_of_z(row_of(i), place + (column + e) * first_column)) =
-                pair.values[e];
+            *hidden.at<bf16>(0, row_of(i), place + (column + e) * first_column) = pair.values[e];
       }
   }
 
   if (first.c) {
     __syncthreads();
-    bf16* to = static_cast<bf16*>(first.c) + row0 * first.ldc + block * first.c_batch[1];
-    const int rows = min(Tile::kSize, first.m - row0), chunks = right.k / Tile::kChunk;
-    for (int i = threadIdx.x; i < rows * chunks; i += Tile::kThreads) {
-      const int row = i / chunks, column = i % chunks * Tile::kChunk;
-      *reinterpret_cast<uint4*>(to + row * first.ldc + column) =
-          *reinterpret_cast<const uint4*>(z + Tile::place_of_z(row, column));
-    }
+    hidden.store(first, row0, block, 1);
   }
 
   for (int tile = 0; tile < all2; ++tile) {
     typename Tile::Sums sums = {};
-    sum(Tile{}, sums, steps2, right.scale, [&](int s) { return shared_address(z) + s * Tile::kOperandBytes; });
+    sum(Tile{}, sums, steps2, right.scale, [&](int s) { return hidden.of_step(0, s); });
     const int batch = block * second.batches[1] + tile / tiles2;
     const int columns = tile % tiles2 * Tile::kSize + warp_n * Tile::kWarpN;
 #pragma unroll

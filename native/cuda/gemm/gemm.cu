@@ -7,6 +7,7 @@
 #include "../../counters.h"
 #include "../../devices.h"
 #include "chain.cuh"
+#include "chain_interleaved.cuh"
 #include "skinny.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
@@ -96,12 +97,19 @@ struct TileCost {
 };
 template <int kSize>
 constexpr TileCost kBf16Cost{kSize, Bf16Tile<kSize>::kDepth, kSize == 128 ? 1024 : 384, 2};
+template <int kSize>
+constexpr TileCost kTf32Cost{kSize, Tf32Tile<kSize>::kDepth, kSize == 128 ? 512 : 192, 4};
 constexpr TileCost kF32Cost{F32Tile::kSize, F32Tile::kDepth, 512, 4};
+// How many times as long as single batches a group may take: what else a partly written sector costs (memory that
+// corrects errors reads the rest of it) is not in the model.
+constexpr int kGroupPatience = 2;
 
-// Whether a block of threads may compute all inner batches of its tile in turn, because their columns interleave.
+// Whether the columns of the inner batches interleave.
+bool interleaves(const Product& p) { return p.batches[1] > 1 && p.c_column == p.batches[1] && p.c_batch[1] == 1; }
+
+// Whether a block of threads may compute all inner batches of its tile in turn.
 bool can_group(const Product& p, int64_t shared) {
-  const int64_t group = p.batches[1];
-  return group > 1 && p.c_column == group && p.c_batch[1] == 1 && !p.c_is_f32 && shared <= shared_memory_per_block();
+  return interleaves(p) && !p.c_is_f32 && shared <= shared_memory_per_block();
 }
 
 template <int kSize, bool kAK, bool kBK, bool kVector>
@@ -131,27 +139,45 @@ Choice bf16_choice(const Product& p) {
   const bool large = p.m > 64 && p.tile_columns() > 64;
   Choice choice = large ? bf16_choice<128, kAK, kBK, kVector>() : bf16_choice<64, kAK, kBK, kVector>();
   if constexpr (kAK) {
-    int64_t cycles = large ? kBf16Cost<128>.cycles(p, 1) : kBf16Cost<64>.cycles(p, 1);
+    int64_t cycles = kGroupPatience * (large ? kBf16Cost<128> : kBf16Cost<64>).cycles(p, 1);
     cycles = consider_group<64, kBK, kVector>(p, cycles, choice);
     if (large) consider_group<128, kBK, kVector>(p, cycles, choice);
   }
   return choice;
 }
 
+bool prefers_group(const Product& p, int64_t shared, const TileCost& group, const TileCost& single) {
+  return can_group(p, shared) && group.cycles(p, p.batches[1]) <= kGroupPatience * single.cycles(p, 1);
+}
+
 template <int kSize, bool kAK, bool kBK, bool kVector>
 Choice tf32_choice() {
   using Tile = Tf32Tile<kSize>;
-  return {with_shared<gemm_tf32<kSize, kAK, kBK, kVector>>(), kSize, Tile::kDepth, Tile::kThreads, Tile::kSharedBytes};
+  return {with_shared<gemm_tf32<kSize, kAK, kBK, kVector, false>>(), kSize, Tile::kDepth, Tile::kThreads,
+          Tile::kSharedBytes};
+}
+
+template <bool kAK, bool kBK, bool kVector>
+Choice tf32_choice(const Product& p) {
+  const bool large = p.m > 64 && p.tile_columns() > 64;
+  if constexpr (kAK) {
+    using Tile = Tf32Tile<64>;
+    const int64_t shared = Tile::kSharedBytes + Tile::Kept::bytes(p.batches[1]);
+    if (prefers_group(p, shared, kTf32Cost<64>, large ? kTf32Cost<128> : kTf32Cost<64>)) {
+      const Kernel kernel = with_shared<gemm_tf32<64, kAK, kBK, kVector, true>>();
+      return {kernel, 64, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
+    }
+  }
+  return large ? tf32_choice<128, kAK, kBK, kVector>() : tf32_choice<64, kAK, kBK, kVector>();
 }
 
 template <bool kAK, bool kBK, bool kVector>
 Choice f32_choice(const Product& p) {
+  if (cuda_tf32()) return tf32_choice<kAK, kBK, kVector>(p);
   using Tile = F32Tile;
-  if (cuda_tf32())
-    return p.m > 64 && p.n > 64 ? tf32_choice<128, kAK, kBK, kVector>() : tf32_choice<64, kAK, kBK, kVector>();
   if constexpr (kAK) {
-    const int64_t shared = KeptTile<float, Tile::kSize>::bytes(p.batches[1]);
-    if (can_group(p, Tile::kStaticBytes + shared) && kF32Cost.cycles(p, p.batches[1]) <= kF32Cost.cycles(p, 1)) {
+    const int64_t shared = Tile::Kept::bytes(p.batches[1]);
+    if (prefers_group(p, Tile::kStaticBytes + shared, kF32Cost, kF32Cost)) {
       const Kernel kernel = with_shared<gemm_f32<kAK, kBK, kVector, true>>(Tile::kStaticBytes);
       return {kernel, Tile::kSize, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
     }
@@ -227,40 +253,97 @@ void order_factors(Product& p) {
     std::swap(p.factors[0], p.factors[1]);
 }
 
-bool can_chain(const Product& first, const Product& second, DType dtype) {
+// What every kernel of launch_chain needs: operands and results that can be accessed 16 bytes at a time. group: the
+// second product's blocks whose columns interleave.
+bool can_chain(const Product& first, Product second, DType dtype, int group) {
   const auto plain = [](const Product& p) {
-    return p.nfactors == 1 && p.factors[0].segments == 1 && p.factors[0].k > 0 && p.a_k_contiguous &&
-           p.shuffle_blocks == 0 && !p.c_is_f32;
+    return p.nfactors == 1 && p.factors[0].k > 0 && p.a_k_contiguous && p.shuffle_blocks == 0 && !p.c_is_f32;
   };
-  const int64_t rank = second.factors[0].k;
-  return dtype == DType::bf16 && plain(first) && plain(second) && first.batches[1] == second.batches[0] &&
+  second.group = group;
+  return dtype == DType::bf16 && plain(first) && plain(second) && second.factors[0].segments == 1 &&
          first.b_k_contiguous == second.b_k_contiguous && has_vector_operands(first, dtype) &&
-         has_vector_operands(second, dtype) && rank % ChainTile::kChunk == 0 &&
+         has_vector_operands(second, dtype) && second.factors[0].k % ChainTile::kChunk == 0 &&
          aligned(first.c, ChainTile::kChunk, sizeof(bf16), {first.ldc, first.c_batch[1]}) &&
-         second.results() % ChainTile::kChunk == 0 && has_whole_runs(second, ChainTile::kChunk, dtype) &&
+         second.results() * group % ChainTile::kChunk == 0 && has_whole_runs(second, ChainTile::kChunk, dtype) &&
          (first.c_column > 1 || first.n % 2 == 0) && !first.bias && !first.pre && !first.added &&
-         first.activation == Activation::none && ChainTile::bytes(rank) <= shared_memory_per_block();
+         first.activation == Activation::none;
 }
 
 constexpr int kNarrow = 64;  // columns: fewer get tiles of this width
 
-// By the count of waves and of steps of 64 terms and 64 columns, whether one launch takes at most an eighth longer than
-// two. Fewer rows or columns would get small tiles.
-bool chain_fills_device(const Product& first, const Product& second) {
-  if (first.m <= 64 || second.n * second.batches[1] <= 64) return false;
-  const auto waves = [](int64_t blocks) { return ceil_div(blocks, multiprocessors()); };
-  const auto width = [](const Product& p) { return p.n <= kNarrow ? kNarrow : ChainTile::kSize; };
-  const auto tiles = [&](const Product& p) { return ceil_div(p.tile_columns(), width(p)); };
-  const auto steps = [&](const Product& p) {
-    return ceil_div(p.factors[0].k, ChainTile::kDepth) * (width(p) / kNarrow);
-  };
-  const int64_t rows = ceil_div(first.m, ChainTile::kSize);
-  const auto alone = [&](const Product& p) { return waves(rows * tiles(p) * p.batches[0] * p.batches[1]) * steps(p); };
-  const int64_t chained =
-      waves(rows * second.batches[0]) * (first.batches[0] * tiles(first) * steps(first) +
-                                         second.batches[1] * ceil_div(second.tile_columns(), ChainTile::kSize) * 2 *
-                                             ceil_div(second.factors[0].k, ChainTile::kDepth));
-  return 8 * chained <= 9 * (alone(first) + alone(second));
+int64_t waves(int64_t blocks) { return ceil_div(blocks, multiprocessors()); }
+
+// What a product takes by itself: waves of tiles of 128 rows times their steps of 64 terms and 64 columns.
+int64_t steps_alone(const Product& p) {
+  const int width = p.n <= kNarrow ? kNarrow : ChainTile::kSize;
+  const int64_t tiles = ceil_div(p.tile_columns(), width) * p.batches[0] * p.batches[1];
+  return waves(ceil_div(p.m, ChainTile::kSize) * tiles) *
+         (p.factors[0].segments * ceil_div(p.factors[0].k, ChainTile::kDepth) * (width / kNarrow));
+}
+
+// Whether a launch that takes so many steps takes at most an eighth longer than two launches. Fewer rows or columns
+// would get small tiles.
+bool is_worth_chaining(const Product& first, const Product& second, int64_t steps) {
+  return first.m > 64 && second.n * second.batches[1] > 64 &&
+         8 * steps <= 9 * (steps_alone(first) + steps_alone(second));
+}
+
+struct Chain {
+  void (*kernel)(const Product, const Product) = nullptr;
+  int64_t blocks = 0, shared = 0;
+  int threads = 0;
+};
+
+template <bool kBK, int kWidth>
+Chain chain_of_width(const Product& first, const Product& second) {
+  using Tile = ChainTile;
+  const int64_t shared = Tile::bytes(second.factors[0].k), rows = ceil_div(first.m, Tile::kSize);
+  const int64_t steps1 = ceil_div(first.factors[0].k, Tile::kDepth),
+                steps2 = ceil_div(second.factors[0].k, Tile::kDepth);
+  const int64_t steps =
+      waves(rows * second.batches[0]) *
+      (first.batches[0] * ceil_div(first.n, kWidth) * steps1 * (kWidth / kNarrow) +
+       second.batches[1] * ceil_div(second.tile_columns(), Tile::kSize) * steps2 * (Tile::kSize / kNarrow));
+  if (shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
+  return {with_shared<gemm_chain<kBK, kWidth>>(), rows * second.batches[0], shared, Tile::kThreads};
+}
+
+template <bool kBK>
+Chain chain_of(const Product& first, const Product& second, DType dtype) {
+  const bool fits =
+      can_chain(first, second, dtype, 1) && first.factors[0].segments == 1 && first.batches[1] == second.batches[0];
+  if (!fits) return {};
+  return first.n <= kNarrow ? chain_of_width<kBK, kNarrow>(first, second)
+                            : chain_of_width<kBK, ChainTile::kSize>(first, second);
+}
+
+template <int kBlocks>
+Chain interleaved_chain_of(const Product& first, const Product& second, DType dtype) {
+  using Tile = InterleavedChainTile<kBlocks>;
+  const bool fits = can_chain(first, second, dtype, kBlocks) && first.b_k_contiguous && first.batches[1] == kBlocks &&
+                    first.c_column == 1 && first.factors[0].a_batch[1] == 0 &&
+                    (second.half() == 0 || Tile::kEach % (2 * kGates) == 0);
+  const int64_t shared = Tile::bytes(second.factors[0].k), rows = ceil_div(first.m, Tile::kRows);
+  const auto tiles = [](const Product& p) { return ceil_div(p.tile_columns(), Tile::kEach); };
+  const int64_t steps = waves(rows) * (first.batches[0] * tiles(first) * Tile::Sequence::tiles_of(first.factors[0]) +
+                                       tiles(second) * Tile::Sequence::tiles_of(second.factors[0]));
+  if (!fits || shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
+  return {with_shared<gemm_chain_interleaved<kBlocks>>(), rows, shared, Tile::kThreads};
+}
+
+Chain chain_for(const Product& first, const Product& second, DType dtype) {
+  if (!interleaves(second))
+    return first.b_k_contiguous ? chain_of<true>(first, second, dtype) : chain_of<false>(first, second, dtype);
+  switch (second.batches[1]) {
+    case 2:
+      return interleaved_chain_of<2>(first, second, dtype);
+    case 4:
+      return interleaved_chain_of<4>(first, second, dtype);
+    case 8:
+      return interleaved_chain_of<8>(first, second, dtype);
+    default:
+      return {};
+  }
 }
 
 // A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
@@ -288,25 +371,13 @@ void launch_skinny(const Product& p, DType dtype) {
 
 bool launch_chain(const Product& first, Product second, DType dtype) {
   order_factors(second);
-  if (!can_chain(first, second, dtype) || !chain_fills_device(first, second)) return false;
+  const Chain chain = chain_for(first, second, dtype);
+  if (!chain.kernel) return false;
   second.vector_c = true;
   for (const Product* p : {&first, &std::as_const(second)})
-    count_flops(int64_t{2} * p->batches[0] * p->batches[1] * p->m * p->n * p->factors[0].k);
-  const auto blocks = static_cast<unsigned>(ceil_div(first.m, ChainTile::kSize) * second.batches[0]);
-  const auto launch = [&](auto kernel) {
-    kernel<<<blocks, ChainTile::kThreads, static_cast<size_t>(ChainTile::bytes(second.factors[0].k)), stream()>>>(
-        first, second);
-  };
-  const auto launch_width = [&](auto width) {
-    if (first.b_k_contiguous)
-      launch(with_shared<gemm_chain<true, width>>());
-    else
-      launch(with_shared<gemm_chain<false, width>>());
-  };
-  if (first.n <= kNarrow)
-    launch_width(std::integral_constant<int, kNarrow>{});
-  else
-    launch_width(std::integral_constant<int, ChainTile::kSize>{});
+    count_flops(int64_t{2} * p->batches[0] * p->batches[1] * p->m * p->n * p->factors[0].k * p->factors[0].segments);
+  chain.kernel<<<static_cast<unsigned>(chain.blocks), chain.threads, static_cast<size_t>(chain.shared), stream()>>>(
+      first, second);
   check_launch("two gemms");
   return true;
 }

@@ -7,12 +7,11 @@
 
 namespace sffn::cuda {
 
-template <class T, int kSize>
+// kPadding: elements after each row. 8 keep the stores of the tensor cores' accumulators apart, of either type.
+template <class T, int kRows, int kColumns = kRows, int kPadding = 8>
 struct KeptTile {
-  // In 16-bit rows, 16 bytes more keep the accumulators' stores apart; float rows are stored 128 bytes at a time
-  // anyway.
-  static constexpr int kRow = kSize + (sizeof(T) == 2 ? 8 : 0);
-  static constexpr int kElements = kSize * kRow;
+  static constexpr int kRow = kColumns + kPadding;
+  static constexpr int kElements = kRows * kRow;
   // From one tile to the next: 16 bytes more, so that the same element of half the tiles does not lie in one bank.
   static constexpr int kStep = kElements + 16 / sizeof(T);
 
@@ -33,20 +32,23 @@ __device__ T kept_value(const Product& p, float value) {
 }
 
 // kGated: whether the product may be the forward of swiglu.
-template <class T, bool kGated, int kSize, int kCount>
-__device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, kSize>& kept, int row0, int column0) {
+template <class T, bool kGated, int kCount, int kRows, int kColumns, int kPadding>
+__device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, kRows, kColumns, kPadding>& kept,
+                                int row0, int column0) {
   const int L = kept.group;
   const bool gated = kGated && p.gated();
-  const int width = gated ? kSize / 2 : kSize, start = gated ? column0 / 2 : column0;
-  const int rows = min(kSize, p.m - row0), runs = min(width, p.results() - start) * L / kCount;
+  const int width = gated ? kColumns / 2 : kColumns, start = gated ? column0 / 2 : column0;
+  const int rows = min(kRows, p.m - row0), runs = min(width, p.results() - start) * L / kCount;
   const auto whole = [](auto* at) { return reinterpret_cast<Run<T, kCount>*>(at); };
-  for (int i = threadIdx.x; i < rows * runs; i += blockDim.x) {
-    const int row = i / runs, first = i % runs * kCount;
+  for (int i = threadIdx.x; i < (rows + 7) / 8 * 8 * runs; i += blockDim.x) {
+    // Where a warp reads two rows, those four apart: by the padding they begin 16 banks apart.
+    const int at = i / runs, row = at / 8 * 8 + at % 2 * 4 + at % 8 / 2, first = i % runs * kCount;
+    if (row >= rows) continue;
     int column = first / L, l = first % L;
     Run<T, kCount> sums, ups;
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
-      const T* from = kept.of(l) + row * KeptTile<T, kSize>::kRow;
+      const T* from = kept.of(l) + row * kept.kRow;
       from += gated ? column / kGates * 2 * kGates + column % kGates : column;
       sums.values[e] = *from;
       if (gated) ups.values[e] = from[kGates];
@@ -66,23 +68,24 @@ __device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, k
       else if (p.pre)
         values[e] = activated(p.activation, values[e]);
     }
-    const int64_t at = row_of_c(p, outer, 0, row0 + row) + start * L + first;
+    const int64_t to = row_of_c(p, outer, 0, row0 + row) + start * L + first;
     if (p.added) {
-      const auto added = *reinterpret_cast<const Run<T, kCount>*>(static_cast<const T*>(p.added) + at);
+      const auto added = *reinterpret_cast<const Run<T, kCount>*>(static_cast<const T*>(p.added) + to);
 #pragma unroll
       for (int e = 0; e < kCount; ++e) values[e] += to_float(added.values[e]);
     }
-    *whole(static_cast<T*>(p.c) + at) = rounded<T>(values);
+    *whole(static_cast<T*>(p.c) + to) = rounded<T>(values);
   }
 }
 
 // All tiles of the group, once every thread has kept its part of them.
-template <class T, bool kGated, int kSize>
-__device__ void store_kept(const Product& p, int outer, const KeptTile<T, kSize>& kept, int row0, int column0) {
+template <class T, bool kGated, int kRows, int kColumns, int kPadding>
+__device__ void store_kept(const Product& p, int outer, const KeptTile<T, kRows, kColumns, kPadding>& kept, int row0,
+                           int column0) {
   if (p.vector_c)
-    store_kept_runs<T, kGated, kSize, 16 / sizeof(T)>(p, outer, kept, row0, column0);
+    store_kept_runs<T, kGated, 16 / sizeof(T)>(p, outer, kept, row0, column0);
   else
-    store_kept_runs<T, kGated, kSize, 1>(p, outer, kept, row0, column0);
+    store_kept_runs<T, kGated, 1>(p, outer, kept, row0, column0);
 }
 
 }  // namespace sffn::cuda

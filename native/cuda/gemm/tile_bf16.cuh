@@ -10,13 +10,13 @@
 
 namespace sffn::cuda {
 
-// kSize: rows of the tile. A stage has room for as many columns.
-template <int kSize, int kColumns = kSize>
+// kSize: rows of the tile. A stage has room for as many columns. kWarpRows: warps below each other.
+template <int kSize, int kColumns = kSize, int kWarpRows = 2>
 struct Bf16Tile {
   static constexpr int kDepth = 64;
   static constexpr int kStages = 3;
   static constexpr int kChunk = 8;  // elements of 16 bytes
-  static constexpr int kWarpsM = 2, kWarpsN = kSize == 128 ? 4 : 2;
+  static constexpr int kWarpsM = kWarpRows, kWarpsN = (kSize == 128 ? 8 : 4) / kWarpsM;
   static constexpr int kThreads = kWarpsM * kWarpsN * kWarp;
   static constexpr int kWarpM = kSize / kWarpsM, kWarpN = kColumns / kWarpsN;
   static constexpr int kFragmentsM = kWarpM / 16, kFragmentsN = kWarpN / 8;

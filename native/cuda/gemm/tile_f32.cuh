@@ -14,6 +14,8 @@ struct F32Tile {
   static constexpr int kThreads = 256;
   using Stage = float[kDepth][kSize];
   static constexpr int kStaticBytes = 4 * sizeof(Stage);
+  // Its rows are stored 128 bytes at a time.
+  using Kept = KeptTile<float, kSize, kSize, 0>;
 
   static __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
 
@@ -53,7 +55,7 @@ struct F32Tile {
 template <bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_constant__ Product p) {
   using Tile = F32Tile;
-  using Kept = KeptTile<float, Tile::kSize>;
+  using Kept = Tile::Kept;
   __shared__ __align__(16) float staged[Tile::kStaticBytes / sizeof(float)];
   auto* a_stages = reinterpret_cast<Tile::Stage*>(staged);
   auto* b_stages = a_stages + 2;

@@ -20,6 +20,7 @@ struct Tf32Tile {
   static constexpr int kOperand = kDepth * kRow;  // floats
   static constexpr int kSharedBytes = std::max(4 * kOperand, kSize* kRow) * 4;
 
+  using Kept = KeptTile<float, kSize>;
   using Values = float[kParts][4];
   using Sums = float[kFragmentsM][kFragmentsN][4];
 
@@ -80,20 +81,23 @@ struct Tf32Tile {
   }
 };
 
-template <int kSize, bool kAK, bool kBK, bool kVector>
+// kGroup: p.group inner batches in turn, whose columns interleave.
+template <int kSize, bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1)
     gemm_tf32(const __grid_constant__ Product p) {
   using Tile = Tf32Tile<kSize>;
+  using Kept = typename Tile::Kept;
   extern __shared__ __align__(16) float shared_tf32[];
   const auto [batch, row0, column0] = place_of<kSize>(p);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
 
   const int half = kAK && kBK ? p.half() : 0;
-  using Sequence = Terms<float, Tile::kDepth, false>;
+  using Sequence = Terms<float, Tile::kDepth, kGroup>;
   const Sequence terms(p, batch);
   int begin, end;
   split_range(p, terms.count(), begin, end);
+  const int group = kGroup ? p.group : 1, all = kGroup ? end * group : end;
   typename Tile::Values a_next, b_next;
   const auto fetch = [&](int t) {
     const Term<float> term = terms(t);
@@ -113,31 +117,60 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
   const int first = p.nfactors > 1 ? Sequence::tiles_of(p.factors[0]) : -1;
 
   if (begin < end) fetch(begin);
-  for (int t = begin; t < end; ++t) {
-    float* a = shared_tf32 + (t & 1) * 2 * Tile::kOperand;
-    float* b = a + Tile::kOperand;
-    Tile::template keep<kAK>(a, a_next);
-    Tile::template keep<kBK>(b, b_next);
-    __syncthreads();
-    if (t + 1 < end) fetch(t + 1);
-    if (t == first) scale(p.factors[0].scale / p.factors[1].scale);
-    Tile::multiply(sums, a, b, warp_m, warp_n);
-  }
-  scale(p.factors[p.nfactors - 1].scale);
+  const auto sum = [&](int from, int to) {
+    for (int t = from; t < to; ++t) {
+      float* a = shared_tf32 + (t & 1) * 2 * Tile::kOperand;
+      float* b = a + Tile::kOperand;
+      Tile::template keep<kAK>(a, a_next);
+      Tile::template keep<kBK>(b, b_next);
+      __syncthreads();
+      if (t + 1 < all) fetch(t + 1);
+      if (t - from == first) scale(p.factors[0].scale / p.factors[1].scale);
+      Tile::multiply(sums, a, b, warp_m, warp_n);
+    }
+    scale(p.factors[p.nfactors - 1].scale);
+  };
+  // Each thread has pairs of neighbouring columns, from column_of(j) on.
+  const auto column_of = [&](int j) { return warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2; };
+  const auto each_pair = [&](auto&& body) {
+#pragma unroll
+    for (int i = 0; i < Tile::kFragmentsM; ++i)
+#pragma unroll
+      for (int j = 0; j < Tile::kFragmentsN; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          body(warp_m * Tile::kWarpM + i * 16 + half * 8 + lane / 4, j, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+  };
 
+  if constexpr (kGroup) {
+    const int outer = batch / p.batches[1];
+    const Kept kept{shared_tf32 + Tile::kSharedBytes / sizeof(float), shared_tf32, group};
+    for (int l = 0; l < group; ++l) {
+      sum(l * end, (l + 1) * end);
+      if (l + 1 == group) __syncthreads();
+      float bias[Tile::kFragmentsN][2];
+#pragma unroll
+      for (int j = 0; j < Tile::kFragmentsN; ++j)
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+          bias[j][i] = bias_of<float>(p, outer, l, tile_column(column0 + column_of(j) + i, half));
+      each_pair([&](int row, int j, float& x, float& y) {
+        *reinterpret_cast<Run<float, 2>*>(kept.of(l) + row * Kept::kRow + column_of(j)) = {
+            kept_value<float>(p, x + bias[j][0]), kept_value<float>(p, y + bias[j][1])};
+        x = y = 0;
+      });
+    }
+    __syncthreads();
+    store_kept<float, kBK>(p, outer, kept, row0, column0);
+    return;
+  }
+
+  sum(begin, end);
   // Through shared memory, so that each row leaves in whole sectors.
   __syncthreads();
-#pragma unroll
-  for (int i = 0; i < Tile::kFragmentsM; ++i)
-#pragma unroll
-    for (int j = 0; j < Tile::kFragmentsN; ++j)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = warp_m * Tile::kWarpM + i * 16 + half * 8 + lane / 4;
-        const int column = warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2;
-        reinterpret_cast<float2*>(shared_tf32)[(row * Tile::kRow + column) / 2] =
-            make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
-      }
+  each_pair([&](int row, int j, float x, float y) {
+    reinterpret_cast<float2*>(shared_tf32)[(row * Tile::kRow + column_of(j)) / 2] = make_float2(x, y);
+  });
   __syncthreads();
   store_tile<float, kAK, kBK, kSize>(p, batch, shared_tf32, Tile::kRow, row0, column0);
 }

@@ -1,0 +1,155 @@
+// Two products in one launch, as in chain.cuh, where the results of the second one's blocks interleave: a block of
+// threads computes Z of all kBlocks blocks for its 64 rows, then the same columns of every block at a time, and stores
+// them together. A tile is 128 columns wide, as many of each block; each warp has 64 rows and columns of one block, or,
+// of 8 blocks, half as many of two: only in phase 2 do they read different left operands.
+#pragma once
+
+#include "chain.cuh"
+
+namespace sffn::cuda {
+
+template <int kBlocks>
+struct InterleavedChainTile {
+  static constexpr int kRows = 64, kColumns = 128;
+  static constexpr int kEach = kColumns / kBlocks;              // columns of a block
+  static constexpr int kParts = kBlocks > 4 ? kBlocks / 4 : 1;  // of the tile, of which a warp has columns
+  using Part = Bf16Tile<kRows, kColumns / kParts, 1>;
+  using Held = Hidden<kRows>;
+  using Kept = KeptTile<bf16, kRows, kEach>;
+  using Sequence = Terms<bf16, Part::kDepth, false>;
+  static constexpr int kDepth = Part::kDepth, kStages = Part::kStages, kThreads = Part::kThreads;
+  static constexpr int kLeftBytes = Part::kOperandBytes, kRightBytes = kColumns * kDepth * 2;
+  // Results are kept where the left operand's stages were.
+  static constexpr int kLeftRing = std::max(kStages * kLeftBytes, kBlocks* Kept::kStep * 2);
+  static constexpr int kRingBytes = kLeftRing + kStages * kRightBytes;
+  static_assert(kLeftRing % 128 == 0 && kEach % Part::kWarpN == 0);
+
+  static int64_t bytes(int64_t rank) { return kRingBytes + Held::bytes(rank, kBlocks); }
+};
+
+// first.c: Z, or null.
+template <int kBlocks>
+__global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
+    gemm_chain_interleaved(const __grid_constant__ Product first, const __grid_constant__ Product second) {
+  using Tile = InterleavedChainTile<kBlocks>;
+  using Part = typename Tile::Part;
+  using Kept = typename Tile::Kept;
+  extern __shared__ __align__(128) unsigned char shared[];
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, row0 = blockIdx.x * Tile::kRows;
+
+  const Factor &left = first.factors[0], &right = second.factors[0];
+  const typename Tile::Held hidden{shared + Tile::kRingBytes, right.k};
+  bf16* const tiles = reinterpret_cast<bf16*>(shared);
+  const Kept kept{tiles, tiles + (kBlocks - 1) * Kept::kStep, kBlocks};
+  const auto tiles_of = [](int n, int size) { return (n + size - 1) / size; };
+  using Sequence = typename Tile::Sequence;
+  const int steps1 = Sequence::tiles_of(left), steps2 = hidden.steps();
+  const int tiles1 = tiles_of(first.n, Tile::kEach), all1 = first.batches[0] * tiles1;
+  const int all2 = tiles_of(second.tile_columns(), Tile::kEach), half = second.half();
+  const int begin2 = all1 * steps1, all = begin2 + all2 * steps2;
+  const auto left_stage = [&](int t) { return shared_address(shared) + t % Tile::kStages * Tile::kLeftBytes; };
+  const auto right_stage = [&](int t) {
+    return shared_address(shared) + Tile::kLeftRing + t % Tile::kStages * Tile::kRightBytes;
+  };
+  const auto load_right = [&](int t, const Term<bf16>& term, int64_t step, int column, int n, int half) {
+#pragma unroll
+    for (int l = 0; l < kBlocks; ++l)
+      Part::template load<true, true, Tile::kEach>(right_stage(t) + l * Tile::kEach * Tile::kDepth * 2,
+                                                   term.b + l * step, term.ldb, column, n, term.k0, term.k, half);
+  };
+  const auto load = [&](int t) {
+    if (t < begin2) {
+      const int tile = t / steps1;
+      const Term<bf16> term = Sequence(first, tile / tiles1 * kBlocks)(t % steps1);
+      Part::template load<true, true>(left_stage(t), term.a, term.lda, row0, first.m, term.k0, term.k);
+      load_right(t, term, left.b_batch[1], tile % tiles1 * Tile::kEach, first.n, 0);
+    } else if (t < all) {
+      const Term<bf16> term = Sequence(second, 0)((t - begin2) % steps2);
+      load_right(t, term, right.b_batch[1], (t - begin2) / steps2 * Tile::kEach, second.n, half);
+    }
+    commit_copies();
+  };
+
+  // This warp's columns in a part: the block that they are of, and the first of them in the tile's columns of it.
+  const auto block_of = [&](int part) { return (part * Part::kWarpsN + warp) * Part::kWarpN / Tile::kEach; };
+  const int own = warp * Part::kWarpN % Tile::kEach;
+
+  typename Part::Sums sums[Tile::kParts];
+  int t = 0;
+  // The next tile, over `steps` steps, of which a(block, s) is the left operand's address. to(block, column of the
+  // block in the tile) says what happens to the two sums (row, sum, sum) that this thread has there in each of its
+  // rows.
+  const auto each_pair = [&](int steps, float scale, auto&& a, auto&& to) {
+#pragma unroll
+    for (auto& part : sums)
+#pragma unroll
+      for (auto& row : part)
+#pragma unroll
+        for (auto& fragment : row)
+#pragma unroll
+          for (float& value : fragment) value = 0;
+    for (int s = 0; s < steps; ++s, ++t) {
+      wait_copies<Tile::kStages - 2>();
+      __syncthreads();
+      load(t + Tile::kStages - 1);
+#pragma unroll
+      for (int part = 0; part < Tile::kParts; ++part)
+        Part::template multiply<true, true>(sums[part], a(block_of(part), s),
+                                            right_stage(t) + part * Part::kWarpsN * Part::kWarpN * Tile::kDepth * 2, 0,
+                                            warp);
+    }
+#pragma unroll
+    for (int part = 0; part < Tile::kParts; ++part)
+#pragma unroll
+      for (int j = 0; j < Part::kFragmentsN; ++j) {
+        const auto keep = to(block_of(part), own + j * 8 + lane % 4 * 2);
+#pragma unroll
+        for (int i = 0; i < 2 * Part::kFragmentsM; ++i) {
+          const float(&pair)[4] = sums[part][i / 2][j];
+          keep(i * 8 + lane / 4, pair[i % 2 * 2] * scale, pair[i % 2 * 2 + 1] * scale);
+        }
+      }
+  };
+
+#pragma unroll
+  for (int s = 0; s < Tile::kStages - 1; ++s) load(s);
+  hidden.fill_up(kBlocks);
+
+  for (int tile = 0; tile < all1; ++tile) {
+    const int column0 = tile % tiles1 * Tile::kEach, place = tile / tiles1 * static_cast<int>(first.c_batch[0]);
+    each_pair(
+        steps1, left.scale, [&](int, int) { return left_stage(t); },
+        [&](int block, int within) {
+          const int column = column0 + within;
+          return [=, &first](int row, float x, float y) {
+            if (column < first.n)
+              *hidden.template at<Run<bf16, 2>>(block, row, place + column) = {from_float<bf16>(x),
+                                                                               from_float<bf16>(y)};
+          };
+        });
+  }
+  if (first.c) {
+    __syncthreads();
+    hidden.store(first, row0, 0, kBlocks);
+  }
+
+  for (int tile = 0; tile < all2; ++tile) {
+    const int column0 = tile * Tile::kEach;
+    each_pair(
+        steps2, right.scale, [&](int block, int s) { return hidden.of_step(block, s); },
+        [&](int block, int within) {
+          const float bias[2] = {bias_of<bf16>(second, 0, block, tile_column(column0 + within, half)),
+                                 bias_of<bf16>(second, 0, block, tile_column(column0 + within + 1, half))};
+          bf16* const column = kept.of(block) + within;
+          return [=, &second](int row, float x, float y) {
+            *reinterpret_cast<Run<bf16, 2>*>(column + row * Kept::kRow) = {kept_value<bf16>(second, x + bias[0]),
+                                                                           kept_value<bf16>(second, y + bias[1])};
+          };
+        });
+    __syncthreads();
+    store_kept<bf16, true>(second, 0, kept, row0, column0);
+  }
+  wait_copies<0>();
+}
+
+}  // namespace sffn::cuda
