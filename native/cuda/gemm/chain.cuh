@@ -59,7 +59,7 @@ struct Hidden {
 struct ChainTile : Bf16Tile<128> {
   static constexpr int kSize = 128;
   static constexpr int kRingBytes = kStages * kStageBytes;
-  static_assert(kFragmentsN == 4 && kWarpN == 2 * kGates, "the lanes of a row exchange as many pairs as they are");
+  static_assert(kFragmentsN % 4 == 0, "the lanes of a row exchange as many pairs as they are");
 
   static int64_t bytes(int64_t columns) { return kRingBytes + Hidden<kSize>::bytes(columns); }
 };
@@ -89,8 +89,6 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   using Tile = ChainTile;
   using FirstTile = Bf16Tile<Tile::kSize, kWidth>;
   extern __shared__ __align__(128) unsigned char shared[];
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
   // The blocks of the same rows follow each other: they may read the same A.
   const int block = blockIdx.x % second.batches[0], row0 = blockIdx.x / second.batches[0] * Tile::kSize;
 
@@ -130,16 +128,10 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
       wait_copies<Tile::kStages - 2>();
       __syncthreads();
       load(t + Tile::kStages - 1);
-      T::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
+      T::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes);
     }
-#pragma unroll
-    for (auto& row : sums)
-#pragma unroll
-      for (auto& fragment : row)
-#pragma unroll
-        for (float& value : fragment) value *= scale;
+    T::scale(sums, scale);
   };
-  const auto row_of = [&](int i) { return warp_m * Tile::kWarpM + i * 8 + lane / 4; };
 
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) load(s);
@@ -148,24 +140,19 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   for (int tile = 0; tile < all1; ++tile) {
     typename FirstTile::Sums sums = {};
     sum(FirstTile{}, sums, steps1, left.scale, [&](int) { return stage(t); });
-    const int group = tile / tiles1, columns = tile % tiles1 * kWidth + warp_n * FirstTile::kWarpN;
-    const int place = group * static_cast<int>(first.c_batch[0]), first_column = static_cast<int>(first.c_column);
-#pragma unroll
-    for (int i = 0; i < 2 * Tile::kFragmentsM; ++i)
-#pragma unroll
-      for (int j = 0; j < FirstTile::kFragmentsN; ++j) {
-        const int column = columns + j * 8 + lane % 4 * 2;
-        const Run<bf16, 2> pair = {from_float<bf16>(sums[i / 2][j][i % 2 * 2]),
-                                   from_float<bf16>(sums[i / 2][j][i % 2 * 2 + 1])};
-        if (first.c_column == 1) {
-          if (column < first.n) *hidden.at<Run<bf16, 2>>(0, row_of(i), place + column) = pair;
-          continue;
-        }
-#pragma unroll
-        for (int e = 0; e < 2; ++e)
-          if (column + e < first.n)
-            *hidden.at<bf16>(0, row_of(i), place + (column + e) * first_column) = pair.values[e];
+    const int group = tile / tiles1, place = group * static_cast<int>(first.c_batch[0]);
+    const int column0 = tile % tiles1 * kWidth, step = static_cast<int>(first.c_column);
+    FirstTile::each_pair(sums, [&](int row, int j, float x, float y) {
+      const int column = column0 + FirstTile::column_of(j);
+      const Run<bf16, 2> pair = {from_float<bf16>(x), from_float<bf16>(y)};
+      if (step == 1) {
+        if (column < first.n) *hidden.at<Run<bf16, 2>>(0, row, place + column) = pair;
+        return;
       }
+#pragma unroll
+      for (int e = 0; e < 2; ++e)
+        if (column + e < first.n) *hidden.at<bf16>(0, row, place + (column + e) * step) = pair.values[e];
+    });
   }
 
   if (first.c) {
@@ -176,30 +163,30 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   for (int tile = 0; tile < all2; ++tile) {
     typename Tile::Sums sums = {};
     sum(Tile{}, sums, steps2, right.scale, [&](int s) { return hidden.of_step(0, s); });
-    const int batch = block * second.batches[1] + tile / tiles2;
-    const int columns = tile % tiles2 * Tile::kSize + warp_n * Tile::kWarpN;
+    const int batch = block * second.batches[1] + tile / tiles2, lane = threadIdx.x % 4;
 #pragma unroll
-    for (int i = 0; i < 2 * Tile::kFragmentsM; ++i) {
-      const auto values_of = [&]<int kCount>(float(&values)[kCount], int first_fragment) {
+    for (int i = 0; i < Tile::kRowsEach; ++i)
 #pragma unroll
-        for (int e = 0; e < kCount; ++e) values[e] = sums[i / 2][first_fragment + e / 2][i % 2 * 2 + e % 2];
-      };
-      if constexpr (kBK)
-        if (half > 0) {
-          float gates[4], ups[4];
-          values_of(gates, 0);
-          values_of(ups, 2);
-          exchange_pairs<2>(gates);
-          exchange_pairs<2>(ups);
-          const int gate = columns / 2 + lane % 2 * 8 + lane % 4 / 2 * 4;
-          store_gated<bf16>(second, batch, row0 + row_of(i), gate, gates, ups);
-          continue;
-        }
-      float values[8];
-      values_of(values, 0);
-      exchange_pairs<4>(values);
-      store_run<bf16, !kBK>(second, batch, row0 + row_of(i), columns + lane % 4 * 8, values);
-    }
+      for (int four = 0; four < Tile::kFragmentsN; four += 4) {
+        const int row = row0 + Tile::row_of(i);
+        const int columns = tile % tiles2 * Tile::kSize + Tile::column_of(four) - 2 * lane;
+        const auto values_of = [&]<int kCount>(float(&values)[kCount], int fragment) {
+#pragma unroll
+          for (int e = 0; e < kCount; ++e) values[e] = Tile::sum_of(sums, i, four + fragment + e / 2, e % 2);
+          exchange_pairs<kCount / 2>(values);
+        };
+        if constexpr (kBK)
+          if (half > 0) {
+            float gates[4], ups[4];
+            values_of(gates, 0);
+            values_of(ups, 2);
+            store_gated<bf16>(second, batch, row, columns / 2 + lane % 2 * 8 + lane / 2 * 4, gates, ups);
+            continue;
+          }
+        float values[8];
+        values_of(values, 0);
+        store_run<bf16, !kBK>(second, batch, row, columns + lane * 8, values);
+      }
   }
   wait_copies<0>();
 }

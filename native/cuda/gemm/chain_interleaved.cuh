@@ -25,6 +25,34 @@ struct InterleavedChainTile {
   static_assert(kLeftRing % 128 == 0 && kEach % Part::kWarpN == 0);
 
   static int64_t bytes(int64_t rank) { return kRingBytes + Held::bytes(rank, kBlocks); }
+
+  using Sums = typename Part::Sums[kParts];
+  static constexpr int kFragments = kParts * Part::kFragmentsN;
+
+  // The first of a thread's pairs of columns of the tile, which has those of a block side by side.
+  static __device__ int column_of(int j) {
+    return j / Part::kFragmentsN * (kColumns / kParts) + Part::column_of(j % Part::kFragmentsN);
+  }
+  static __device__ void scale(Sums& sums, float factor) {
+#pragma unroll
+    for (auto& part : sums) Part::scale(part, factor);
+  }
+  // body(row, j, sum, next sum).
+  template <class Body>
+  static __device__ void each_pair(Sums& sums, Body&& body) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+      Part::each_pair(sums[part],
+                      [&](int row, int j, float x, float y) { body(row, part * Part::kFragmentsN + j, x, y); });
+  }
+  // a(block): its left operand.
+  template <class A>
+  static __device__ void multiply(Sums& sums, A&& a, uint32_t b_stage) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+      Part::template multiply<true, true>(sums[part], a(column_of(part * Part::kFragmentsN) / kEach),
+                                          b_stage + part * (kRightBytes / kParts));
+  }
 };
 
 // first.c: Z, or null.
@@ -35,7 +63,7 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
   using Part = typename Tile::Part;
   using Kept = typename Tile::Kept;
   extern __shared__ __align__(128) unsigned char shared[];
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, row0 = blockIdx.x * Tile::kRows;
+  const int row0 = blockIdx.x * Tile::kRows;
 
   const Factor &left = first.factors[0], &right = second.factors[0];
   const typename Tile::Held hidden{shared + Tile::kRingBytes, right.k};
@@ -70,45 +98,17 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
     commit_copies();
   };
 
-  // This warp's columns in a part: the block that they are of, and the first of them in the tile's columns of it.
-  const auto block_of = [&](int part) { return (part * Part::kWarpsN + warp) * Part::kWarpN / Tile::kEach; };
-  const int own = warp * Part::kWarpN % Tile::kEach;
-
-  typename Part::Sums sums[Tile::kParts];
   int t = 0;
-  // The next tile, over `steps` steps, of which a(block, s) is the left operand's address. to(block, column of the
-  // block in the tile) says what happens to the two sums (row, sum, sum) that this thread has there in each of its
-  // rows.
-  const auto each_pair = [&](int steps, float scale, auto&& a, auto&& to) {
-#pragma unroll
-    for (auto& part : sums)
-#pragma unroll
-      for (auto& row : part)
-#pragma unroll
-        for (auto& fragment : row)
-#pragma unroll
-          for (float& value : fragment) value = 0;
+  // The next tile, over `steps` steps, of which a(block, s) is the left operand's address.
+  const auto sum = [&](typename Tile::Sums& sums, int steps, float scale, auto&& a) {
     for (int s = 0; s < steps; ++s, ++t) {
       wait_copies<Tile::kStages - 2>();
       __syncthreads();
       load(t + Tile::kStages - 1);
-#pragma unroll
-      for (int part = 0; part < Tile::kParts; ++part)
-        Part::template multiply<true, true>(sums[part], a(block_of(part), s),
-                                            right_stage(t) + part * Part::kWarpsN * Part::kWarpN * Tile::kDepth * 2, 0,
-                                            warp);
+      Tile::multiply(
+          sums, [&](int block) { return a(block, s); }, right_stage(t));
     }
-#pragma unroll
-    for (int part = 0; part < Tile::kParts; ++part)
-#pragma unroll
-      for (int j = 0; j < Part::kFragmentsN; ++j) {
-        const auto keep = to(block_of(part), own + j * 8 + lane % 4 * 2);
-#pragma unroll
-        for (int i = 0; i < 2 * Part::kFragmentsM; ++i) {
-          const float(&pair)[4] = sums[part][i / 2][j];
-          keep(i * 8 + lane / 4, pair[i % 2 * 2] * scale, pair[i % 2 * 2 + 1] * scale);
-        }
-      }
+    Tile::scale(sums, scale);
   };
 
 #pragma unroll
@@ -117,16 +117,13 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
 
   for (int tile = 0; tile < all1; ++tile) {
     const int column0 = tile % tiles1 * Tile::kEach, place = tile / tiles1 * static_cast<int>(first.c_batch[0]);
-    each_pair(
-        steps1, left.scale, [&](int, int) { return left_stage(t); },
-        [&](int block, int within) {
-          const int column = column0 + within;
-          return [=, &first](int row, float x, float y) {
-            if (column < first.n)
-              *hidden.template at<Run<bf16, 2>>(block, row, place + column) = {from_float<bf16>(x),
-                                                                               from_float<bf16>(y)};
-          };
-        });
+    typename Tile::Sums sums = {};
+    sum(sums, steps1, left.scale, [&](int, int) { return left_stage(t); });
+    Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+      const int block = Tile::column_of(j) / Tile::kEach, column = column0 + Tile::column_of(j) % Tile::kEach;
+      if (column < first.n)
+        *hidden.template at<Run<bf16, 2>>(block, row, place + column) = {from_float<bf16>(x), from_float<bf16>(y)};
+    });
   }
   if (first.c) {
     __syncthreads();
@@ -135,17 +132,21 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
 
   for (int tile = 0; tile < all2; ++tile) {
     const int column0 = tile * Tile::kEach;
-    each_pair(
-        steps2, right.scale, [&](int block, int s) { return hidden.of_step(block, s); },
-        [&](int block, int within) {
-          const float bias[2] = {bias_of<bf16>(second, 0, block, tile_column(column0 + within, half)),
-                                 bias_of<bf16>(second, 0, block, tile_column(column0 + within + 1, half))};
-          bf16* const column = kept.of(block) + within;
-          return [=, &second](int row, float x, float y) {
-            *reinterpret_cast<Run<bf16, 2>*>(column + row * Kept::kRow) = {kept_value<bf16>(second, x + bias[0]),
-                                                                           kept_value<bf16>(second, y + bias[1])};
-          };
-        });
+    typename Tile::Sums sums = {};
+    sum(sums, steps2, right.scale, [&](int block, int s) { return hidden.of_step(block, s); });
+    float bias[Tile::kFragments][2];
+#pragma unroll
+    for (int j = 0; j < Tile::kFragments; ++j)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int at = Tile::column_of(j) + i;
+        bias[j][i] = bias_of<bf16>(second, 0, at / Tile::kEach, tile_column(column0 + at % Tile::kEach, half));
+      }
+    Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+      const int at = Tile::column_of(j);
+      *reinterpret_cast<Run<bf16, 2>*>(kept.of(at / Tile::kEach) + row * Kept::kRow + at % Tile::kEach) = {
+          kept_value<bf16>(second, x + bias[j][0]), kept_value<bf16>(second, y + bias[j][1])};
+    });
     __syncthreads();
     store_kept<bf16, true>(second, 0, kept, row0, column0);
   }

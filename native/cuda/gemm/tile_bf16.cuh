@@ -25,7 +25,35 @@ struct Bf16Tile {
   static constexpr int kStagedRow = kSize + 8;  // floats; 8 more keep the accumulators' stores apart
   static constexpr int kSharedBytes = std::max(kStages * kStageBytes, kSize* kStagedRow * 4);
 
+  // Of the rows row_of(i), i < kRowsEach, a thread has the sums of the columns column_of(j) and the next one, for
+  // j < kFragmentsN.
   using Sums = float[kFragmentsM][kFragmentsN][4];
+  static constexpr int kRowsEach = 2 * kFragmentsM;
+
+  static __device__ int lane() { return threadIdx.x % kWarp; }
+  static __device__ int warp_m() { return threadIdx.x / kWarp / kWarpsN; }
+  static __device__ int warp_n() { return threadIdx.x / kWarp % kWarpsN; }
+  static __device__ int row_of(int i) { return warp_m() * kWarpM + i * 8 + lane() / 4; }
+  static __device__ int column_of(int j) { return warp_n() * kWarpN + j * 8 + lane() % 4 * 2; }
+  static __device__ float& sum_of(Sums& sums, int i, int j, int e) { return sums[i / 2][j][i % 2 * 2 + e]; }
+
+  static __device__ void scale(Sums& sums, float factor) {
+#pragma unroll
+    for (auto& row : sums)
+#pragma unroll
+      for (auto& fragment : row)
+#pragma unroll
+        for (float& value : fragment) value *= factor;
+  }
+
+  // body(row, j, sum, next sum) for all of them.
+  template <class Body>
+  static __device__ void each_pair(Sums& sums, Body&& body) {
+#pragma unroll
+    for (int i = 0; i < kRowsEach; ++i)
+#pragma unroll
+      for (int j = 0; j < kFragmentsN; ++j) body(row_of(i), j, sum_of(sums, i, j, 0), sum_of(sums, i, j, 1));
+  }
 
   // Byte of chunk `chunk` of row `row` of an operand with kSpan rows.
   template <bool kKContiguous, int kSpan = kSize>
@@ -60,14 +88,14 @@ struct Bf16Tile {
   }
 
   template <bool kAK, bool kBK>
-  static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage, int warp_m, int warp_n) {
-    const int lane = threadIdx.x % kWarp, matrix = lane / 8, line = lane % 8;
+  static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage) {
+    const int matrix = lane() / 8, line = lane() % 8;
 #pragma unroll
     for (int step = 0; step < kDepth / 16; ++step) {
       uint32_t a[kFragmentsM][4], b[kFragmentsN / 2][4];
 #pragma unroll
       for (int i = 0; i < kFragmentsM; ++i) {
-        const int row = warp_m * kWarpM + i * 16;
+        const int row = warp_m() * kWarpM + i * 16;
         if constexpr (kAK)
           load_matrices<false>(a[i], a_stage + place<true>(row + matrix % 2 * 8 + line, step * 2 + matrix / 2));
         else
@@ -75,7 +103,7 @@ struct Bf16Tile {
       }
 #pragma unroll
       for (int j = 0; j < kFragmentsN / 2; ++j) {
-        const int row = warp_n * kWarpN + j * 16;
+        const int row = warp_n() * kWarpN + j * 16;
         if constexpr (kBK)
           load_matrices<false>(b[j], b_stage + place<true>(row + matrix / 2 * 8 + line, step * 2 + matrix % 2));
         else
@@ -99,8 +127,6 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   using Kept = KeptTile<bf16, kSize>;
   extern __shared__ __align__(128) unsigned char shared[];
   const auto [batch, row0, column0] = place_of<kSize>(p);
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int warp_m = warp / Tile::kWarpsN, warp_n = warp % Tile::kWarpsN;
 
   const int half = kAK && kBK ? p.half() : 0;
   const Terms<bf16, Tile::kDepth, kGroup> terms(p, batch);
@@ -119,14 +145,6 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   };
 
   typename Tile::Sums sums = {};
-  const auto scale = [&](float factor) {
-#pragma unroll
-    for (auto& row : sums)
-#pragma unroll
-      for (auto& fragment : row)
-#pragma unroll
-        for (float& value : fragment) value *= factor;
-  };
   const int first = p.nfactors > 1 ? Terms<bf16, Tile::kDepth, kGroup>::tiles_of(p.factors[0]) : -1;
 
 #pragma unroll
@@ -136,23 +154,11 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
       wait_copies<Tile::kStages - 2>();
       __syncthreads();
       load(t + Tile::kStages - 1);
-      if (t - from == first) scale(p.factors[0].scale / p.factors[1].scale);
-      Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes, warp_m, warp_n);
+      if (t - from == first) Tile::scale(sums, p.factors[0].scale / p.factors[1].scale);
+      Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes);
     }
-    scale(p.factors[p.nfactors - 1].scale);
+    Tile::scale(sums, p.factors[p.nfactors - 1].scale);
   };
-  // Each thread has pairs of neighbouring columns, from column_of(j) on.
-  const auto column_of = [&](int j) { return warp_n * Tile::kWarpN + j * 8 + lane % 4 * 2; };
-  const auto each_pair = [&](auto&& body) {
-#pragma unroll
-    for (int i = 0; i < Tile::kFragmentsM; ++i)
-#pragma unroll
-      for (int j = 0; j < Tile::kFragmentsN; ++j)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          body(warp_m * Tile::kWarpM + i * 16 + half * 8 + lane / 4, j, sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
-  };
-
   if constexpr (kGroup) {
     const int outer = batch / p.batches[1];
     const Kept kept{reinterpret_cast<bf16*>(shared + Tile::kSharedBytes), reinterpret_cast<bf16*>(shared), group};
@@ -167,9 +173,9 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
       for (int j = 0; j < Tile::kFragmentsN; ++j)
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-          bias[j][i] = bias_of<bf16>(p, outer, l, tile_column(column0 + column_of(j) + i, half));
-      each_pair([&](int row, int j, float& x, float& y) {
-        *reinterpret_cast<Run<bf16, 2>*>(kept.of(l) + row * Kept::kRow + column_of(j)) = {
+          bias[j][i] = bias_of<bf16>(p, outer, l, tile_column(column0 + Tile::column_of(j) + i, half));
+      Tile::each_pair(sums, [&](int row, int j, float& x, float& y) {
+        *reinterpret_cast<Run<bf16, 2>*>(kept.of(l) + row * Kept::kRow + Tile::column_of(j)) = {
             kept_value<bf16>(p, x + bias[j][0]), kept_value<bf16>(p, y + bias[j][1])};
         x = y = 0;
       });
@@ -184,8 +190,8 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   __syncthreads();
   // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
-  each_pair([&](int row, int j, float x, float y) {
-    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column_of(j)) = make_float2(x, y);
+  Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });
   __syncthreads();
   store_tile<bf16, kAK, kBK, kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
