@@ -22,7 +22,7 @@ struct ChainTile : Bf16Tile<128> {
   static __host__ __device__ int64_t bytes(int64_t columns) {
     return kRingBytes + padded(columns) / kDepth * kOperandBytes;
   }
-  static __device__ uint32_t place_of_z(int row, int column) {
+  static __host__ __device__ uint32_t place_of_z(int row, int column) {
     return column / kDepth * kOperandBytes + place<true>(row, column % kDepth / kChunk) + column % kChunk * 2;
   }
 };

@@ -15,7 +15,7 @@ struct F32Tile {
   using Stage = float[kDepth][kSize];
   static constexpr int kStaticBytes = 4 * sizeof(Stage);
 
-  static __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
+  static __host__ __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
 
   // Four elements of one operand, of rows (kKContiguous: terms) that lie side by side.
   template <bool kKContiguous, bool kVector>
