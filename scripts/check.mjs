@@ -18,7 +18,7 @@ function clangFormat() {
     console.log('check: clang-format is not installed, so the C++ format was not checked');
     return !process.env.CI;
   }
-  const sources = ['native', 'tools']
+  const sources = ['native', 'test', 'tools']
     .flatMap((folder) => filesOf(join(ROOT, folder)))
     .filter((file) => /\.(cc|h|inl|cu|cuh)$/.test(file));
   return run('clang-format', 'clang-format', fix ? ['-i', ...sources] : ['--dry-run', '-Werror', ...sources]);

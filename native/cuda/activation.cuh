@@ -13,7 +13,7 @@ __host__ __device__ inline float silu_derivative(float a) {
   const float s = sigmoid(a);
   return s * (1.f + a * (1.f - s));
 }
-__host__ __device__ inline float relu(float a) { return a > 0.f ? a : 0.f; }
+__host__ __device__ inline float relu(float a) { return a < 0.f ? 0.f : a; }
 __host__ __device__ inline float relu_derivative(float a) { return a > 0.f ? 1.f : 0.f; }
 
 // The tanh form (Hendrycks and Gimpel 2016).

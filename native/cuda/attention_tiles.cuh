@@ -42,7 +42,7 @@ struct Heads {
 // Row that the i-th group of PACKS lanes moves, a pack each. Two rows of four packs share a quarter warp: 4 apart, they
 // lie in different halves of the banks.
 template <int PACKS>
-__device__ inline int spread_row(int i) {
+__host__ __device__ inline int spread_row(int i) {
   return PACKS == 4 ? i / 8 * 8 + i % 2 * 4 + i % 8 / 2 : i;
 }
 

@@ -10,7 +10,7 @@ namespace sffn::cuda {
 // offset[o] = where position `at` of all positions lies in operand o. Index: uint32_t where everything fits, since
 // 64-bit divisions cost ten times as much.
 template <class Index, int Operands>
-__device__ inline void locate(const Strided<Operands>& shape, Index at, int64_t (&offset)[Operands]) {
+__host__ __device__ inline void locate(const Strided<Operands>& shape, Index at, int64_t (&offset)[Operands]) {
 #pragma unroll
   for (int o = 0; o < Operands; ++o) offset[o] = 0;
   for (int d = shape.rank - 1; d > 0; --d) {

@@ -27,14 +27,15 @@ struct Hidden {
   unsigned char* z;
   int columns;  // of a block
 
-  __device__ int steps() const { return static_cast<int>(padded(columns)) / kDepth; }
-  __device__ uint32_t of_step(int block, int step) const {
-    return shared_address(z) + (block * steps() + step) * Tile::kOperandBytes;
+  __host__ __device__ int steps() const { return static_cast<int>(padded(columns)) / kDepth; }
+  __host__ __device__ uint32_t place(int block, int row, int column) const {
+    return (block * steps() + column / kDepth) * Tile::kOperandBytes +
+           Tile::template place<true>(row, column % kDepth / kChunk) + column % kChunk * 2;
   }
+  __device__ uint32_t of_step(int block, int step) const { return shared_address(z) + place(block, 0, step * kDepth); }
   template <class T>
   __device__ T* at(int block, int row, int column) const {
-    const uint32_t within = Tile::template place<true>(row, column % kDepth / kChunk) + column % kChunk * 2;
-    return reinterpret_cast<T*>(z + (block * steps() + column / kDepth) * Tile::kOperandBytes + within);
+    return reinterpret_cast<T*>(z + place(block, row, column));
   }
 
   // Terms that there are not are zeros on both sides.

@@ -49,8 +49,7 @@ class Columns {
   // A division is expensive; only shuffled products do it, once a stored element.
   __device__ int64_t place_of(int j) const {
     if (p_.shuffle_blocks == 0) return (column_ + j) * p_.c_column;
-    const int g = first_ + j;
-    return static_cast<int64_t>(g % p_.shuffle_blocks) * p_.shuffle_rank + g / p_.shuffle_blocks;
+    return shuffled(first_ + j, p_.shuffle_blocks, p_.shuffle_rank);
   }
 
   const Product& p_;
@@ -208,7 +207,7 @@ __device__ void store_tile_by(const Product& p, int batch, const float* staged, 
       for (int i = threadIdx.x; i < kSize * kRuns / 2; i += blockDim.x) {
         const int row = i / (kRuns / 2), gate = i % (kRuns / 2) * kCount;
         float gates[kCount], ups[kCount];
-        const float* from = staged + row * ld + gate / kGates * 2 * kGates + gate % kGates;
+        const float* from = staged + row * ld + gate_column(gate);
         load_staged(from, gates);
         load_staged(from + kGates, ups);
         store_gated<T>(p, batch, row0 + row, column0 / 2 + gate, gates, ups);

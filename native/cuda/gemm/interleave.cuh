@@ -22,7 +22,7 @@ struct KeptTile {
   T* last;
   int group;
 
-  __device__ T* of(int l) const { return l + 1 < group ? tiles + l * kStep : last; }
+  __host__ __device__ T* of(int l) const { return l + 1 < group ? tiles + l * kStep : last; }
 };
 
 // A value of C as it is kept: before the activation where backward wants to see that, else after it.
@@ -49,7 +49,7 @@ __device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, k
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
       const T* from = kept.of(l) + row * kept.kRow;
-      from += gated ? column / kGates * 2 * kGates + column % kGates : column;
+      from += gated ? gate_column(column) : column;
       sums.values[e] = *from;
       if (gated) ups.values[e] = from[kGates];
       if (++l == L) l = 0, ++column;

@@ -45,8 +45,7 @@ struct Product {
   int64_t ldc = 0;
   int64_t c_column = 1;
   int64_t c_batch[2] = {};
-  // Where this is not 0, column j of the outer batch o goes to the place of hidden feature g = o·n + j in the order of
-  // the second factor: (g mod shuffle_blocks)·shuffle_rank + g / shuffle_blocks.
+  // Where this is not 0, column j of the outer batch o goes to the place of hidden feature o·n + j: see `shuffled`.
   int shuffle_blocks = 0, shuffle_rank = 0;
   const void* added = nullptr;  // laid out as c, maybe c itself
   bool c_is_f32 = false;        // whatever the operands are; then there is no bias, activation or pre
@@ -81,6 +80,13 @@ __host__ __device__ inline int tile_column(int at, int half) {
   if (half == 0) return at;
   const int gate = at / (2 * kGates) * kGates + at % kGates;
   return gate < half ? gate + at / kGates % 2 * half : INT32_MAX;
+}
+// The column of the tiles where a gate is; what it gates is kGates further on.
+__host__ __device__ inline int gate_column(int gate) { return gate / kGates * 2 * kGates + gate % kGates; }
+
+// The place of hidden feature g in the order of the second factor, each of whose blocks reads `rank` features.
+__host__ __device__ inline int64_t shuffled(int g, int blocks, int rank) {
+  return static_cast<int64_t>(g % blocks) * rank + g / blocks;
 }
 
 // dtype: of all operands and of c. Zero rows, columns or terms are all right.

@@ -18,14 +18,17 @@ struct Term {
 template <class T, int kDepth, bool kGroup>
 class Terms {
  public:
-  __device__ Terms(const Product& p, int batch) : p_(p), outer_(batch / p.batches[1]), inner_(batch % p.batches[1]) {}
+  __host__ __device__ Terms(const Product& p, int batch)
+      : p_(p), outer_(batch / p.batches[1]), inner_(batch % p.batches[1]) {}
 
   static __host__ __device__ int tiles_of(const Factor& f) { return f.segments * ((f.k + kDepth - 1) / kDepth); }
 
-  __device__ int count() const { return tiles_of(p_.factors[0]) + (p_.nfactors > 1 ? tiles_of(p_.factors[1]) : 0); }
+  __host__ __device__ int count() const {
+    return tiles_of(p_.factors[0]) + (p_.nfactors > 1 ? tiles_of(p_.factors[1]) : 0);
+  }
 
   // Tile t of count(), or of the batches that follow. Called once a tile: the divisions are nothing beside the copies.
-  __device__ Term<T> operator()(int t) const {
+  __host__ __device__ Term<T> operator()(int t) const {
     int inner = inner_;
     if constexpr (kGroup) {
       inner += t / count();
@@ -50,24 +53,32 @@ class Terms {
   const int outer_, inner_;
 };
 
-// The (first) batch and the tile of this block of threads. Batches follow each other fastest: those of an interleaved
+// The (first) batch and the tile of a block of threads. Batches follow each other fastest: those of an interleaved
 // result that are no group fill the same sectors, which should meet in the L2 cache.
 struct Place {
   int batch, row0, column0;
 };
 template <int kSize>
-__device__ Place place_of(const Product& p) {
+__host__ __device__ Place place_of(const Product& p, unsigned block) {
   const unsigned groups = p.batches[0] * p.batches[1] / p.group, tiles_n = (p.tile_columns() + kSize - 1) / kSize;
-  const unsigned tile = blockIdx.x / groups;
-  return {static_cast<int>(blockIdx.x % groups * p.group), static_cast<int>(tile / tiles_n * kSize),
+  const unsigned tile = block / groups;
+  return {static_cast<int>(block % groups * p.group), static_cast<int>(tile / tiles_n * kSize),
           static_cast<int>(tile % tiles_n * kSize)};
 }
+template <int kSize>
+__device__ Place place_of(const Product& p) {
+  return place_of<kSize>(p, blockIdx.x);
+}
 
-// The tiles of this block of a split sum.
-__device__ inline void split_range(const Product& p, int tiles, int& begin, int& end) {
+// The tiles of a part of a split sum.
+__host__ __device__ inline void split_range(const Product& p, int tiles, int part, int& begin, int& end) {
   const int each = (tiles + p.splits - 1) / p.splits;
-  begin = min(tiles, static_cast<int>(blockIdx.z) * each);
+  begin = min(tiles, part * each);
   end = min(tiles, begin + each);
+}
+// Those of this block of threads.
+__device__ inline void split_range(const Product& p, int tiles, int& begin, int& end) {
+  split_range(p, tiles, static_cast<int>(blockIdx.z), begin, end);
 }
 
 }  // namespace sffn::cuda

@@ -57,7 +57,7 @@ struct Bf16Tile {
 
   // Byte of chunk `chunk` of row `row` of an operand with kSpan rows.
   template <bool kKContiguous, int kSpan = kSize>
-  static __device__ uint32_t place(int row, int chunk) {
+  static __host__ __device__ uint32_t place(int row, int chunk) {
     constexpr int kRowBytes = kKContiguous ? kDepth * 2 : kSpan * 2;
     return static_cast<uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) << 4));
   }

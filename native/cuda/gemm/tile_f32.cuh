@@ -17,7 +17,7 @@ struct F32Tile {
   // Its rows are stored 128 bytes at a time.
   using Kept = KeptTile<float, kSize, kSize, 0>;
 
-  static __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
+  static __host__ __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
 
   // Four elements of one operand, of rows (kKContiguous: terms) that lie side by side.
   template <bool kKContiguous, bool kVector>

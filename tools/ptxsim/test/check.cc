@@ -24,11 +24,6 @@ u64 low(u64 x, int bits) { return bits >= 64 ? x : x & ((u64{1} << bits) - 1); }
 
 }  // namespace
 
-std::vector<Test>& tests() {
-  static std::vector<Test> all;
-  return all;
-}
-
 Kernel::Kernel(const std::string& body, const std::string& before) : module_(kernel_text(body, before), memory) {
   program = module_.kernel("k");
 }

@@ -1,34 +1,16 @@
-// The test runner: TEST defines a test, CHECK a condition; Kernel runs PTX text.
+// What the tests of the executor share: Kernel runs PTX text.
 #pragma once
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "../../unit/unit.h"
 #include "../src/executor.h"
 #include "../src/module.h"
 
 namespace ptxsim {
 
-struct Test {
-  const char* name;
-  void (*run)();
-};
-
-std::vector<Test>& tests();
-/** Notes a failure of the running test. */
-void fail(const char* file, int line, const std::string& message);
-
-struct Registration {
-  Registration(const char* name, void (*run)()) { tests().push_back({name, run}); }
-};
-
-#define TEST(name)                                \
-  static void name();                             \
-  static const Registration name##_(#name, name); \
-  static void name()
-
-#define CHECK(condition) \
-  if (!(condition)) fail(__FILE__, __LINE__, #condition)
+using unit::fail;
 
 /** A PTX module with a device of its own. */
 class Kernel {

@@ -1,24 +1,29 @@
 #include <cstdio>
 #include <exception>
 
-#include "check.h"
+#include "unit.h"
 
-namespace ptxsim {
+namespace unit {
 namespace {
 
 int failures_of_test = 0;
 
 }  // namespace
 
+std::vector<Test>& tests() {
+  static std::vector<Test> all;
+  return all;
+}
+
 void fail(const char* file, int line, const std::string& message) {
   ++failures_of_test;
   std::printf("  %s:%d: %s\n", file, line, message.c_str());
 }
 
-}  // namespace ptxsim
+}  // namespace unit
 
 int main() {
-  using namespace ptxsim;
+  using namespace unit;
   int passed = 0, failed = 0;
   for (const Test& test : tests()) {
     failures_of_test = 0;

@@ -1,0 +1,27 @@
+// Builds and runs the unit tests of what the CUDA backend computes for a single thread: index maps and activations, which the
+// host has, too. nvcc hands them to the host's compiler, which could not read the kernels beside them.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { hasCommand } from './compile.mjs';
+import { ROOT } from './files.mjs';
+import { NVCC } from './ptxas_report.mjs';
+
+if (!hasCommand(NVCC)) {
+  console.log(`CUDA functions on the host: not tested, not installed: ${NVCC}`);
+  process.exit(0);
+}
+
+const FOLDER = join(ROOT, 'build-cuda-host');
+const BINARY = join(FOLDER, 'cuda_host_test');
+const UNIT = join('tools', 'unit');
+const run = (command, args) => spawnSync(command, args, { cwd: ROOT, stdio: 'inherit' }).status ?? 1;
+
+mkdirSync(FOLDER, { recursive: true });
+const built = run(NVCC, [
+  ...['-std=c++20', '-arch=compute_80', '-Werror=all-warnings'],
+  // `#pragma unroll` is for the device's compiler.
+  '-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas',
+  ...['-Inative', `-I${UNIT}`, join('test', 'cuda', 'host', 'tests.cu'), join(UNIT, 'main.cc'), '-o', BINARY],
+]);
+process.exit(built === 0 ? run(BINARY, []) : 1);
