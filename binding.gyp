@@ -8,7 +8,7 @@
       "-O3", "-std=c++20", "-DNDEBUG", "--compress-mode=size", "--threads=0",
       "-gencode=arch=compute_80,code=compute_80", "-gencode=arch=compute_80,code=sm_80",
       "-gencode=arch=compute_90a,code=sm_90a",
-      "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-psabi"
+      "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-psabi,-Wno-unknown-pragmas"
     ]
   },
   "targets": [{
