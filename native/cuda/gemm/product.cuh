@@ -83,6 +83,8 @@ __host__ __device__ inline int tile_column(int at, int half) {
   return gate < half ? gate + at / kGates % 2 * half : INT32_MAX;
 }
 
+using Kernel = void (*)(const Product);
+
 // dtype: of all operands and of c. Zero rows, columns or terms are all right.
 void launch_gemm(Product product, DType dtype);
 
