@@ -2,17 +2,23 @@
 // that can be executed: the ones that it or `--random=N` (400) random calls of the ops execute. The rest is what nvcc unrolled
 // into instances whose callers never ask for it. With --missed it also prints the lines that only the random calls executed;
 // with `--at-least=PERCENT` it fails where fewer lines are executed.
-import { coverageOf, demand, option, productKernels } from './product_runs.mjs';
+import { coverageOf, DEVICES, demand, option, productKernels } from './product_runs.mjs';
 import { requireBinary, shortName } from './ptx_binary.mjs';
 
-const [tested, possible] = await Promise.all([coverageOf([]), coverageOf([`--random=${option('random', 400)}`])]);
+/** Whether a run of the products on any of DEVICES executes a line. */
+async function executedBy(args) {
+  const runs = await Promise.all(DEVICES.map((device) => coverageOf(device, args)));
+  return (kernel, line) => runs.some(({ executes }) => executes(kernel, line));
+}
+
+const [tested, possible] = await Promise.all([executedBy([]), executedBy([`--random=${option('random', 400)}`])]);
 const zero = () => ({ instances: 0, executed: 0, reachable: 0, lines: 0 });
 const families = new Map();
 const total = zero();
 for (const { name, lines } of productKernels(requireBinary())) {
   const label = shortName(name);
-  const executed = lines.filter((line) => tested.executes(name, line)).length;
-  const missed = lines.filter((line) => !tested.executes(name, line) && possible.executes(name, line));
+  const executed = lines.filter((line) => tested(name, line)).length;
+  const missed = lines.filter((line) => !tested(name, line) && possible(name, line));
   const reachable = executed + missed.length;
   const family = label.split('<')[0];
   if (!families.has(family)) families.set(family, zero());

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inParallel } from './parallel.mjs';
-import { coverageOf, demand, option, productKernels, runProducts } from './product_runs.mjs';
+import { coverageOf, DEVICES, demand, option, productKernels, runProducts } from './product_runs.mjs';
 import { PTXSIM_BINARY, requireBinary, shortName } from './ptx_binary.mjs';
 
 const COUNT = option('count', 96);
@@ -21,7 +21,10 @@ const MUTATIONS = {
   'no wait for copies': remove(/cp\.async\.wait_(group|all)/),
   'no commit of copies': remove(/cp\.async\.commit_group/),
   'no copy': remove(/cp\.async\.c[ag]\./),
-  'no matrix product': remove(/\bmma\.sync/),
+  'no matrix product': remove(/\bmma\.sync|wgmma\.mma_async/),
+  'no wait for products': remove(/wgmma\.wait_group/),
+  'no commit of products': remove(/wgmma\.commit_group/),
+  'no fence': remove(/fence\.proxy\.async/),
   'no store': remove(/\bst\.(global|shared)/),
   'no multiply-add': remove(/\bfma\.rn\.f32/),
   'matrices swapped': replace(/(?<=\bldmatrix.*)\{(%r\d+),(%r\d+),(%r\d+),(%r\d+)\}/, '{$1,$3,$2,$4}'),
@@ -47,14 +50,17 @@ const kernels = productKernels(binary);
 /** Checks of one process: a smaller number tells better which of them executes a line, but a process takes half a second. */
 const PART = 32;
 
-/** Every check with the instructions that it takes, and whether it may execute a line: it launches the kernel, and its part does. */
-async function mapChecks() {
-  const { printed } = await runProducts(PTXSIM_BINARY, ['--list']);
+/**
+ * Every check on a device with the instructions that it takes, and whether it may execute a line: it launches the kernel, and its
+ * part does.
+ */
+async function mapChecks(device) {
+  const { printed } = await runProducts(PTXSIM_BINARY, device, ['--list']);
   const indices = [...printed.trim().split('\n').keys()];
   const parts = [];
   while (indices.length > 0) parts.push(indices.splice(0, PART));
   const checks = await inParallel(parts, async (part) => {
-    const { printed, executes } = await coverageOf([`--checks=${part}`], { PTXSIM_VERBOSE: '1' });
+    const { printed, executes } = await coverageOf(device, [`--checks=${part}`], { PTXSIM_VERBOSE: '1' });
     return printed
       .split(/^check (?=\d+$)/m)
       .slice(1)
@@ -62,6 +68,7 @@ async function mapChecks() {
         const launches = [...text.matchAll(/^\[ptxsim\] (\w+)<<<.* (\d+) warp instructions/gm)];
         const launched = new Set(launches.map(([, kernel]) => kernel));
         return {
+          device,
           index: Number.parseInt(text, 10),
           instructions: launches.reduce((sum, [, , count]) => sum + Number(count), 0),
           executes: (kernel, line) => launched.has(kernel) && executes(kernel, line),
@@ -72,7 +79,9 @@ async function mapChecks() {
 }
 
 // The cheapest first: most mutants are noticed by whatever executes them.
-const checks = (await mapChecks()).sort((a, b) => a.instructions - b.instructions);
+const checks = [...(await mapChecks(DEVICES[0])), ...(await mapChecks(DEVICES[1]))].sort(
+  (a, b) => a.instructions - b.instructions,
+);
 
 /** The executed lines that each mutation applies to, and what it makes of them. */
 const sites = Object.entries(MUTATIONS).map(([mutation, apply]) => {
@@ -100,11 +109,13 @@ async function verdict(mutant, path) {
   const copy = Buffer.from(binary);
   copy.write(mutant.mutated.padEnd(mutant.text.length), mutant.offset, 'latin1');
   writeFileSync(path, copy);
-  const executing = checks.filter(({ executes }) => executes(mutant.kernel, mutant));
+  const possible = checks.filter(({ executes }) => executes(mutant.kernel, mutant));
+  const [{ device }] = possible;
+  const executing = possible.filter((check) => check.device === device);
   // One launch of a mutant that does end takes less than all that these checks launch, twice.
   const most = 2 * executing.reduce((sum, { instructions }) => sum + instructions, 0);
   const args = [`--checks=${executing.map(({ index }) => index)}`];
-  const { passed, report } = await runProducts(path, args, { PTXSIM_MAX_INSTRUCTIONS: String(most) });
+  const { passed, report } = await runProducts(path, device, args, { PTXSIM_MAX_INSTRUCTIONS: String(most) });
   rmSync(path);
   if (report?.findings.some(({ kind }) => kind === 'endless')) return 'no end';
   if (report === null || report.findings.length > 0) return 'finding';

@@ -27,11 +27,19 @@ buildForExecutor();
 
 const toolkit = () => /release ([\d.]+)/.exec(execFileSync(NVCC, ['--version'], { encoding: 'utf8' }))[1];
 
-/** Of a kernel on a GPU, with the most dynamic shared memory that a workload gave it. */
-function occupancyOn(gpu, { name, threads, sm_80, sm_90a }, runs) {
-  const dynamic = Math.max(0, ...runs.filter((run) => run.name === name).map((run) => run.dynamicSharedBytes));
-  const { registers, shared } = gpu.architecture === 'sm_90a' ? sm_90a : sm_80;
-  return occupancyOf(gpu, threads, registers, shared + dynamic);
+const ARCHITECTURES = ['sm_80', 'sm_90a'];
+
+/** What `value` says of a kernel on either architecture; a dash where it does not exist. */
+const onBoth = (row, value) => ARCHITECTURES.map((name) => (row[name] ? value(row[name]) : '–')).join(' / ');
+/** The same, added. */
+const sumOf = (row, value) => ARCHITECTURES.reduce((sum, name) => sum + (row[name] ? value(row[name]) : 0), 0);
+
+/** Of a kernel on a GPU, with the most dynamic shared memory that a workload gave it; null where it does not exist there. */
+function occupancyOn(gpu, row, runs) {
+  if (!row[gpu.architecture]) return null;
+  const dynamic = Math.max(0, ...runs.filter(({ name }) => name === row.name).map((run) => run.dynamicSharedBytes));
+  const { registers, shared } = row[gpu.architecture];
+  return occupancyOf(gpu, row.threads, registers, shared + dynamic);
 }
 
 const table = (header, rows) =>
@@ -40,8 +48,8 @@ const table = (header, rows) =>
 function render(kernels, runs) {
   const launched = new Set(runs.map(({ name }) => name));
   const occupancy = (row, gpu) => {
-    const { blocks, percent } = occupancyOn(gpu, row, runs);
-    return `${launched.has(row.name) ? '' : '≤ '}${blocks} (${percent} %)`;
+    const found = occupancyOn(gpu, row, runs);
+    return found ? `${launched.has(row.name) ? '' : '≤ '}${found.blocks} (${found.percent} %)` : '–';
   };
   return `# The CUDA kernels, without a GPU
 
@@ -53,6 +61,7 @@ ${toolkit()}), counts come from executing the PTX on this project's own executor
 Spill and stack are bytes (sm_80 / sm_90a); occupancy is blocks on a multiprocessor and the part of its warps that they are,
 with the dynamic shared memory of the workloads below (≤ where none of them launches the kernel: without it). 0 means that
 the executor, which has an H100's shared memory, was given more than that GPU has: there a smaller tile or another kernel is chosen.
+Kernels with a dash exist for compute capability 9.0 alone.
 
 ${table(
   ['kernel', 'source', 'threads', 'registers', 'spill', 'stack', ...GPUS.map(({ name }) => name)],
@@ -60,16 +69,16 @@ ${table(
     `\`${row.name}\``,
     row.source,
     row.threads,
-    `${row.sm_80.registers} / ${row.sm_90a.registers}`,
-    `${row.sm_80.spills} / ${row.sm_90a.spills}`,
-    `${row.sm_80.stack} / ${row.sm_90a.stack}`,
+    onBoth(row, ({ registers }) => registers),
+    onBoth(row, ({ spills }) => spills),
+    onBoth(row, ({ stack }) => stack),
     ...GPUS.map((gpu) => occupancy(row, gpu)),
   ]),
 )}
 
 ## Memory accesses on the executor
 
-Aligned workloads (\`test/cuda/workloads.ts\`). MB is memory that is touched at all, what a launch touches often counted once. Sectors of
+Aligned workloads (\`test/cuda/workloads.ts\`) on a device of compute capability 9.0. What wgmma itself reads from shared memory is not counted. MB is memory that is touched at all, what a launch touches often counted once. Sectors of
 32 bytes moved for loads and stores, and wavefronts of shared memory, are over the least that the same bytes need: 1.00 is ideal.
 
 ${table(
@@ -95,19 +104,18 @@ ${modelOf(GPUS)}`;
 
 /** Of the kernels with tensor-core instructions; nothing without a disassembler. */
 function machineCode(kernels) {
-  const rows = kernels.filter(({ sm_80 }) => sm_80.instructions?.HMMA > 0);
+  const names = ['HMMA', 'HGMMA', 'LDSM', 'LDGSTS'];
+  const rows = kernels.filter(({ sm_90a }) => sm_90a.instructions?.HMMA + sm_90a.instructions?.HGMMA > 0);
   if (rows.length === 0) return '';
-  const cell = (name) => (row) => `${row.sm_80.instructions[name]} / ${row.sm_90a.instructions[name]}`;
-  const columns = ['HMMA', 'LDSM', 'LDGSTS'].map(cell);
   return `
 ## Tensor-core instructions
 
-In the machine code (sm_80 / sm_90a): multiply-adds of the tensor cores, loads of their operands from shared memory (a LDSM brings
+In the machine code (sm_80 / sm_90a): multiply-adds of the tensor cores by mma.sync (HMMA) and wgmma (HGMMA), loads of their operands from shared memory (a LDSM brings
 up to four matrices of 8 x 8), and asynchronous copies into it. TF32 operands come by plain loads.
 
 ${table(
-  ['kernel', 'HMMA', 'LDSM', 'LDGSTS'],
-  rows.map((row) => [`\`${row.name}\``, ...columns.map((column) => column(row))]),
+  ['kernel', ...names],
+  rows.map((row) => [`\`${row.name}\``, ...names.map((name) => onBoth(row, ({ instructions }) => instructions[name]))]),
 )}
 `;
 }
@@ -118,9 +126,14 @@ const summaryOf = (kernels, runs) => ({
     kernels.map((row) => [
       row.name,
       {
-        spills: row.sm_80.spills + row.sm_90a.spills,
-        stack: row.sm_80.stack + row.sm_90a.stack,
-        ...Object.fromEntries(GPUS.map((gpu) => [`idle % of ${gpu.name}`, 100 - occupancyOn(gpu, row, runs).percent])),
+        spills: sumOf(row, ({ spills }) => spills),
+        stack: sumOf(row, ({ stack }) => stack),
+        ...Object.fromEntries(
+          GPUS.filter((gpu) => row[gpu.architecture]).map((gpu) => [
+            `idle % of ${gpu.name}`,
+            100 - occupancyOn(gpu, row, runs).percent,
+          ]),
+        ),
       },
     ]),
   ),

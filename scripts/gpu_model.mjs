@@ -57,6 +57,15 @@ const DEPTH = 64;
 /** Cycles before the first tile's operands arrive, and to store a tile: latencies that no other block hides when it is alone. */
 const FILL = 1500;
 
+/**
+ * Cycles that a step of a tile reads and writes shared memory, at 128 bytes a cycle: the copies, and by ldmatrix for each of 8
+ * warps (64 x 32 of the tile) 96 rows, by wgmma for each of two groups of warps (64 x 128) 192 rows.
+ */
+function sharedCycles(gpu) {
+  const rows = gpu.architecture === 'sm_90a' ? 2 * (64 + 128) : 8 * (64 + 32);
+  return ((rows + 2 * TILE) * DEPTH * 2) / 128;
+}
+
 /** Seconds of C [m, n] = A [m, k] Bᵀ, `batches` times, in bf16 with tiles of 128 x 128 x 64. */
 export function timeOf(gpu, { m, n, k, batches = 1 }) {
   const tiles = batches * Math.ceil(m / TILE) * Math.ceil(n / TILE);
@@ -64,9 +73,7 @@ export function timeOf(gpu, { m, n, k, batches = 1 }) {
   const flopsPerCycle = gpu.tensorFlops / gpu.multiprocessors / gpu.clock;
   const steps = Math.ceil(k / DEPTH);
   const tensor = (2 * TILE * TILE * DEPTH) / flopsPerCycle;
-  // Each of 8 warps (64 x 32 of the tile) reads 96 rows of 64 terms through ldmatrix: 128 bytes a cycle.
-  const shared = (8 * (64 + 32) * DEPTH * 2) / 128 + (2 * TILE * DEPTH * 2) / 128;
-  const cycles = waves * (steps * Math.max(tensor, shared) + FILL + (TILE * TILE * 2) / 64);
+  const cycles = waves * (steps * Math.max(tensor, sharedCycles(gpu)) + FILL + (TILE * TILE * 2) / 64);
   const bytes = batches * 2 * (m * k + n * k + m * n);
   return Math.max(cycles / gpu.clock, bytes / gpu.bandwidth);
 }
@@ -109,9 +116,10 @@ export function modelOf(gpus) {
 
 bf16, one up-projection ${width} → ${4 * width} on ${tokens} tokens, and the part of the device's tensor peak that it would be. A block of threads
 computes a tile of ${TILE} x ${TILE}; each step of ${DEPTH} terms takes the longer of its multiply-adds at the tensor cores' rate and its shared-memory
-traffic at 128 bytes a cycle (8 warps read 96 rows each, the copies write 256). To that come ${FILL} cycles for the first operands to arrive
-and the store of the tile, and the last wave of tiles is counted as if it were full. Memory is counted once for each operand. mma.sync
-cannot reach the H100's peak, which belongs to wgmma: its column is an upper bound of what these kernels could do.
+traffic at 128 bytes a cycle (8 warps read 96 rows each, with wgmma on the H100 two groups of warps 192 rows each; the copies write 256). To that come
+${FILL} cycles for the first operands to arrive and the store of the tile, and the last wave of tiles is counted as if it were full.
+Memory is counted once for each operand. All of it is an upper bound of what these kernels could do. The H100's column is that of products
+by wgmma alone; interleaved results and chained factors use mma.sync there, too.
 
 | layer | GFLOP | ${gpus.map(({ name }) => name).join(' | ')} |
 | --- | --- | ${gpus.map(() => '---').join(' | ')} |

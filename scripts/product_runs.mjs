@@ -21,14 +21,23 @@ export const productKernels = (binary) =>
     .filter(({ name }) => /gemm_|add_parts/.test(name))
     .map(({ name, lines }) => ({ name, lines: lines.filter(({ text }) => isInstruction(text)) }));
 
-/** Runs the checks on `binary`: whether they pass, what they and the executor print, and the executor's report, if there is one. */
-export function runProducts(binary, args, env = {}) {
+/** Compute capabilities that the executor stands for, and what to check on them: products of other types are the same on both. */
+export const DEVICES = [
+  { capability: '80', types: [] },
+  { capability: '90', types: ['--type=bfloat16'] },
+];
+
+/**
+ * Runs the checks on `binary` and one of DEVICES: whether they pass, what they and the executor print, and the executor's report,
+ * if there is one.
+ */
+export function runProducts(binary, { capability, types }, args, env = {}) {
   const scratch = mkdtempSync(join(tmpdir(), 'ptx-products-'));
   const [outputPath, reportPath] = [join(scratch, 'output'), join(scratch, 'report.json')];
   // A file, since a full pipe loses lines: the executor does not wait until there is room.
   const output = openSync(outputPath, 'w');
   const script = ['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'products.ts')];
-  const child = spawn(process.execPath, [...script, ...args], {
+  const child = spawn(process.execPath, [...script, ...types, ...args], {
     cwd: ROOT,
     stdio: ['ignore', output, output],
     env: {
@@ -37,6 +46,7 @@ export function runProducts(binary, args, env = {}) {
       STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: '1',
       // On a small device small products get the kernels of large ones.
       PTXSIM_MULTIPROCESSORS: '8',
+      PTXSIM_COMPUTE_CAPABILITY: capability,
       PTXSIM_REPORT: reportPath,
       PTXSIM_STRICT: '1',
       ...env,
@@ -54,8 +64,8 @@ export function runProducts(binary, args, env = {}) {
 }
 
 /** A run of the addon as it was built, which lines it executes, and what it printed; ends this process where it fails. */
-export async function coverageOf(args, env = {}) {
-  const { passed, printed, report } = await runProducts(PTXSIM_BINARY, args, { PTXSIM_COVERAGE: '1', ...env });
+export async function coverageOf(device, args, env = {}) {
+  const { passed, printed, report } = await runProducts(PTXSIM_BINARY, device, args, { PTXSIM_COVERAGE: '1', ...env });
   if (!passed || report?.findings.length !== 0) {
     console.error(`CUDA: the products are wrong: ${printed}`);
     process.exit(1);

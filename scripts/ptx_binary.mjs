@@ -28,32 +28,35 @@ export function requireBinary() {
   process.exit(1);
 }
 
+/** 90 of `sm_90a`. */
+const versionOf = (target) => Number.parseInt(target.slice(3), 10);
+
 /**
- * Every kernel in the uncompressed PTX of `binary`: its name, its lines as [number in the module from 1, text], and where the
- * text of a line starts in the file.
+ * Every kernel in the uncompressed PTX of `binary`: its name, the target that it was compiled for, its lines as { number in the
+ * module from 1, text, offset in the file where it starts }. Of a kernel that was compiled for several targets the latest one.
  */
 export function kernelsOf(binary) {
-  const kernels = [];
+  const kernels = new Map();
   for (let at = binary.indexOf('\n.version '); at >= 0; at = binary.indexOf('\n.version ', at + 1)) {
     let offset = binary.lastIndexOf(0, at) + 1;
     const end = binary.indexOf(0, at);
+    const module = binary.toString('latin1', offset, end);
+    const target = /^\.target (\w+)/m.exec(module)[1];
     let current = null;
-    binary
-      .toString('latin1', offset, end)
-      .split('\n')
-      .forEach((text, i) => {
-        const entry = /\.entry (\w+)/.exec(text);
-        if (entry) {
-          current = { name: entry[1], lines: [] };
-          kernels.push(current);
-        }
-        current?.lines.push({ number: i + 1, text, offset });
-        if (text === '}') current = null;
-        offset += text.length + 1;
-      });
+    module.split('\n').forEach((text, i) => {
+      const entry = /\.entry (\w+)/.exec(text);
+      if (entry) {
+        current = { name: entry[1], target, lines: [] };
+        const known = kernels.get(current.name);
+        if (!known || versionOf(known.target) < versionOf(target)) kernels.set(current.name, current);
+      }
+      current?.lines.push({ number: i + 1, text, offset });
+      if (text === '}') current = null;
+      offset += text.length + 1;
+    });
     at = end;
   }
-  return kernels;
+  return [...kernels.values()];
 }
 
 /** `gemm_bf16<128,1,0,1>` for the mangled name of a kernel. */

@@ -53,7 +53,7 @@ function parse(output) {
 const NVDISASM = process.env.NVDISASM ?? 'nvdisasm';
 
 /** How often each of these instructions stands in the machine code of each kernel, by mangled name. */
-const INSTRUCTIONS = ['HMMA', 'LDSM', 'LDGSTS'];
+const INSTRUCTIONS = ['HMMA', 'HGMMA', 'LDSM', 'LDGSTS'];
 function disassemble(cubin) {
   const { status, stdout } = spawnSync(NVDISASM, ['-c', cubin], { encoding: 'utf8', maxBuffer: 2 ** 30 });
   if (status !== 0) throw new Error(`${NVDISASM} failed on ${cubin}`);
@@ -88,13 +88,20 @@ function compile(source, architecture, output) {
 /**
  * The kernels of the CUDA sources that `wanted` takes: name, source, threads of a block (the launch bounds in the PTX of the
  * executor's build), and for each architecture { registers, spills, stack, shared } and `instructions`, undefined without a
- * disassembler.
+ * disassembler. A kernel made of the instructions of one architecture alone is empty on the others, which are left out.
  */
 export async function ptxasEvidence(wanted) {
   const scratch = mkdtempSync(join(tmpdir(), 'cuda-report-'));
   const ptx = new Map(
-    kernelsOf(requireBinary()).map(({ name, lines }) => [name, lines.map(({ text }) => text).join('\n')]),
+    kernelsOf(requireBinary()).map(({ name, target, lines }) => [
+      name,
+      { target, text: lines.map(({ text }) => text).join('\n') },
+    ]),
   );
+  const isEmpty = (mangled, architecture) => {
+    const { target } = ptx.get(mangled) ?? {};
+    return target?.endsWith('a') && target !== architecture;
+  };
   const { cuda } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
   const jobs = cuda
     .filter((source) => wanted(source) && readFileSync(join(ROOT, source), 'utf8').includes('<<<'))
@@ -106,9 +113,10 @@ export async function ptxasEvidence(wanted) {
   const kernels = new Map();
   for (const [i, { source, architecture }] of jobs.entries())
     for (const [mangled, evidence] of parse(outputs[i])) {
+      if (isEmpty(mangled, architecture)) continue;
       const kernel = kernels.get(mangled) ?? {
         source: source.replace('native/cuda/', ''),
-        threads: Number(/\.maxntid (\d+)/.exec(ptx.get(mangled))?.[1] ?? 1024),
+        threads: Number(/\.maxntid (\d+)/.exec(ptx.get(mangled)?.text)?.[1] ?? 1024),
       };
       kernels.set(mangled, {
         ...kernel,

@@ -6,6 +6,9 @@ set(STRUCTURED_FFN_CUDA_PTX "80" CACHE STRING "Compute capability whose PTX is a
 set(GENCODE "SHELL:-gencode arch=compute_${STRUCTURED_FFN_CUDA_PTX},code=compute_${STRUCTURED_FFN_CUDA_PTX}")
 if(STRUCTURED_FFN_CUDA STREQUAL "SIM")
   set(COMPRESSION none)
+  # Instructions of compute capability 9.0 alone: beside the PTX for any device, that of this one.
+  set_source_files_properties(native/cuda/gemm/wgmma.cu PROPERTIES
+    COMPILE_OPTIONS -gencode=arch=compute_90a,code=compute_90a)
 else()
   set(COMPRESSION size)
   foreach(arch IN LISTS STRUCTURED_FFN_CUDA_ARCHS)

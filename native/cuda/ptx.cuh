@@ -57,4 +57,41 @@ __device__ inline void multiply_accumulate_tf32(float (&c)[4], const uint32_t (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// wgmma works beside the program, on operands in shared memory: as copies do, products come in groups that are waited
+// for. Only then may their sums be looked at, and their operands be written. Compute capability 9.0 alone has it.
+
+// What this thread sees in shared memory shall be seen by wgmma.
+__device__ inline void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Before products: sums as the program left them.
+__device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Until all but the latest `pending` groups of this thread's products are done.
+template <int pending>
+__device__ inline void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+}
+// Keeps the compiler from using a sum before the wait that precedes this.
+__device__ inline void settle(float& sum) { asm volatile("" : "+f"(sum)); }
+
+// c += a · b, 64x16 times 16x128 bf16 into f32, by four warps together. a and b describe matrices in shared memory;
+// kAMajor and kBMajor tell whether their rows are contiguous, not their terms. Warp w has the rows from 16w on, laid
+// out as in the fragments of multiply_accumulate.
+template <bool kAMajor, bool kBMajor>
+__device__ inline void multiply_accumulate_async(float (&c)[64], uint64_t a, uint64_t b) {
+#define SUMS(i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
+#define MORE_SUMS(i) SUMS(i), SUMS(i + 4), SUMS(i + 8), SUMS(i + 12)
+  asm volatile(
+      "{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
+      "%64, %65, accumulate, 1, 1, %66, %67;\n}"
+      : MORE_SUMS(0), MORE_SUMS(16), MORE_SUMS(32), MORE_SUMS(48)
+      : "l"(a), "l"(b), "n"(int{kAMajor}), "n"(int{kBMajor}));
+#undef MORE_SUMS
+#undef SUMS
+}
+
 }  // namespace sffn::cuda

@@ -3,7 +3,7 @@
  * tails, against the CPU: exits with 1 where an element differs. `npm run cuda:mutate` breaks the kernels and demands that
  * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes. `--random=COUNT` runs that many random calls
  * of larger sizes instead, to see which lines can be executed at all. `--list` prints the checks, each of them once for a type,
- * and `--checks=3,17` runs those of the list at these indices from 0, in this order.
+ * and `--checks=3,17` runs those of the list at these indices from 0, in this order. `--type=bfloat16` leaves out the other types.
  */
 import {
   type DType,
@@ -58,6 +58,9 @@ const CASES: readonly Case[] = [
   { x: [130, 71], u: [133, 71], bias: true, activation: 'gelu' },
   { x: [129, 70], u: [131, 70], bias: true, activation: 'silu' },
   { x: [136, 72], u: [200, 72], bias: true, activation: 'silu' },
+  // More steps than stages, of one factor and of two, and several tiles in both directions.
+  { x: [264, 456], u: [136, 456], bias: true, activation: 'gelu', residual: true },
+  { x: [136, 264], v: [200, 264], u: [392, 200], guide: true, bias: true },
   // Both factors in one launch.
   { x: [130, 72], v: [104, 72], u: [120, 104], bias: true, activation: 'gelu' },
   { x: [130, 72], v: [104, 72], u: [120, 104], activation: 'silu' },
@@ -311,6 +314,7 @@ const CHECKS = [
   ...matmulChecks(69, 71, 19),
   ...matmulChecks(130, 139, 90),
   ...matmulChecks(136, 144, 88),
+  ...matmulChecks(136, 264, 328),
   ...matmulChecks(20, 24, 40),
   ...matmulChecks(40, 200, 88),
   ...matmulChecks(200, 40, 88),
@@ -420,7 +424,8 @@ const checks =
         ...drawnNetworks(Math.ceil(drawn / 10), 9).map(networkCheck),
       ]
     : CHECKS;
-const all = TYPES.flatMap(([dtype, tf32, tolerance]) =>
+const type = option('type');
+const all = TYPES.filter(([dtype]) => type === undefined || type === dtype).flatMap(([dtype, tf32, tolerance]) =>
   checks
     .filter(({ kink }) => !(tf32 && kink))
     .map((check) => ({ check, dtype, tf32, tolerance, name: `${check.name}, ${dtype}${tf32 ? ' by TF32' : ''}` })),

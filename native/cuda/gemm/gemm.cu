@@ -12,6 +12,7 @@
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
 #include "tile_tf32.cuh"
+#include "tile_wgmma.cuh"
 
 namespace sffn::cuda {
 namespace {
@@ -51,8 +52,6 @@ __global__ void __launch_bounds__(kReduceThreads, 8) add_parts(const __grid_cons
     store_run<T, true>(p, blockIdx.y, row, column, values);
   }
 }
-
-using Kernel = void (*)(const Product);
 
 // size, depth: of the tile. shared: dynamic bytes. group: inner batches that a block of threads takes in turn.
 struct Choice {
@@ -97,6 +96,7 @@ struct TileCost {
 };
 template <int kSize>
 constexpr TileCost kBf16Cost{kSize, Bf16Tile<kSize>::kDepth, kSize == 128 ? 1024 : 384, 2};
+constexpr TileCost kWgmmaCost{WgmmaTile::kSize, WgmmaTile::kDepth, 640, 2};
 template <int kSize>
 constexpr TileCost kTf32Cost{kSize, Tf32Tile<kSize>::kDepth, kSize == 128 ? 512 : 192, 4};
 constexpr TileCost kF32Cost{F32Tile::kSize, F32Tile::kDepth, 512, 4};
@@ -138,8 +138,10 @@ Choice bf16_choice(const Product& p) {
   // The large tile reads half as much of each operand, where it is not mostly empty.
   const bool large = p.m > 64 && p.tile_columns() > 64;
   Choice choice = large ? bf16_choice<128, kAK, kBK, kVector>() : bf16_choice<64, kAK, kBK, kVector>();
+  const Kernel wgmma = large && kVector ? wgmma_kernel(kAK, kBK) : nullptr;
+  if (wgmma) choice = {wgmma, WgmmaTile::kSize, WgmmaTile::kDepth, WgmmaTile::kThreads, WgmmaTile::kSharedBytes};
   if constexpr (kAK) {
-    int64_t cycles = kGroupPatience * (large ? kBf16Cost<128> : kBf16Cost<64>).cycles(p, 1);
+    int64_t cycles = kGroupPatience * (wgmma ? kWgmmaCost : large ? kBf16Cost<128> : kBf16Cost<64>).cycles(p, 1);
     cycles = consider_group<64, kBK, kVector>(p, cycles, choice);
     if (large) consider_group<128, kBK, kVector>(p, cycles, choice);
   }

@@ -60,7 +60,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   if (device != 0) return Runtime::get().fail(cudaErrorInvalidDevice);
   *p = {};
   std::strcpy(p->name, "PTX executor (no GPU)");
-  p->major = 9;
+  p->major = Runtime::get().compute_capability / 10;
+  p->minor = Runtime::get().compute_capability % 10;
   p->warpSize = kLanes;
   p->multiProcessorCount = Runtime::get().multiprocessors;
   p->sharedMemPerBlock = 48 << 10;
@@ -80,7 +81,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = Runtime::get().multiprocessors;
       break;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 9;
+      *value = Runtime::get().compute_capability / 10;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = Runtime::get().compute_capability % 10;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlock:
       *value = 48 << 10;

@@ -110,7 +110,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* out, const void* function)
     out->localSizeBytes = program.local_bytes;
     out->maxDynamicSharedSizeBytes = kernel.max_dynamic_shared;
     out->maxThreadsPerBlock = program.max_threads ? program.max_threads : static_cast<int>(kThreadsPerBlock);
-    out->ptxVersion = out->binaryVersion = 80;
+    out->ptxVersion = kernel.binary->target;
+    out->binaryVersion = Runtime::get().compute_capability;
     return cudaSuccess;
   });
 }

@@ -1,5 +1,7 @@
 // What the code that nvcc generates calls before main: fat binaries and the kernels in them.
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "runtime.h"
 
@@ -16,10 +18,21 @@ T read(const u8* at) {
   return value;
 }
 
-// A fat binary: a header (its size at 6, that of the rest at 8), then entries, each with kind at 0, header size at 4
-// and size at 8.
-std::string find_ptx(const u8* data) {
-  if (read<u32>(data) != kFatMagic) return "";
+// The compute capability that PTX was made for, where a device can run it: one at least as high, or that one exactly
+// where the target is its own (sm_90a). Else 0.
+int target_of(const std::string& ptx, int compute_capability) {
+  constexpr const char* kTarget = ".target sm_";
+  const size_t at = ptx.find(kTarget);
+  if (at == std::string::npos) return 0;
+  char* end;
+  const int target = static_cast<int>(std::strtol(ptx.c_str() + at + std::strlen(kTarget), &end, 10));
+  return (*end == 'a' ? target == compute_capability : target <= compute_capability) ? target : 0;
+}
+
+// Takes the PTX of the highest compute capability that the device can run. A fat binary: a header (its size at 6, that
+// of the rest at 8), then entries, each with kind at 0, header size at 4 and size at 8.
+void find_ptx(const u8* data, int compute_capability, FatBinary& binary) {
+  if (read<u32>(data) != kFatMagic) return;
   const u8* at = data + read<u16>(data + 6);
   const u8* end = at + read<u64>(data + 8);
   while (at < end) {
@@ -27,11 +40,12 @@ std::string find_ptx(const u8* data) {
     const u64 size = read<u64>(at + 8);
     if (read<u16>(at) == kPtxEntry) {
       const char* text = reinterpret_cast<const char*>(at + header);
-      return std::string(text, strnlen(text, size));
+      std::string ptx(text, strnlen(text, size));
+      const int target = target_of(ptx, compute_capability);
+      if (target > binary.target) binary.ptx = std::move(ptx), binary.target = target;
     }
     at += header + size;
   }
-  return "";
 }
 
 struct FatWrapper {
@@ -59,9 +73,10 @@ void** __cudaRegisterFatBinary(void* wrapper) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
   auto binary = std::make_unique<FatBinary>();
-  binary->ptx = find_ptx(static_cast<FatWrapper*>(wrapper)->data);
-  if (binary->ptx.find(".version") == std::string::npos)
-    r.find("ptx", "an object without uncompressed PTX: compile with a PTX entry and --compress-mode=none");
+  find_ptx(static_cast<FatWrapper*>(wrapper)->data, r.compute_capability, *binary);
+  if (binary->ptx.empty())
+    r.find("ptx",
+           "an object without uncompressed PTX for this device: compile with a PTX entry and --compress-mode=none");
   r.binaries.push_back(std::move(binary));
   return reinterpret_cast<void**>(r.binaries.back().get());
 }

@@ -41,6 +41,7 @@ Runtime& Runtime::get() {
 
 Runtime::Runtime()
     : memory_limit(std::strtoull(variable("PTXSIM_MEMORY_BYTES", "1073741824").c_str(), nullptr, 10)),
+      compute_capability(std::max(10, std::atoi(variable("PTXSIM_COMPUTE_CAPABILITY", "90").c_str()))),
       multiprocessors(std::max(1, std::atoi(variable("PTXSIM_MULTIPROCESSORS", "132").c_str()))),
       shared_per_block(std::max(48 << 10, std::atoi(variable("PTXSIM_SHARED_BYTES", "232448").c_str()))),
       options_(options_from_environment()),

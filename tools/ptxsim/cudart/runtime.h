@@ -17,6 +17,7 @@ namespace ptxsim {
 
 struct FatBinary {
   std::string ptx;
+  int target = 0;  // its compute capability, 80 for 8.0
   std::unique_ptr<Module> module;
 };
 
@@ -68,6 +69,7 @@ class Runtime {
   std::recursive_mutex mutex;
   DeviceMemory memory;
   u64 memory_limit;
+  int compute_capability;  // 90 for 9.0
   int multiprocessors;
   int shared_per_block;  // with cudaFuncSetAttribute
   int shared_per_multiprocessor() const { return shared_per_block + kReservedShared; }

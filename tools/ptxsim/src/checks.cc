@@ -151,6 +151,9 @@ u8* Executor::shared_read(Warp& w, const Instruction& in, u32 address, u32 bytes
 u8* Executor::shared_write(Warp& w, const Instruction& in, u32 address, u32 bytes, int lane) {
   check_shared(in, address, bytes, "store");
   check_pending(in, address, bytes, true);
+  if (shared->async_read(address))
+    report(&in, "wgmma-overwritten",
+           "writes shared " + hex(address) + ", which a wgmma that has not been waited for reads");
   const Accessor who{&w.clock, w.sync, proxy_fences[w.id], static_cast<u8>(w.id), static_cast<u8>(lane)};
   if (const Conflict c = shared->write(who, address, bytes); c.race != Race::none) report_race(*this, w, in, lane, c);
   shared->set_written(address, bytes, true);

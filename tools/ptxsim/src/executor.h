@@ -51,10 +51,17 @@ struct AsyncGroup {
   std::vector<AsyncCopy> copies;
 };
 
-/** Registers of the accumulators of wgmma that have not been waited for. */
+/** Of wgmma that have not been waited for: registers of the accumulators, addresses of the 16 bytes of operands. */
+struct WgmmaGroup {
+  std::vector<int> accumulators;
+  std::vector<u32> chunks;
+};
+
 struct WgmmaState {
-  std::vector<int> open;
-  std::vector<std::vector<int>> groups;
+  WgmmaGroup open;
+  std::vector<WgmmaGroup> groups;
+
+  bool in_flight() const { return !open.accumulators.empty() || !groups.empty(); }
 };
 
 struct Warp {

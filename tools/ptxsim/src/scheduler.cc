@@ -127,6 +127,7 @@ void Executor::end_block() {
     bool open = !w.uncommitted.empty();
     for (const AsyncGroup& group : w.async_groups) open |= !group.copies.empty();
     if (open) report(nullptr, "cp.async-unwaited", "a thread exits with copies that it never waited for");
+    if (w.wgmma.in_flight()) report(nullptr, "wgmma-unwaited", "a warp exits with wgmma that it never waited for");
   }
 }
 

@@ -15,6 +15,7 @@ SharedMemory::SharedMemory(u32 bytes, u32 granule, u32 warps)
     : data_(bytes),
       written_(bytes),
       pending_(bytes),
+      async_readers_(bytes / 16 + 1),
       granule_shift_(static_cast<u32>(std::countr_zero(granule))),
       warps_(warps) {
   const size_t granules = bytes / granule + 1;
@@ -28,6 +29,7 @@ void SharedMemory::reset() {
   std::fill(written_.begin(), written_.end(), 0);
   if (pending_granules_) std::fill(pending_.begin(), pending_.end(), 0);
   pending_granules_ = 0;
+  std::fill(async_readers_.begin(), async_readers_.end(), 0);
   first_epoch_ = ++epoch_;
 }
 

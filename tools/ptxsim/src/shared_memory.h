@@ -56,6 +56,12 @@ class SharedMemory {
   /** The warp whose cp.async into the range is pending, or -1. */
   int pending(u32 address, u32 bytes) const;
 
+  /** Marks 16 bytes that a wgmma reads until it is waited for. */
+  void begin_async_read(u32 address) { ++async_readers_[address / 16]; }
+  void end_async_read(u32 address) { --async_readers_[address / 16]; }
+  /** Whether a wgmma reads the 16 bytes that an access, which is aligned to its size, lies in. */
+  bool async_read(u32 address) const { return async_readers_[address / 16] > 0; }
+
   /** The warp that wrote the bytes in this block and has not passed fence.proxy.async since, or -1. */
   int unfenced_writer(u32 address, u32 bytes, const std::vector<u32>& proxy_fences) const;
 
@@ -76,6 +82,7 @@ class SharedMemory {
   Conflict check_readers(const Accessor& who, size_t granule) const;
 
   std::vector<u8> data_, written_, pending_;
+  std::vector<u32> async_readers_;  // of each 16 bytes
   u32 granule_shift_, warps_;
   u32 epoch_ = 1, first_epoch_ = 1;
   int pending_granules_ = 0;

@@ -59,7 +59,7 @@ void Executor::run_warp(Warp& w, u64 budget) {
       if (!step_control(w, group, in, active)) return;
     } else {
       if (active) {
-        if (!w.wgmma.open.empty() || !w.wgmma.groups.empty()) check_accumulators(w, in);
+        if (w.wgmma.in_flight()) check_accumulators(w, in);
         in.handler(*this, w, in, active);
       }
       advance(w, group);
@@ -217,10 +217,10 @@ bool Executor::wait_mbarrier(Warp& w, size_t group, const Instruction& in, u32 a
 void Executor::check_accumulators(Warp& w, const Instruction& in) {
   if (in.op == Op::wgmma) return;
   const auto pending = [&](int index) {
-    const auto in_list = [&](const std::vector<int>& list) {
-      return std::find(list.begin(), list.end(), index) != list.end();
+    const auto in_group = [&](const WgmmaGroup& group) {
+      return std::find(group.accumulators.begin(), group.accumulators.end(), index) != group.accumulators.end();
     };
-    return in_list(w.wgmma.open) || std::any_of(w.wgmma.groups.begin(), w.wgmma.groups.end(), in_list);
+    return in_group(w.wgmma.open) || std::any_of(w.wgmma.groups.begin(), w.wgmma.groups.end(), in_group);
   };
   const auto check = [&](const Operand& o) {
     const int index = o.kind == OperandKind::reg ? o.index : o.kind == OperandKind::memory ? o.base : -1;

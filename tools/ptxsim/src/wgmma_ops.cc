@@ -1,7 +1,8 @@
 // wgmma.mma_async m64nNk16: each warp of a warpgroup computes 16 of the 64 rows; operands in shared memory are found
-// through matrix descriptors. The product is formed at issue; that it is used no earlier than waited for, and that the
-// operands were fenced for the async proxy, is checked.
+// through matrix descriptors. The product is formed at issue; that it is used no earlier than waited for, that the
+// operands were fenced for the async proxy, and that they stay until then, is checked.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "handlers.h"
@@ -49,6 +50,8 @@ float shared_element(Executor& ex, Warp& w, const Instruction& in, const SharedM
   // Chunks of 16 bytes are checked once, at their first element.
   if ((matrix.transposed() ? mn : k) % 8 == 0) {
     ex.shared_read(w, in, address & ~15u, 16, 0);
+    ex.shared->begin_async_read(address & ~15u);
+    w.wgmma.open.chunks.push_back(address & ~15u);
     const int writer = ex.shared->unfenced_writer(address & ~15u, 16, ex.proxy_fences);
     if (writer >= 0)
       ex.report(&in, "missing proxy fence",
@@ -107,18 +110,21 @@ void multiply(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
       d = put(static_cast<float>((accumulates ? get<float>(d) : 0.0f) + factor * sum));
     }
   }
-  for (const Operand& o : in.operands[0].items) w.wgmma.open.push_back(o.index);
+  for (const Operand& o : in.operands[0].items) w.wgmma.open.accumulators.push_back(o.index);
   ex.counters.mma_flops += 2ull * 16 * columns * kDepth;
 }
 
-void commit(Executor&, Warp& w, const Instruction&, u32) {
-  w.wgmma.groups.push_back(std::move(w.wgmma.open));
-  w.wgmma.open.clear();
-}
+void commit(Executor&, Warp& w, const Instruction&, u32) { w.wgmma.groups.push_back(std::exchange(w.wgmma.open, {})); }
 
-void wait(Executor&, Warp& w, const Instruction& in, u32) {
+// Operands are read until then.
+void wait(Executor& ex, Warp& w, const Instruction& in, u32) {
   auto& groups = w.wgmma.groups;
-  while (static_cast<int>(groups.size()) > in.count) groups.erase(groups.begin());
+  for (; static_cast<int>(groups.size()) > in.count; groups.erase(groups.begin())) {
+    for (const u32 chunk : groups.front().chunks) {
+      ex.shared->end_async_read(chunk);
+      ex.shared_read(w, in, chunk, 16, 0);
+    }
+  }
 }
 
 void fence(Executor&, Warp&, const Instruction&, u32) {}

@@ -23,34 +23,52 @@ const char kPtx[] =
     "mov.u32 %i, %tid.x; mad.wide.u32 %at, %i, 4, %at; ld.global.u32 %v, [%at]; add.u32 %v, %v, 1; st.global.u32 "
     "[%at], %v; ret; }\n";
 
-const char kAdd = 0;  // its address stands for the host's function
+// which(u32* p): *p is the compute capability that the PTX is for.
+std::string which(const std::string& target, int value) {
+  return ".version 9.0\n.target sm_" + target + "\n.address_size 64\n" +
+         ".visible .entry which(.param .u64 p) { .reg .b64 %at; ld.param.u64 %at, [p];\nst.global.u32 [%at], " +
+         std::to_string(value) + "; ret; }\n";
+}
+
+const char kAdd = 0, kWhich = 0;  // their addresses stand for the host's functions
 constexpr size_t kMemory = 1 << 20;
 
-/** Registers the module once, as the code of nvcc does: a wrapper around a fat binary of one PTX entry. */
+/** Registers a kernel as the code of nvcc does: with a wrapper around a fat binary with an entry for each PTX. */
+void add_kernel(const char* function, const char* name, const std::vector<std::string>& modules) {
+  constexpr u32 kHeader = 16, kEntry = 64;
+  static std::vector<std::vector<u8>> binaries;
+  std::vector<u8> fat(kHeader);
+  const auto write = [&](size_t at, auto value) { std::memcpy(&fat[at], &value, sizeof value); };
+  for (const std::string& ptx : modules) {
+    const size_t at = fat.size();
+    fat.resize(at + kEntry + ptx.size() + 1);
+    write(at, u16{1});
+    write(at + 4, u32{kEntry});
+    write(at + 8, u64{ptx.size() + 1});
+    std::memcpy(&fat[at + kEntry], ptx.c_str(), ptx.size() + 1);
+  }
+  write(0, u32{0xBA55ED50});
+  write(6, u16{kHeader});
+  write(8, u64{fat.size() - kHeader});
+  binaries.push_back(std::move(fat));
+  struct {
+    int magic = 0x466243b1, version = 1;
+    const u8* data = binaries.back().data();
+    void* unused = nullptr;
+  } wrapper;
+  __cudaRegisterFunction(__cudaRegisterFatBinary(&wrapper), function, nullptr, name, -1, nullptr, nullptr, nullptr,
+                         nullptr, nullptr);
+}
+
+/** Registers the kernels once. */
 void prepare() {
   static const bool done = [] {
     setenv("PTXSIM_MEMORY_BYTES", std::to_string(kMemory).c_str(), 1);
     setenv("PTXSIM_STRICT", "1", 1);
     setenv("PTXSIM_MULTIPROCESSORS", "8", 1);
     setenv("PTXSIM_SHARED_BYTES", "101376", 1);
-    constexpr u32 kHeader = 16, kEntry = 64;
-    static std::vector<u8> fat(kHeader + kEntry + sizeof kPtx);
-    const auto write = [](size_t at, auto value) { std::memcpy(&fat[at], &value, sizeof value); };
-    write(0, u32{0xBA55ED50});
-    write(6, u16{kHeader});
-    write(8, u64{kEntry + sizeof kPtx});
-    write(kHeader, u16{1});
-    write(kHeader + 4, u32{kEntry});
-    write(kHeader + 8, u64{sizeof kPtx});
-    std::memcpy(&fat[kHeader + kEntry], kPtx, sizeof kPtx);
-    static struct {
-      int magic = 0x466243b1, version = 1;
-      const u8* data = nullptr;
-      void* unused = nullptr;
-    } wrapper;
-    wrapper.data = fat.data();
-    __cudaRegisterFunction(__cudaRegisterFatBinary(&wrapper), &kAdd, nullptr, "add", -1, nullptr, nullptr, nullptr,
-                           nullptr, nullptr);
+    add_kernel(&kAdd, "add", {kPtx});
+    add_kernel(&kWhich, "which", {which("80", 80), which("90a", 90), which("100", 100), which("70", 70)});
     return true;
   }();
   static_cast<void>(done);
@@ -89,6 +107,17 @@ TEST(sizes_of_the_device_are_given) {
   cudaDeviceProp properties;
   CHECK(cudaGetDeviceProperties(&properties, 0) == cudaSuccess);
   CHECK(properties.multiProcessorCount == 8 && properties.sharedMemPerBlockOptin == 101376);
+}
+
+TEST(the_latest_ptx_that_the_device_can_run_is_taken) {
+  prepare();
+  void* p = zeros(1);
+  void* arguments[] = {&p};
+  CHECK(cudaLaunchKernel(&kWhich, dim3(1), dim3(1), arguments, 0, nullptr) == cudaSuccess && first(p) == 90);
+  cudaFuncAttributes attributes;
+  CHECK(cudaFuncGetAttributes(&attributes, &kWhich) == cudaSuccess);
+  CHECK(attributes.ptxVersion == 90 && attributes.binaryVersion == 90);
+  cudaFree(p);
 }
 
 TEST(limits_of_launches) {

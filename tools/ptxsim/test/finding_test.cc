@@ -177,6 +177,10 @@ TEST(proxy_fences_and_wgmma) {
   expect("", fill + "fence.proxy.async;" + product + wait + use, {128});
   expect("missing proxy fence", fill + product + wait + use, {128});
   expect("wgmma-unwaited", fill + "fence.proxy.async;" + product + use + wait, {128});
+  expect("wgmma-unwaited", fill + "fence.proxy.async;" + product, {128});
+  const std::string overwrite = "bar.sync 0; st.shared.u64 [%s], %x;";
+  expect("", fill + "fence.proxy.async;" + product + wait + overwrite, {128});
+  expect("wgmma-overwritten", fill + "fence.proxy.async;" + product + overwrite + wait, {128});
 }
 
 TEST(traps_and_asserts) {

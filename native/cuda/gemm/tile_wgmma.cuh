@@ -1,0 +1,122 @@
+// C tiles by wgmma, the tensor-core instructions of compute capability 9.0: 64 rows of the tile for each of two groups
+// of four warps, with both operands read from shared memory while the program goes on. Only for bf16 operands that can
+// be read 16 bytes at a time.
+#pragma once
+
+#include "tile_bf16.cuh"
+
+namespace sffn::cuda {
+
+// Stages, copies and the staged tile are those of Bf16Tile. Its lines of 128 bytes with exchanged chunks are what wgmma
+// knows as the 128-byte swizzle: 64 terms of a row, or 64 rows of a term. An operand is two blocks of 64 rows.
+struct WgmmaTile : Bf16Tile<128> {
+  static constexpr int kSize = 128;
+  static constexpr int kBlock = 64;
+  static constexpr int kBlockBytes = kBlock * kDepth * 2;
+  static constexpr int kTerms = 16;  // of an instruction
+
+  using Sums = float[kSize / 2];
+
+  // One block after the other: unrolled, the addresses take more registers than two blocks of threads leave each other.
+  template <bool kKContiguous>
+  static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
+                              int half = 0) {
+#pragma unroll 1
+    for (int block = 0; block < kSize / kBlock; ++block)
+      Bf16Tile::load<kKContiguous, true, kBlock>(to + block * kBlockBytes, from, ld, first + block * kBlock, rows, k0,
+                                                 k, half);
+  }
+
+  // What wgmma has to know of an operand from `address` on: 1024 bytes from eight of its lines to the next eight, which
+  // are rows where k is contiguous and terms where it is not; then also the step from a block to the next. The address
+  // of the first of them is a multiple of 1024.
+  static __device__ uint64_t descriptor(uint32_t address) {
+    constexpr uint64_t kSwizzle128 = 1, kLines = 1024;
+    return kSwizzle128 << 62 | kLines / 16 << 32 | uint64_t{kBlockBytes / 16} << 16 | (address & 0x3ffff) / 16;
+  }
+
+  // Begins to add the product of a stage to the sums.
+  template <bool kAK, bool kBK>
+  static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage) {
+    const auto step = [](bool k_contiguous) { return k_contiguous ? kTerms * 2 : kTerms * kBlock * 2; };
+    begin_products();
+#pragma unroll
+    for (int i = 0; i < kDepth / kTerms; ++i)
+      multiply_accumulate_async<!kAK, !kBK>(sums, descriptor(a_stage + i * step(kAK)),
+                                            descriptor(b_stage + i * step(kBK)));
+    commit_products();
+  }
+};
+
+// Compiled for anything but compute capability 9.0 with its own instructions, the kernel is empty, and takes a single
+// thread, so that the host can tell and a launch would fail.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+constexpr int kWgmmaThreads = WgmmaTile::kThreads;
+#else
+constexpr int kWgmmaThreads = 1;
+#endif
+
+template <bool kAK, bool kBK>
+__global__ void __launch_bounds__(kWgmmaThreads, 2) gemm_wgmma(const __grid_constant__ Product p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  using Tile = WgmmaTile;
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const auto [batch, row0, column0] = place_of<Tile::kSize>(p);
+  const int group = threadIdx.x / (4 * kWarp), warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+
+  const int half = kAK && kBK ? p.half() : 0;
+  const Terms<bf16, Tile::kDepth, false> terms(p, batch);
+  int t, end;
+  split_range(p, terms.count(), t, end);
+  const auto stage = [&](int t) { return shared_address(shared) + t % Tile::kStages * Tile::kStageBytes; };
+  const auto load = [&](int t) {
+    if (t < end) {
+      const Term<bf16> term = terms(t);
+      Tile::load<kAK>(stage(t), term.a, term.lda, row0, p.m, term.k0, term.k);
+      Tile::load<kBK>(stage(t) + Tile::kOperandBytes, term.b, term.ldb, column0, p.n, term.k0, term.k, half);
+    }
+    commit_copies();
+  };
+
+  Tile::Sums sums = {};
+#pragma unroll
+  for (int s = 0; s < Tile::kStages - 1; ++s) load(t + s);
+  for (int f = 0; f < p.nfactors; ++f) {
+    const bool last = f + 1 == p.nfactors;
+    for (const int stop = last ? end : Terms<bf16, Tile::kDepth, false>::tiles_of(p.factors[f]); t < stop; ++t) {
+      wait_copies<Tile::kStages - 2>();
+      fence_async_proxy();
+      __syncthreads();
+      Tile::multiply<kAK, kBK>(sums, stage(t) + group * Tile::kBlockBytes, stage(t) + Tile::kOperandBytes);
+      // While that goes on, the stage before it is free, once both groups are done with it.
+      wait_products<1>();
+      __syncthreads();
+      load(t + Tile::kStages - 1);
+    }
+    wait_products<0>();
+    const float scale = last ? p.factors[f].scale : p.factors[f].scale / p.factors[f + 1].scale;
+#pragma unroll
+    for (float& sum : sums) {
+      settle(sum);
+      sum *= scale;
+    }
+  }
+
+  wait_copies<0>();
+  __syncthreads();
+  // Through shared memory, so that each row leaves in whole sectors.
+  float* staged = reinterpret_cast<float*>(shared);
+#pragma unroll
+  for (int i = 0; i < Tile::kSize / 2; i += 2) {
+    const int row = warp * 16 + i % 4 / 2 * 8 + lane / 4, column = i / 4 * 8 + lane % 4 * 2;
+    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column) = make_float2(sums[i], sums[i + 1]);
+  }
+  __syncthreads();
+  store_tile<bf16, kAK, kBK, Tile::kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+#endif
+}
+
+// The kernel for operands that lie like this; null where the device or this binary has none.
+Kernel wgmma_kernel(bool a_k_contiguous, bool b_k_contiguous);
+
+}  // namespace sffn::cuda
