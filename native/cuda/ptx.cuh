@@ -73,25 +73,50 @@ __device__ inline void wait_products() {
 // Keeps the compiler from using a sum before the wait that precedes this.
 __device__ inline void settle(float& sum) { asm volatile("" : "+f"(sum)); }
 
-// c += a · b, 64x16 times 16x128 bf16 into f32, by four warps together. a and b describe matrices in shared memory;
-// kAMajor and kBMajor tell whether their rows are contiguous, not their terms. Warp w has the rows from 16w on, laid
-// out as in the fragments of multiply_accumulate.
-template <bool kAMajor, bool kBMajor>
-__device__ inline void multiply_accumulate_async(float (&c)[64], uint64_t a, uint64_t b) {
-#define SUMS(i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
-#define MORE_SUMS(i) SUMS(i), SUMS(i + 4), SUMS(i + 8), SUMS(i + 12)
-  asm volatile(
-      "{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
-      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
-      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
-      "%64, %65, accumulate, 1, 1, %66, %67;\n}"
-      : MORE_SUMS(0), MORE_SUMS(16), MORE_SUMS(32), MORE_SUMS(48)
-      : "l"(a), "l"(b), "n"(int{kAMajor}), "n"(int{kBMajor}));
-#undef MORE_SUMS
-#undef SUMS
+// c += a · b, 64x16 times 16 x kColumns bf16 into f32, by four warps together; c(i) is sum i of this thread. a and b
+// describe matrices in shared memory; kAMajor and kBMajor tell whether their rows are contiguous, not their terms. Warp
+// w has the rows from 16w on, laid out as in the fragments of multiply_accumulate.
+template <int kColumns, bool kAMajor, bool kBMajor, class Sums>
+__device__ inline void multiply_accumulate_async(Sums&& c, uint64_t a, uint64_t b) {
+#define NAMES_8 "%0,%1,%2,%3,%4,%5,%6,%7"
+#define NAMES_16 NAMES_8 ",%8,%9,%10,%11,%12,%13,%14,%15"
+#define NAMES_32 NAMES_16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define NAMES_64                                                             \
+  NAMES_32                                                                   \
+  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49" \
+  ",%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define FOUR_SUMS(i) "+f"(c(i)), "+f"(c(i + 1)), "+f"(c(i + 2)), "+f"(c(i + 3))
+#define SUMS_8 FOUR_SUMS(0), FOUR_SUMS(4)
+#define SUMS_16 SUMS_8, FOUR_SUMS(8), FOUR_SUMS(12)
+#define SUMS_32 SUMS_16, FOUR_SUMS(16), FOUR_SUMS(20), FOUR_SUMS(24), FOUR_SUMS(28)
+#define SUMS_64                                                                                                     \
+  SUMS_32, FOUR_SUMS(32), FOUR_SUMS(36), FOUR_SUMS(40), FOUR_SUMS(44), FOUR_SUMS(48), FOUR_SUMS(52), FOUR_SUMS(56), \
+      FOUR_SUMS(60)
+#define MULTIPLY(columns, names, operands, ...)                                                     \
+  asm volatile(                                                                                     \
+      "{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"                                  \
+      "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32.bf16.bf16 {" names "}, " operands ";\n}" \
+      : __VA_ARGS__                                                                                 \
+      : "l"(a), "l"(b), "n"(int{kAMajor}), "n"(int{kBMajor}))
+  static_assert(kColumns == 16 || kColumns == 32 || kColumns == 64 || kColumns == 128);
+  if constexpr (kColumns == 16)
+    MULTIPLY("16", NAMES_8, "%8, %9, accumulate, 1, 1, %10, %11", SUMS_8);
+  else if constexpr (kColumns == 32)
+    MULTIPLY("32", NAMES_16, "%16, %17, accumulate, 1, 1, %18, %19", SUMS_16);
+  else if constexpr (kColumns == 64)
+    MULTIPLY("64", NAMES_32, "%32, %33, accumulate, 1, 1, %34, %35", SUMS_32);
+  else
+    MULTIPLY("128", NAMES_64, "%64, %65, accumulate, 1, 1, %66, %67", SUMS_64);
+#undef MULTIPLY
+#undef SUMS_64
+#undef SUMS_32
+#undef SUMS_16
+#undef SUMS_8
+#undef FOUR_SUMS
+#undef NAMES_64
+#undef NAMES_32
+#undef NAMES_16
+#undef NAMES_8
 }
 
 }  // namespace sffn::cuda

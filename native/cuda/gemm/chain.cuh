@@ -57,10 +57,10 @@ struct Hidden {
   }
 };
 
-struct ChainTile : Bf16Tile<128> {
+// Rows, and bytes of shared memory, of a block of threads.
+struct ChainSizes : Bf16Tile<128> {
   static constexpr int kSize = 128;
   static constexpr int kRingBytes = kStages * kStageBytes;
-  static_assert(kFragmentsN % 4 == 0, "the lanes of a row exchange as many pairs as they are");
 
   static int64_t bytes(int64_t columns) { return kRingBytes + Hidden<kSize>::bytes(columns); }
 };
@@ -83,21 +83,19 @@ __device__ inline void exchange_pairs(float (&values)[2 * kLanes]) {
   }
 }
 
-// first.c: Z, or null. kBK: of both right operands, and whether this is forward. kWidth: columns of a tile of Z.
-template <bool kBK, int kWidth>
-__global__ void __launch_bounds__(ChainTile::kThreads, 1)
-    gemm_chain(const __grid_constant__ Product first, const __grid_constant__ Product second) {
-  using Tile = ChainTile;
-  using FirstTile = Bf16Tile<Tile::kSize, kWidth>;
-  extern __shared__ __align__(128) unsigned char shared[];
+// first.c: Z, or null. FirstTile, Tile: of Z and of C. kBK: of both right operands, and whether this is forward.
+template <class FirstTile, class Tile, bool kBK>
+__device__ void chain(const Product& first, const Product& second, unsigned char* shared) {
+  constexpr int kSize = ChainSizes::kSize, kWidth = FirstTile::kWidth;
+  static_assert(Tile::kWidth == kSize && Tile::kFragmentsN % 4 == 0, "lanes of a row exchange four pairs each");
   // The blocks of the same rows follow each other: they may read the same A.
-  const int block = blockIdx.x % second.batches[0], row0 = blockIdx.x / second.batches[0] * Tile::kSize;
+  const int block = blockIdx.x % second.batches[0], row0 = blockIdx.x / second.batches[0] * kSize;
 
   const Factor &left = first.factors[0], &right = second.factors[0];
-  const Hidden<Tile::kSize> hidden{shared + Tile::kRingBytes, right.k};
+  const Hidden<kSize> hidden{shared + ChainSizes::kRingBytes, right.k};
   const auto tiles_of = [](int n, int size) { return (n + size - 1) / size; };
   const int steps1 = tiles_of(left.k, Tile::kDepth), steps2 = hidden.steps();
-  const int tiles1 = tiles_of(first.n, kWidth), tiles2 = tiles_of(second.tile_columns(), Tile::kSize);
+  const int tiles1 = tiles_of(first.n, kWidth), tiles2 = tiles_of(second.tile_columns(), kSize);
   const int half = kBK ? second.half() : 0;
   const int all1 = first.batches[0] * tiles1, all2 = second.batches[1] * tiles2;
   const int begin2 = all1 * steps1, all = begin2 + all2 * steps2;
@@ -105,19 +103,19 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   const auto load = [&](int t) {
     if (t < begin2) {
       const int tile = t / steps1, k0 = t % steps1 * Tile::kDepth, group = tile / tiles1;
-      Tile::template load<true, true>(
-          stage(t), static_cast<const bf16*>(left.a) + group * left.a_batch[0] + block * left.a_batch[1], left.lda,
-          row0, first.m, k0, left.k);
-      Tile::template load<kBK, true, kWidth>(
+      ChainSizes::load<true, true>(stage(t),
+                                   static_cast<const bf16*>(left.a) + group * left.a_batch[0] + block * left.a_batch[1],
+                                   left.lda, row0, first.m, k0, left.k);
+      FirstTile::template load_right<kBK>(
           stage(t) + Tile::kOperandBytes,
           static_cast<const bf16*>(left.b) + group * left.b_batch[0] + block * left.b_batch[1], left.ldb,
           tile % tiles1 * kWidth, first.n, k0, left.k);
     } else if (t < all) {
       const int tile = (t - begin2) / steps2, k0 = (t - begin2) % steps2 * Tile::kDepth, run = tile / tiles2;
-      Tile::template load<kBK, true>(
+      Tile::template load_right<kBK>(
           stage(t) + Tile::kOperandBytes,
           static_cast<const bf16*>(right.b) + block * right.b_batch[0] + run * right.b_batch[1], right.ldb,
-          tile % tiles2 * Tile::kSize, second.n, k0, right.k, half);
+          tile % tiles2 * kSize, second.n, k0, right.k, half);
     }
     commit_copies();
   };
@@ -125,12 +123,9 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
   int t = 0;
   // The next tile, over `steps` steps, of which a(s) is the left operand's address.
   const auto sum = [&]<class T>(T, typename T::Sums& sums, int steps, float scale, auto&& a) {
-    for (int s = 0; s < steps; ++s, ++t) {
-      wait_copies<Tile::kStages - 2>();
-      __syncthreads();
-      load(t + Tile::kStages - 1);
-      T::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes);
-    }
+    for (int s = 0; s < steps; ++s, ++t)
+      pass_stage<T>([&] { T::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes); },
+                    [&] { load(t + Tile::kStages - 1); });
     T::scale(sums, scale);
   };
 
@@ -170,7 +165,7 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
 #pragma unroll
       for (int four = 0; four < Tile::kFragmentsN; four += 4) {
         const int row = row0 + Tile::row_of(i);
-        const int columns = tile % tiles2 * Tile::kSize + Tile::column_of(four) - 2 * lane;
+        const int columns = tile % tiles2 * kSize + Tile::column_of(four) - 2 * lane;
         const auto values_of = [&]<int kCount>(float(&values)[kCount], int fragment) {
 #pragma unroll
           for (int e = 0; e < kCount; ++e) values[e] = Tile::sum_of(sums, i, four + fragment + e / 2, e % 2);
@@ -190,6 +185,13 @@ __global__ void __launch_bounds__(ChainTile::kThreads, 1)
       }
   }
   wait_copies<0>();
+}
+
+template <bool kBK, int kWidth>
+__global__ void __launch_bounds__(ChainSizes::kThreads, 1)
+    gemm_chain(const __grid_constant__ Product first, const __grid_constant__ Product second) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  chain<Bf16Tile<128, kWidth>, Bf16Tile<128>, kBK>(first, second, shared);
 }
 
 }  // namespace sffn::cuda

@@ -1,37 +1,46 @@
 // Two products in one launch, as in chain.cuh, where the results of the second one's blocks interleave: a block of
 // threads computes Z of all kBlocks blocks for its 64 rows, then the same columns of every block at a time, and stores
-// them together. A tile is 128 columns wide, as many of each block; each warp has 64 rows and columns of one block, or,
-// of 8 blocks, half as many of two: only in phase 2 do they read different left operands.
+// them together. A tile is 128 columns wide, as many of each block, side by side.
 #pragma once
 
 #include "chain.cuh"
 
 namespace sffn::cuda {
 
-template <int kBlocks>
-struct InterleavedChainTile {
-  static constexpr int kRows = 64, kColumns = 128;
-  static constexpr int kEach = kColumns / kBlocks;              // columns of a block
-  static constexpr int kParts = kBlocks > 4 ? kBlocks / 4 : 1;  // of the tile, of which a warp has columns
-  using Part = Bf16Tile<kRows, kColumns / kParts, 1>;
+template <int kBlockCount>
+struct InterleavedChainSizes {
+  static constexpr int kBlocks = kBlockCount, kRows = 64, kColumns = 128;
+  static constexpr int kEach = kColumns / kBlocks;  // columns of a block
+  using Stages = Bf16Tile<kRows>;
   using Held = Hidden<kRows>;
   using Kept = KeptTile<bf16, kRows, kEach>;
-  using Sequence = Terms<bf16, Part::kDepth, false>;
-  static constexpr int kDepth = Part::kDepth, kStages = Part::kStages, kThreads = Part::kThreads;
-  static constexpr int kLeftBytes = Part::kOperandBytes, kRightBytes = kColumns * kDepth * 2;
-  // Results are kept where the left operand's stages were.
-  static constexpr int kLeftRing = std::max(kStages * kLeftBytes, kBlocks* Kept::kStep * 2);
+  using Sequence = Terms<bf16, Stages::kDepth, false>;
+  static constexpr int kDepth = Stages::kDepth, kStages = Stages::kStages, kThreads = Stages::kThreads;
+  static constexpr int kLeftBytes = Stages::kOperandBytes, kRightBytes = kColumns * kDepth * 2;
+  // Results are kept where the left operand's stages were. The stages after them begin at a multiple of 1024 bytes.
+  static constexpr int kKeptBytes = kBlocks * Kept::kStep * static_cast<int>(sizeof(bf16));
+  static constexpr int kLeftRing = (std::max(kStages * kLeftBytes, kKeptBytes) + 1023) / 1024 * 1024;
   static constexpr int kRingBytes = kLeftRing + kStages * kRightBytes;
-  static_assert(kLeftRing % 128 == 0 && kEach % Part::kWarpN == 0);
 
   static int64_t bytes(int64_t rank) { return kRingBytes + Held::bytes(rank, kBlocks); }
+};
+
+// Each warp has all rows and the columns of one block, or of 8 blocks half as many of two: only the second product
+// reads different left operands for them, and shared memory is read no more often than for a large tile.
+template <int kBlocks>
+struct InterleavedChainTile : InterleavedChainSizes<kBlocks> {
+  using Sizes = InterleavedChainSizes<kBlocks>;
+  static constexpr bool kAsync = false;
+  static constexpr int kParts = kBlocks > 4 ? kBlocks / 4 : 1;  // of the tile, of which a warp has columns
+  using Part = Bf16Tile<Sizes::kRows, Sizes::kColumns / kParts, 1>;
+  static_assert(Sizes::kEach % Part::kWarpN == 0);
 
   using Sums = typename Part::Sums[kParts];
   static constexpr int kFragments = kParts * Part::kFragmentsN;
 
-  // The first of a thread's pairs of columns of the tile, which has those of a block side by side.
+  // The first of a thread's pairs of columns of the tile.
   static __device__ int column_of(int j) {
-    return j / Part::kFragmentsN * (kColumns / kParts) + Part::column_of(j % Part::kFragmentsN);
+    return j / Part::kFragmentsN * Part::kWidth + Part::column_of(j % Part::kFragmentsN);
   }
   static __device__ void scale(Sums& sums, float factor) {
 #pragma unroll
@@ -45,24 +54,21 @@ struct InterleavedChainTile {
       Part::each_pair(sums[part],
                       [&](int row, int j, float x, float y) { body(row, part * Part::kFragmentsN + j, x, y); });
   }
-  // a(block): its left operand.
-  template <class A>
+  // a(block): its left operand, which is the same for all where kSame.
+  template <bool kSame, class A>
   static __device__ void multiply(Sums& sums, A&& a, uint32_t b_stage) {
 #pragma unroll
     for (int part = 0; part < kParts; ++part)
-      Part::template multiply<true, true>(sums[part], a(column_of(part * Part::kFragmentsN) / kEach),
-                                          b_stage + part * (kRightBytes / kParts));
+      Part::template multiply<true, true>(sums[part], a(column_of(part * Part::kFragmentsN) / Sizes::kEach),
+                                          b_stage + part * (Sizes::kRightBytes / kParts));
   }
 };
 
 // first.c: Z, or null.
-template <int kBlocks>
-__global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
-    gemm_chain_interleaved(const __grid_constant__ Product first, const __grid_constant__ Product second) {
-  using Tile = InterleavedChainTile<kBlocks>;
-  using Part = typename Tile::Part;
+template <class Tile>
+__device__ void chain_interleaved(const Product& first, const Product& second, unsigned char* shared) {
+  constexpr int kBlocks = Tile::kBlocks;
   using Kept = typename Tile::Kept;
-  extern __shared__ __align__(128) unsigned char shared[];
   const int row0 = blockIdx.x * Tile::kRows;
 
   const Factor &left = first.factors[0], &right = second.factors[0];
@@ -82,14 +88,15 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
   const auto load_right = [&](int t, const Term<bf16>& term, int64_t step, int column, int n, int half) {
 #pragma unroll
     for (int l = 0; l < kBlocks; ++l)
-      Part::template load<true, true, Tile::kEach>(right_stage(t) + l * Tile::kEach * Tile::kDepth * 2,
-                                                   term.b + l * step, term.ldb, column, n, term.k0, term.k, half);
+      Tile::Stages::template load<true, true, Tile::kEach>(right_stage(t) + l * Tile::kEach * Tile::kDepth * 2,
+                                                           term.b + l * step, term.ldb, column, n, term.k0, term.k,
+                                                           half);
   };
   const auto load = [&](int t) {
     if (t < begin2) {
       const int tile = t / steps1;
       const Term<bf16> term = Sequence(first, tile / tiles1 * kBlocks)(t % steps1);
-      Part::template load<true, true>(left_stage(t), term.a, term.lda, row0, first.m, term.k0, term.k);
+      Tile::Stages::template load<true, true>(left_stage(t), term.a, term.lda, row0, first.m, term.k0, term.k);
       load_right(t, term, left.b_batch[1], tile % tiles1 * Tile::kEach, first.n, 0);
     } else if (t < all) {
       const Term<bf16> term = Sequence(second, 0)((t - begin2) % steps2);
@@ -100,14 +107,15 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
 
   int t = 0;
   // The next tile, over `steps` steps, of which a(block, s) is the left operand's address.
-  const auto sum = [&](typename Tile::Sums& sums, int steps, float scale, auto&& a) {
-    for (int s = 0; s < steps; ++s, ++t) {
-      wait_copies<Tile::kStages - 2>();
-      __syncthreads();
-      load(t + Tile::kStages - 1);
-      Tile::multiply(
-          sums, [&](int block) { return a(block, s); }, right_stage(t));
-    }
+  const auto sum = [&]<bool kSame>(std::bool_constant<kSame>, typename Tile::Sums& sums, int steps, float scale,
+                                   auto&& a) {
+    for (int s = 0; s < steps; ++s, ++t)
+      pass_stage<Tile>(
+          [&] {
+            Tile::template multiply<kSame>(
+                sums, [&](int block) { return a(block, s); }, right_stage(t));
+          },
+          [&] { load(t + Tile::kStages - 1); });
     Tile::scale(sums, scale);
   };
 
@@ -118,7 +126,7 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
   for (int tile = 0; tile < all1; ++tile) {
     const int column0 = tile % tiles1 * Tile::kEach, place = tile / tiles1 * static_cast<int>(first.c_batch[0]);
     typename Tile::Sums sums = {};
-    sum(sums, steps1, left.scale, [&](int, int) { return left_stage(t); });
+    sum(std::true_type{}, sums, steps1, left.scale, [&](int, int) { return left_stage(t); });
     Tile::each_pair(sums, [&](int row, int j, float x, float y) {
       const int block = Tile::column_of(j) / Tile::kEach, column = column0 + Tile::column_of(j) % Tile::kEach;
       if (column < first.n)
@@ -133,7 +141,7 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
   for (int tile = 0; tile < all2; ++tile) {
     const int column0 = tile * Tile::kEach;
     typename Tile::Sums sums = {};
-    sum(sums, steps2, right.scale, [&](int block, int s) { return hidden.of_step(block, s); });
+    sum(std::false_type{}, sums, steps2, right.scale, [&](int block, int s) { return hidden.of_step(block, s); });
     float bias[Tile::kFragments][2];
 #pragma unroll
     for (int j = 0; j < Tile::kFragments; ++j)
@@ -151,6 +159,13 @@ __global__ void __launch_bounds__(InterleavedChainTile<kBlocks>::kThreads, 1)
     store_kept<bf16, true>(second, 0, kept, row0, column0);
   }
   wait_copies<0>();
+}
+
+template <int kBlocks>
+__global__ void __launch_bounds__(InterleavedChainSizes<kBlocks>::kThreads, 1)
+    gemm_chain_interleaved(const __grid_constant__ Product first, const __grid_constant__ Product second) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  chain_interleaved<InterleavedChainTile<kBlocks>>(first, second, shared);
 }
 
 }  // namespace sffn::cuda

@@ -6,13 +6,11 @@
 
 #include "../../counters.h"
 #include "../../devices.h"
-#include "chain.cuh"
-#include "chain_interleaved.cuh"
+#include "chain_wgmma.cuh"
 #include "skinny.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
 #include "tile_tf32.cuh"
-#include "tile_wgmma.cuh"
 
 namespace sffn::cuda {
 namespace {
@@ -96,7 +94,7 @@ struct TileCost {
 };
 template <int kSize>
 constexpr TileCost kBf16Cost{kSize, Bf16Tile<kSize>::kDepth, kSize == 128 ? 1024 : 384, 2};
-constexpr TileCost kWgmmaCost{WgmmaTile::kSize, WgmmaTile::kDepth, 640, 2};
+constexpr TileCost kWgmmaCost{WgmmaTile<>::kSize, WgmmaTile<>::kDepth, 640, 2};
 template <int kSize>
 constexpr TileCost kTf32Cost{kSize, Tf32Tile<kSize>::kDepth, kSize == 128 ? 512 : 192, 4};
 constexpr TileCost kF32Cost{F32Tile::kSize, F32Tile::kDepth, 512, 4};
@@ -139,7 +137,8 @@ Choice bf16_choice(const Product& p) {
   const bool large = p.m > 64 && p.tile_columns() > 64;
   Choice choice = large ? bf16_choice<128, kAK, kBK, kVector>() : bf16_choice<64, kAK, kBK, kVector>();
   const Kernel wgmma = large && kVector ? wgmma_kernel(kAK, kBK) : nullptr;
-  if (wgmma) choice = {wgmma, WgmmaTile::kSize, WgmmaTile::kDepth, WgmmaTile::kThreads, WgmmaTile::kSharedBytes};
+  if (wgmma)
+    choice = {wgmma, WgmmaTile<>::kSize, WgmmaTile<>::kDepth, WgmmaTile<>::kThreads, WgmmaTile<>::kSharedBytes};
   if constexpr (kAK) {
     int64_t cycles = kGroupPatience * (wgmma ? kWgmmaCost : large ? kBf16Cost<128> : kBf16Cost<64>).cycles(p, 1);
     cycles = consider_group<64, kBK, kVector>(p, cycles, choice);
@@ -264,9 +263,9 @@ bool can_chain(const Product& first, Product second, DType dtype, int group) {
   second.group = group;
   return dtype == DType::bf16 && plain(first) && plain(second) && second.factors[0].segments == 1 &&
          first.b_k_contiguous == second.b_k_contiguous && has_vector_operands(first, dtype) &&
-         has_vector_operands(second, dtype) && second.factors[0].k % ChainTile::kChunk == 0 &&
-         aligned(first.c, ChainTile::kChunk, sizeof(bf16), {first.ldc, first.c_batch[1]}) &&
-         second.results() * group % ChainTile::kChunk == 0 && has_whole_runs(second, ChainTile::kChunk, dtype) &&
+         has_vector_operands(second, dtype) && second.factors[0].k % ChainSizes::kChunk == 0 &&
+         aligned(first.c, ChainSizes::kChunk, sizeof(bf16), {first.ldc, first.c_batch[1]}) &&
+         second.results() * group % ChainSizes::kChunk == 0 && has_whole_runs(second, ChainSizes::kChunk, dtype) &&
          (first.c_column > 1 || first.n % 2 == 0) && !first.bias && !first.pre && !first.added &&
          first.activation == Activation::none;
 }
@@ -277,10 +276,10 @@ int64_t waves(int64_t blocks) { return ceil_div(blocks, multiprocessors()); }
 
 // What a product takes by itself: waves of tiles of 128 rows times their steps of 64 terms and 64 columns.
 int64_t steps_alone(const Product& p) {
-  const int width = p.n <= kNarrow ? kNarrow : ChainTile::kSize;
+  const int width = p.n <= kNarrow ? kNarrow : ChainSizes::kSize;
   const int64_t tiles = ceil_div(p.tile_columns(), width) * p.batches[0] * p.batches[1];
-  return waves(ceil_div(p.m, ChainTile::kSize) * tiles) *
-         (p.factors[0].segments * ceil_div(p.factors[0].k, ChainTile::kDepth) * (width / kNarrow));
+  return waves(ceil_div(p.m, ChainSizes::kSize) * tiles) *
+         (p.factors[0].segments * ceil_div(p.factors[0].k, ChainSizes::kDepth) * (width / kNarrow));
 }
 
 // Whether a launch that takes so many steps takes at most an eighth longer than two launches. Fewer rows or columns
@@ -291,14 +290,14 @@ bool is_worth_chaining(const Product& first, const Product& second, int64_t step
 }
 
 struct Chain {
-  void (*kernel)(const Product, const Product) = nullptr;
+  ChainKernel kernel = nullptr;
   int64_t blocks = 0, shared = 0;
   int threads = 0;
 };
 
 template <bool kBK, int kWidth>
 Chain chain_of_width(const Product& first, const Product& second) {
-  using Tile = ChainTile;
+  using Tile = ChainSizes;
   const int64_t shared = Tile::bytes(second.factors[0].k), rows = ceil_div(first.m, Tile::kSize);
   const int64_t steps1 = ceil_div(first.factors[0].k, Tile::kDepth),
                 steps2 = ceil_div(second.factors[0].k, Tile::kDepth);
@@ -307,7 +306,8 @@ Chain chain_of_width(const Product& first, const Product& second) {
       (first.batches[0] * ceil_div(first.n, kWidth) * steps1 * (kWidth / kNarrow) +
        second.batches[1] * ceil_div(second.tile_columns(), Tile::kSize) * steps2 * (Tile::kSize / kNarrow));
   if (shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
-  return {with_shared<gemm_chain<kBK, kWidth>>(), rows * second.batches[0], shared, Tile::kThreads};
+  const ChainKernel wgmma = wgmma_chain(kBK, kWidth);
+  return {wgmma ? wgmma : with_shared<gemm_chain<kBK, kWidth>>(), rows * second.batches[0], shared, Tile::kThreads};
 }
 
 template <bool kBK>
@@ -316,12 +316,12 @@ Chain chain_of(const Product& first, const Product& second, DType dtype) {
       can_chain(first, second, dtype, 1) && first.factors[0].segments == 1 && first.batches[1] == second.batches[0];
   if (!fits) return {};
   return first.n <= kNarrow ? chain_of_width<kBK, kNarrow>(first, second)
-                            : chain_of_width<kBK, ChainTile::kSize>(first, second);
+                            : chain_of_width<kBK, ChainSizes::kSize>(first, second);
 }
 
 template <int kBlocks>
 Chain interleaved_chain_of(const Product& first, const Product& second, DType dtype) {
-  using Tile = InterleavedChainTile<kBlocks>;
+  using Tile = InterleavedChainSizes<kBlocks>;
   const bool fits = can_chain(first, second, dtype, kBlocks) && first.b_k_contiguous && first.batches[1] == kBlocks &&
                     first.c_column == 1 && first.factors[0].a_batch[1] == 0 &&
                     (second.half() == 0 || Tile::kEach % (2 * kGates) == 0);
@@ -330,7 +330,8 @@ Chain interleaved_chain_of(const Product& first, const Product& second, DType dt
   const int64_t steps = waves(rows) * (first.batches[0] * tiles(first) * Tile::Sequence::tiles_of(first.factors[0]) +
                                        tiles(second) * Tile::Sequence::tiles_of(second.factors[0]));
   if (!fits || shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
-  return {with_shared<gemm_chain_interleaved<kBlocks>>(), rows, shared, Tile::kThreads};
+  const ChainKernel wgmma = wgmma_interleaved_chain(kBlocks);
+  return {wgmma ? wgmma : with_shared<gemm_chain_interleaved<kBlocks>>(), rows, shared, Tile::kThreads};
 }
 
 Chain chain_for(const Product& first, const Product& second, DType dtype) {

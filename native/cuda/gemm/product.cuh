@@ -90,6 +90,7 @@ __host__ __device__ inline int64_t shuffled(int g, int blocks, int rank) {
 }
 
 using Kernel = void (*)(const Product);
+using ChainKernel = void (*)(const Product, const Product);
 
 // dtype: of all operands and of c. Zero rows, columns or terms are all right.
 void launch_gemm(Product product, DType dtype);

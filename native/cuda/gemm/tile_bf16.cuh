@@ -13,8 +13,10 @@ namespace sffn::cuda {
 // kSize: rows of the tile. A stage has room for as many columns. kWarpRows: warps below each other.
 template <int kSize, int kColumns = kSize, int kWarpRows = 2>
 struct Bf16Tile {
+  static constexpr bool kAsync = false;  // whether multiply() only begins to multiply
   static constexpr int kDepth = 64;
   static constexpr int kStages = 3;
+  static constexpr int kWidth = kColumns;
   static constexpr int kChunk = 8;  // elements of 16 bytes
   static constexpr int kWarpsM = kWarpRows, kWarpsN = (kSize == 128 ? 8 : 4) / kWarpsM;
   static constexpr int kThreads = kWarpsM * kWarpsN * kWarp;
@@ -87,6 +89,12 @@ struct Bf16Tile {
     }
   }
 
+  template <bool kKContiguous>
+  static __device__ void load_right(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
+                                    int half = 0) {
+    load<kKContiguous, true, kColumns>(to, from, ld, first, rows, k0, k, half);
+  }
+
   template <bool kAK, bool kBK>
   static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage) {
     const int matrix = lane() / 8, line = lane() % 8;
@@ -118,6 +126,25 @@ struct Bf16Tile {
     }
   }
 };
+
+// One stage: multiply() reads the next one that the copies have filled, refill() starts to fill the one before it.
+template <class Tile, class Multiply, class Refill>
+__device__ void pass_stage(Multiply&& multiply, Refill&& refill) {
+  wait_copies<Tile::kStages - 2>();
+  if constexpr (!Tile::kAsync) {
+    __syncthreads();
+    refill();
+    multiply();
+  } else {
+    fence_async_proxy();
+    __syncthreads();
+    multiply();
+    // While that goes on, the stage before it is free, once all warps are done with it.
+    wait_products<1>();
+    __syncthreads();
+    refill();
+  }
+}
 
 // kGroup: p.group inner batches in turn, whose columns interleave.
 template <int kSize, bool kAK, bool kBK, bool kVector, bool kGroup>
@@ -151,11 +178,11 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   for (int s = 0; s < Tile::kStages - 1; ++s) load(begin + s);
   const auto sum = [&](int from, int to) {
     for (int t = from; t < to; ++t) {
-      wait_copies<Tile::kStages - 2>();
-      __syncthreads();
-      load(t + Tile::kStages - 1);
-      if (t - from == first) Tile::scale(sums, p.factors[0].scale / p.factors[1].scale);
-      Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes);
+      const auto multiply = [&] {
+        if (t - from == first) Tile::scale(sums, p.factors[0].scale / p.factors[1].scale);
+        Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes);
+      };
+      pass_stage<Tile>(multiply, [&] { load(t + Tile::kStages - 1); });
     }
     Tile::scale(sums, p.factors[p.nfactors - 1].scale);
   };

@@ -7,62 +7,95 @@
 
 namespace sffn::cuda {
 
+// What wgmma has to know of an operand from `address` on: 1024 bytes from eight of its lines to the next eight, which
+// are rows where k is contiguous and terms where it is not; then also the step from 64 rows to the next 64. The address
+// of the first of them is a multiple of 1024.
+__device__ inline uint64_t wgmma_descriptor(uint32_t address) {
+  constexpr uint64_t kSwizzle128 = 1, kLines = 1024, kBlock = 64 * 64 * sizeof(bf16);
+  return kSwizzle128 << 62 | kLines / 16 << 32 | kBlock / 16 << 16 | (address & 0x3ffff) / 16;
+}
+
 // Stages, copies and the staged tile are those of Bf16Tile. Its lines of 128 bytes with exchanged chunks are what wgmma
-// knows as the 128-byte swizzle: 64 terms of a row, or 64 rows of a term. An operand is two blocks of 64 rows.
-struct WgmmaTile : Bf16Tile<128> {
+// knows as the 128-byte swizzle: 64 terms of a row, or 64 rows of a term. An operand is blocks of 64 rows.
+template <int kColumns = 128>
+struct WgmmaTile : Bf16Tile<128, kColumns> {
+  using Stages = Bf16Tile<128>;
+  static constexpr bool kAsync = true;
   static constexpr int kSize = 128;
   static constexpr int kBlock = 64;
-  static constexpr int kBlockBytes = kBlock * kDepth * 2;
+  static constexpr int kBlockBytes = kBlock * Stages::kDepth * 2;
   static constexpr int kTerms = 16;  // of an instruction
 
-  using Sums = float[kSize / 2];
+  using Sums = float[kColumns / 2];
+  static constexpr int kRowsEach = 2, kFragmentsN = kColumns / 8;
+
+  static __device__ int row_of(int i) { return threadIdx.x / kWarp * 16 + i * 8 + threadIdx.x % kWarp / 4; }
+  static __device__ int column_of(int j) { return j * 8 + threadIdx.x % 4 * 2; }
+  static __device__ float& sum_of(Sums& sums, int i, int j, int e) { return sums[j * 4 + i * 2 + e]; }
+
+  // Waits for the sums before.
+  static __device__ void scale(Sums& sums, float factor) {
+    wait_products<0>();
+#pragma unroll
+    for (float& sum : sums) {
+      settle(sum);
+      sum *= factor;
+    }
+  }
+
+  template <class Body>
+  static __device__ void each_pair(Sums& sums, Body&& body) {
+#pragma unroll
+    for (int i = 0; i < kRowsEach; ++i)
+#pragma unroll
+      for (int j = 0; j < kFragmentsN; ++j) body(row_of(i), j, sum_of(sums, i, j, 0), sum_of(sums, i, j, 1));
+  }
 
   // One block after the other: unrolled, the addresses take more registers than two blocks of threads leave each other.
-  template <bool kKContiguous>
+  template <bool kKContiguous, int kSpan = kSize>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
                               int half = 0) {
 #pragma unroll 1
-    for (int block = 0; block < kSize / kBlock; ++block)
-      Bf16Tile::load<kKContiguous, true, kBlock>(to + block * kBlockBytes, from, ld, first + block * kBlock, rows, k0,
-                                                 k, half);
+    for (int block = 0; block < kSpan / kBlock; ++block)
+      Stages::template load<kKContiguous, true, kBlock>(to + block * kBlockBytes, from, ld, first + block * kBlock,
+                                                        rows, k0, k, half);
   }
-
-  // What wgmma has to know of an operand from `address` on: 1024 bytes from eight of its lines to the next eight, which
-  // are rows where k is contiguous and terms where it is not; then also the step from a block to the next. The address
-  // of the first of them is a multiple of 1024.
-  static __device__ uint64_t descriptor(uint32_t address) {
-    constexpr uint64_t kSwizzle128 = 1, kLines = 1024;
-    return kSwizzle128 << 62 | kLines / 16 << 32 | uint64_t{kBlockBytes / 16} << 16 | (address & 0x3ffff) / 16;
+  template <bool kKContiguous>
+  static __device__ void load_right(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
+                                    int half = 0) {
+    load<kKContiguous, kColumns>(to, from, ld, first, rows, k0, k, half);
   }
 
   // Begins to add the product of a stage to the sums.
   template <bool kAK, bool kBK>
   static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage) {
     const auto step = [](bool k_contiguous) { return k_contiguous ? kTerms * 2 : kTerms * kBlock * 2; };
+    const uint32_t a = a_stage + threadIdx.x / (4 * kWarp) * kBlockBytes;
     begin_products();
 #pragma unroll
-    for (int i = 0; i < kDepth / kTerms; ++i)
-      multiply_accumulate_async<!kAK, !kBK>(sums, descriptor(a_stage + i * step(kAK)),
-                                            descriptor(b_stage + i * step(kBK)));
+    for (int i = 0; i < Stages::kDepth / kTerms; ++i)
+      multiply_accumulate_async<kColumns, !kAK, !kBK>([&](int sum) -> float& { return sums[sum]; },
+                                                      wgmma_descriptor(a + i * step(kAK)),
+                                                      wgmma_descriptor(b_stage + i * step(kBK)));
     commit_products();
   }
 };
 
-// Compiled for anything but compute capability 9.0 with its own instructions, the kernel is empty, and takes a single
+// Compiled for anything but compute capability 9.0 with its own instructions, the kernels are empty, and take a single
 // thread, so that the host can tell and a launch would fail.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-constexpr int kWgmmaThreads = WgmmaTile::kThreads;
+#define SFFN_WGMMA_THREADS(threads) (threads)
 #else
-constexpr int kWgmmaThreads = 1;
+#define SFFN_WGMMA_THREADS(threads) 1
 #endif
 
 template <bool kAK, bool kBK>
-__global__ void __launch_bounds__(kWgmmaThreads, 2) gemm_wgmma(const __grid_constant__ Product p) {
+__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
+    gemm_wgmma(const __grid_constant__ Product p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using Tile = WgmmaTile;
+  using Tile = WgmmaTile<>;
   extern __shared__ __align__(1024) unsigned char shared[];
   const auto [batch, row0, column0] = place_of<Tile::kSize>(p);
-  const int group = threadIdx.x / (4 * kWarp), warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
 
   const int half = kAK && kBK ? p.half() : 0;
   const Terms<bf16, Tile::kDepth, false> terms(p, batch);
@@ -83,34 +116,19 @@ __global__ void __launch_bounds__(kWgmmaThreads, 2) gemm_wgmma(const __grid_cons
   for (int s = 0; s < Tile::kStages - 1; ++s) load(t + s);
   for (int f = 0; f < p.nfactors; ++f) {
     const bool last = f + 1 == p.nfactors;
-    for (const int stop = last ? end : Terms<bf16, Tile::kDepth, false>::tiles_of(p.factors[f]); t < stop; ++t) {
-      wait_copies<Tile::kStages - 2>();
-      fence_async_proxy();
-      __syncthreads();
-      Tile::multiply<kAK, kBK>(sums, stage(t) + group * Tile::kBlockBytes, stage(t) + Tile::kOperandBytes);
-      // While that goes on, the stage before it is free, once both groups are done with it.
-      wait_products<1>();
-      __syncthreads();
-      load(t + Tile::kStages - 1);
-    }
-    wait_products<0>();
-    const float scale = last ? p.factors[f].scale : p.factors[f].scale / p.factors[f + 1].scale;
-#pragma unroll
-    for (float& sum : sums) {
-      settle(sum);
-      sum *= scale;
-    }
+    for (const int stop = last ? end : Terms<bf16, Tile::kDepth, false>::tiles_of(p.factors[f]); t < stop; ++t)
+      pass_stage<Tile>([&] { Tile::multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes); },
+                       [&] { load(t + Tile::kStages - 1); });
+    Tile::scale(sums, last ? p.factors[f].scale : p.factors[f].scale / p.factors[f + 1].scale);
   }
 
   wait_copies<0>();
   __syncthreads();
   // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
-#pragma unroll
-  for (int i = 0; i < Tile::kSize / 2; i += 2) {
-    const int row = warp * 16 + i % 4 / 2 * 8 + lane / 4, column = i / 4 * 8 + lane % 4 * 2;
-    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + column) = make_float2(sums[i], sums[i + 1]);
-  }
+  Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
+  });
   __syncthreads();
   store_tile<bf16, kAK, kBK, Tile::kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
 #endif
