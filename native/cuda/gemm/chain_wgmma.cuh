@@ -42,27 +42,4 @@ struct WgmmaInterleavedChainTile : InterleavedChainSizes<kBlocks> {
   }
 };
 
-template <bool kBK, int kWidth>
-__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(ChainSizes::kThreads), 1)
-    gemm_chain_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(1024) unsigned char shared[];
-  chain<WgmmaTile<kWidth>, WgmmaTile<>, kBK>(first, second, shared);
-#endif
-}
-
-template <int kBlocks>
-__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(InterleavedChainSizes<kBlocks>::kThreads), 1)
-    gemm_chain_interleaved_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(1024) unsigned char shared[];
-  chain_interleaved<WgmmaInterleavedChainTile<kBlocks>>(first, second, shared);
-#endif
-}
-
-// The kernels whose tiles of Z have 64 or 128 columns, and those of 2, 4 or 8 blocks; null where the device or this
-// binary has none.
-ChainKernel wgmma_chain(bool b_k_contiguous, int width);
-ChainKernel wgmma_interleaved_chain(int blocks);
-
 }  // namespace sffn::cuda

@@ -6,11 +6,13 @@
 
 #include "../../counters.h"
 #include "../../devices.h"
-#include "chain_wgmma.cuh"
+#include "chain_interleaved.cuh"
 #include "skinny.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
 #include "tile_tf32.cuh"
+#include "tile_wgmma.cuh"
+#include "wgmma.cuh"
 
 namespace sffn::cuda {
 namespace {

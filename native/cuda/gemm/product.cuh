@@ -89,9 +89,6 @@ __host__ __device__ inline int64_t shuffled(int g, int blocks, int rank) {
   return static_cast<int64_t>(g % blocks) * rank + g / blocks;
 }
 
-using Kernel = void (*)(const Product);
-using ChainKernel = void (*)(const Product, const Product);
-
 // dtype: of all operands and of c. Zero rows, columns or terms are all right.
 void launch_gemm(Product product, DType dtype);
 

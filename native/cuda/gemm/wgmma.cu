@@ -1,9 +1,82 @@
 // The kernels by wgmma, apart from the others because they alone are compiled for compute capability 9.0 where the PTX
 // executor runs them.
+#include "wgmma.cuh"
+
 #include "chain_wgmma.cuh"
 
 namespace sffn::cuda {
 namespace {
+
+// Compiled for anything but compute capability 9.0 with its own instructions, the kernels are empty, and take a single
+// thread, so that the host can tell and a launch would fail.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define SFFN_WGMMA_THREADS(threads) (threads)
+#else
+#define SFFN_WGMMA_THREADS(threads) 1
+#endif
+
+template <bool kAK, bool kBK>
+__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
+    gemm_wgmma(const __grid_constant__ Product p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  using Tile = WgmmaTile<>;
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const auto [batch, row0, column0] = place_of<Tile::kSize>(p);
+
+  const int half = kAK && kBK ? p.half() : 0;
+  const Terms<bf16, Tile::kDepth, false> terms(p, batch);
+  int t, end;
+  split_range(p, terms.count(), t, end);
+  const auto stage = [&](int t) { return shared_address(shared) + t % Tile::kStages * Tile::kStageBytes; };
+  const auto load = [&](int t) {
+    if (t < end) {
+      const Term<bf16> term = terms(t);
+      Tile::load<kAK>(stage(t), term.a, term.lda, row0, p.m, term.k0, term.k);
+      Tile::load<kBK>(stage(t) + Tile::kOperandBytes, term.b, term.ldb, column0, p.n, term.k0, term.k, half);
+    }
+    commit_copies();
+  };
+
+  Tile::Sums sums = {};
+#pragma unroll
+  for (int s = 0; s < Tile::kStages - 1; ++s) load(t + s);
+  for (int f = 0; f < p.nfactors; ++f) {
+    const bool last = f + 1 == p.nfactors;
+    for (const int stop = last ? end : Terms<bf16, Tile::kDepth, false>::tiles_of(p.factors[f]); t < stop; ++t)
+      pass_stage<Tile>([&] { Tile::multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes); },
+                       [&] { load(t + Tile::kStages - 1); });
+    Tile::scale(sums, last ? p.factors[f].scale : p.factors[f].scale / p.factors[f + 1].scale);
+  }
+
+  wait_copies<0>();
+  __syncthreads();
+  // Through shared memory, so that each row leaves in whole sectors.
+  float* staged = reinterpret_cast<float*>(shared);
+  Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+    *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
+  });
+  __syncthreads();
+  store_tile<bf16, kAK, kBK, Tile::kSize>(p, batch, staged, Tile::kStagedRow, row0, column0);
+#endif
+}
+
+template <bool kBK, int kWidth>
+__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(ChainSizes::kThreads), 1)
+    gemm_chain_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char shared[];
+  chain<WgmmaTile<kWidth>, WgmmaTile<>, kBK>(first, second, shared);
+#endif
+}
+
+template <int kBlocks>
+__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(InterleavedChainSizes<kBlocks>::kThreads), 1)
+    gemm_chain_interleaved_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char shared[];
+  chain_interleaved<WgmmaInterleavedChainTile<kBlocks>>(first, second, shared);
+#endif
+}
 
 template <auto kKernel, int kThreads>
 auto available() {
