@@ -21,7 +21,7 @@ struct WgmmaTile : Bf16Tile<128> {
   template <bool kKContiguous>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
                               int half = 0) {
-#pragma unroll 1
+#pragma unroll
     for (int block = 0; block < kSize / kBlock; ++block)
       Bf16Tile::load<kKContiguous, true, kBlock>(to + block * kBlockBytes, from, ld, first + block * kBlock, rows, k0,
                                                  k, half);
@@ -38,12 +38,13 @@ struct WgmmaTile : Bf16Tile<128> {
   // Begins to add the product of a stage to the sums.
   template <bool kAK, bool kBK>
   static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage) {
-    const auto step = [](bool k_contiguous) { return k_contiguous ? kTerms * 2 : kTerms * kBlock * 2; };
+    const uint64_t a = descriptor(a_stage), b = descriptor(b_stage);
+    // From the terms of an instruction to the next ones, in units of 16 bytes.
+    const auto step = [](bool k_contiguous) { return (k_contiguous ? kTerms * 2 : kTerms * kBlock * 2) / 16; };
     begin_products();
 #pragma unroll
     for (int i = 0; i < kDepth / kTerms; ++i)
-      multiply_accumulate_async<!kAK, !kBK>(sums, descriptor(a_stage + i * step(kAK)),
-                                            descriptor(b_stage + i * step(kBK)));
+      multiply_accumulate_async<!kAK, !kBK>(sums, a + i * step(kAK), b + i * step(kBK));
     commit_products();
   }
 };
