@@ -81,13 +81,12 @@ __device__ inline void multiply_accumulate_async(float (&c)[64], uint64_t a, uin
 #define SUMS(i) "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3])
 #define MORE_SUMS(i) SUMS(i), SUMS(i + 4), SUMS(i + 8), SUMS(i + 12)
   asm volatile(
-      "{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
       "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
       "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
       "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
       "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
-      "%64, %65, accumulate, 1, 1, %66, %67;\n}"
+      "%64, %65, 1, 1, 1, %66, %67;"
       : MORE_SUMS(0), MORE_SUMS(16), MORE_SUMS(32), MORE_SUMS(48)
       : "l"(a), "l"(b), "n"(int{kAMajor}), "n"(int{kBMajor}));
 #undef MORE_SUMS
