@@ -10,7 +10,7 @@ import { countsOf, executorEvidence } from './executor_report.mjs';
 import { ROOT } from './files.mjs';
 import { GPUS, modelOf, occupancyOf } from './gpu_model.mjs';
 import { buildForExecutor } from './ptx_binary.mjs';
-import { NVCC, ptxasEvidence } from './ptxas_report.mjs';
+import { ARCHITECTURES, NVCC, ptxasEvidence } from './ptxas_report.mjs';
 
 const FOLDER = join(ROOT, 'docs', 'cuda');
 const BASELINE = join(FOLDER, 'kernels.json');
@@ -26,8 +26,6 @@ if (missing.length > 0) {
 buildForExecutor();
 
 const toolkit = () => /release ([\d.]+)/.exec(execFileSync(NVCC, ['--version'], { encoding: 'utf8' }))[1];
-
-const ARCHITECTURES = ['sm_80', 'sm_90a'];
 
 /** What `value` says of a kernel on either architecture; a dash where it does not exist. */
 const onBoth = (row, value) => ARCHITECTURES.map((name) => (row[name] ? value(row[name]) : '–')).join(' / ');

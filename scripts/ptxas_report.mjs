@@ -10,7 +10,7 @@ import { inParallel } from './parallel.mjs';
 import { kernelsOf, requireBinary } from './ptx_binary.mjs';
 
 export const NVCC = process.env.NVCC ?? 'nvcc';
-const ARCHITECTURES = ['sm_80', 'sm_90a'];
+export const ARCHITECTURES = ['sm_80', 'sm_90a'];
 
 /** `gemm_bf16<128, true, false, true>` for each mangled name. */
 export function readable(names) {
@@ -104,7 +104,7 @@ export async function ptxasEvidence(wanted) {
   };
   const { cuda } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
   const jobs = cuda
-    .filter((source) => wanted(source) && readFileSync(join(ROOT, source), 'utf8').includes('<<<'))
+    .filter((source) => wanted(source) && /<<<|__global__/.test(readFileSync(join(ROOT, source), 'utf8')))
     .flatMap((source) => ARCHITECTURES.map((architecture) => ({ source, architecture })));
   const cubin = (i) => join(scratch, `${i}.cubin`);
   const outputs = await inParallel(jobs, ({ source, architecture }, i) => compile(source, architecture, cubin(i)));

@@ -92,21 +92,19 @@ __device__ inline void multiply_accumulate_async(Sums&& c, uint64_t a, uint64_t 
 #define SUMS_64                                                                                                     \
   SUMS_32, FOUR_SUMS(32), FOUR_SUMS(36), FOUR_SUMS(40), FOUR_SUMS(44), FOUR_SUMS(48), FOUR_SUMS(52), FOUR_SUMS(56), \
       FOUR_SUMS(60)
-#define MULTIPLY(columns, names, operands, ...)                                                     \
-  asm volatile(                                                                                     \
-      "{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"                                  \
-      "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32.bf16.bf16 {" names "}, " operands ";\n}" \
-      : __VA_ARGS__                                                                                 \
-      : "l"(a), "l"(b), "n"(int{kAMajor}), "n"(int{kBMajor}))
+#define MULTIPLY(columns, names, operands, ...)                                                           \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" columns "k16.f32.bf16.bf16 {" names "}, " operands ";" \
+               : __VA_ARGS__                                                                              \
+               : "l"(a), "l"(b), "n"(int{kAMajor}), "n"(int{kBMajor}))
   static_assert(kColumns == 16 || kColumns == 32 || kColumns == 64 || kColumns == 128);
   if constexpr (kColumns == 16)
-    MULTIPLY("16", NAMES_8, "%8, %9, accumulate, 1, 1, %10, %11", SUMS_8);
+    MULTIPLY("16", NAMES_8, "%8, %9, 1, 1, 1, %10, %11", SUMS_8);
   else if constexpr (kColumns == 32)
-    MULTIPLY("32", NAMES_16, "%16, %17, accumulate, 1, 1, %18, %19", SUMS_16);
+    MULTIPLY("32", NAMES_16, "%16, %17, 1, 1, 1, %18, %19", SUMS_16);
   else if constexpr (kColumns == 64)
-    MULTIPLY("64", NAMES_32, "%32, %33, accumulate, 1, 1, %34, %35", SUMS_32);
+    MULTIPLY("64", NAMES_32, "%32, %33, 1, 1, 1, %34, %35", SUMS_32);
   else
-    MULTIPLY("128", NAMES_64, "%64, %65, accumulate, 1, 1, %66, %67", SUMS_64);
+    MULTIPLY("128", NAMES_64, "%64, %65, 1, 1, 1, %66, %67", SUMS_64);
 #undef MULTIPLY
 #undef SUMS_64
 #undef SUMS_32

@@ -30,14 +30,16 @@ struct WgmmaInterleavedChainTile : InterleavedChainSizes<kBlocks> {
     }
     begin_products();
 #pragma unroll
-    for (int block = 0; block < kBlocks; ++block)
+    for (int block = 0; block < kBlocks; ++block) {
+      const auto sum = [&](int index) -> float& { return sums[block * kSumsOfBlock + index]; };
+      const uint64_t left = wgmma_descriptor(a(block));
+      const uint64_t right = wgmma_descriptor(b_stage + block * Sizes::kEach * Sizes::kDepth * 2);
 #pragma unroll
       for (int i = 0; i < Sizes::kDepth / Whole::kTerms; ++i) {
-        const auto sum = [&](int index) -> float& { return sums[block * kSumsOfBlock + index]; };
-        const uint32_t b = b_stage + block * Sizes::kEach * Sizes::kDepth * 2, term = i * Whole::kTerms * 2;
-        multiply_accumulate_async<Sizes::kEach, false, false>(sum, wgmma_descriptor(a(block) + term),
-                                                              wgmma_descriptor(b + term));
+        constexpr int kStep = Whole::kTerms * 2 / 16;  // in units of 16 bytes
+        multiply_accumulate_async<Sizes::kEach, false, false>(sum, left + i * kStep, right + i * kStep);
       }
+    }
     commit_products();
   }
 };

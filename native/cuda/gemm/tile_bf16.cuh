@@ -64,26 +64,30 @@ struct Bf16Tile {
     return static_cast<uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) << 4));
   }
 
-  // One operand of one stage: rows of the tiles from `first` on, of `rows` in all, and the terms from k0 on.
+  // One operand of one stage: rows of the tiles from `first` on, of `rows` in all, and the terms from k0 on. A thread
+  // copies the same chunk of every kLines-th line (a row or a term), so that its length and its place in a line are
+  // found once: with wgmma, these instructions are most of what a warp does.
   template <bool kKContiguous, bool kVector, int kSpan = kSize>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
                               int half = 0) {
-    constexpr int kPerRow = (kKContiguous ? kDepth : kSpan) / kChunk;
+    constexpr int kPerLine = (kKContiguous ? kDepth : kSpan) / kChunk, kLines = kThreads / kPerLine;
+    static_assert(kThreads % kPerLine == 0 && kLines % 8 == 0, "the lines of a thread exchange their chunks alike");
+    const int line = threadIdx.x / kPerLine, chunk = threadIdx.x % kPerLine;
+    const int along = (kKContiguous ? k0 : first) + chunk * kChunk;
+    const int left = max(0, min(kChunk, (kKContiguous ? k : rows) - along));
+    to += place<kKContiguous, kSpan>(line, chunk);
 #pragma unroll
-    for (int i = threadIdx.x; i < kSpan * kDepth / kChunk; i += kThreads) {
-      const int line = i / kPerRow, chunk = i % kPerRow;
-      const int row = tile_column(first + (kKContiguous ? line : chunk * kChunk), half),
-                term = k0 + (kKContiguous ? chunk * kChunk : line);
-      const int64_t at = kKContiguous ? row * ld + term : term * ld + row;
-      const int inside = kKContiguous ? (row < rows ? k - term : 0) : (term < k ? rows - row : 0);
-      const int count = max(0, min(kChunk, inside));
-      const uint32_t place_of = to + place<kKContiguous, kSpan>(line, chunk);
+    for (int i = 0; i < (kKContiguous ? kSpan : kDepth) / kLines; ++i) {
+      const int across = kKContiguous ? tile_column(first + line + i * kLines, half) : k0 + line + i * kLines;
+      const int count = across < (kKContiguous ? rows : k) ? left : 0;
+      const bf16* source = from + across * ld + along;
+      const uint32_t place_of = to + i * kLines * kPerLine * kChunk * 2;
       if constexpr (kVector) {
-        copy_async(place_of, count > 0 ? from + at : from, count * 2);
+        copy_async(place_of, source, count * 2);
       } else {
         alignas(16) bf16 values[kChunk];
 #pragma unroll
-        for (int j = 0; j < kChunk; ++j) values[j] = j < count ? from[at + j] : __float2bfloat16_rn(0.f);
+        for (int j = 0; j < kChunk; ++j) values[j] = j < count ? source[j] : __float2bfloat16_rn(0.f);
         *static_cast<uint4*>(__cvta_shared_to_generic(place_of)) = *reinterpret_cast<const uint4*>(values);
       }
     }

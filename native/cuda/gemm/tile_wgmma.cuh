@@ -51,11 +51,10 @@ struct WgmmaTile : Bf16Tile<128, kColumns> {
       for (int j = 0; j < kFragmentsN; ++j) body(row_of(i), j, sum_of(sums, i, j, 0), sum_of(sums, i, j, 1));
   }
 
-  // One block after the other: unrolled, the addresses take more registers than two blocks of threads leave each other.
   template <bool kKContiguous, int kSpan = kSize>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
                               int half = 0) {
-#pragma unroll 1
+#pragma unroll
     for (int block = 0; block < kSpan / kBlock; ++block)
       Stages::template load<kKContiguous, true, kBlock>(to + block * kBlockBytes, from, ld, first + block * kBlock,
                                                         rows, k0, k, half);
@@ -69,14 +68,15 @@ struct WgmmaTile : Bf16Tile<128, kColumns> {
   // Begins to add the product of a stage to the sums.
   template <bool kAK, bool kBK>
   static __device__ void multiply(Sums& sums, uint32_t a_stage, uint32_t b_stage) {
-    const auto step = [](bool k_contiguous) { return k_contiguous ? kTerms * 2 : kTerms * kBlock * 2; };
-    const uint32_t a = a_stage + threadIdx.x / (4 * kWarp) * kBlockBytes;
+    const uint64_t a = wgmma_descriptor(a_stage + threadIdx.x / (4 * kWarp) * kBlockBytes);
+    const uint64_t b = wgmma_descriptor(b_stage);
+    // From the terms of an instruction to the next ones, in units of 16 bytes.
+    const auto step = [](bool k_contiguous) { return (k_contiguous ? kTerms * 2 : kTerms * kBlock * 2) / 16; };
     begin_products();
 #pragma unroll
     for (int i = 0; i < Stages::kDepth / kTerms; ++i)
-      multiply_accumulate_async<kColumns, !kAK, !kBK>([&](int sum) -> float& { return sums[sum]; },
-                                                      wgmma_descriptor(a + i * step(kAK)),
-                                                      wgmma_descriptor(b_stage + i * step(kBK)));
+      multiply_accumulate_async<kColumns, !kAK, !kBK>([&](int sum) -> float& { return sums[sum]; }, a + i * step(kAK),
+                                                      b + i * step(kBK));
     commit_products();
   }
 };
