@@ -5,7 +5,6 @@
 #include "chain_wgmma.cuh"
 
 namespace sffn::cuda {
-namespace {
 
 // Compiled for anything but compute capability 9.0 with its own instructions, the kernels are empty, and take a single
 // thread, so that the host can tell and a launch would fail.
@@ -77,6 +76,8 @@ __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(InterleavedChainSizes<kBloc
   chain_interleaved<WgmmaInterleavedChainTile<kBlocks>>(first, second, shared);
 #endif
 }
+
+namespace {
 
 template <auto kKernel, int kThreads>
 auto available() {
