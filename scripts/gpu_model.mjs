@@ -118,8 +118,7 @@ bf16, one up-projection ${width} → ${4 * width} on ${tokens} tokens, and the p
 computes a tile of ${TILE} x ${TILE}; each step of ${DEPTH} terms takes the longer of its multiply-adds at the tensor cores' rate and its shared-memory
 traffic at 128 bytes a cycle (8 warps read 96 rows each, with wgmma on the H100 two groups of warps 192 rows each; the copies write 256). To that come
 ${FILL} cycles for the first operands to arrive and the store of the tile, and the last wave of tiles is counted as if it were full.
-Memory is counted once for each operand. All of it is an upper bound of what these kernels could do. The H100's column is that of products
-by wgmma alone; interleaved results and chained factors use mma.sync there, too.
+Memory is counted once for each operand. All of it is an upper bound of what these kernels could do.
 
 | layer | GFLOP | ${gpus.map(({ name }) => name).join(' | ')} |
 | --- | --- | ${gpus.map(() => '---').join(' | ')} |

@@ -42,24 +42,34 @@ function findings() {
   return reports.flatMap((file) => JSON.parse(readFileSync(join(REPORTS, file), 'utf8')).findings);
 }
 
+const runs = SCHEDULES.map((schedule) => ({
+  name: `schedule ${schedule}`,
+  tests,
+  env: {
+    PTXSIM_SCHEDULE: schedule,
+    // Blocks that are kept for reuse are longer than the tensors in them: an access beyond a tensor would not be seen.
+    STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: schedule === 'reverse' ? '1' : '0',
+    ...(schedule.startsWith('random') ? SMALL_DEVICE : {}),
+  },
+}));
+// The other tests demand the precision of float32.
+const isOfOps = (argument) => argument.startsWith('-') || argument.startsWith('test/ops');
+if (tests.some((argument) => argument.startsWith('test/ops')))
+  runs.push({ name: 'TF32', tests: tests.filter(isOfOps), env: { STRUCTURED_FFN_TF32: '1' } });
+
 let failed = false;
-for (const schedule of SCHEDULES) {
+for (const { name, tests, env } of runs) {
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
   const status = node([script('jest', 'bin/jest.js'), ...tests], {
     STRUCTURED_FFN_BINARY: PTXSIM_BINARY,
     STRUCTURED_FFN_TEST_DEVICE: 'cuda',
-    PTXSIM_SCHEDULE: schedule,
-    // Blocks that are kept for reuse are longer than the tensors in them: an access beyond a tensor would not be seen.
-    STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: schedule === 'reverse' ? '1' : '0',
-    ...(schedule.startsWith('random') ? SMALL_DEVICE : {}),
     PTXSIM_REPORT: join(REPORTS, '%p.json'),
+    ...env,
   });
   const found = findings();
   for (const { kernel, kind, message } of found) console.error(`${kernel}: ${kind}: ${message}`);
-  console.log(
-    `CUDA on the PTX executor, schedule ${schedule}: ${status === 0 ? 'passed' : 'FAILED'}, ${found.length} findings`,
-  );
+  console.log(`CUDA on the PTX executor, ${name}: ${status === 0 ? 'passed' : 'FAILED'}, ${found.length} findings`);
   failed ||= status !== 0 || found.length > 0;
 }
 process.exit(failed ? 1 : 0);

@@ -76,7 +76,8 @@ struct Bf16Tile {
     const int along = (kKContiguous ? k0 : first) + chunk * kChunk;
     const int left = max(0, min(kChunk, (kKContiguous ? k : rows) - along));
     to += place<kKContiguous, kSpan>(line, chunk);
-#pragma unroll
+// Unrolled, single elements would take registers that keep another block of threads from a multiprocessor.
+#pragma unroll(kVector ? kDepth : 1)
     for (int i = 0; i < (kKContiguous ? kSpan : kDepth) / kLines; ++i) {
       const int across = kKContiguous ? tile_column(first + line + i * kLines, half) : k0 + line + i * kLines;
       const int count = across < (kKContiguous ? rows : k) ? left : 0;

@@ -59,8 +59,21 @@ TEST(bf16_stages) {
   CHECK((Bf16Stage<Bf16Tile<64>, true, 64>::right() && Bf16Stage<Bf16Tile<64>, false, 64>::right()));
   CHECK((Bf16Stage<Bf16Tile<128>, true, 128>::right() && Bf16Stage<Bf16Tile<128>, false, 128>::right()));
   // The narrow operand of two products in one launch.
-  CHECK((Bf16Stage<ChainTile, true, 64>::right() && Bf16Stage<ChainTile, false, 64>::right()));
+  CHECK((Bf16Stage<ChainSizes, true, 64>::right() && Bf16Stage<ChainSizes, false, 64>::right()));
 }
+
+// The 128-byte swizzle that wgmma knows: of an address, bits 4 to 6 are exchanged by bits 7 to 9.
+template <bool kKContiguous>
+bool lines_are_swizzled_for_wgmma() {
+  for (int line = 0; line < 64; ++line)
+    for (int chunk = 0; chunk < 8; ++chunk) {
+      const uint32_t plain = line * 128 + chunk * 16;
+      if (Bf16Tile<128>::place<kKContiguous, 64>(line, chunk) != (plain ^ (plain >> 7 & 7) << 4)) return false;
+    }
+  return true;
+}
+
+TEST(wgmma_stages) { CHECK(lines_are_swizzled_for_wgmma<true>() && lines_are_swizzled_for_wgmma<false>()); }
 
 // Where a lane has the accumulators that it stores: pairs of neighbouring columns of the row lane / 4.
 template <int kRow>
