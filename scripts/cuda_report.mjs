@@ -76,8 +76,10 @@ ${table(
 
 ## Memory accesses on the executor
 
-Aligned workloads (\`test/cuda/workloads.ts\`) on a device of compute capability 9.0. What wgmma itself reads from shared memory is not counted. MB is memory that is touched at all, what a launch touches often counted once. Sectors of
-32 bytes moved for loads and stores, and wavefronts of shared memory, are over the least that the same bytes need: 1.00 is ideal.
+Aligned workloads (\`test/cuda/workloads.ts\`) on a device of compute capability 9.0, and on one of 8.0 where other kernels take the place of
+those by wgmma. MB is memory that is touched at all, what a launch touches often counted once. Sectors of 32 bytes moved for loads and
+stores, and wavefronts of shared memory, are over the least that the same bytes need: 1.00 is ideal. What wgmma itself reads from shared
+memory is not counted.
 
 ${table(
   ['workload', 'kernel', 'launches', 'MB', 'loads', 'stores', 'shared', 'tensor-core MFLOP'],
@@ -108,8 +110,8 @@ function machineCode(kernels) {
   return `
 ## Tensor-core instructions
 
-In the machine code (sm_80 / sm_90a): multiply-adds of the tensor cores by mma.sync (HMMA) and wgmma (HGMMA), loads of their operands from shared memory (a LDSM brings
-up to four matrices of 8 x 8), and asynchronous copies into it. TF32 operands come by plain loads.
+In the machine code (sm_80 / sm_90a): multiply-adds of the tensor cores by mma.sync (HMMA) and wgmma (HGMMA), loads of their operands from
+shared memory (a LDSM brings up to four matrices of 8 x 8), and asynchronous copies into it. TF32 operands come by plain loads.
 
 ${table(
   ['kernel', ...names],
