@@ -61,7 +61,7 @@ export function kernelsOf(binary) {
 
 /** `gemm_bf16<128,1,0,1>` for the mangled name of a kernel. */
 export function shortName(mangled) {
-  const name = /(?:gemm_[a-z\d_]+|add_parts)(?=I)/.exec(mangled)?.[0] ?? mangled;
+  const name = /(?<=\d)(?:gemm_[a-z\d_]+|add_parts)(?=I)/.exec(mangled)?.[0] ?? mangled;
   const values = [...mangled.matchAll(/L[ib](\d+)E|I(f|13__nv_bfloat16)/g)].map(([, n, type]) =>
     type ? (type === 'f' ? 'f32' : 'bf16') : n,
   );
