@@ -128,6 +128,9 @@ const CASES: readonly Case[] = [
   { x: [500, 64], v: [2, 128, 32], u: [4, 76, 64], bias: true, activation: 'swiglu', residual: true },
   { x: [512, 64], v: [8, 64, 8], u: [8, 18, 64], bias: true, activation: 'gelu' },
   { x: [460, 64], v: [2, 288, 32], u: [8, 37, 72], bias: true, residual: true },
+  // Both factors in one launch, each of several steps and tiles: every stage is filled again while it may still be read.
+  { x: [1000, 136], v: [104, 136], u: [200, 104], bias: true, activation: 'gelu' },
+  { x: [1000, 136], v: [56, 136], u: [200, 56] },
 ];
 
 type Factors = Pick<Case, 'v' | 'u'>;
@@ -176,6 +179,21 @@ const NETWORKS: readonly Network[] = [
     activation: 'swiglu',
   },
   { x: [90, 14], fc1: { v: [2, 3, 7], u: [2, 9, 3] }, fc2: { v: [3, 5, 6], u: [13, 15] }, bias: true },
+  // The same of few rows: the bias of a block is a part of its own.
+  {
+    x: [4, 32],
+    fc1: { v: [4, 16, 8], u: [4, 16, 16] },
+    fc2: { v: [4, 4, 16], u: [4, 6, 4] },
+    bias: true,
+    activation: 'gelu',
+  },
+  {
+    x: [4, 32],
+    fc1: { v: [4, 16, 8], u: [4, 32, 16] },
+    fc2: { v: [4, 4, 16], u: [4, 6, 4] },
+    bias: true,
+    activation: 'swiglu',
+  },
   // Not apart: an odd number of gates, blocks that do not divide, weights larger than the activation.
   { x: [33, 12], fc1: { v: [2, 5, 6], u: [2, 7, 5] }, fc2: { u: [9, 7] }, activation: 'swiglu' },
   { x: [33, 12], fc1: { v: [2, 5, 6], u: [2, 9, 5] }, fc2: { v: [6, 5, 3], u: [9, 30] }, activation: 'silu' },
