@@ -138,7 +138,7 @@ __device__ void chain(const Product& first, const Product& second, unsigned char
     sum(FirstTile{}, sums, steps1, left.scale, [&](int) { return stage(t); });
     const int group = tile / tiles1, place = group * static_cast<int>(first.c_batch[0]);
     const int column0 = tile % tiles1 * kWidth, step = static_cast<int>(first.c_column);
-    FirstTile::each_pair(sums, [&](int row, int j, float x, float y) {
+    each_pair<FirstTile>(sums, [&](int row, int j, float x, float y) {
       const int column = column0 + FirstTile::column_of(j);
       const Run<bf16, 2> pair = {from_float<bf16>(x), from_float<bf16>(y)};
       if (step == 1) {

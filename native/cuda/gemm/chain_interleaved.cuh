@@ -51,8 +51,8 @@ struct InterleavedChainTile : InterleavedChainSizes<kBlocks> {
   static __device__ void each_pair(Sums& sums, Body&& body) {
 #pragma unroll
     for (int part = 0; part < kParts; ++part)
-      Part::each_pair(sums[part],
-                      [&](int row, int j, float x, float y) { body(row, part * Part::kFragmentsN + j, x, y); });
+      sffn::cuda::each_pair<Part>(
+          sums[part], [&](int row, int j, float x, float y) { body(row, part * Part::kFragmentsN + j, x, y); });
   }
   // a(block): its left operand, which is the same for all where kSame.
   template <bool kSame, class A>

@@ -19,7 +19,7 @@ struct WgmmaInterleavedChainTile : InterleavedChainSizes<kBlocks> {
   static __device__ void scale(Sums& sums, float factor) { Whole::scale(sums, factor); }
   template <class Body>
   static __device__ void each_pair(Sums& sums, Body&& body) {
-    Whole::each_pair(sums, body);
+    sffn::cuda::each_pair<Whole>(sums, body);
   }
 
   template <bool kSame, class A>

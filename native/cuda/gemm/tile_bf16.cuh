@@ -48,15 +48,6 @@ struct Bf16Tile {
         for (float& value : fragment) value *= factor;
   }
 
-  // body(row, j, sum, next sum) for all of them.
-  template <class Body>
-  static __device__ void each_pair(Sums& sums, Body&& body) {
-#pragma unroll
-    for (int i = 0; i < kRowsEach; ++i)
-#pragma unroll
-      for (int j = 0; j < kFragmentsN; ++j) body(row_of(i), j, sum_of(sums, i, j, 0), sum_of(sums, i, j, 1));
-  }
-
   // Byte of chunk `chunk` of row `row` of an operand with kSpan rows.
   template <bool kKContiguous, int kSpan = kSize>
   static __host__ __device__ uint32_t place(int row, int chunk) {
@@ -132,6 +123,17 @@ struct Bf16Tile {
   }
 };
 
+// body(row, j, sum, next sum) for all of a thread's sums in a tile of tensor cores: those of the rows Tile::row_of(i),
+// of the columns Tile::column_of(j) and the next one.
+template <class Tile, class Body>
+__device__ void each_pair(typename Tile::Sums& sums, Body&& body) {
+#pragma unroll
+  for (int i = 0; i < Tile::kRowsEach; ++i)
+#pragma unroll
+    for (int j = 0; j < Tile::kFragmentsN; ++j)
+      body(Tile::row_of(i), j, Tile::sum_of(sums, i, j, 0), Tile::sum_of(sums, i, j, 1));
+}
+
 // One stage: multiply() reads the next one that the copies have filled, refill() starts to fill the one before it.
 template <class Tile, class Multiply, class Refill>
 __device__ void pass_stage(Multiply&& multiply, Refill&& refill) {
@@ -206,7 +208,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
 #pragma unroll
         for (int i = 0; i < 2; ++i)
           bias[j][i] = bias_of<bf16>(p, outer, l, tile_column(column0 + Tile::column_of(j) + i, half));
-      Tile::each_pair(sums, [&](int row, int j, float& x, float& y) {
+      each_pair<Tile>(sums, [&](int row, int j, float& x, float& y) {
         *reinterpret_cast<Run<bf16, 2>*>(kept.of(l) + row * Kept::kRow + Tile::column_of(j)) = {
             kept_value<bf16>(p, x + bias[j][0]), kept_value<bf16>(p, y + bias[j][1])};
         x = y = 0;
@@ -222,7 +224,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   __syncthreads();
   // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
-  Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+  each_pair<Tile>(sums, [&](int row, int j, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });
   __syncthreads();

@@ -43,14 +43,6 @@ struct WgmmaTile : Bf16Tile<128, kColumns> {
     }
   }
 
-  template <class Body>
-  static __device__ void each_pair(Sums& sums, Body&& body) {
-#pragma unroll
-    for (int i = 0; i < kRowsEach; ++i)
-#pragma unroll
-      for (int j = 0; j < kFragmentsN; ++j) body(row_of(i), j, sum_of(sums, i, j, 0), sum_of(sums, i, j, 1));
-  }
-
   template <bool kKContiguous, int kSpan = kSize>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
                               int half = 0) {

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
   __syncthreads();
   // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
-  Tile::each_pair(sums, [&](int row, int j, float x, float y) {
+  each_pair<Tile>(sums, [&](int row, int j, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });
   __syncthreads();
