@@ -86,11 +86,11 @@ function compile(source, architecture, output) {
 }
 
 /**
- * The kernels of the CUDA sources that `wanted` takes: name, source, threads of a block (the launch bounds in the PTX of the
+ * The kernels of the CUDA sources: name, source, threads of a block (the launch bounds in the PTX of the
  * executor's build), and for each architecture { registers, spills, stack, shared } and `instructions`, undefined without a
  * disassembler. A kernel made of the instructions of one architecture alone is empty on the others, which are left out.
  */
-export async function ptxasEvidence(wanted) {
+export async function ptxasEvidence() {
   const scratch = mkdtempSync(join(tmpdir(), 'cuda-report-'));
   const ptx = new Map(
     kernelsOf(requireBinary()).map(({ name, target, lines }) => [
@@ -104,7 +104,7 @@ export async function ptxasEvidence(wanted) {
   };
   const { cuda } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
   const jobs = cuda
-    .filter((source) => wanted(source) && /<<<|__global__/.test(readFileSync(join(ROOT, source), 'utf8')))
+    .filter((source) => /<<<|__global__/.test(readFileSync(join(ROOT, source), 'utf8')))
     .flatMap((source) => ARCHITECTURES.map((architecture) => ({ source, architecture })));
   const cubin = (i) => join(scratch, `${i}.cubin`);
   const outputs = await inParallel(jobs, ({ source, architecture }, i) => compile(source, architecture, cubin(i)));

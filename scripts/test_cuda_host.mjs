@@ -1,5 +1,5 @@
-// Builds and runs the unit tests of what the CUDA backend computes for a single thread: index maps and activations, which the
-// host has, too. nvcc hands them to the host's compiler, which could not read the kernels beside them.
+// Builds and runs the unit tests of what the CUDA backend computes for a single thread: index maps, activations and sines, which
+// the host has, too. nvcc hands them to the host's compiler, which could not read the kernels beside them.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
 // Element by element: functions of one operand and their derivatives, fill, copy, cast, accumulation of gradients.
 #include "activation.cuh"
 #include "pack.cuh"
+#include "trigonometry.cuh"
 
 namespace sffn::cuda {
 namespace {
@@ -39,9 +40,9 @@ __device__ float apply_unary(int op, float a, float c) {
     case 14:
       return powf(a, c);
     case 15:
-      return sinf(a);
+      return sine(a);
     case 16:
-      return cosf(a);
+      return cosine(a);
     case 17:
       return 1.f / a;
     case 18:
@@ -85,9 +86,9 @@ __device__ float unary_derivative(int op, float a, float y, float c) {
     case 14:
       return c * powf(a, c - 1.f);
     case 15:
-      return cosf(a);
+      return cosine(a);
     case 16:
-      return -sinf(a);
+      return -sine(a);
     case 17:
       return -y * y;
     case 18:

@@ -1,10 +1,10 @@
 // The passes around a layer's products: the gradient through the activation, the bias gradient, swiglu.
 #include "layer.cuh"
+#include "rows.cuh"
 
 namespace sffn::cuda {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int kFeatures = 2048;  // of one row, that a block rearranges in shared memory
 
 struct PrologueArguments {
@@ -54,12 +54,13 @@ __global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constan
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) swiglu_kernel(const T* pre, T* y, const T* residual, int64_t n, int half) {
-  const int64_t total = n * half;
-  for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < total; i += gridDim.x * int64_t{kThreads}) {
-    const int64_t row = i / half, j = i % half;
-    const float value = silu(to_float(pre[row * 2 * half + j])) * to_float(pre[row * 2 * half + half + j]);
-    y[i] = from_float<T>(residual ? value + to_float(residual[i]) : value);
+__global__ void __launch_bounds__(kRowThreads) swiglu_kernel(const T* pre, T* y, const T* residual, int64_t n, int half) {
+  for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
+    const T *gates = pre + row * 2 * half, *ups = gates + half;
+    for (int j = threadIdx.x; j < half; j += blockDim.x) {
+      const float value = silu(to_float(gates[j])) * to_float(ups[j]);
+      y[row * half + j] = from_float<T>(residual ? value + to_float(residual[row * half + j]) : value);
+    }
   }
 }
 
@@ -131,11 +132,10 @@ const void* prologue(const Layer& f, const void* dy, const void* pre, void* spac
 void swiglu(const void* pre, void* y, const void* residual, int64_t n, int out, DType dtype) {
   const int half = out / 2;
   if (n == 0 || half == 0) return;
-  const unsigned blocks = static_cast<unsigned>(std::min<int64_t>(ceil_div(n * half, kThreads), 4096));
   dispatch_float(dtype, [&](auto zero) {
     using T = decltype(zero);
-    swiglu_kernel<T><<<blocks, kThreads, 0, stream()>>>(static_cast<const T*>(pre), static_cast<T*>(y),
-                                                        static_cast<const T*>(residual), n, half);
+    swiglu_kernel<T><<<row_blocks(n), row_threads(half), 0, stream()>>>(static_cast<const T*>(pre), static_cast<T*>(y),
+                                                                        static_cast<const T*>(residual), n, half);
   });
   check_launch("swiglu");
 }

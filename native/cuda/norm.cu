@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kRowThreads)
   float* result = parts ? parts + blockIdx.x * kSums * features : nullptr;
   float* sums = parts_in_shared ? reinterpret_cast<float*>(shared_sums) : result;
   const int64_t pack_step = parts_in_shared ? 1 : N;
-  const int64_t element_step = parts_in_shared ? element_step_in_shared<N>(features) : 1;
+  const int element_step = parts_in_shared ? static_cast<int>(element_step_in_shared<N>(features)) : 1;
   const int64_t sum_step = parts_in_shared ? N * element_step : features;
   // The place of element 0 of the pack that begins at column i.
   const auto place = [&](int64_t i) { return i / N * pack_step; };

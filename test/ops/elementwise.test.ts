@@ -1,6 +1,6 @@
 import * as ops from '../../lib';
-import { OptionError, ShapeError, tensor } from '../../lib';
-import { checkOp, type Nd } from '../support/check_op';
+import { OptionError, ShapeError, tensor, tidy } from '../../lib';
+import { checkOp, type Nd, onEveryTarget } from '../support/check_op';
 
 const geluTanh = (a: number) => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3)));
 const sigmoid = (a: number) => 1 / (1 + Math.exp(-a));
@@ -109,6 +109,33 @@ test('comparisons give ones and zeros', () => {
 test('exp overflows to infinity and NaN stays NaN', () => {
   const y = ops.exp(tensor([100, Number.NaN, Number.NEGATIVE_INFINITY, 0]));
   expect([...y.data]).toEqual([Number.POSITIVE_INFINITY, Number.NaN, 0, 1]);
+});
+
+test('sin and cos take arguments of any size, and have no value at infinity', () => {
+  const { POSITIVE_INFINITY, NEGATIVE_INFINITY, NaN: nan } = Number;
+  // The last two: the float32 nearest to a multiple of π/2, and the largest.
+  const sizes = [1e-3, 100, 1e5, 1e7, 1e10, 1e15, 1e25, 16367173 * 2 ** 72, 3.4e38];
+  const arguments_ = [...sizes, ...sizes.map((a) => -a), POSITIVE_INFINITY, NEGATIVE_INFINITY, nan];
+  onEveryTarget(({ name, device, dtype }) =>
+    tidy(() => {
+      const a = tensor(arguments_, [arguments_.length], { device, dtype });
+      const exact = [...a.toArray()];
+      const digits = dtype === 'bfloat16' ? 8e-3 : 1e-6;
+      for (const [op, f] of [
+        [ops.sin, Math.sin],
+        [ops.cos, Math.cos],
+      ] as const) {
+        const wrong = [...op(a).toArray()].flatMap((y, i) => {
+          const expected = f(exact[i]!);
+          const isRight = Number.isNaN(expected)
+            ? Number.isNaN(y)
+            : Math.abs(y - expected) <= digits * Math.abs(expected);
+          return isRight ? [] : [{ name, a: exact[i], y, expected }];
+        });
+        expect(wrong).toEqual([]);
+      }
+    }),
+  );
 });
 
 test('refuses shapes that do not broadcast, and operands that are no tensors', () => {

@@ -1,4 +1,4 @@
-// The functions of the CUDA backend that the host has, too: index maps and activations. One translation unit, because
+// The functions of the CUDA backend that the host has, too: index maps, activations, sines. One translation unit, because
 // to read the toolkit's headers takes longer than all the rest.
 #include "activation.inl"
 #include "attention.inl"
@@ -6,3 +6,4 @@
 #include "stage.inl"
 #include "strides.inl"
 #include "terms.inl"
+#include "trigonometry.inl"
