@@ -106,7 +106,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const bool weights2 = dv2 || du2 || dguide2;
 
   const Workspace<char> space2 = elements(n * second.out(), second.dtype);
-  const void* g2 = prologue(second, dy.data, nullptr, space2.get(), dbias2.data, nullptr, rows, Activation::none);
+  const void* g2 = prologue(second, dy.data, nullptr, space2.get(), nullptr, rows, Activation::none);
   const bool keeps_dh = dv2 && second.uses_factors();
   const Workspace<char> dh2 = elements(keeps_dh ? n * second.hidden() : 0, second.dtype);
   void* dh = keeps_dh ? dh2.get() : nullptr;
@@ -120,20 +120,19 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   if (first.blocked_out) {
     layer_backward(second, g2, nullptr, h2.data,
                    {.dx = space1.get(), .dh = dh, .activation = kind, .pre = pre.data, .activated = activated}, rows);
-    if (dbias1) bias_gradient(first, g1, dbias1.data, rows);
   } else {
     const Workspace<char> dhidden = elements(n * second.in(), second.dtype);
     layer_backward(second, g2, nullptr, h2.data, {.dx = dhidden.get(), .dh = dh}, rows);
-    g1 = prologue(first, dhidden.get(), pre.data, space1.get(), dbias1.data, activated, rows, kind);
+    g1 = prologue(first, dhidden.get(), pre.data, space1.get(), activated, rows, kind);
   }
-  if (weights2) {
+  if (weights2 || dbias2) {
     const PermutedGradient dv(dv2, ffn.factor, ffn.permuted), du(du2, ffn.factor, ffn.permuted && !second.v),
         dguide(dguide2, ffn.guide, ffn.permuted);
     layer_backward(second, g2, again ? hidden.get() : pre.data, h2.data,
-                   {.dv = dv.data(), .du = du.data(), .dguide = dguide.data(), .dh = dh}, rows);
+                   {.dv = dv.data(), .du = du.data(), .dguide = dguide.data(), .dbias = dbias2.data, .dh = dh}, rows);
     for (const PermutedGradient* gradient : {&dv, &du, &dguide}) gradient->finish();
   }
-  layer_backward(first, g1, x.data, h1.data, {dx.data, dv1.data, du1.data, dguide1.data}, rows);
+  layer_backward(first, g1, x.data, h1.data, {dx.data, dv1.data, du1.data, dguide1.data, dbias1.data}, rows);
 }
 
 }  // namespace sffn::cuda

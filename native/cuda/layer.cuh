@@ -48,7 +48,7 @@ void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* 
 // g [n, out] is the gradient before the activation with the columns of each block together (made by `prologue`).
 // h may be null: it is computed again where it is needed. Null outputs are not computed.
 struct LayerGradients {
-  void *dx = nullptr, *dv = nullptr, *du = nullptr, *dguide = nullptr;
+  void *dx = nullptr, *dv = nullptr, *du = nullptr, *dguide = nullptr, *dbias = nullptr;
   // [n, hidden], the gradient of the hidden features: kept here by a call for dx, and taken from here by a later one
   // for the factors alone. Null: each call has its own.
   void* dh = nullptr;
@@ -61,11 +61,11 @@ struct LayerGradients {
 void layer_backward(const Layer& layer, const void* g, const void* x, const void* h, const LayerGradients& gradients,
                     int n);
 
-// From the gradient of the activation's result (and pre) to g, and to dbias; `activated` [n, columns of the activation]
-// is act(pre) again, where it is wanted. g is `space` [n, out], or dy itself where there is nothing to do.
-const void* prologue(const Layer& layer, const void* dy, const void* pre, void* space, void* dbias, void* activated,
-                     int n, Activation activation);
-// The sums of the rows of g, in the order of the features.
+// From the gradient of the activation's result (and pre) to g; `activated` [n, columns of the activation] is act(pre)
+// again, where it is wanted. g is `space` [n, out], or dy itself where there is nothing to do.
+const void* prologue(const Layer& layer, const void* dy, const void* pre, void* space, void* activated, int n,
+                     Activation activation);
+// The sum of the rows of g, in the order of the features, where no product makes it beside a weight gradient.
 void bias_gradient(const Layer& layer, const void* g, void* dbias, int n);
 // y = act(pre) + residual [n, out/2] of swiglu; residual may be y itself or null.
 void swiglu(const void* pre, void* y, const void* residual, int64_t n, int out, DType dtype);

@@ -1,4 +1,5 @@
-// The passes around a layer's products: the gradient through the activation, the bias gradient, swiglu.
+// The passes around a layer's products: the gradient through the activation, that of a bias beside frozen weights,
+// swiglu.
 #include "layer.cuh"
 #include "rows.cuh"
 
@@ -54,7 +55,8 @@ __global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constan
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRowThreads) swiglu_kernel(const T* pre, T* y, const T* residual, int64_t n, int half) {
+__global__ void __launch_bounds__(kRowThreads)
+    swiglu_kernel(const T* pre, T* y, const T* residual, int64_t n, int half) {
   for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
     const T *gates = pre + row * 2 * half, *ups = gates + half;
     for (int j = threadIdx.x; j < half; j += blockDim.x) {
@@ -112,21 +114,17 @@ void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
   check_launch("the bias gradient");
 }
 
-const void* prologue(const Layer& f, const void* dy, const void* pre, void* space, void* dbias, void* activated, int n,
+const void* prologue(const Layer& f, const void* dy, const void* pre, void* space, void* activated, int n,
                      Activation activation) {
-  const void* g = dy;
-  if ((f.L > 1 || activation != Activation::none) && n > 0) {
-    // Chunks hold whole groups of L features, unless not even one fits.
-    const int chunk = std::min(f.out(), f.L > kFeatures ? kFeatures : kFeatures / f.L * f.L);
-    const PrologueArguments arguments{dy, pre, space, activated, f.out(), f.L, f.s, chunk, activation};
-    const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(f.out(), chunk)));
-    dispatch_float(f.dtype,
-                   [&](auto zero) { prologue_kernel<decltype(zero)><<<grid, kThreads, 0, stream()>>>(arguments); });
-    check_launch("the gradient through the activation");
-    g = space;
-  }
-  if (dbias) bias_gradient(f, g, dbias, n);
-  return g;
+  if ((f.L == 1 && activation == Activation::none) || n == 0) return dy;
+  // Chunks hold whole groups of L features, unless not even one fits.
+  const int chunk = std::min(f.out(), f.L > kFeatures ? kFeatures : kFeatures / f.L * f.L);
+  const PrologueArguments arguments{dy, pre, space, activated, f.out(), f.L, f.s, chunk, activation};
+  const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(f.out(), chunk)));
+  dispatch_float(f.dtype,
+                 [&](auto zero) { prologue_kernel<decltype(zero)><<<grid, kThreads, 0, stream()>>>(arguments); });
+  check_launch("the gradient through the activation");
+  return space;
 }
 
 void swiglu(const void* pre, void* y, const void* residual, int64_t n, int out, DType dtype) {

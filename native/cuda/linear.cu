@@ -188,7 +188,8 @@ Product input_product(const Layer& f, const void* g, const void* dh, const Layer
 }
 
 // to[b] = scale · aᵀ b for the columns of each block of a [n, blocks·rows] and of b: those of one of its blocks, or
-// all. `runs`: the columns of b come as so many runs, b_run apart.
+// all. `runs`: the columns of b come as so many runs, b_run apart. dbias, unless it is null, gets the sums of the
+// columns of a, element i of block b at i·blocks + b.
 struct WeightGradient {
   const void *a, *b;
   int64_t lda, ldb, b_block, b_run;
@@ -196,6 +197,7 @@ struct WeightGradient {
   void* to;
   int64_t ldc, c_block;
   float scale;
+  void* dbias = nullptr;
 };
 
 void weight_gradient(const WeightGradient& w, int n, DType dtype) {
@@ -217,6 +219,7 @@ void weight_gradient(const WeightGradient& w, int n, DType dtype) {
   product.ldc = w.ldc;
   product.c_batch[0] = w.c_block;
   product.c_batch[1] = w.columns / w.runs;
+  product.row_sums = {.to = w.dbias, .step = w.blocks, .batch = 1};
   launch_gemm(product, dtype);
 }
 
@@ -237,6 +240,10 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
     if (to.dx) launch_gemm(second, f.dtype);
   }
   const int64_t run_step = f.in() / f.in_blocks;
+  // The bias gradient is a part of the first product that reads all of g, where there is one.
+  const bool with_du = to.du && f.uses_factors() && f.r > 0;
+  const bool with_dguide = !with_du && to.dguide && f.guide_scale != 0 && f.in() > 0;
+  if (to.dbias && !with_du && !with_dguide) bias_gradient(f, g, to.dbias, n);
   if (to.du) {
     if (f.v && !h && f.uses_factors()) {
       own_h = elements(int64_t{n} * f.hidden(), f.dtype);
@@ -256,7 +263,8 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                      .to = to.du,
                      .ldc = f.r,
                      .c_block = int64_t{f.s} * f.r,
-                     .scale = f.factor_scale},
+                     .scale = f.factor_scale,
+                     .dbias = with_du ? to.dbias : nullptr},
                     n, f.dtype);
   }
   if (f.v && to.dv)
@@ -289,7 +297,8 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
                      .to = to.dguide,
                      .ldc = int64_t{f.L} * f.in(),
                      .c_block = f.in(),
-                     .scale = f.guide_scale},
+                     .scale = f.guide_scale,
+                     .dbias = with_dguide ? to.dbias : nullptr},
                     n, f.dtype);
 }
 
@@ -307,9 +316,8 @@ void linear_backward(View dy, View x, View v, View u, View guide, View h, View p
   const Layer layer(v, u, guide, View{}, dims, factor_scale, guide_scale);
   const Workspace<char> space = elements(n * layer.out(), layer.dtype);
   const int rows = static_cast<int>(n);
-  const void* g =
-      prologue(layer, dy.data, pre.data, space.get(), dbias.data, nullptr, rows, static_cast<Activation>(activation));
-  layer_backward(layer, g, x.data, h.data, {dx.data, dv.data, du.data, dguide.data}, rows);
+  const void* g = prologue(layer, dy.data, pre.data, space.get(), nullptr, rows, static_cast<Activation>(activation));
+  layer_backward(layer, g, x.data, h.data, {dx.data, dv.data, du.data, dguide.data, dbias.data}, rows);
 }
 
 // Block (k, l) of the dense matrix: the columns of u[l] times the rows of v[k] that meet in the shuffle.

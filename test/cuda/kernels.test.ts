@@ -12,6 +12,7 @@ import {
   DeviceError,
   type DType,
   embedding,
+  feedForward,
   layerNorm,
   matmul,
   max,
@@ -215,6 +216,93 @@ const withCuda = () => {
     const expected = gradients('cpu');
     gradients('cuda').forEach((gradient, i) => {
       expect(relativeError(gradient, expected[i]!)).toBeLessThan(1e-5);
+    });
+  });
+
+  // Beside the gradient of a weight, or of the guide, which read the same values; by a pass of their own where both are frozen.
+  describe.each([
+    ['every weight', { v: true, u: true, guide: true }],
+    ['the guide', { v: false, u: false, guide: true }],
+    ['the first factor', { v: true, u: false, guide: false }],
+    ['nothing', { v: false, u: false, guide: false }],
+  ])('gradients of biases beside that of %s', (_, trained) => {
+    interface Sizes {
+      readonly v?: readonly number[];
+      readonly u: readonly number[];
+    }
+    const product = (shape: readonly number[]) => shape.reduce((n, size) => n * size, 1);
+    const featuresOf = ({ u }: Sizes) => product(u.slice(0, -1));
+
+    /** The gradients of the biases of these layers, one after the other, or of a feedforward network. */
+    const gradients = (
+      device: 'cpu' | 'cuda',
+      dtype: DType,
+      rounded: DType,
+      tokens: number,
+      layers: readonly Sizes[],
+      activation: Activation,
+      factorScale: number,
+    ) =>
+      tidy(() => {
+        const random = new TestRandom(9);
+        const draw = (shape: readonly number[], requiresGrad: boolean) => {
+          const values = tensor(random.array(product(shape)), shape, { dtype: rounded }).toArray();
+          return tensor(values, shape, { device, dtype, requiresGrad });
+        };
+        const widthOf = ({ v, u }: Sizes) => (v ?? u).at(-1)! * (v?.length === 3 ? v[0]! : 1);
+        const weights = layers.map((sizes) => ({
+          v: sizes.v && draw(sizes.v, trained.v),
+          u: draw(sizes.u, trained.u),
+          bias: draw([featuresOf(sizes)], true),
+          guide: { weight: draw([featuresOf(sizes), widthOf(sizes)], trained.guide), guideScale: 0.5, factorScale },
+        }));
+        const x = draw([tokens, widthOf(layers[0]!)], false);
+        const [first, second] = weights;
+        const y = second ? feedForward(x, first!, second, activation) : structuredLinear(x, first!, { activation });
+        y.backward(tensor(new TestRandom(8).array(y.size), y.shape, { device, dtype }));
+        return weights.map(({ v, u, bias, guide }) => {
+          const values = bias.grad!.toArray();
+          for (const t of [v, u, bias, guide.weight]) t?.grad?.dispose();
+          return values;
+        });
+      });
+
+    test.each<[string, number, readonly Sizes[], Activation, number]>([
+      ['one row', 1, [{ u: [9, 33] }], 'none', 1],
+      ['an odd number of rows', 67, [{ v: [22, 65], u: [131, 22] }], 'gelu', 0.75],
+      ['factors of no weight', 67, [{ v: [22, 65], u: [131, 22] }], 'silu', 0],
+      ['sums in several parts', 1031, [{ u: [24, 40] }], 'none', 1],
+      ['sums in several parts, several tiles', 521, [{ u: [136, 264] }], 'none', 1],
+      ['sums in several parts, unaligned', 521, [{ v: [133, 71], u: [131, 133] }], 'none', 1],
+      ['blocks that interleave', 300, [{ v: [4, 72, 16], u: [4, 72, 72] }], 'swiglu', 0.75],
+      ['blocks that interleave, unaligned', 131, [{ v: [3, 25, 20], u: [5, 77, 15] }], 'silu', 0.75],
+      ['a network', 70, [{ u: [88, 72] }, { v: [16, 88], u: [96, 16] }], 'gelu', 0.75],
+      [
+        'a network whose blocks stay apart',
+        90,
+        [
+          { v: [3, 6, 4], u: [3, 14, 6] },
+          { v: [3, 5, 7], u: [13, 15] },
+        ],
+        'swiglu',
+        0.75,
+      ],
+      [
+        'a network whose blocks stay apart, dense',
+        70,
+        [{ v: [3, 6, 4], u: [3, 14, 6] }, { u: [10, 42] }],
+        'gelu',
+        0.75,
+      ],
+    ])('%s', (_, ...sizes) => {
+      for (const dtype of ['float32', 'bfloat16'] as const) {
+        const tolerance = dtype === 'float32' ? 2e-6 : 1e-2;
+        const expected = gradients('cpu', 'float32', dtype, ...sizes);
+        const actual = gradients('cuda', dtype, dtype, ...sizes);
+        const errors = actual.map((values, i) => relativeError(values, expected[i]!));
+        expect({ dtype, errors: errors.filter((error) => !(error < tolerance)) }).toEqual({ dtype, errors: [] });
+        expect(gradients('cuda', dtype, dtype, ...sizes)).toEqual(actual);
+      }
     });
   });
 

@@ -131,6 +131,11 @@ const CASES: readonly Case[] = [
   // Both factors in one launch, each of several steps and tiles: every stage is filled again while it may still be read.
   { x: [1000, 136], v: [104, 136], u: [200, 104], bias: true, activation: 'gelu' },
   { x: [1000, 136], v: [56, 136], u: [200, 56] },
+  // The gradient of the bias from sums in several parts, aligned to 16 bytes and not, of small tiles and large ones.
+  { x: [600, 24], u: [16, 24], bias: true },
+  { x: [601, 23], u: [13, 23], bias: true },
+  { x: [328, 136], u: [136, 136], bias: true },
+  { x: [331, 135], u: [133, 135], bias: true },
 ];
 
 type Factors = Pick<Case, 'v' | 'u'>;

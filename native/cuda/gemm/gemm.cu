@@ -42,6 +42,12 @@ __global__ void __launch_bounds__(kReduceThreads, 8) add_parts(const __grid_cons
         if (column + j < p.results()) values[j] += from[j];
     }
   };
+  if (p.row_sums.to && column == 0 && blockIdx.y % p.batches[1] == 0) {
+    const int outer = blockIdx.y / p.batches[1];
+    float total = 0;
+    for (int part = 0; part < parts; ++part) total += row_sum_part(p, part, outer, row);
+    store_row_sum<T>(p, outer, row, total);
+  }
   float values[kRun] = {};
   sum(column, values);
   if (p.gated()) {
@@ -400,8 +406,10 @@ void launch_gemm(Product p, DType dtype) {
   p.vector_c = has_whole_runs(p, p.group > 1 ? static_cast<int64_t>(16 / size_of(dtype)) : kRun, dtype);
   const int64_t blocks = ceil_div(p.m, choice.size) * ceil_div(p.tile_columns(), choice.size) * (batches / p.group);
   p.splits = p.group > 1 ? 1 : splits_for(p, choice, blocks);
-  Workspace<float> partial(p.splits > 1 ? int64_t{p.splits} * batches * p.m * p.n : 0);
+  const int64_t results = int64_t{batches} * p.m * p.n, row_sums = p.row_sums.to ? int64_t{p.batches[0]} * p.m : 0;
+  Workspace<float> partial(p.splits > 1 ? p.splits * (results + row_sums) : 0);
   p.partial = partial.get();
+  p.row_sums.parts = p.partial + p.splits * results;
   const dim3 grid(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(p.splits));
   choice.kernel<<<grid, choice.threads, choice.shared, stream()>>>(p);
   check_launch("gemm");

@@ -31,6 +31,14 @@ struct Through {
   int64_t up = 0;  // of swiglu: from a gate's column, in c and in pre, to the column that it gates
 };
 
+// Sums over k of the rows of A, without the factor's scale, beside the products of one factor whose operands are not
+// k-contiguous. All inner batches have the same A.
+struct RowSums {
+  void* to = nullptr;  // of row i of the outer batch o: to[o·batch + i·step]; null: nothing of this
+  int64_t step = 1, batch = 0;
+  float* parts = nullptr;  // set by launch_gemm: [splits, outer batches, m]
+};
+
 constexpr int kGates = 16;
 
 struct Product {
@@ -59,6 +67,7 @@ struct Product {
   int64_t pre_batch[2] = {};
   Activation activation = Activation::none;
   Through through;  // backward through `activation`; then there is no bias, and nothing added
+  RowSums row_sums;
 
   float* partial = nullptr;  // set by launch_gemm: [splits, batches, m, n] f32
   int splits = 1;

@@ -6,6 +6,7 @@
 
 #include "../ptx.cuh"
 #include "interleave.cuh"
+#include "row_sums.cuh"
 #include "terms.cuh"
 
 namespace sffn::cuda {
@@ -54,6 +55,9 @@ struct Bf16Tile {
     constexpr int kRowBytes = kKContiguous ? kDepth * 2 : kSpan * 2;
     return static_cast<uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) << 4));
   }
+
+  // The same of chunk `chunk` of a term of A, which is not k-contiguous.
+  static __device__ uint32_t place_in_term(int term, int chunk) { return place<false>(term, chunk); }
 
   // One operand of one stage: rows of the tiles from `first` on, of `rows` in all, and the terms from k0 on. A thread
   // copies the same chunk of every kLines-th line (a row or a term), so that its length and its place in a line are
@@ -134,6 +138,32 @@ __device__ void each_pair(typename Tile::Sums& sums, Body&& body) {
       body(Tile::row_of(i), j, Tile::sum_of(sums, i, j, 0), Tile::sum_of(sums, i, j, 1));
 }
 
+// The row sums of A, which is not k-contiguous, from its stages. A thread has the rows of one chunk.
+template <class Tile>
+class StagedRowSums {
+ public:
+  __device__ void add(uint32_t a_stage) {
+#pragma unroll
+    for (int i = 0; i < Tile::kDepth / kSumLines; ++i) {
+      const uint32_t at = a_stage + Tile::place_in_term(threadIdx.x / kChunks + i * kSumLines, chunk());
+      float values[Tile::kChunk];
+      load_pack<Tile::kChunk>(static_cast<const bf16*>(__cvta_shared_to_generic(at)), values);
+#pragma unroll
+      for (int j = 0; j < Tile::kChunk; ++j) sums_[j / 4][j % 4] += values[j];
+    }
+  }
+
+  __device__ void store(const Product& p, int batch, int row0, float* shared) const {
+    store_row_sums<bf16, kChunks * Tile::kChunk, 4>(p, batch, row0, shared, sums_, chunk() * Tile::kChunk);
+  }
+
+ private:
+  static constexpr int kChunks = Tile::kThreads / kSumLines;  // of a term
+  static __device__ int chunk() { return threadIdx.x % kChunks; }
+
+  float sums_[Tile::kChunk / 4][4] = {};
+};
+
 // One stage: multiply() reads the next one that the copies have filled, refill() starts to fill the one before it.
 template <class Tile, class Multiply, class Refill>
 __device__ void pass_stage(Multiply&& multiply, Refill&& refill) {
@@ -179,6 +209,8 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   };
 
   typename Tile::Sums sums = {};
+  const bool sums_rows = !kAK && !kBK && makes_row_sums(p, batch, column0);
+  StagedRowSums<Tile> row_sums;
   const int first = p.nfactors > 1 ? Terms<bf16, Tile::kDepth, kGroup>::tiles_of(p.factors[0]) : -1;
 
 #pragma unroll
@@ -188,6 +220,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
       const auto multiply = [&] {
         if (t - from == first) Tile::scale(sums, p.factors[0].scale / p.factors[1].scale);
         Tile::template multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes);
+        if (sums_rows) row_sums.add(stage(t));
       };
       pass_stage<Tile>(multiply, [&] { load(t + Tile::kStages - 1); });
     }
@@ -222,8 +255,9 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   sum(begin, end);
   wait_copies<0>();
   __syncthreads();
-  // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
+  if (sums_rows) row_sums.store(p, batch, row0, staged);
+  // Through shared memory, so that each row leaves in whole sectors.
   each_pair<Tile>(sums, [&](int row, int j, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "interleave.cuh"
+#include "row_sums.cuh"
 #include "terms.cuh"
 
 namespace sffn::cuda {
@@ -51,6 +52,26 @@ struct F32Tile {
   }
 };
 
+// The row sums of A, which is not k-contiguous, from what a thread reads: kParts times F32Tile::fetch.
+template <int kParts>
+class FetchedRowSums {
+ public:
+  __device__ void add(const float (&values)[kParts][4]) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sums_[part][j] += values[part][j];
+  }
+
+  __device__ void store(const Product& p, int batch, int row0, float* shared) const {
+    static_assert(F32Tile::kDepth == kSumLines, "a line is a term of the stage");
+    store_row_sums<float, kParts * F32Tile::kSize, F32Tile::kSize>(p, batch, row0, shared, sums_, threadIdx.x % 16 * 4);
+  }
+
+ private:
+  float sums_[kParts][4] = {};
+};
+
 // kGroup: p.group inner batches in turn, whose columns interleave.
 template <bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_constant__ Product p) {
@@ -67,14 +88,16 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
   int begin, end;
   split_range(p, terms.count(), begin, end);
   const int group = kGroup ? p.group : 1, all = kGroup ? end * group : end;
-  float a_next[4], b_next[4];
+  float a_next[1][4], b_next[4];
   const auto fetch = [&](int t) {
     const Term<float> term = terms(t);
-    Tile::fetch<kAK, kVector>(a_next, term.a, term.lda, row0, p.m, term.k0, term.k);
+    Tile::fetch<kAK, kVector>(a_next[0], term.a, term.lda, row0, p.m, term.k0, term.k);
     Tile::fetch<kBK, kVector>(b_next, term.b, term.ldb, column0, p.n, term.k0, term.k, half);
   };
 
   float sums[4][4] = {};
+  const bool sums_rows = !kAK && !kBK && makes_row_sums(p, batch, column0);
+  FetchedRowSums<1> row_sums;
   const auto scale = [&](float factor) {
 #pragma unroll
     for (auto& each : sums)
@@ -87,8 +110,9 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
   const auto sum = [&](int from, int to) {
     for (int t = from; t < to; ++t) {
       Tile::Stage &a = a_stages[t & 1], &b = b_stages[t & 1];
-      Tile::keep<kAK>(a, a_next);
+      Tile::keep<kAK>(a, a_next[0]);
       Tile::keep<kBK>(b, b_next);
+      if (sums_rows) row_sums.add(a_next);
       __syncthreads();
       if (t + 1 < all) fetch(t + 1);
       if (t - from == first) scale(p.factors[0].scale / p.factors[1].scale);
@@ -133,6 +157,7 @@ __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_co
   }
 
   sum(begin, end);
+  if (sums_rows) row_sums.store(p, batch, row0, staged);
   if (half == 0 && stores_runs(p)) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) store_run<float, kAK && !kBK>(p, batch, row0 + row + i, column0 + column, sums[i]);

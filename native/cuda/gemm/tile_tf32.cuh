@@ -106,6 +106,8 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
   };
 
   typename Tile::Sums sums = {};
+  const bool sums_rows = !kAK && !kBK && makes_row_sums(p, batch, column0);
+  FetchedRowSums<Tile::kParts> row_sums;
   const auto scale = [&](float factor) {
 #pragma unroll
     for (auto& row : sums)
@@ -123,6 +125,7 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
       float* b = a + Tile::kOperand;
       Tile::template keep<kAK>(a, a_next);
       Tile::template keep<kBK>(b, b_next);
+      if (sums_rows) row_sums.add(a_next);
       __syncthreads();
       if (t + 1 < all) fetch(t + 1);
       if (t - from == first) scale(p.factors[0].scale / p.factors[1].scale);
@@ -166,6 +169,7 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
   }
 
   sum(begin, end);
+  if (sums_rows) row_sums.store(p, batch, row0, shared_tf32);
   // Through shared memory, so that each row leaves in whole sectors.
   __syncthreads();
   each_pair([&](int row, int j, float x, float y) {

@@ -33,6 +33,11 @@ struct WgmmaTile : Bf16Tile<128, kColumns> {
   static __device__ int column_of(int j) { return j * 8 + threadIdx.x % 4 * 2; }
   static __device__ float& sum_of(Sums& sums, int i, int j, int e) { return sums[j * 4 + i * 2 + e]; }
 
+  static __device__ uint32_t place_in_term(int term, int chunk) {
+    constexpr int kPerLine = kBlock / Stages::kChunk;
+    return chunk / kPerLine * kBlockBytes + Stages::template place<false, kBlock>(term, chunk % kPerLine);
+  }
+
   // Waits for the sums before.
   static __device__ void scale(Sums& sums, float factor) {
     wait_products<0>();

@@ -37,20 +37,27 @@ __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
   };
 
   Tile::Sums sums = {};
+  const bool sums_rows = !kAK && !kBK && makes_row_sums(p, batch, column0);
+  StagedRowSums<Tile> row_sums;
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) load(t + s);
   for (int f = 0; f < p.nfactors; ++f) {
     const bool last = f + 1 == p.nfactors;
     for (const int stop = last ? end : Terms<bf16, Tile::kDepth, false>::tiles_of(p.factors[f]); t < stop; ++t)
-      pass_stage<Tile>([&] { Tile::multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes); },
-                       [&] { load(t + Tile::kStages - 1); });
+      pass_stage<Tile>(
+          [&] {
+            Tile::multiply<kAK, kBK>(sums, stage(t), stage(t) + Tile::kOperandBytes);
+            if (sums_rows) row_sums.add(stage(t));
+          },
+          [&] { load(t + Tile::kStages - 1); });
     Tile::scale(sums, last ? p.factors[f].scale : p.factors[f].scale / p.factors[f + 1].scale);
   }
 
   wait_copies<0>();
   __syncthreads();
-  // Through shared memory, so that each row leaves in whole sectors.
   float* staged = reinterpret_cast<float*>(shared);
+  if (sums_rows) row_sums.store(p, batch, row0, staged);
+  // Through shared memory, so that each row leaves in whole sectors.
   each_pair<Tile>(sums, [&](int row, int j, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });

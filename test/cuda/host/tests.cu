@@ -1,5 +1,5 @@
-// The functions of the CUDA backend that the host has, too: index maps, activations, sines. One translation unit, because
-// to read the toolkit's headers takes longer than all the rest.
+// The functions of the CUDA backend that the host has, too: index maps, activations, sines. One translation unit,
+// because to read the toolkit's headers takes longer than all the rest.
 #include "activation.inl"
 #include "attention.inl"
 #include "product.inl"
