@@ -3,6 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace sffn {
 
@@ -12,5 +17,35 @@ inline std::atomic<int64_t> product_flops{0};
 
 inline void count_flops(int64_t flops) { product_flops.fetch_add(flops, std::memory_order_relaxed); }
 inline double counted_flops() { return static_cast<double>(product_flops.load(std::memory_order_relaxed)); }
+
+// How often a kernel of a device was launched since the process started. One for each kernel, which lives as long.
+class LaunchCount {
+ public:
+  explicit LaunchCount(std::string kernel) : kernel_(std::move(kernel)) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    all_.push_back(this);
+  }
+  LaunchCount(const LaunchCount&) = delete;
+  LaunchCount& operator=(const LaunchCount&) = delete;
+
+  const std::string& kernel() const { return kernel_; }
+  void add() { launches_.fetch_add(1, std::memory_order_relaxed); }
+
+  // Of all kernels that were launched.
+  static std::map<std::string, int64_t> all() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::map<std::string, int64_t> counts;
+    for (const LaunchCount* count : all_)
+      if (const int64_t launches = count->launches_.load(std::memory_order_relaxed)) counts[count->kernel_] += launches;
+    return counts;
+  }
+
+ private:
+  inline static std::mutex mutex_;
+  inline static std::vector<const LaunchCount*> all_;
+
+  const std::string kernel_;
+  std::atomic<int64_t> launches_{0};
+};
 
 }  // namespace sffn

@@ -7,8 +7,9 @@ set(GENCODE "SHELL:-gencode arch=compute_${STRUCTURED_FFN_CUDA_PTX},code=compute
 if(STRUCTURED_FFN_CUDA STREQUAL "SIM")
   set(COMPRESSION none)
   # Instructions of compute capability 9.0 alone: beside the PTX for any device, that of this one.
-  set_source_files_properties(native/cuda/gemm/wgmma.cu PROPERTIES
-    COMPILE_OPTIONS -gencode=arch=compute_90a,code=compute_90a)
+  set(WGMMA_SOURCES ${CUDA_SOURCES})
+  list(FILTER WGMMA_SOURCES INCLUDE REGEX "wgmma\\.cu$")
+  set_source_files_properties(${WGMMA_SOURCES} PROPERTIES COMPILE_OPTIONS -gencode=arch=compute_90a,code=compute_90a)
 else()
   set(COMPRESSION size)
   foreach(arch IN LISTS STRUCTURED_FFN_CUDA_ARCHS)

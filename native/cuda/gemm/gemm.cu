@@ -4,80 +4,27 @@
 #include <algorithm>
 #include <utility>
 
-#include "../../counters.h"
 #include "../../devices.h"
 #include "chain_interleaved.cuh"
-#include "skinny.cuh"
+#include "kernels.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
 #include "tile_tf32.cuh"
 #include "tile_wgmma.cuh"
-#include "wgmma.cuh"
 
 namespace sffn::cuda {
 namespace {
 
 constexpr int kMaxSplits = 32;
 constexpr int kSplitDepth = 128;  // terms that a part of a split sum has at least
-constexpr int kReduceThreads = 128;
-
-// Adds the parts of a split sum in order, and stores as the product itself would have done.
-template <class T>
-__global__ void __launch_bounds__(kReduceThreads, 8) add_parts(const __grid_constant__ Product p, int parts) {
-  const int runs = (p.results() + kRun - 1) / kRun;
-  const int64_t index = blockIdx.x * int64_t{kReduceThreads} + threadIdx.x;
-  const int row = static_cast<int>(index / runs), column = static_cast<int>(index % runs) * kRun;
-  if (row >= p.m) return;
-  const int64_t batches = p.batches[0] * p.batches[1];
-  const auto sum = [&](int first, float(&values)[kRun]) {
-    for (int part = 0; part < parts; ++part) {
-      const float* from = p.partial + ((part * batches + blockIdx.y) * p.m + row) * p.n + first;
-      if (p.whole_parts()) {
-        const float4 run = *reinterpret_cast<const float4*>(from);
-        values[0] += run.x, values[1] += run.y, values[2] += run.z, values[3] += run.w;
-        continue;
-      }
-#pragma unroll
-      for (int j = 0; j < kRun; ++j)
-        if (column + j < p.results()) values[j] += from[j];
-    }
-  };
-  if (p.row_sums.to && column == 0 && blockIdx.y % p.batches[1] == 0) {
-    const int outer = blockIdx.y / p.batches[1];
-    float total = 0;
-    for (int part = 0; part < parts; ++part) total += row_sum_part(p, part, outer, row);
-    store_row_sum<T>(p, outer, row, total);
-  }
-  float values[kRun] = {};
-  sum(column, values);
-  if (p.gated()) {
-    float ups[kRun] = {};
-    sum(column + p.half(), ups);
-    store_gated<T>(p, blockIdx.y, row, column, values, ups);
-  } else {
-    store_run<T, true>(p, blockIdx.y, row, column, values);
-  }
-}
 
 // size, depth: of the tile. shared: dynamic bytes. group: inner batches that a block of threads takes in turn.
 struct Choice {
-  Kernel kernel;
-  int size, depth, threads, shared;
+  ProductKernel* kernel;
+  int size, depth;
+  int64_t shared;
   int group = 1;
 };
-
-// Lets a kernel have as much dynamic shared memory as there is beside its own.
-template <auto kKernel>
-auto with_shared(int own = 0) {
-  static const bool allowed = [&] {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kKernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               shared_memory_per_block() - own),
-          "gemm");
-    return true;
-  }();
-  static_cast<void>(allowed);
-  return kKernel;
-}
 
 int64_t terms_of(const Product& p) {
   int64_t terms = 0;
@@ -118,102 +65,59 @@ bool can_group(const Product& p, int64_t shared) {
   return interleaves(p) && !p.c_is_f32 && shared <= shared_memory_per_block();
 }
 
-template <int kSize, bool kAK, bool kBK, bool kVector>
-Choice bf16_choice() {
-  using Tile = Bf16Tile<kSize>;
-  return {with_shared<gemm_bf16<kSize, kAK, kBK, kVector, false>>(), kSize, Tile::kDepth, Tile::kThreads,
-          Tile::kSharedBytes};
-}
-
-template <int kSize, bool kBK, bool kVector>
+template <int kSize>
 int64_t consider_group(const Product& p, int64_t cycles, Choice& choice) {
-  using Tile = Bf16Tile<kSize>;
-  const int64_t shared = Tile::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
+  const int64_t shared = Bf16Tile<kSize>::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
   if (!can_group(p, shared) || kBf16Cost<kSize>.cycles(p, p.batches[1]) > cycles) return cycles;
-  choice = {with_shared<gemm_bf16<kSize, true, kBK, kVector, true>>(),
-            kSize,
-            Tile::kDepth,
-            Tile::kThreads,
-            static_cast<int>(shared),
-            p.batches[1]};
+  choice = {bf16_kernel<kSize>(p, true), kSize, Bf16Tile<kSize>::kDepth, shared, p.batches[1]};
   return kBf16Cost<kSize>.cycles(p, p.batches[1]);
 }
 
-template <bool kAK, bool kBK, bool kVector>
+template <int kSize>
+Choice bf16_choice_of(const Product& p) {
+  return {bf16_kernel<kSize>(p, false), kSize, Bf16Tile<kSize>::kDepth, Bf16Tile<kSize>::kSharedBytes};
+}
+
 Choice bf16_choice(const Product& p) {
   // The large tile reads half as much of each operand, where it is not mostly empty.
   const bool large = p.m > 64 && p.tile_columns() > 64;
-  Choice choice = large ? bf16_choice<128, kAK, kBK, kVector>() : bf16_choice<64, kAK, kBK, kVector>();
-  const Kernel wgmma = large && kVector ? wgmma_kernel(kAK, kBK) : nullptr;
-  if (wgmma)
-    choice = {wgmma, WgmmaTile<>::kSize, WgmmaTile<>::kDepth, WgmmaTile<>::kThreads, WgmmaTile<>::kSharedBytes};
-  if constexpr (kAK) {
+  Choice choice = large ? bf16_choice_of<128>(p) : bf16_choice_of<64>(p);
+  ProductKernel* const wgmma = large && p.vector_operands ? wgmma_kernel(p) : nullptr;
+  if (wgmma) choice = {wgmma, WgmmaTile<>::kSize, WgmmaTile<>::kDepth, WgmmaTile<>::kSharedBytes};
+  if (p.a_k_contiguous) {
     int64_t cycles = kGroupPatience * (wgmma ? kWgmmaCost : large ? kBf16Cost<128> : kBf16Cost<64>).cycles(p, 1);
-    cycles = consider_group<64, kBK, kVector>(p, cycles, choice);
-    if (large) consider_group<128, kBK, kVector>(p, cycles, choice);
+    cycles = consider_group<64>(p, cycles, choice);
+    if (large) consider_group<128>(p, cycles, choice);
   }
   return choice;
 }
 
 bool prefers_group(const Product& p, int64_t shared, const TileCost& group, const TileCost& single) {
-  return can_group(p, shared) && group.cycles(p, p.batches[1]) <= kGroupPatience * single.cycles(p, 1);
+  return p.a_k_contiguous && can_group(p, shared) &&
+         group.cycles(p, p.batches[1]) <= kGroupPatience * single.cycles(p, 1);
 }
 
-template <int kSize, bool kAK, bool kBK, bool kVector>
-Choice tf32_choice() {
-  using Tile = Tf32Tile<kSize>;
-  return {with_shared<gemm_tf32<kSize, kAK, kBK, kVector, false>>(), kSize, Tile::kDepth, Tile::kThreads,
-          Tile::kSharedBytes};
-}
-
-template <bool kAK, bool kBK, bool kVector>
 Choice tf32_choice(const Product& p) {
   const bool large = p.m > 64 && p.tile_columns() > 64;
-  if constexpr (kAK) {
-    using Tile = Tf32Tile<64>;
-    const int64_t shared = Tile::kSharedBytes + Tile::Kept::bytes(p.batches[1]);
-    if (prefers_group(p, shared, kTf32Cost<64>, large ? kTf32Cost<128> : kTf32Cost<64>)) {
-      const Kernel kernel = with_shared<gemm_tf32<64, kAK, kBK, kVector, true>>();
-      return {kernel, 64, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
-    }
-  }
-  return large ? tf32_choice<128, kAK, kBK, kVector>() : tf32_choice<64, kAK, kBK, kVector>();
+  using Small = Tf32Tile<64>;
+  using Large = Tf32Tile<128>;
+  const int64_t shared = Small::kSharedBytes + Small::Kept::bytes(p.batches[1]);
+  if (prefers_group(p, shared, kTf32Cost<64>, large ? kTf32Cost<128> : kTf32Cost<64>))
+    return {tf32_kernel(p, 64, true), 64, Small::kDepth, shared, p.batches[1]};
+  if (large) return {tf32_kernel(p, 128, false), 128, Large::kDepth, Large::kSharedBytes};
+  return {tf32_kernel(p, 64, false), 64, Small::kDepth, Small::kSharedBytes};
 }
 
-template <bool kAK, bool kBK, bool kVector>
 Choice f32_choice(const Product& p) {
-  if (cuda_tf32()) return tf32_choice<kAK, kBK, kVector>(p);
-  using Tile = F32Tile;
-  if constexpr (kAK) {
-    const int64_t shared = Tile::Kept::bytes(p.batches[1]);
-    if (prefers_group(p, Tile::kStaticBytes + shared, kF32Cost, kF32Cost)) {
-      const Kernel kernel = with_shared<gemm_f32<kAK, kBK, kVector, true>>(Tile::kStaticBytes);
-      return {kernel, Tile::kSize, Tile::kDepth, Tile::kThreads, static_cast<int>(shared), p.batches[1]};
-    }
-  }
-  return {gemm_f32<kAK, kBK, kVector, false>, Tile::kSize, Tile::kDepth, Tile::kThreads, 0};
+  const int64_t shared = F32Tile::Kept::bytes(p.batches[1]);
+  if (prefers_group(p, F32Tile::kStaticBytes + shared, kF32Cost, kF32Cost))
+    return {f32_kernel(p, true), F32Tile::kSize, F32Tile::kDepth, shared, p.batches[1]};
+  return {f32_kernel(p, false), F32Tile::kSize, F32Tile::kDepth, 0};
 }
 
-template <class T, bool kVector>
-Kernel skinny_kernel(int rows) {
-  if (rows == 1) return gemm_skinny<T, 1, kVector>;
-  if (rows <= 4) return gemm_skinny<T, 4, kVector>;
-  if (rows <= 8) return gemm_skinny<T, 8, kVector>;
-  return gemm_skinny<T, kSkinnyRows, kVector>;
-}
-
-template <bool kAK, bool kBK, bool kVector>
-Choice choice_of_layout(const Product& p, DType dtype) {
-  return dtype == DType::f32 ? f32_choice<kAK, kBK, kVector>(p) : bf16_choice<kAK, kBK, kVector>(p);
-}
-
-template <bool kVector>
-Choice choice_of_access(const Product& p, DType dtype) {
-  if (p.a_k_contiguous)
-    return p.b_k_contiguous ? choice_of_layout<true, true, kVector>(p, dtype)
-                            : choice_of_layout<true, false, kVector>(p, dtype);
-  return p.b_k_contiguous ? choice_of_layout<false, true, kVector>(p, dtype)
-                          : choice_of_layout<false, false, kVector>(p, dtype);
+Choice choice_for(const Product& p, DType dtype) {
+  if (dtype == DType::bf16) return bf16_choice(p);
+  return cuda_tf32() ? tf32_choice(p) : f32_choice(p);
 }
 
 // Whether every address that base + i·ld + batch and segment steps give is a multiple of `elements` elements.
@@ -298,33 +202,26 @@ bool is_worth_chaining(const Product& first, const Product& second, int64_t step
 }
 
 struct Chain {
-  ChainKernel kernel = nullptr;
+  ChainKernel* kernel = nullptr;
   int64_t blocks = 0, shared = 0;
-  int threads = 0;
 };
 
-template <bool kBK, int kWidth>
-Chain chain_of_width(const Product& first, const Product& second) {
+Chain chain_of(const Product& first, const Product& second, DType dtype) {
   using Tile = ChainSizes;
+  const bool fits =
+      can_chain(first, second, dtype, 1) && first.factors[0].segments == 1 && first.batches[1] == second.batches[0];
+  if (!fits) return {};
+  const int width = first.n <= kNarrow ? kNarrow : Tile::kSize;
   const int64_t shared = Tile::bytes(second.factors[0].k), rows = ceil_div(first.m, Tile::kSize);
   const int64_t steps1 = ceil_div(first.factors[0].k, Tile::kDepth),
                 steps2 = ceil_div(second.factors[0].k, Tile::kDepth);
   const int64_t steps =
       waves(rows * second.batches[0]) *
-      (first.batches[0] * ceil_div(first.n, kWidth) * steps1 * (kWidth / kNarrow) +
+      (first.batches[0] * ceil_div(first.n, width) * steps1 * (width / kNarrow) +
        second.batches[1] * ceil_div(second.tile_columns(), Tile::kSize) * steps2 * (Tile::kSize / kNarrow));
   if (shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
-  const ChainKernel wgmma = wgmma_chain(kBK, kWidth);
-  return {wgmma ? wgmma : with_shared<gemm_chain<kBK, kWidth>>(), rows * second.batches[0], shared, Tile::kThreads};
-}
-
-template <bool kBK>
-Chain chain_of(const Product& first, const Product& second, DType dtype) {
-  const bool fits =
-      can_chain(first, second, dtype, 1) && first.factors[0].segments == 1 && first.batches[1] == second.batches[0];
-  if (!fits) return {};
-  return first.n <= kNarrow ? chain_of_width<kBK, kNarrow>(first, second)
-                            : chain_of_width<kBK, ChainSizes::kSize>(first, second);
+  ChainKernel* const wgmma = wgmma_chain_kernel(first, width);
+  return {wgmma ? wgmma : chain_kernel(first, width), rows * second.batches[0], shared};
 }
 
 template <int kBlocks>
@@ -338,13 +235,12 @@ Chain interleaved_chain_of(const Product& first, const Product& second, DType dt
   const int64_t steps = waves(rows) * (first.batches[0] * tiles(first) * Tile::Sequence::tiles_of(first.factors[0]) +
                                        tiles(second) * Tile::Sequence::tiles_of(second.factors[0]));
   if (!fits || shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
-  const ChainKernel wgmma = wgmma_interleaved_chain(kBlocks);
-  return {wgmma ? wgmma : with_shared<gemm_chain_interleaved<kBlocks>>(), rows, shared, Tile::kThreads};
+  ChainKernel* const wgmma = wgmma_interleaved_chain_kernel(kBlocks);
+  return {wgmma ? wgmma : interleaved_chain_kernel(kBlocks), rows, shared};
 }
 
 Chain chain_for(const Product& first, const Product& second, DType dtype) {
-  if (!interleaves(second))
-    return first.b_k_contiguous ? chain_of<true>(first, second, dtype) : chain_of<false>(first, second, dtype);
+  if (!interleaves(second)) return chain_of(first, second, dtype);
   switch (second.batches[1]) {
     case 2:
       return interleaved_chain_of<2>(first, second, dtype);
@@ -367,15 +263,21 @@ int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
 
 template <class T>
 void launch_skinny_of(const Product& p) {
-  const Kernel kernel = p.vector_operands ? skinny_kernel<T, true>(p.m) : skinny_kernel<T, false>(p.m);
   // Batches in x, as for the tiles: y ends at 65535. A warp takes a column of the sums; a result of swiglu has two.
   const int64_t blocks = ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];
-  kernel<<<static_cast<unsigned>(blocks), kSkinnyWarps * kWarp, 0, stream()>>>(p);
-  check_launch("gemm of few rows");
+  skinny_kernel<T>(p)->launch(static_cast<unsigned>(blocks), 0, p);
 }
 
 void launch_skinny(const Product& p, DType dtype) {
   dispatch_float(dtype, [&](auto zero) { launch_skinny_of<decltype(zero)>(p); });
+}
+
+// Adds the parts of a split sum, and stores as the product itself would have done.
+void join_parts(Product p, DType dtype) {
+  const int parts = std::exchange(p.splits, 1);
+  const dim3 grid(static_cast<unsigned>(ceil_div(p.m * ceil_div(p.results(), kRun), kAddThreads)),
+                  static_cast<unsigned>(p.batches[0] * p.batches[1]));
+  dispatch_float(dtype, [&](auto zero) { add_parts_kernel<decltype(zero)>()->launch(grid, 0, p, parts); });
 }
 
 }  // namespace
@@ -387,9 +289,7 @@ bool launch_chain(const Product& first, Product second, DType dtype) {
   second.vector_c = true;
   for (const Product* p : {&first, &std::as_const(second)})
     count_flops(int64_t{2} * p->batches[0] * p->batches[1] * p->m * p->n * p->factors[0].k * p->factors[0].segments);
-  chain.kernel<<<static_cast<unsigned>(chain.blocks), chain.threads, static_cast<size_t>(chain.shared), stream()>>>(
-      first, second);
-  check_launch("two gemms");
+  chain.kernel->launch(static_cast<unsigned>(chain.blocks), chain.shared, first, second);
   return true;
 }
 
@@ -401,7 +301,7 @@ void launch_gemm(Product p, DType dtype) {
     count_flops(int64_t{2} * batches * p.m * p.n * p.factors[f].k * p.factors[f].segments);
   p.vector_operands = has_vector_operands(p, dtype);
   if (p.m <= kSkinnyRows && p.a_k_contiguous && p.b_k_contiguous) return launch_skinny(p, dtype);
-  const Choice choice = p.vector_operands ? choice_of_access<true>(p, dtype) : choice_of_access<false>(p, dtype);
+  const Choice choice = choice_for(p, dtype);
   p.group = choice.group;
   p.vector_c = has_whole_runs(p, p.group > 1 ? static_cast<int64_t>(16 / size_of(dtype)) : kRun, dtype);
   const int64_t blocks = ceil_div(p.m, choice.size) * ceil_div(p.tile_columns(), choice.size) * (batches / p.group);
@@ -411,17 +311,8 @@ void launch_gemm(Product p, DType dtype) {
   p.partial = partial.get();
   p.row_sums.parts = p.partial + p.splits * results;
   const dim3 grid(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(p.splits));
-  choice.kernel<<<grid, choice.threads, choice.shared, stream()>>>(p);
-  check_launch("gemm");
-  if (p.splits == 1) return;
-  const int parts = std::exchange(p.splits, 1);
-  const dim3 runs(static_cast<unsigned>(ceil_div(p.m * ceil_div(p.results(), kRun), kReduceThreads)),
-                  static_cast<unsigned>(batches));
-  if (dtype == DType::f32)
-    add_parts<float><<<runs, kReduceThreads, 0, stream()>>>(p, parts);
-  else
-    add_parts<bf16><<<runs, kReduceThreads, 0, stream()>>>(p, parts);
-  check_launch("gemm: adding parts");
+  choice.kernel->launch(grid, choice.shared, p);
+  if (p.splits > 1) join_parts(p, dtype);
 }
 
 }  // namespace sffn::cuda

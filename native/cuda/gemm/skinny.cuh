@@ -5,11 +5,9 @@
 
 #include "../pack.cuh"
 #include "epilogue.cuh"
+#include "kernels.cuh"
 
 namespace sffn::cuda {
-
-constexpr int kSkinnyRows = 16;  // of A, at most
-constexpr int kSkinnyWarps = 8;
 
 template <class T>
 struct SkinnyTile {
@@ -93,6 +91,17 @@ __global__ void __launch_bounds__(kSkinnyWarps* kWarp, 2) gemm_skinny(const __gr
     float value[1] = {sums[row]};
     if (lane == row % kWarp) store_run<T, false>(p, batch, row, column, value);
   }
+}
+
+template <class T>
+ProductKernel* skinny_kernel(const Product& p) {
+  const int most = p.m == 1 ? 1 : p.m <= 4 ? 4 : p.m <= 8 ? 8 : kSkinnyRows;
+  return with_constant(p.vector_operands, [&]<bool kVector>(Truth<kVector>) {
+    return with_constant_of<1, 4, 8, kSkinnyRows>(most, []<int kRows>(Number<kRows>) {
+      return kernel_of<gemm_skinny<T, kRows, kVector>, kSkinnyWarps * kWarp>("gemm_skinny", kTypeName<T>, kRows,
+                                                                             kVector);
+    });
+  });
 }
 
 }  // namespace sffn::cuda

@@ -7,6 +7,14 @@
 
 namespace sffn::cuda {
 
+// Compiled for anything but compute capability 9.0 with its own instructions, the kernels are empty, and take a single
+// thread, so that the host can tell and a launch would fail.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define SFFN_WGMMA_THREADS(threads) (threads)
+#else
+#define SFFN_WGMMA_THREADS(threads) 1
+#endif
+
 // What wgmma has to know of an operand from `address` on: 1024 bytes from eight of its lines to the next eight, which
 // are rows where k is contiguous and terms where it is not; then also the step from 64 rows to the next 64. The address
 // of the first of them is a multiple of 1024.

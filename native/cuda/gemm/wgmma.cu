@@ -1,18 +1,8 @@
-// The kernels by wgmma, apart from the others because they alone are compiled for compute capability 9.0 where the PTX
-// executor runs them.
-#include "wgmma.cuh"
-
-#include "chain_wgmma.cuh"
+// The product by wgmma. Sources of this name are compiled for compute capability 9.0 where the PTX executor runs them.
+#include "kernels.cuh"
+#include "tile_wgmma.cuh"
 
 namespace sffn::cuda {
-
-// Compiled for anything but compute capability 9.0 with its own instructions, the kernels are empty, and take a single
-// thread, so that the host can tell and a launch would fail.
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-#define SFFN_WGMMA_THREADS(threads) (threads)
-#else
-#define SFFN_WGMMA_THREADS(threads) 1
-#endif
 
 template <bool kAK, bool kBK>
 __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
@@ -66,70 +56,12 @@ __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
 #endif
 }
 
-template <bool kBK, int kWidth>
-__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(ChainSizes::kThreads), 1)
-    gemm_chain_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(1024) unsigned char shared[];
-  chain<WgmmaTile<kWidth>, WgmmaTile<>, kBK>(first, second, shared);
-#endif
-}
-
-template <int kBlocks>
-__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(InterleavedChainSizes<kBlocks>::kThreads), 1)
-    gemm_chain_interleaved_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(1024) unsigned char shared[];
-  chain_interleaved<WgmmaInterleavedChainTile<kBlocks>>(first, second, shared);
-#endif
-}
-
-namespace {
-
-template <auto kKernel, int kThreads>
-auto available() {
-  static const auto kernel = []() -> decltype(kKernel) {
-    const void* const function = reinterpret_cast<const void*>(kKernel);
-    cudaFuncAttributes attributes;
-    check(cudaFuncGetAttributes(&attributes, function), "gemm");
-    // Of the code that this device would run: machine code for it alone, or made from PTX for any, where the kernel is
-    // empty and takes one thread.
-    if (attributes.binaryVersion != 90 || attributes.maxThreadsPerBlock < kThreads) return nullptr;
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_memory_per_block()),
-          "gemm");
-    return kKernel;
-  }();
-  return kernel;
-}
-
-template <bool kAK, bool kBK>
-Kernel product() {
-  return available<gemm_wgmma<kAK, kBK>, WgmmaTile<>::kThreads>();
-}
-template <bool kBK, int kWidth>
-ChainKernel chain() {
-  return available<gemm_chain_wgmma<kBK, kWidth>, ChainSizes::kThreads>();
-}
-template <int kBlocks>
-ChainKernel interleaved_chain() {
-  return available<gemm_chain_interleaved_wgmma<kBlocks>, InterleavedChainSizes<kBlocks>::kThreads>();
-}
-
-}  // namespace
-
-Kernel wgmma_kernel(bool a_k_contiguous, bool b_k_contiguous) {
-  if (a_k_contiguous) return b_k_contiguous ? product<true, true>() : product<true, false>();
-  return b_k_contiguous ? product<false, true>() : product<false, false>();
-}
-
-ChainKernel wgmma_chain(bool b_k_contiguous, int width) {
-  if (width == 64) return b_k_contiguous ? chain<true, 64>() : chain<false, 64>();
-  return b_k_contiguous ? chain<true, 128>() : chain<false, 128>();
-}
-
-ChainKernel wgmma_interleaved_chain(int blocks) {
-  if (blocks == 2) return interleaved_chain<2>();
-  return blocks == 4 ? interleaved_chain<4>() : interleaved_chain<8>();
+ProductKernel* wgmma_kernel(const Product& p) {
+  return with_constant(p.a_k_contiguous, [&]<bool kAK>(Truth<kAK>) {
+    return with_constant(p.b_k_contiguous, []<bool kBK>(Truth<kBK>) {
+      return kernel_of<gemm_wgmma<kAK, kBK>, WgmmaTile<>::kThreads>("gemm_wgmma", kAK, kBK);
+    });
+  });
 }
 
 }  // namespace sffn::cuda

@@ -1,7 +1,6 @@
-// The chains of products of chain.cuh and chain_interleaved.cuh by wgmma: Z lies as an operand of wgmma does, too.
-#pragma once
-
+// Chains of interleaved blocks (chain_interleaved.cuh) by wgmma.
 #include "chain_interleaved.cuh"
+#include "kernels.cuh"
 #include "tile_wgmma.cuh"
 
 namespace sffn::cuda {
@@ -43,5 +42,20 @@ struct WgmmaInterleavedChainTile : InterleavedChainSizes<kBlocks> {
     commit_products();
   }
 };
+
+template <int kBlocks>
+__global__ void __launch_bounds__(SFFN_WGMMA_THREADS(InterleavedChainSizes<kBlocks>::kThreads), 1)
+    gemm_chain_interleaved_wgmma(const __grid_constant__ Product first, const __grid_constant__ Product second) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char shared[];
+  chain_interleaved<WgmmaInterleavedChainTile<kBlocks>>(first, second, shared);
+#endif
+}
+
+ChainKernel* wgmma_interleaved_chain_kernel(int blocks) {
+  return with_constant_of<2, 4, 8>(blocks, []<int kBlocks>(Number<kBlocks>) {
+    return kernel_of<gemm_chain_interleaved_wgmma<kBlocks>, InterleavedChainSizes<kBlocks>::kThreads>("gemm_chain_interleaved_wgmma", kBlocks);
+  });
+}
 
 }  // namespace sffn::cuda

@@ -1,0 +1,65 @@
+// A kernel as the host sees it: its name, what it needs and allows on this device, its launches.
+#pragma once
+
+#include <string>
+
+#include "../counters.h"
+#include "common.cuh"
+
+namespace sffn::cuda {
+
+template <class T>
+constexpr const char* kTypeName = std::is_same_v<T, float> ? "f32" : "bf16";
+
+// "gemm_skinny<bf16,4,1>" of "gemm_skinny" and the arguments of its template: names of types, numbers and truth values.
+template <class... Arguments>
+std::string kernel_name(const char* kernel, Arguments... arguments) {
+  const auto text = [](auto argument) {
+    if constexpr (std::is_same_v<decltype(argument), const char*>)
+      return std::string(argument);
+    else
+      return std::to_string(static_cast<int>(argument));
+  };
+  std::string name = kernel;
+  char before = '<';
+  ((name += before, name += text(arguments), before = ','), ...);
+  return name += '>';
+}
+
+// One for each kernel, which lives as long as the process.
+template <class... Arguments>
+class Kernel {
+ public:
+  // threads: of its blocks. It may have as much dynamic shared memory as there is beside its own.
+  Kernel(std::string name, void (*function)(Arguments...), int threads)
+      : function_(function), threads_(threads), attributes_(prepared(function)), launches_(std::move(name)) {}
+
+  // Whether this device has it: where a kernel is compiled to nothing, it allows a single thread.
+  bool exists() const { return attributes_.maxThreadsPerBlock >= threads_; }
+
+  // shared: dynamic bytes.
+  void launch(dim3 grid, int64_t shared, const Arguments&... arguments) {
+    function_<<<grid, threads_, static_cast<size_t>(shared), stream()>>>(arguments...);
+    check_launch(launches_.kernel().c_str());
+    launches_.add();
+  }
+
+ private:
+  static cudaFuncAttributes prepared(void (*function)(Arguments...)) {
+    const void* const address = reinterpret_cast<const void*>(function);
+    const int shared = shared_memory_per_block();
+    cudaFuncAttributes attributes;
+    check(cudaFuncGetAttributes(&attributes, address), "reading a kernel");
+    check(cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               shared - static_cast<int>(attributes.sharedSizeBytes)),
+          "preparing a kernel");
+    return attributes;
+  }
+
+  void (*const function_)(Arguments...);
+  const int threads_;
+  const cudaFuncAttributes attributes_;
+  LaunchCount launches_;
+};
+
+}  // namespace sffn::cuda
