@@ -1,6 +1,7 @@
 // The passes around a layer's products: the gradient through the activation, that of a bias beside frozen weights,
 // swiglu.
 #include "layer.cuh"
+#include "reduce.cuh"
 #include "rows.cuh"
 
 namespace sffn::cuda {
@@ -66,52 +67,16 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-constexpr int kColumns = 32, kRowLanes = 8;  // of a block that sums columns
-constexpr int kMaxRowParts = 64;
-
-// partial[part, column]: the sum over the rows of a part, each thread's rows in order, then the threads in order.
-template <class T>
-__global__ void __launch_bounds__(kColumns* kRowLanes)
-    column_parts_kernel(const T* x, float* partial, int64_t rows, int columns, int64_t rows_per_part) {
-  __shared__ float sums[kRowLanes][kColumns + 1];
-  const int lane = threadIdx.x % kColumns, line = threadIdx.x / kColumns;
-  const int column = blockIdx.x * kColumns + lane;
-  const int64_t begin = blockIdx.y * rows_per_part, end = min(rows, begin + rows_per_part);
-  float sum = 0;
-  if (column < columns)
-    for (int64_t row = begin + line; row < end; row += kRowLanes) sum += to_float(x[row * columns + column]);
-  sums[line][lane] = sum;
-  __syncthreads();
-  if (line > 0 || column >= columns) return;
-  for (int i = 1; i < kRowLanes; ++i) sum += sums[i][lane];
-  partial[int64_t{blockIdx.y} * columns + column] = sum;
-}
-
-// Column l·s + i of the blocked order is feature i·L + l.
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    bias_gradient_kernel(const float* partial, T* dbias, int parts, int columns, int L, int s) {
-  const int column = blockIdx.x * kThreads + threadIdx.x;
-  if (column >= columns) return;
-  float sum = 0;
-  for (int part = 0; part < parts; ++part) sum += partial[int64_t{part} * columns + column];
-  dbias[column % s * L + column / s] = from_float<T>(sum);
-}
-
 }  // namespace
 
 void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
-  const int64_t parts = std::clamp<int64_t>(n / 64, 1, kMaxRowParts);
-  const Workspace<float> partial(parts * f.out());
-  const dim3 grid(static_cast<unsigned>(ceil_div(f.out(), kColumns)), static_cast<unsigned>(parts));
-  dispatch_float(f.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    column_parts_kernel<T><<<grid, kColumns * kRowLanes, 0, stream()>>>(static_cast<const T*>(g), partial.get(), n,
-                                                                        f.out(), ceil_div(n, parts));
-    bias_gradient_kernel<T><<<static_cast<unsigned>(ceil_div(f.out(), kThreads)), kThreads, 0, stream()>>>(
-        partial.get(), static_cast<T*>(dbias), static_cast<int>(parts), f.out(), f.L, f.s);
-  });
-  check_launch("the bias gradient");
+  if (f.L == 1) return reduce_sum(g, f.dtype, dbias, f.dtype, 1, n, f.out());
+  const Workspace<char> sums = elements(f.out(), f.dtype);
+  reduce_sum(g, f.dtype, sums.get(), f.dtype, 1, n, f.out());
+  // Column l·s + i of the blocked order is feature i·L + l.
+  const int32_t dims[] = {f.s, f.L}, strides[] = {1, f.s};
+  const auto view = [&](void* data) { return View{data, f.out(), f.dtype, Device::cuda}; };
+  strided_copy(view(sums.get()), view(dbias), 0, dims, strides);
 }
 
 const void* prologue(const Layer& f, const void* dy, const void* pre, void* space, void* activated, int n,

@@ -268,6 +268,7 @@ const withCuda = () => {
       });
 
     test.each<[string, number, readonly Sizes[], Activation, number]>([
+      ['no rows', 0, [{ v: [2, 5, 6], u: [2, 7, 5] }], 'none', 1],
       ['one row', 1, [{ u: [9, 33] }], 'none', 1],
       ['an odd number of rows', 67, [{ v: [22, 65], u: [131, 22] }], 'gelu', 0.75],
       ['factors of no weight', 67, [{ v: [22, 65], u: [131, 22] }], 'silu', 0],
