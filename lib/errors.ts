@@ -141,6 +141,10 @@ export function checkChoice<T extends string>(
 const NATIVE_ERRORS: Readonly<Record<string, (message: string) => SffnError>> = {
   ERR_OUT_OF_MEMORY: (message) => new OutOfMemoryError(message),
   ERR_DEVICE: (message) => new DeviceError(message),
+  ERR_DTYPE: (message) => {
+    const [, where, expected, got] = /^(.*?): expected (.*), got (.*)$/.exec(message) ?? [];
+    return where && expected && got ? new DTypeError(where, expected, got) : new SffnError('ERR_DTYPE', message);
+  },
 };
 
 /** A native error (a plain Error with a `code`) as the class of its code, in the caller's realm and with its stack. */

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "counters.h"
 #include "environment.h"
 #include "kernels.h"
+#include "operands.h"
 #include "thread_pool.h"
 
 namespace sffn {
@@ -98,31 +100,75 @@ struct Argument<Views> {
       : storage(std::move(other.storage)), owners(std::move(other.owners)), value(storage) {}
 };
 
-// Where a kernel runs: where its operands are. TypeScript has refused mixed ones with their names; this is for raw
-// arrays.
-struct Placement {
-  bool found = false;
-  Device device = Device::cpu;
-
-  void add(const View& view) {
-    if (!view) return;
-    if (found && view.device != device) throw Error("ERR_DEVICE", "operands on 'cpu' and on 'cuda'");
-    found = true;
-    device = view.device;
-  }
-  void add(const Views& views) {
-    for (const View& view : views) add(view);
-  }
-  template <class T>
-  void add(const T&) {}
+// One operand, of the type that it has in operands.h.
+template <class One>
+requires requires { One::agrees; }
+struct Argument<One> : Argument<View> {
+  using Argument<View>::Argument;
+};
+template <class One>
+struct Argument<operand::ListOf<One>> : Argument<Views> {
+  using Argument<Views>::Argument;
 };
 
-// Wraps the kernel `Member` of the table: conversions and arity derive from its type.
-template <auto Member>
+// Where a kernel runs: where its operands are. TypeScript has refused mixed ones, and elements that an op does not
+// take, with the names of its own arguments; nothing else that reaches this boundary can make a kernel read wrong
+// bytes, either.
+class OperandCheck {
+ public:
+  explicit OperandCheck(const Description& description) : description_(description) {}
+
+  Device device() const { return first_ ? first_->device : Device::cpu; }
+
+  template <class One>
+  requires requires { One::agrees; }
+  void add(const Argument<One>& argument, size_t index) { add<One>(argument.value, index); }
+  template <class One>
+  void add(const Argument<operand::ListOf<One>>& argument, size_t index) {
+    for (const View& view : argument.value) add<One>(view, index);
+  }
+  template <class T>
+  void add(const Argument<T>&, size_t) {}
+
+ private:
+  template <class One>
+  void add(const View& view, size_t index) {
+    if (!view) return;
+    if (!first_) first_ = &view;
+    if (view.device != first_->device)
+      throw Error("ERR_DEVICE", std::string(description_.kernel) + ": operands on 'cpu' and on 'cuda'");
+    if (!One::accepts(view.dtype, view.device)) refuse(index, One::expected, view.dtype);
+    if constexpr (One::agrees) {
+      if (!agreed_) agreed_ = &view;
+      if (view.dtype != agreed_->dtype) refuse(index, name_of(agreed_->dtype), view.dtype);
+    }
+  }
+
+  [[noreturn]] void refuse(size_t index, const char* expected, DType got) const {
+    throw Error("ERR_DTYPE", std::string(description_.kernel) + ": " + name_of_parameter(index) + ": expected " +
+                                 expected + ", got " + name_of(got));
+  }
+
+  // Of "Float x, Float v, ..." the last word of the part `index`.
+  std::string name_of_parameter(size_t index) const {
+    const std::string_view text = description_.parameters;
+    size_t begin = 0;
+    for (; index > 0; --index) begin = text.find(',', begin) + 1;
+    const std::string_view part = text.substr(begin, text.find(',', begin) - begin);
+    return std::string(part.substr(part.rfind(' ') + 1));
+  }
+
+  const Description& description_;
+  const View* first_ = nullptr;
+  const View* agreed_ = nullptr;
+};
+
+// Wraps the kernel `Member` of the table: arity and conversions derive from its signature in operands.h.
+template <auto Member, class Signature, const Description& kDescription>
 struct Binding;
 
-template <class... A, void (*Kernels::*Member)(A...)>
-struct Binding<Member> {
+template <auto Member, class... A, const Description& kDescription>
+struct Binding<Member, void(A...), kDescription> {
   using Arguments = std::tuple<Argument<A>...>;
 
   static Napi::Value call(const Napi::CallbackInfo& info) {
@@ -152,9 +198,9 @@ struct Binding<Member> {
 
   template <size_t... I>
   static void run(const Arguments& arguments, std::index_sequence<I...>) {
-    Placement placement;
-    (placement.add(std::get<I>(arguments).value), ...);
-    auto kernel = kernels_on(placement.device).*Member;
+    OperandCheck check(kDescription);
+    (check.add(std::get<I>(arguments), I), ...);
+    auto kernel = kernels_on(check.device()).*Member;
     ComputeScope scope;
     kernel(std::get<I>(arguments).value...);
   }
@@ -165,12 +211,19 @@ Device device_argument(const Napi::Value& v) {
   return v.IsNumber() && v.As<Napi::Number>().Int32Value() == 1 ? Device::cuda : Device::cpu;
 }
 
+DType dtype_argument(const Napi::Value& v) {
+  const int32_t code = v.As<Napi::Number>().Int32Value();
+  if (code < 0 || code > static_cast<int32_t>(DType::i8))
+    throw Error("ERR_DTYPE", "no element type has the number " + std::to_string(code));
+  return static_cast<DType>(code);
+}
+
 // (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8; device: 0 cpu, 1 cuda. The contents are not
 // set.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
-    const auto dtype = static_cast<DType>(info[1].As<Napi::Number>().Int32Value());
+    const DType dtype = dtype_argument(info[1]);
     const Device device = device_argument(info[2]);
     const double handle = Environment::of(info.Env()).buffers.create(size, dtype, device);
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), size * static_cast<int64_t>(size_of(dtype)));
@@ -290,9 +343,12 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     target.Set(name, Napi::Function::New(env, function, name));
   };
   Napi::Object async = Napi::Object::New(env);
-#define KERNEL(name, ...)                                \
-  define(exports, #name, Binding<&Kernels::name>::call); \
-  define(async, #name, Binding<&Kernels::name>::call_async);
+#define KERNEL(name, ...)                                                                       \
+  {                                                                                             \
+    using Call = Binding<&Kernels::name, decltype(operand::name), operand::name##_description>; \
+    define(exports, #name, Call::call);                                                         \
+    define(async, #name, Call::call_async);                                                     \
+  }
 #include "kernels.def"
 #undef KERNEL
   exports.Set("async", async);

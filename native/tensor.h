@@ -13,7 +13,19 @@ namespace sffn {
 enum class DType : uint8_t { f32, i32, bf16, i8 };
 enum class Device : uint8_t { cpu, cuda };
 
-constexpr size_t size_of(DType dtype) { return dtype == DType::i8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
+// Without a default: a new element type has to be decided here, and wherever else elements are told apart.
+constexpr size_t size_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::bf16:
+      return 2;
+    case DType::i8:
+      return 1;
+  }
+  return 0;
+}
 
 // A borrowed, contiguous buffer of `size` elements. Shapes never cross the boundary: TypeScript has checked them,
 // and each kernel receives the sizes it needs as integers. An empty view stands for an optional operand left out.
@@ -40,6 +52,21 @@ inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bit
 
 using Views = std::span<const View>;    // several tensors in one call (AdamW, gradient norm)
 using Ints = std::span<const int32_t>;  // a list of sizes, strides or options
+
+// What kernels.def calls its operands. A kernel gets views: which elements they may have is checked before, by the
+// types of the same names in operands.h.
+using F32 = View;
+using I32 = View;
+using I8 = View;
+using Float = View;
+using AnyFloat = View;
+using Weight = View;
+using Reduced = View;
+using Any = View;
+using F32s = Views;
+using Floats = Views;
+using MixedFloats = Views;
+using Weights = Views;
 
 // The one exception of native code. `code` becomes the `code` property of the JavaScript error.
 struct Error : std::runtime_error {

@@ -242,7 +242,8 @@ export interface Kernels<R> {
   softmax_forward(x: Operand, y: Operand, n: number, features: number, log: number): R;
   softmax_backward(dy: Operand, y: Operand, dx: Operand, n: number, features: number, log: number): R;
   strided_copy(x: Operand, y: Operand, offset: number, dims: Int32Array, strides: Int32Array): R;
-  strided_write(y: Operand, x: Operand, offset: number, dims: Int32Array, strides: Int32Array, accumulate: number): R;
+  strided_write(y: Operand, x: Operand, offset: number, dims: Int32Array, strides: Int32Array): R;
+  strided_add(y: Operand, x: Operand, offset: number, dims: Int32Array, strides: Int32Array): R;
   fill(y: Operand, value: number): R;
   copy(x: Operand, y: Operand): R;
   cast(x: Operand, y: Operand): R;

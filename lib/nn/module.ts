@@ -97,7 +97,7 @@ export abstract class Module {
       return from === undefined ? [] : [{ name, to, from }];
     });
     for (const { name, to, from } of pairs) {
-      checkTensor(`loadStateDict: ${name}`, from, from.dtype === 'int32' ? 'float32' : from.dtype);
+      checkTensor(`loadStateDict: ${name}`, from, 'stored');
       checkSameShape(`loadStateDict: ${name}`, from, to.shape);
     }
     noGrad(() =>

@@ -1,25 +1,39 @@
 /** The checks that every op makes before native code runs. */
 import type { Device } from '../device';
-import type { DType } from '../dtype';
+import { DTYPE_NAMES, type DType } from '../dtype';
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 
 /**
- * @param dtype what the op computes with; default: real numbers, which are float32 everywhere and bfloat16 too on CUDA.
- * @throws {OptionError | DisposedError | DTypeError} unless `value` is a live tensor of that type.
+ * The element types that an op takes, by what it does with an operand, on each device. This table is the one place that
+ * says so; native/operands.h holds kernels to the same.
  */
-export function checkTensor(where: string, value: unknown, dtype?: DType): asserts value is Tensor {
+export const OPERAND_DTYPES = {
+  /** Numbers that are computed with. */
+  real: { cpu: ['float32'], cuda: ['float32', 'bfloat16'] },
+  /** Numbers that are computed with in float32 alone. */
+  float32: { cpu: ['float32'], cuda: ['float32'] },
+  /** Ids, targets. */
+  int32: { cpu: ['int32'], cuda: ['int32'] },
+  /** Numbers that are kept or converted, as weights are. */
+  stored: { cpu: ['float32', 'bfloat16'], cuda: ['float32', 'bfloat16'] },
+  /** Elements that are moved, and not read as numbers. */
+  any: { cpu: DTYPE_NAMES, cuda: DTYPE_NAMES },
+} as const satisfies Record<string, Record<Device, readonly DType[]>>;
+
+export type OperandKind = keyof typeof OPERAND_DTYPES;
+
+/** @throws {OptionError | DisposedError | DTypeError} unless `value` is a live tensor whose elements the op takes. */
+export function checkTensor(where: string, value: unknown, kind: OperandKind = 'real'): asserts value is Tensor {
   if (!isTensor(value)) throw new OptionError(where, 'a tensor', value);
   if (value.disposed) throw new DisposedError(where, 'the tensor was disposed');
-  if (dtype === undefined && value.dtype === 'bfloat16') {
-    if (value.device === 'cuda') return;
-    throw new DTypeError(
-      where,
-      "a float32 tensor (bfloat16 is computed on 'cuda' only; convert with as('float32'))",
-      'bfloat16',
-    );
-  }
-  if (value.dtype !== (dtype ?? 'float32')) throw new DTypeError(where, `a ${dtype ?? 'float32'} tensor`, value.dtype);
+  const accepted: readonly DType[] = OPERAND_DTYPES[kind][value.device];
+  if (accepted.includes(value.dtype)) return;
+  const onCuda: readonly DType[] = OPERAND_DTYPES[kind].cuda;
+  const hint = onCuda.includes(value.dtype)
+    ? ` (${value.dtype} is computed on 'cuda' only; convert with as('${accepted[0]}'))`
+    : '';
+  throw new DTypeError(where, `a ${accepted.join(' or ')} tensor${hint}`, value.dtype);
 }
 
 /** @throws {ShapeError} unless the shapes are the same; -1 in `expected` matches any size. */

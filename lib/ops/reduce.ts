@@ -101,16 +101,9 @@ export function argmax(x: Tensor, dim = -1): Tensor {
 /** Sums a broadcast gradient back to the operand's own shape. */
 export function reduceTo(gradient: Tensor, shape: Shape): Tensor {
   if (gradient.rank === shape.length && gradient.shape.every((size, i) => size === shape[i])) return gradient;
-  // Adding up along zero strides is a write that accumulates.
   const total = emptyAs(shape, gradient);
   native.fill(total.handle, 0);
-  native.strided_write(
-    gradient.handle,
-    total.handle,
-    0,
-    Int32Array.from(gradient.shape),
-    broadcastStrides(shape, gradient.shape),
-    1,
-  );
+  const dims = Int32Array.from(gradient.shape);
+  native.strided_add(gradient.handle, total.handle, 0, dims, broadcastStrides(shape, gradient.shape));
   return total;
 }

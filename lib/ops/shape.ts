@@ -2,15 +2,10 @@
 import { record } from '../autograd';
 import { DTypeError, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
-import { checkShape, empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
+import { checkShape, empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides, contiguousStrides } from './broadcast';
 import { checkSameDevice, checkTensor, emptyAs, emptyLike } from './check';
 import { normalizeDim, reduceTo } from './reduce';
-
-function checkAny(where: string, x: unknown): asserts x is Tensor {
-  if (!isTensor(x)) throw new OptionError(where, 'a tensor', x);
-  checkTensor(where, x, x.dtype);
-}
 
 /** A strided view of x, made contiguous. */
 function gather(x: Tensor, shape: Shape, offset: number, strides: readonly number[]): Tensor {
@@ -21,14 +16,14 @@ function gather(x: Tensor, shape: Shape, offset: number, strides: readonly numbe
   return record(y, [x], (dy) => {
     const dx = emptyLike(x);
     native.fill(dx.handle, 0);
-    native.strided_write(dy.handle, dx.handle, offset, dims, steps, 0);
+    native.strided_write(dy.handle, dx.handle, offset, dims, steps);
     return [dx];
   });
 }
 
 /** The same memory under another shape; one size may be -1, to be found from the others. No copy. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
-  checkAny('reshape: x', x);
+  checkTensor('reshape: x', x, 'any');
   const known = numel(shape.filter((size) => size !== -1));
   const found = shape.map((size) => (size === -1 ? x.size / known : size));
   if (shape.filter((size) => size === -1).length > 1) throw new OptionError('reshape: shape', 'at most one -1', shape);
@@ -39,7 +34,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 
 /** Dimensions in another order: y.shape[i] = x.shape[order[i]]. */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
-  checkAny('permute: x', x);
+  checkTensor('permute: x', x, 'any');
   const dims = order.map((d) => normalizeDim('permute', d, x.rank));
   if (dims.length !== x.rank || new Set(dims).size !== x.rank)
     throw new OptionError('permute: order', `each of the ${x.rank} dimensions once`, order);
@@ -54,7 +49,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 
 /** Two dimensions swapped; default: the last two. */
 export function transpose(x: Tensor, dim0 = -2, dim1 = -1): Tensor {
-  checkAny('transpose: x', x);
+  checkTensor('transpose: x', x, 'any');
   const order = x.shape.map((_, i) => i);
   const [a, b] = [normalizeDim('transpose', dim0, x.rank), normalizeDim('transpose', dim1, x.rank)];
   [order[a], order[b]] = [b, a];
@@ -63,7 +58,7 @@ export function transpose(x: Tensor, dim0 = -2, dim1 = -1): Tensor {
 
 /** Elements start .. end-1 along a dimension. */
 export function slice(x: Tensor, dim: number, start: number, end: number): Tensor {
-  checkAny('slice: x', x);
+  checkTensor('slice: x', x, 'any');
   const d = normalizeDim('slice', dim, x.rank);
   const size = x.shape[d]!;
   if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > size)
@@ -88,7 +83,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
 export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const first = tensors[0];
   if (first === undefined) throw new OptionError('concat: tensors', 'at least one', tensors);
-  for (const t of tensors) checkAny('concat: tensors', t);
+  for (const t of tensors) checkTensor('concat: tensors', t, 'any');
   const d = normalizeDim('concat', dim, first.rank);
   for (const t of tensors) {
     if (t.dtype !== first.dtype) throw new DTypeError('concat', first.dtype, t.dtype);
@@ -102,7 +97,7 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const starts = tensors.map((_, i) => tensors.slice(0, i).reduce((length, t) => length + t.shape[d]!, 0));
   tensors.forEach((t, i) => {
     runNative(() =>
-      native.strided_write(t.handle, y.handle, starts[i]! * strides[d]!, Int32Array.from(t.shape), strides, 0),
+      native.strided_write(t.handle, y.handle, starts[i]! * strides[d]!, Int32Array.from(t.shape), strides),
     );
   });
   return record(y, tensors, (dy) => tensors.map((t, i) => slice(dy, d, starts[i]!, starts[i]! + t.shape[d]!)));

@@ -163,12 +163,16 @@ void add_scaled(View x, View acc, double scale) {
 
 void fill(View y, double value) {
   for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
-    if (y.dtype == DType::f32)
-      std::fill(y.f32() + begin, y.f32() + end, static_cast<float>(value));
-    else if (y.dtype == DType::i32)
-      std::fill(y.i32() + begin, y.i32() + end, static_cast<int32_t>(value));
-    else
-      std::fill(y.bf16() + begin, y.bf16() + end, to_bf16(static_cast<float>(value)));
+    switch (y.dtype) {
+      case DType::f32:
+        return std::fill(y.f32() + begin, y.f32() + end, static_cast<float>(value));
+      case DType::i32:
+        return std::fill(y.i32() + begin, y.i32() + end, static_cast<int32_t>(value));
+      case DType::bf16:
+        return std::fill(y.bf16() + begin, y.bf16() + end, to_bf16(static_cast<float>(value)));
+      case DType::i8:
+        return std::fill(y.i8() + begin, y.i8() + end, static_cast<int8_t>(value));
+    }
   });
 }
 
@@ -182,6 +186,7 @@ void copy(View x, View y) {
 }
 
 void cast(View x, View y) {
+  if (x.dtype == y.dtype) return copy(x, y);
   for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
     if (y.dtype == DType::bf16)
       std::transform(x.f32() + begin, x.f32() + end, y.bf16() + begin, to_bf16);

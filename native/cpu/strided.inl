@@ -1,5 +1,5 @@
-// Copies between a contiguous tensor and a strided one: transpose, slice, expand, and their reverse. Elements of both
-// types are moved as 32-bit integers, so that no bit pattern changes on the way.
+// Copies between a contiguous tensor and a strided one: transpose, slice, expand, and their reverse. Elements are moved
+// as integers of their size, so that no bit pattern changes on the way.
 
 // A transpose goes in tiles: the strided side is read as 8 streams, which an 8-way cache holds even where their lines
 // share a set, and the other side is written in pieces of 8. 3 times as fast as square tiles of 32 for [2048, 2048].
@@ -48,20 +48,38 @@ void for_pieces(const Strided<2>& shape, const Move& move) {
   });
 }
 
+// Calls body(bits) with an unsigned integer as long as an element.
+template <class Body>
+void dispatch_bits(DType dtype, const Body& body) {
+  switch (size_of(dtype)) {
+    case 1:
+      return body(uint8_t{});
+    case 2:
+      return body(uint16_t{});
+    default:
+      return body(uint32_t{});
+  }
+}
+
 void strided_copy(View x, View y, int64_t offset, Ints dims, Ints strides) {
-  const int32_t* from = x.i32() + offset;
-  int32_t* to = y.i32();
-  for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
-    if (step == 1 && y_step == 1)
-      std::memcpy(to + y_at, from + at, static_cast<size_t>(count) * sizeof(int32_t));
-    else
-      for (int64_t i = 0; i < count; ++i) to[y_at + i * y_step] = from[at + i * step];
+  dispatch_bits(y.dtype, [&](auto bits) {
+    using Bits = decltype(bits);
+    const Bits* from = static_cast<const Bits*>(x.data) + offset;
+    Bits* to = static_cast<Bits*>(y.data);
+    for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
+      if (step == 1 && y_step == 1)
+        std::memcpy(to + y_at, from + at, static_cast<size_t>(count) * sizeof(Bits));
+      else
+        for (int64_t i = 0; i < count; ++i) to[y_at + i * y_step] = from[at + i * step];
+    });
   });
 }
 
 // acc[offset + Σ i·strides] += y[i]. Dimensions of stride 0 send several elements to one place (the gradient of a
 // broadcast): they are summed first, one run of such dimensions after the other, so that no two threads meet.
-inline void strided_add(const float* y, float* acc, Ints dims, Ints strides) {
+void strided_add(View from, View to, int64_t offset, Ints dims, Ints strides) {
+  const float* y = from.f32();
+  float* acc = to.f32() + offset;
   std::vector<int32_t> kept_dims, kept_strides;
   Scratch<float> sums;
   int64_t outer = 1, inner = 1;
@@ -89,11 +107,13 @@ inline void strided_add(const float* y, float* acc, Ints dims, Ints strides) {
              });
 }
 
-void strided_write(View y, View x, int64_t offset, Ints dims, Ints strides, int64_t accumulate) {
-  if (accumulate) return strided_add(y.f32(), x.f32() + offset, dims, strides);
-  const int32_t* from = y.i32();
-  int32_t* to = x.i32() + offset;
-  for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
-    for (int64_t i = 0; i < count; ++i) to[at + i * step] = from[y_at + i * y_step];
+void strided_write(View y, View x, int64_t offset, Ints dims, Ints strides) {
+  dispatch_bits(y.dtype, [&](auto bits) {
+    using Bits = decltype(bits);
+    const Bits* from = static_cast<const Bits*>(y.data);
+    Bits* to = static_cast<Bits*>(x.data) + offset;
+    for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
+      for (int64_t i = 0; i < count; ++i) to[at + i * step] = from[y_at + i * y_step];
+    });
   });
 }

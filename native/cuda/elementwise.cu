@@ -191,10 +191,20 @@ void fill(View y, double value) {
     using T = decltype(typed);
     fill_kernel<T><<<blocks_for(y.size), kThreads, 0, stream()>>>(data_of<T>(y), y.size, typed);
   };
-  if (y.dtype == DType::i32)
-    launch(static_cast<int>(value));
-  else
-    dispatch_float(y.dtype, [&](auto zero) { launch(from_float<decltype(zero)>(static_cast<float>(value))); });
+  switch (y.dtype) {
+    case DType::f32:
+      launch(static_cast<float>(value));
+      break;
+    case DType::bf16:
+      launch(from_float<bf16>(static_cast<float>(value)));
+      break;
+    case DType::i32:
+      launch(static_cast<int32_t>(value));
+      break;
+    case DType::i8:
+      launch(static_cast<int8_t>(value));
+      break;
+  }
   check_launch("fill");
 }
 
@@ -202,6 +212,7 @@ void copy(View x, View y) { cuda_copy(x, y); }
 
 void cast(View x, View y) {
   if (y.size == 0) return;
+  if (x.dtype == y.dtype) return copy(x, y);
   if (y.dtype == DType::bf16)
     cast_kernel<<<blocks_for(y.size), kThreads, 0, stream()>>>(data_of<float>(x), data_of<bf16>(y), y.size);
   else

@@ -94,10 +94,18 @@ void move(Bits* strided, Bits* contiguous, const Strided<2>& shape, int64_t size
 template <bool Write>
 void move_any(View strided, View contiguous, int64_t offset, Ints dims, Ints strides) {
   const Strided<2> shape = strided_pair(dims, strides);
-  if (size_of(contiguous.dtype) == 2)
-    move<uint16_t, Write>(data_of<uint16_t>(strided) + offset, data_of<uint16_t>(contiguous), shape, contiguous.size);
-  else
-    move<uint32_t, Write>(data_of<uint32_t>(strided) + offset, data_of<uint32_t>(contiguous), shape, contiguous.size);
+  const auto move_bits = [&](auto bits) {
+    using Bits = decltype(bits);
+    move<Bits, Write>(data_of<Bits>(strided) + offset, data_of<Bits>(contiguous), shape, contiguous.size);
+  };
+  switch (size_of(contiguous.dtype)) {
+    case 1:
+      return move_bits(uint8_t{});
+    case 2:
+      return move_bits(uint16_t{});
+    default:
+      return move_bits(uint32_t{});
+  }
 }
 
 template <class From, class To>
@@ -110,9 +118,22 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+}  // namespace
+
+void strided_copy(View x, View y, int64_t offset, Ints dims, Ints strides) {
+  if (y.size > 0) move_any<false>(x, y, offset, dims, strides);
+  check_launch("strided_copy");
+}
+
+void strided_write(View y, View x, int64_t offset, Ints dims, Ints strides) {
+  if (y.size > 0) move_any<true>(x, y, offset, dims, strides);
+  check_launch("strided_write");
+}
+
 // Dimensions of stride 0 send several elements to one place (the gradient of a broadcast): they are summed first, one
 // run of such dimensions after the other, in f32.
 void strided_add(View y, View x, int64_t offset, Ints dims, Ints strides) {
+  if (y.size == 0) return;
   std::vector<int32_t> kept_dims, kept_strides;
   Workspace<float> sums;
   const void* from = y.data;
@@ -144,22 +165,7 @@ void strided_add(View y, View x, int64_t offset, Ints dims, Ints strides) {
                                                                        data_of<To>(x) + offset, outer, shape);
     });
   });
-}
-
-}  // namespace
-
-void strided_copy(View x, View y, int64_t offset, Ints dims, Ints strides) {
-  if (y.size > 0) move_any<false>(x, y, offset, dims, strides);
-  check_launch("strided_copy");
-}
-
-void strided_write(View y, View x, int64_t offset, Ints dims, Ints strides, int64_t accumulate) {
-  if (y.size == 0) return;
-  if (accumulate)
-    strided_add(y, x, offset, dims, strides);
-  else
-    move_any<true>(x, y, offset, dims, strides);
-  check_launch("strided_write");
+  check_launch("strided_add");
 }
 
 }  // namespace sffn::cuda

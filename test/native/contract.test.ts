@@ -8,8 +8,12 @@ const read = (...path: string[]) => readFileSync(join(ROOT, ...path), 'utf8');
 
 /** What TypeScript calls the parameter types of C++. */
 const TYPES: Readonly<Record<string, string>> = {
-  View: 'Operand',
-  Views: 'Operands',
+  ...Object.fromEntries(
+    ['F32', 'I32', 'I8', 'Float', 'MixedFloat', 'AnyFloat', 'Weight', 'Reduced', 'Any'].flatMap((type) => [
+      [type, 'Operand'],
+      [`${type}s`, 'Operands'],
+    ]),
+  ),
   Ints: 'Int32Array',
   int64_t: 'number',
   double: 'number',

@@ -1,0 +1,93 @@
+/** Whatever reaches the addon, no kernel reads elements that it does not take: native/kernels.def names them, operand by operand. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { availableDevices } from '../../lib';
+import { native } from '../../lib/native';
+import type { Handle } from '../../types/native';
+
+const CODES = { float32: 0, int32: 1, bfloat16: 2, int8: 3 } as const;
+type Element = keyof typeof CODES;
+const ELEMENTS = Object.keys(CODES) as Element[];
+
+/** By the type of an operand: what it takes on the CPU, what on CUDA, and whether all such operands of a call are of one type. */
+const RULES: Readonly<Record<string, { cpu: readonly Element[]; cuda?: readonly Element[]; agrees?: boolean }>> = {
+  F32: { cpu: ['float32'] },
+  I32: { cpu: ['int32'] },
+  I8: { cpu: ['int8'] },
+  Float: { cpu: ['float32'], cuda: ['float32', 'bfloat16'], agrees: true },
+  MixedFloat: { cpu: ['float32'], cuda: ['float32', 'bfloat16'] },
+  AnyFloat: { cpu: ['float32', 'bfloat16'] },
+  Weight: { cpu: ['float32', 'bfloat16', 'int8'] },
+  Reduced: { cpu: ['bfloat16', 'int8'] },
+  Any: { cpu: ELEMENTS, agrees: true },
+};
+
+interface Parameter {
+  readonly name: string;
+  /** The type without the s of lists. */
+  readonly type: string;
+  readonly isList: boolean;
+}
+
+const source = readFileSync(join(__dirname, '..', '..', 'native', 'kernels.def'), 'utf8').replaceAll(/\/\/.*$/gm, '');
+const kernels = [...source.matchAll(/KERNEL\((\w+),([^)]*)\)/g)].map(([, kernel = '', parameters = '']) => ({
+  kernel,
+  parameters: parameters.split(',').map((text): Parameter => {
+    const [type = '', name = ''] = text.trim().split(/\s+/);
+    const isList = type !== 'Ints' && type.endsWith('s');
+    return { name, type: isList ? type.slice(0, -1) : type, isList };
+  }),
+}));
+
+describe.each(availableDevices())('on %s', (device) => {
+  const handles = new Map<Element, Handle>();
+  beforeAll(() => {
+    for (const element of ELEMENTS)
+      handles.set(element, native.allocate(16, CODES[element], device === 'cuda' ? 1 : 0));
+  });
+  afterAll(() => {
+    for (const handle of handles.values()) native.release(handle);
+  });
+
+  const accepted = (type: string): readonly Element[] => {
+    const rule = RULES[type]!;
+    return (device === 'cuda' && rule.cuda) || rule.cpu;
+  };
+  const argument = ({ type, isList }: Parameter, element: Element) => {
+    if (type === 'Ints') return new Int32Array(16);
+    if (!(type in RULES)) return 0;
+    return isList ? [handles.get(element)!] : handles.get(element)!;
+  };
+
+  test.each(kernels.map((one) => [one.kernel, one.parameters] as const))('%s', (kernel, parameters) => {
+    const call: (...values: unknown[]) => void = Reflect.get(native, kernel);
+    const valid = parameters.map((one) => argument(one, (RULES[one.type] ? accepted(one.type) : ELEMENTS)[0]!));
+    parameters.forEach((parameter, i) => {
+      const rule = RULES[parameter.type];
+      if (!rule) return;
+      const agreeing = parameters.findIndex(({ type }) => RULES[type]?.agrees && type === parameter.type);
+      for (const element of ELEMENTS) {
+        const wrong = !accepted(parameter.type).includes(element);
+        const mixed = rule.agrees && agreeing < i && element !== accepted(parameter.type)[0];
+        if (!wrong && !mixed) continue;
+        const values = valid.with(i, argument(parameter, element));
+        expect(() => call(...values)).toThrow(
+          expect.objectContaining({
+            code: 'ERR_DTYPE',
+            message: expect.stringMatching(`^${kernel}: ${parameter.name}: expected .*, got ${element}$`),
+          }),
+        );
+      }
+    });
+  });
+});
+
+test('every operand of kernels.def has one of these types', () => {
+  const others = ['Ints', 'int64_t', 'double'];
+  const types = new Set(kernels.flatMap(({ parameters }) => parameters.map(({ type }) => type)));
+  expect([...types].filter((type) => !(type in RULES) && !others.includes(type))).toEqual([]);
+});
+
+test('a number that is no element type is refused', () => {
+  for (const code of [-1, 4, 255]) expect(() => native.allocate(1, code)).toThrow('no element type');
+});
