@@ -50,9 +50,20 @@ export const keyOf = (r: Result): string =>
 export const groupOf = (r: Result): string =>
   [r.suite, r.op, r.phase, r.shape, r.tokens, r.threads, r.isa, r.unit].join(' | ');
 
+/** Digits that are kept, so that pages come out the same from a file as from the run. */
+const DIGITS = 9;
+
+/** One figure a line, so that a run is as long as what it measured. */
+export function formatResults({ results, ...about }: ResultFile): string {
+  const rounded = (_: string, value: unknown) =>
+    typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(DIGITS)) : value;
+  const lines = results.map((result) => JSON.stringify(result, rounded));
+  return `${JSON.stringify(about, rounded).slice(0, -1)},"results":[\n${lines.join(',\n')}\n]}\n`;
+}
+
 export function writeResults(path: string, file: ResultFile): void {
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify(file, null, 1)}\n`);
+  writeFileSync(path, formatResults(file));
 }
 
 function isResultFile(value: unknown): value is ResultFile {
