@@ -4,6 +4,7 @@
  * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes. `--random=COUNT` runs that many random calls
  * of larger sizes instead, to see which lines can be executed at all. `--list` prints the checks, each of them once for a type,
  * and `--checks=3,17` runs those of the list at these indices from 0, in this order. `--type=bfloat16` leaves out the other types.
+ * `--keep-going` goes on after a difference, and exits with 1 at the end.
  */
 import {
   type DType,
@@ -450,7 +451,9 @@ const all = TYPES.filter(([dtype]) => type === undefined || type === dtype).flat
 );
 const chosen = option('checks')?.split(',').map(Number);
 
-/** Ends this process where a value on the device is wrong. */
+const keepGoing = process.argv.includes('--keep-going');
+
+/** Ends this process where a value on the device is wrong, or remembers it. */
 function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]): void {
   setCudaTf32(tf32);
   const expected = compute(check, 'cpu', 'float32', dtype);
@@ -458,7 +461,8 @@ function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]):
     const error = difference(values, expected[i]!);
     if (error < tolerance) return;
     console.error(`${name}: value ${i} differs by ${error}`);
-    process.exit(1);
+    if (!keepGoing) process.exit(1);
+    process.exitCode = 1;
   });
 }
 
