@@ -8,6 +8,9 @@ import { Decoder } from '../lib/decode';
 import { TransformerLM } from '../lib/nn';
 import { Script } from './support/options';
 
+/** A step that takes so long after the time is up will never end. */
+const OVERDUE_MILLISECONDS = 3000;
+
 /** How often something was done, how often it failed, and the first failure. */
 class Tally {
   done = 0;
@@ -63,9 +66,18 @@ async function main(): Promise<void> {
     worker.once('message', resolve);
     worker.once('error', reject);
   });
+  const overdue = setTimeout(
+    () => {
+      const detail = `${steps.done} steps were begun, ${steps.failed} of them failed${steps.first && `: ${steps.first}`}`;
+      script.emit({ kind: 'check', suite: 'capture', name: 'a step ends', passed: false, detail });
+      process.exit(1);
+    },
+    1e3 * script.seconds + OVERDUE_MILLISECONDS,
+  );
   await recordSteps(script, steps);
   worker.postMessage('stop');
   const waits = await synchronized;
+  clearTimeout(overdue);
   for (const [name, { done, failed, first }] of [
     ['steps recorded while another thread synchronizes', steps],
     ['synchronize() while steps are recorded', waits],

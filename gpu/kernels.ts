@@ -19,8 +19,17 @@ const switches = ['CHAINS', 'WGMMA', 'TILE']
   .flatMap((name) => (process.env[SWITCH + name] ? [`${name}=${process.env[SWITCH + name]}`] : []))
   .join(' ');
 
-/** Kernels launched since the process started; only addons that count them have it. */
-const launches = (): number | undefined => (native as { kernelLaunches?: () => number }).kernelLaunches?.();
+type Launches = Readonly<Record<string, number>>;
+
+/** How often each kernel of products was launched since the process started; only addons that count them know. */
+const launched = (): Launches | undefined => (native as { kernelLaunches?: () => Launches }).kernelLaunches?.();
+
+/** What was launched between two counts. */
+function launchesBetween(before: Launches | undefined, after: Launches | undefined): Launches | undefined {
+  if (before === undefined || after === undefined) return undefined;
+  const counts = Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)] as const);
+  return Object.fromEntries(counts.filter(([, count]) => count > 0));
+}
 
 interface Weights {
   readonly v: Tensor | null;
@@ -75,7 +84,7 @@ function measure(problem: KernelProblem): void {
   const { call, dispose } = prepare(problem);
   try {
     const { milliseconds, enqueueMilliseconds } = timeCalls(device, call);
-    const before = launches();
+    const before = launched();
     call();
     settle(device);
     script.emit({
@@ -85,7 +94,7 @@ function measure(problem: KernelProblem): void {
       microseconds: round(1e3 * milliseconds, 2),
       enqueueMicroseconds: round(1e3 * enqueueMilliseconds, 2),
       tflops: round(problem.flops / milliseconds / 1e9, 3),
-      launches: before === undefined ? undefined : launches()! - before,
+      launches: launchesBetween(before, launched()),
       switches: switches || undefined,
     });
   } finally {

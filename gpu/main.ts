@@ -90,15 +90,16 @@ function card(): Record<string, string> {
 
 const WAYS_TO_ASK: Readonly<Record<Need, () => Promise<boolean>>> = {
   'a CUDA device': async () => device === 'cuda',
-  PyTorch: () => runs(python, '-c', 'import torch'),
+  // An import takes many seconds.
+  PyTorch: () => runs(python, '-c', 'import sys, importlib.util as i; sys.exit(i.find_spec("torch") is None)'),
   'compute-sanitizer': () => runs('compute-sanitizer', '--version'),
   cuobjdump: () => runs('cuobjdump', '--version'),
   ncu: () => runs('ncu', '--version'),
 };
 
-/** Whether a program is there and ends well. The first import of PyTorch takes many seconds. */
+/** Whether a program is there and ends well. */
 const runs = (program: string, ...args: string[]): Promise<boolean> =>
-  promisify(execFile)(program, args, { timeout: 60_000 }).then(
+  promisify(execFile)(program, args, { timeout: 10_000 }).then(
     () => true,
     () => false,
   );

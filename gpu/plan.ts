@@ -43,16 +43,16 @@ export const UNPACK_SECONDS = 15;
 
 /** Of each step; a step's commands have it, or less. */
 export const LIMITS = {
-  probe: 30,
-  correctness: 110,
+  probe: 40,
+  correctness: 105,
   kernels: 40,
-  switches: 6,
+  switches: 5,
   torchKernels: 40,
   training: 45,
   torchTraining: 60,
   decoding: 30,
   torchDecoding: 25,
-  profile: 50,
+  profile: 45,
 } as const;
 
 const TESTS_ANYWHERE = ['test/ops', 'test/optim'];
@@ -68,6 +68,7 @@ function testsFor(device: Device, size: Size): string[] {
 
 /** Kernels chosen by hand; how native/cuda/gemm/gemm.cu chooses them is part of the command before. */
 const SWITCHES = [
+  ['with chains', { STRUCTURED_FFN_CUDA_CHAINS: 'on' }],
   ['without chains', { STRUCTURED_FFN_CUDA_CHAINS: 'off' }],
   ['without wgmma', { STRUCTURED_FFN_CUDA_WGMMA: 'off' }],
   ['tiles of 64', { STRUCTURED_FFN_CUDA_TILE: '64' }],

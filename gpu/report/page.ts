@@ -1,7 +1,7 @@
 /** docs/cuda/gpu.md: what the stages of gpu/README.md measured, and what they did not. */
 import { table, times } from '../../bench/report/markdown';
 import { METRICS } from '../profile';
-import { type FiledRow, STAGES } from '../support/rows';
+import { type FiledRow, type KernelRow, STAGES } from '../support/rows';
 import {
   type Comparison,
   type Counts,
@@ -163,6 +163,11 @@ function comparison<T>(
 
 const NOTHING = 'Nothing was measured.';
 
+const launchesOf = ({ launches = {} }: KernelRow): string =>
+  Object.entries(launches)
+    .map(([name, count]) => cell(`${name} × ${count}`))
+    .join(', ');
+
 function kernelsPart(rows: readonly FiledRow[]): string {
   const kernels = ofKind(rows, 'kernel');
   const compared = compareKernels(kernels);
@@ -185,7 +190,7 @@ function kernelsPart(rows: readonly FiledRow[]): string {
             microseconds(ours),
             ours.tflops.toFixed(1),
             ours.enqueueMicroseconds?.toFixed(1) ?? '',
-            String(ours.launches ?? ''),
+            launchesOf(ours),
           ],
           microseconds,
         ),

@@ -112,8 +112,8 @@ export interface KernelRow {
   /** Of the host alone. */
   readonly enqueueMicroseconds?: number;
   readonly tflops: number;
-  /** Kernels launched by one call. */
-  readonly launches?: number;
+  /** Kernels of products that one call launches, and how often each. */
+  readonly launches?: Readonly<Record<string, number>>;
   /** Such as 'CHAINS=off', where kernels were chosen by hand. */
   readonly switches?: string;
 }

@@ -47,9 +47,11 @@ def measure(job):
     begin = time.perf_counter()
     dtype = torch.bfloat16 if script.cuda else torch.float32
     model = Model(job, layers=2 if warm_up else None, device=script.device, dtype=dtype)
+    # Shapes of the last model must not make those of this one variable.
+    torch.compiler.reset()
     for block in model.blocks:
-        block.compile()
-    loss_compiled = torch.compile(loss_of)
+        block.compile(dynamic=False)
+    loss_compiled = torch.compile(loss_of, dynamic=False)
     optimizer = Optimizer(model.parameters())
     batch, seq, vocabulary = job["batch"], job["seqLen"], job["vocabSize"]
     tokens = batch * seq

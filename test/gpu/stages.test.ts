@@ -134,6 +134,58 @@ describe('readers', () => {
   });
 });
 
+describe('the rivals', () => {
+  const python = (code: string, ...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync('python3', ['-B', '-c', code, ...args], {
+      cwd: join(ROOT, 'gpu', 'torch'),
+      encoding: 'utf8',
+    });
+    return {
+      status,
+      rows: stdout.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : [])),
+      stderr,
+    };
+  };
+
+  test('take the options that the plan gives them, and go on after a failure', () => {
+    const [, ...args] = commands.find(({ name }) => name === 'kernels of PyTorch')!.argv.slice(1);
+    const options = args.filter((text) => !text.startsWith('--results'));
+    const code = `
+from common import Script
+def measure(item):
+    if item["name"] == "second":
+        raise ValueError("too large")
+script = Script()
+script.free = lambda: None
+script.each("rival", [{"name": name} for name in ("first", "second", "third")], measure)
+script.end = 0
+script.each("late", [{"name": "first"}], measure)`;
+    const origin = { stage: 'd', command: 'kernels of PyTorch' };
+    expect(python(code, ...options)).toEqual({
+      status: 0,
+      stderr: '',
+      rows: [
+        { ...origin, kind: 'failure', side: 'rival', at: 'second', message: 'ValueError: too large' },
+        { ...origin, kind: 'coverage', side: 'rival', done: 2, of: 3 },
+        { ...origin, kind: 'coverage', side: 'late', done: 0, of: 1 },
+      ],
+    });
+  });
+
+  test('are Python', () => {
+    const code = `
+import glob, json
+for file in sorted(glob.glob("*.py")):
+    compile(open(file).read(), file, "exec")
+    print(json.dumps({"file": file}))`;
+    const { rows, stderr } = python(code);
+    expect(stderr).toBe('');
+    expect(rows.map(({ file }) => file)).toEqual(
+      expect.arrayContaining(['kernels.py', 'train.py', 'decode.py', 'model.py']),
+    );
+  });
+});
+
 describe('running them', () => {
   const out = mkdtempSync(join(tmpdir(), 'gpu-stages-'));
   afterAll(() => rmSync(out, { recursive: true }));
@@ -148,12 +200,12 @@ describe('running them', () => {
       '--device=cpu',
       '--size=tiny',
       '--python=/nowhere',
-      '--stages=d',
-      '--only=kernels,kernels of PyTorch',
+      '--stages=e',
+      '--only=training,training of PyTorch',
     ];
     for (let i = 0; i < 2; i++) expect(main(...options)).toMatchObject({ status: 0, stderr: '' });
     const ends = readRows([join(out, 'results.jsonl')]).filter(({ kind }) => kind === 'end');
-    expect(ends.map((row) => row.command)).toEqual(['probe', 'kernels', 'kernels of PyTorch']);
+    expect(ends.map((row) => row.command)).toEqual(['probe', 'training', 'training of PyTorch']);
     expect(ends[2]).toMatchObject({ outcome: 'skipped', detail: 'it needs PyTorch' });
   });
 
