@@ -144,8 +144,8 @@ async function execute(command: Command): Promise<EndRow> {
   const text = readFileSync(file, 'utf8');
   appendFileSync(join(out, 'output.txt'), `=== ${stage} ${name}\n${text.slice(-MOST_OUTPUT)}\n`);
   const outcome = status === 0 ? 'passed' : ended || ranOver(status) ? 'killed' : 'failed';
-  const last = text.trim().split('\n').slice(-3).join(' | ');
-  const detail = outcome === 'failed' ? `exit status ${status}: ${last.slice(0, 500)}` : undefined;
+  const last = text.trim().split('\n').slice(-3).join(' | ').slice(0, 500);
+  const detail = outcome === 'passed' ? undefined : `${outcome === 'failed' ? `exit status ${status}: ` : ''}${last}`;
   return { kind: 'end', outcome, seconds: Number(((performance.now() - start) / 1e3).toFixed(1)), detail };
 }
 

@@ -10,20 +10,28 @@ import { CUDA_BINARY, filesOf, ROOT } from './files.mjs';
 
 const MOST_BYTES = 40 * 2 ** 20;
 
-const { values: options } = parseArgs({
-  options: {
-    binary: { type: 'string' },
-    out: { type: 'string', default: join(ROOT, 'build-gpu', 'kit.tar.xz') },
-    level: { type: 'string', default: '9' },
-  },
-});
-const archive = resolve(options.out);
-const tree = join(dirname(archive), 'tree');
-
 function fail(message) {
   console.error(`gpu:pack: ${message}`);
   process.exit(1);
 }
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        binary: { type: 'string' },
+        out: { type: 'string', default: join(ROOT, 'build-gpu', 'kit.tar.xz') },
+        level: { type: 'string', default: '9' },
+      },
+    }).values;
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+const options = readOptions();
+const archive = resolve(options.out);
+const tree = join(dirname(archive), 'tree');
 
 if (!/^[0-9]$/.test(options.level)) fail(`--level: expected 0 to 9, got ${options.level}`);
 if (process.platform !== 'linux') fail('the archive is for Linux, and made there');

@@ -26,8 +26,8 @@ function report(folders: readonly string[], out: string | undefined): void {
   console.log(`written: ${page}`);
 }
 
-const { values, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
 try {
+  const { values, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
   report(positionals, values.out);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

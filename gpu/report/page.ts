@@ -289,7 +289,7 @@ function profilesPart(rows: readonly FiledRow[]): string {
 
 export function renderPage(rows: readonly FiledRow[]): string {
   const parts = [
-    isOfGpu(rows) ? '# The CUDA backend on a GPU' : '# Sample data, not of a GPU',
+    isOfGpu(rows) ? '# The CUDA backend on a GPU' : '# Sample or trial data, not of a GPU',
     'Written by `npm run gpu:report` from the results of the stages in [gpu](../../gpu/README.md); nothing here was edited by hand.',
     machines(rows),
     stagesPart(rows),

@@ -81,7 +81,11 @@ def measure_batch(model, job, batch):
 def measure(job):
     model = Model(job, device=script.device, dtype=DTYPE)
     for batch in job["batches"]:
-        measure_batch(model, job, batch)
+        try:
+            measure_batch(model, job, batch)
+        except Exception as error:  # noqa: BLE001
+            script.fail(GRAPH, f"{job['name']}, batch {batch}", error)
+            script.settle()
     del model
     script.free()
 

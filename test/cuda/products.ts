@@ -452,6 +452,8 @@ const all = TYPES.filter(([dtype]) => type === undefined || type === dtype).flat
 const chosen = option('checks')?.split(',').map(Number);
 
 const keepGoing = process.argv.includes('--keep-going');
+/** After so many comparisons a run that keeps going says how far it is: it may be ended before it ends. */
+const SAY_EVERY = 100;
 
 /** Ends this process where a value on the device is wrong, or remembers it. */
 function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]): void {
@@ -469,9 +471,13 @@ function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]):
 if (process.argv.includes('--list')) {
   for (const { name } of all) console.log(name);
 } else {
-  for (const index of chosen ?? all.keys()) {
+  const indices = chosen ?? [...all.keys()];
+  for (const [i, index] of indices.entries()) {
     // Beside what the executor prints of launches, this tells whose they are.
     if (chosen) console.error(`check ${index}`);
     compare(all[index]!);
+    const done = i + 1;
+    if (keepGoing && (done % SAY_EVERY === 0 || done === indices.length))
+      console.log(`${done} of ${indices.length} compared`);
   }
 }

@@ -121,7 +121,7 @@ describe('figures', () => {
 describe('the page', () => {
   test('of the sample says that it is of no GPU, and what was not run', () => {
     const page = renderPage(sample);
-    expect(page).toMatch(/^# Sample data, not of a GPU\n/);
+    expect(page).toMatch(/^# Sample or trial data, not of a GPU\n/);
     expect(page).toContain('No tool was run.');
     expect(page).toContain('it needs PyTorch');
     expect(page).not.toContain('Missing, not run');
