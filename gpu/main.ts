@@ -176,7 +176,8 @@ async function run(command: Command): Promise<boolean> {
 async function runStep(step: Step): Promise<boolean> {
   const background = step.filter((command) => command.background).map(run);
   const passed = await Promise.all(step.filter((command) => !command.background).map(run));
-  for (const [command, end] of running) if (command.background) end();
+  // Alone, it may take its time.
+  if (passed.length > 0) for (const [command, end] of running) if (command.background) end();
   await Promise.all(background);
   return passed.every(Boolean);
 }

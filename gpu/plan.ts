@@ -16,7 +16,7 @@ export interface Command {
   readonly limit: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly needs?: readonly Need[];
-  /** It is ended with the others of its step, whatever it has done by then. */
+  /** It is ended with the others of its step, if there are any, whatever it has done by then. */
   readonly background?: boolean;
 }
 
