@@ -1,5 +1,6 @@
 // Builds what is missing or out of date: the native binary (node-gyp), then dist/ (TypeScript and its ESM face).
-// Options: --native or --ts for one of them, --force to build whatever the dates say, --verbose for the compiler's output.
+// Options: --native or --ts for one of them, --cuda for the native binary with CUDA alone, --force to build whatever the dates say,
+// --verbose for the compiler's output.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, utimesSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -85,9 +86,10 @@ function buildCuda() {
   run('the CUDA build', 'cmake-js', 'bin/cmake-js', ['build', '-O', 'build-cuda', '--CDSTRUCTURED_FFN_CUDA=ON']);
 }
 
-const wanted = (part) => flags.has(part) || !(flags.has('--native') || flags.has('--ts'));
+const PARTS = ['--native', '--ts', '--cuda'];
+const wanted = (part) => flags.has(part) || !PARTS.some((other) => flags.has(other));
 const force = flags.has('--force');
 if (wanted('--native') && (force || isStale(BINARY, NATIVE_SOURCES))) buildNative();
-if (wanted('--native') && wantsCuda() && isStale(CUDA_BINARY, NATIVE_SOURCES)) buildCuda();
+if ((flags.has('--cuda') || (wanted('--native') && wantsCuda())) && isStale(CUDA_BINARY, NATIVE_SOURCES)) buildCuda();
 // An installed package has no lib/: its dist/ came with it.
 if (wanted('--ts') && existsSync(join(ROOT, 'lib')) && (force || isStale(FACADE, TS_SOURCES))) buildTypeScript();

@@ -1,13 +1,21 @@
-// `npm run gpu:check`, for whoever has an NVIDIA GPU: builds for it, runs the tests that use devices on it, compares what it
-// computes with the PTX executor (where that was built by npm run test:ptxsim), and times six shapes.
+// `npm run gpu:check`, for whoever has an NVIDIA GPU: builds for it, runs the stages of gpu/README.md on it (options are those of
+// gpu/main.ts), writes a page of what they measured, and compares what the GPU computes with the PTX executor (where that was
+// built by npm run test:ptxsim).
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { CUDA_BINARY, ROOT } from './files.mjs';
 
-const require = createRequire(import.meta.url);
 const EXECUTOR_BINARY = join(ROOT, 'build-ptxsim', 'Release', 'structured_ffn.node');
+
+const given = process.argv.slice(2);
+const { values } = parseArgs({
+  args: given,
+  strict: false,
+  options: { out: { type: 'string', default: 'gpu-results' } },
+});
+const out = resolve(values.out);
 
 function node(args, env = {}, capture = false) {
   const { status, stdout } = spawnSync(process.execPath, args, {
@@ -19,24 +27,23 @@ function node(args, env = {}, capture = false) {
   });
   if (status !== 0) {
     console.error(`gpu:check: failed: ${args.join(' ')}`);
-    process.exit(1);
+    process.exitCode = 1;
   }
   return stdout;
 }
-const script = (name, file) => join(dirname(require.resolve(`${name}/package.json`)), file);
 const typescript = (file, ...args) => ['-r', './scripts/register_ts.cjs', file, ...args];
 
-node([script('cmake-js', 'bin/cmake-js'), 'build', '-O', 'build-cuda', '--CDSTRUCTURED_FFN_CUDA=ON']);
-const status = node(['-p', `require(${JSON.stringify(CUDA_BINARY)}).cudaStatus()`], {}, true).trim();
-console.log(`gpu:check: CUDA is ${status}`);
-if (!status.startsWith('available')) process.exit(1);
-
-const gpu = { STRUCTURED_FFN_BINARY: CUDA_BINARY };
-node([script('jest', 'bin/jest.js'), 'test/cuda', 'test/ops'], { ...gpu, STRUCTURED_FFN_TEST_DEVICE: 'cuda' });
+node(['scripts/build.mjs', '--cuda']);
+if (process.exitCode) process.exit();
+mkdirSync(out, { recursive: true });
+node(typescript('gpu/main.ts', ...given, `--out=${out}`), { STRUCTURED_FFN_BINARY: CUDA_BINARY });
+node(typescript('gpu/report/main.ts', out, `--out=${join(out, 'report.md')}`));
 
 const outputs = (binary) =>
   JSON.parse(node(typescript('test/cuda/outputs.ts'), { STRUCTURED_FFN_BINARY: binary }, true));
-if (existsSync(EXECUTOR_BINARY)) {
+if (process.exitCode || !existsSync(EXECUTOR_BINARY)) {
+  console.log('gpu:check: not compared with the PTX executor, which npm run test:ptxsim builds');
+} else {
   const [here, there] = [CUDA_BINARY, EXECUTOR_BINARY].map(outputs);
   for (const [name, values] of Object.entries(here)) {
     const norm = Math.hypot(...there[name]);
@@ -45,7 +52,4 @@ if (existsSync(EXECUTOR_BINARY)) {
     // bf16 results may round the other way where the tensor cores sum in another order.
     if (!(error < (name.includes('bfloat16') ? 5e-3 : 1e-5))) process.exitCode = 1;
   }
-} else {
-  console.log('gpu:check: not compared with the PTX executor; build it with npm run test:ptxsim');
 }
-node(typescript('test/cuda/timings.ts'), gpu);

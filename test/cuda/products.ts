@@ -4,6 +4,7 @@
  * this notices, `npm run cuda:coverage` counts the lines of PTX that it executes. `--random=COUNT` runs that many random calls
  * of larger sizes instead, to see which lines can be executed at all. `--list` prints the checks, each of them once for a type,
  * and `--checks=3,17` runs those of the list at these indices from 0, in this order. `--type=bfloat16` leaves out the other types.
+ * `--keep-going` goes on after a difference, and exits with 1 at the end.
  */
 import {
   type DType,
@@ -455,7 +456,11 @@ const all = TYPES.filter(([dtype]) => type === undefined || type === dtype).flat
 );
 const chosen = option('checks')?.split(',').map(Number);
 
-/** Ends this process where a value on the device is wrong. */
+const keepGoing = process.argv.includes('--keep-going');
+/** After so many comparisons a run that keeps going says how far it is: it may be ended before it ends. */
+const SAY_EVERY = 100;
+
+/** Ends this process where a value on the device is wrong, or remembers it. */
 function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]): void {
   setCudaTf32(tf32);
   const expected = compute(check, 'cpu', 'float32', dtype);
@@ -463,16 +468,21 @@ function compare({ check, dtype, tf32, tolerance, name }: (typeof all)[number]):
     const error = difference(values, expected[i]!);
     if (error < tolerance) return;
     console.error(`${name}: value ${i} differs by ${error}`);
-    process.exit(1);
+    if (!keepGoing) process.exit(1);
+    process.exitCode = 1;
   });
 }
 
 if (process.argv.includes('--list')) {
   for (const { name } of all) console.log(name);
 } else {
-  for (const index of chosen ?? all.keys()) {
+  const indices = chosen ?? [...all.keys()];
+  for (const [i, index] of indices.entries()) {
     // Beside what the executor prints of launches, this tells whose they are.
     if (chosen) console.error(`check ${index}`);
     compare(all[index]!);
+    const done = i + 1;
+    if (keepGoing && (done % SAY_EVERY === 0 || done === indices.length))
+      console.log(`${done} of ${indices.length} compared`);
   }
 }

@@ -1,0 +1,9 @@
+/** Where the addon is that `lib` loads. */
+import '../../lib/native';
+
+/** @throws {Error} where it was not loaded from a file. */
+export function nativePath(): string {
+  const path = Object.keys(require.cache).find((file) => file.endsWith('.node'));
+  if (path === undefined) throw new Error('no addon was loaded');
+  return path;
+}
