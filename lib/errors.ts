@@ -61,6 +61,13 @@ export class OutOfMemoryError extends SffnError {
   }
 }
 
+/** Something that a CUDA graph cannot hold, met while one is recorded. */
+export class RecordingError extends SffnError {
+  constructor(message: string) {
+    super('ERR_RECORDING', message);
+  }
+}
+
 /** backward() on something that has no graph, a second backward(), and the like. */
 export class GradientError extends SffnError {
   constructor(message: string) {
@@ -145,6 +152,7 @@ const NATIVE_ERRORS: Readonly<Record<string, (message: string) => SffnError>> = 
     const [, where, expected, got] = /^(.*?): expected (.*), got (.*)$/.exec(message) ?? [];
     return where && expected && got ? new DTypeError(where, expected, got) : new SffnError('ERR_DTYPE', message);
   },
+  ERR_RECORDING: (message) => new RecordingError(message),
 };
 
 /** A native error (a plain Error with a `code`) as the class of its code, in the caller's realm and with its stack. */

@@ -13,16 +13,19 @@ export {
   IndexError,
   OptionError,
   OutOfMemoryError,
+  RecordingError,
   SffnError,
   ShapeError,
   StateDictError,
 } from './errors';
 export * from './ops';
 export * from './random';
+export { RecordedStep } from './recorded_step';
 export { keep, Scope, tidy } from './scope';
 export {
   empty,
   isTensor,
+  items,
   type NestedNumbers,
   parameter,
   type Shape,

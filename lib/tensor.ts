@@ -3,7 +3,7 @@ import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device } from './device';
 import { checkDType, type DType, dtypeOf, type TypedArray } from './dtype';
-import { DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
+import { DeviceError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
 import { native } from './native';
 import { keep, track } from './scope';
 import { Storage } from './storage';
@@ -113,6 +113,18 @@ export class Tensor implements Disposable {
   item(): number {
     if (this.size !== 1) throw new ShapeError('item', 'a tensor of one element', formatShape(this.shape));
     return this.toArray()[0] ?? Number.NaN;
+  }
+
+  /**
+   * Overwrites the elements with those of `source`, which may be on another device, outside of the graph.
+   * @throws {ShapeError | DTypeError} unless `source` has the same shape and dtype.
+   */
+  copyFrom(source: Tensor): this {
+    if (source.rank !== this.rank || source.shape.some((size, i) => size !== this.shape[i]))
+      throw new ShapeError('copyFrom', `a tensor of shape ${formatShape(this.shape)}`, formatShape(source.shape));
+    if (source.dtype !== this.dtype) throw new DTypeError('copyFrom', `a ${this.dtype} tensor`, source.dtype);
+    runNative(() => native.transfer(source.handle, this.handle));
+    return this;
   }
 
   /** The same memory under another shape, outside of the graph; `reshape` is the differentiable one. */
@@ -236,6 +248,33 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   if (result !== here) here.dispose();
   if (options.requiresGrad) result.requiresGrad = true;
   return result;
+}
+
+/**
+ * The values of float32 tensors of one element, all on one device, as `item` gives them, but with one copy and one wait for
+ * all. @throws {ShapeError | DTypeError | DeviceError}
+ */
+export function items(tensors: readonly Tensor[]): number[] {
+  const [first] = tensors;
+  if (first === undefined) return [];
+  for (const t of tensors) {
+    if (t.size !== 1) throw new ShapeError('items', 'tensors of one element', formatShape(t.shape));
+    if (t.dtype !== 'float32') throw new DTypeError('items', 'float32 tensors', t.dtype);
+    if (t.device !== first.device)
+      throw new DeviceError(`items: tensors on '${first.device}' and '${t.device}'; move one with .to(device)`);
+  }
+  const together = empty([tensors.length], 'float32', first.device);
+  try {
+    runNative(() =>
+      native.gather_scalars(
+        tensors.map(({ handle }) => handle),
+        together.handle,
+      ),
+    );
+    return Array.from(together.toArray());
+  } finally {
+    together.dispose();
+  }
 }
 
 /** Whether `value` is one of our tensors. */

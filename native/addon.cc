@@ -41,7 +41,7 @@ struct Argument<View> {
     if (v.IsNull()) return;
     double handle;
     if (napi_get_value_double(v.Env(), v, &handle) == napi_ok) {
-      const auto& buffer = environment.buffers.get(handle);
+      const auto& buffer = environment.operand(handle);
       if (async) owner = buffer;
       value = buffer->view();
       return;
@@ -181,6 +181,8 @@ struct Binding<Member, void(A...), kDescription> {
 
   static Napi::Value call_async(const Napi::CallbackInfo& info) {
     return guarded(info, [&]() -> Napi::Value {
+      if (Environment::of(info.Env()).recording)
+        throw Error("ERR_RECORDING", "while a CUDA graph is recorded, no job can be: it would wait for the end");
       auto arguments = std::make_shared<Arguments>(convert(info, true, std::index_sequence_for<A...>{}));
       return enqueue(info.Env(), [arguments] { run(*arguments, std::index_sequence_for<A...>{}); });
     });
@@ -201,7 +203,7 @@ struct Binding<Member, void(A...), kDescription> {
     OperandCheck check(kDescription);
     (check.add(std::get<I>(arguments), I), ...);
     auto kernel = kernels_on(check.device()).*Member;
-    ComputeScope scope;
+    const ComputeScope scope(check.device());
     kernel(std::get<I>(arguments).value...);
   }
 };
@@ -270,13 +272,14 @@ Napi::Value detach(const Napi::CallbackInfo& info) {
 // (from, to): all elements, between devices too.
 Napi::Value transfer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    BufferTable& buffers = Environment::of(info.Env()).buffers;
-    const View from = buffers.get(info[0].As<Napi::Number>().DoubleValue())->view();
-    const View to = buffers.get(info[1].As<Napi::Number>().DoubleValue())->view();
+    Environment& environment = Environment::of(info.Env());
+    const View from = environment.operand(info[0].As<Napi::Number>().DoubleValue())->view();
+    const View to = environment.operand(info[1].As<Napi::Number>().DoubleValue())->view();
     if (from.size != to.size || from.dtype != to.dtype)
       throw Error("ERR_ARGUMENT", "buffers of different sizes or dtypes");
-    ComputeScope scope;
-    if (from.device == Device::cpu && to.device == Device::cpu)
+    const bool here = from.device == Device::cpu && to.device == Device::cpu;
+    const ComputeScope scope(here ? Device::cpu : Device::cuda);
+    if (here)
       std::memcpy(to.data, from.data, static_cast<size_t>(from.size) * size_of(from.dtype));
     else
       cuda_copy(from, to);
@@ -318,6 +321,53 @@ Napi::Value memory_stats(const Napi::CallbackInfo& info) {
     set("allocations", stats.allocations);
     set("systemAllocations", stats.system_allocations);
     return result;
+  });
+}
+
+using RecordingHandle = Napi::External<std::unique_ptr<RecordedWork>>;
+
+std::unique_ptr<RecordedWork>& recording_argument(const Napi::CallbackInfo& info) {
+  return *info[0].As<RecordingHandle>().Data();
+}
+
+Napi::Value begin_recording(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    auto work = std::make_unique<RecordedWork>();
+    Environment::of(info.Env()).recording = std::move(work);
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value end_recording(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto work = std::move(Environment::of(info.Env()).recording);
+    if (!work) throw Error("ERR_RECORDING", "no recording is under way");
+    work->finish();
+    return RecordingHandle::New(info.Env(), new std::unique_ptr<RecordedWork>(std::move(work)),
+                                [](Napi::BasicEnv, std::unique_ptr<RecordedWork>* handle) { delete handle; });
+  });
+}
+
+Napi::Value abandon_recording(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment::of(info.Env()).recording.reset();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value replay(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const auto& work = recording_argument(info);
+    if (!work) throw Error("ERR_DISPOSED", "the recording was released");
+    work->launch();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value release_recording(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    recording_argument(info).reset();
+    return info.Env().Undefined();
   });
 }
 
@@ -373,6 +423,12 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "cudaTf32", setting<cuda_tf32>);
   define(exports, "setCudaTf32", setting<set_cuda_tf32>);
   define(exports, "cudaSynchronize", setting<cuda_synchronize>);
+  define(exports, "countedSynchronizations", setting<counted_synchronizations>);
+  define(exports, "beginRecording", begin_recording);
+  define(exports, "endRecording", end_recording);
+  define(exports, "abandonRecording", abandon_recording);
+  define(exports, "replay", replay);
+  define(exports, "releaseRecording", release_recording);
   define(exports, "countedFlops", setting<counted_flops>);
   return exports;
 }

@@ -40,8 +40,8 @@ void* system_allocate(size_t bytes) {
 
 // Never destroyed: kernels may still run in pool threads while the process exits.
 CachingAllocator& host_memory() {
-  static CachingAllocator& instance = *new CachingAllocator(
-      {.name = "memory", .allocate = system_allocate, .free = std::free, .addressable = true}, default_limit());
+  static CachingAllocator& instance =
+      *new CachingAllocator({.name = "memory", .allocate = system_allocate, .free = std::free}, default_limit());
   return instance;
 }
 

@@ -1,5 +1,7 @@
 #include "buffers.h"
 
+#include <atomic>
+
 namespace sffn {
 namespace {
 
@@ -8,6 +10,11 @@ constexpr uint64_t kSlots = uint64_t{1} << 24;
 constexpr uint64_t kGenerations = uint64_t{1} << 28;
 
 }  // namespace
+
+uint64_t Buffer::next_serial() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
 
 double BufferTable::create(int64_t size, DType dtype, Device device) {
   auto buffer = std::make_shared<Buffer>(size, dtype, device);

@@ -34,6 +34,8 @@ struct Buffer {
   const DType dtype;
   const Device device;
   void* const data;
+  const uint64_t serial = next_serial();  // those made later have a larger one
+  static uint64_t next_serial();
   // The latest ArrayBuffer's. Detaching drops its hold at once: V8 would report the detached memory only a turn later.
   Exposure* exposure = nullptr;
 };

@@ -27,39 +27,27 @@ size_t size_class(size_t requested) {
 
 }  // namespace
 
-size_t CachingAllocator::size_of_block(size_t requested) const {
-  return source_.caches ? size_class(requested) : std::max(requested, size_t{1});
-}
-
 void* CachingAllocator::allocate(size_t requested) {
-  if (requested > (size_t{1} << 62)) throw Error("ERR_OUT_OF_MEMORY", "out of memory: absurd size");
-  const size_t bytes = size_of_block(requested);
+  check_memory_size(requested);
+  const size_t bytes = size_class(requested);
   std::lock_guard lock(mutex_);
   void* block = take_cached(bytes);
   if (!block) block = take_new(bytes);
-  if (!block)
-    throw Error("ERR_OUT_OF_MEMORY", std::string("out of ") + source_.name + ": " + std::to_string(requested) +
-                                         " bytes asked for, " + std::to_string(stats_.allocated) + " in use, limit " +
-                                         std::to_string(stats_.limit));
-  ++stats_.allocations;
-  stats_.allocated += static_cast<int64_t>(bytes);
-  stats_.peak = std::max(stats_.peak, stats_.allocated);
-  if (source_.addressable) {
-    ASAN_POISON_MEMORY_REGION(block, bytes);
-    ASAN_UNPOISON_MEMORY_REGION(block, requested);
-  }
+  if (!block) throw out_of_memory(source_, requested, stats_);
+  stats_.add_block(bytes);
+  ASAN_POISON_MEMORY_REGION(block, bytes);
+  ASAN_UNPOISON_MEMORY_REGION(block, requested);
   return block;
 }
 
 void CachingAllocator::release(void* block, size_t requested) noexcept {
-  const size_t bytes = size_of_block(requested);
+  const size_t bytes = size_class(requested);
   std::lock_guard lock(mutex_);
   stats_.allocated -= static_cast<int64_t>(bytes);
-  if (!source_.caches) return source_.free(block);
   try {
     free_blocks_[bytes].push_back(block);
     stats_.cached += static_cast<int64_t>(bytes);
-    if (source_.addressable) ASAN_POISON_MEMORY_REGION(block, bytes);
+    ASAN_POISON_MEMORY_REGION(block, bytes);
   } catch (...) {
     source_.free(block);
   }
@@ -75,9 +63,8 @@ void* CachingAllocator::take_cached(size_t bytes) {
 }
 
 void* CachingAllocator::take_new(size_t bytes) {
-  const int64_t size = static_cast<int64_t>(bytes);
-  if (stats_.allocated + stats_.cached + size > stats_.limit) free_cached();
-  if (stats_.allocated + size > stats_.limit) return nullptr;
+  if (!stats_.has_room_for(bytes)) free_cached();
+  if (!stats_.has_room_for(bytes)) return nullptr;
   void* block = source_.allocate(bytes);
   if (!block && stats_.cached > 0) {
     free_cached();
@@ -90,7 +77,7 @@ void* CachingAllocator::take_new(size_t bytes) {
 void CachingAllocator::free_cached() {
   for (auto& [bytes, blocks] : free_blocks_)
     for (void* block : blocks) {
-      if (source_.addressable) ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+      ASAN_UNPOISON_MEMORY_REGION(block, bytes);
       source_.free(block);
     }
   free_blocks_.clear();

@@ -2,6 +2,8 @@
 // native/cuda/, and by native/no_cuda.cc in a build without it.
 #pragma once
 
+#include <memory>
+
 #include "allocator.h"
 
 namespace sffn {
@@ -14,12 +16,28 @@ void set_cuda_device(int64_t index);
 // Whether float32 products may round their operands to TF32; at first STRUCTURED_FFN_TF32=1.
 bool cuda_tf32();
 void set_cuda_tf32(bool allowed);
-CachingAllocator& cuda_memory();
+Memory& cuda_memory();
 // Copies all elements; at least one of the two is on the device. Copies to the device return before they are done.
 void cuda_copy(View from, View to);
 // Waits for everything launched so far. Throws what went wrong in it, which is the only moment at which that is known.
 void cuda_synchronize();
 
-inline CachingAllocator& memory_of(Device device) { return device == Device::cuda ? cuda_memory() : host_memory(); }
+// Work of the device that is recorded once, as a CUDA graph, and launched again and again: from cuda_record to finish()
+// the kernels of this thread are not run but recorded. The thread holds compute_mutex(Device::cuda) meanwhile. Memory
+// that is allocated in between belongs to the recording; other memory that the kernels use must stay what it is. What
+// would wait for the device, or copy from or to the host, throws Error("ERR_RECORDING"). Destroyed before it is
+// finished, it leaves everything as if nothing had been recorded.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void finish() = 0;
+  virtual void launch() = 0;
+};
+std::unique_ptr<Recording> cuda_record();
+
+inline Memory& memory_of(Device device) {
+  if (device == Device::cuda) return cuda_memory();
+  return host_memory();
+}
 
 }  // namespace sffn

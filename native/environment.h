@@ -3,7 +3,7 @@
 
 #include <napi.h>
 
-#include "buffers.h"
+#include "recorded_work.h"
 
 namespace sffn {
 
@@ -14,8 +14,17 @@ struct Environment {
   ~Environment();
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
+  // A buffer that a kernel is about to use.
+  const std::shared_ptr<Buffer>& operand(double handle) {
+    const auto& buffer = buffers.get(handle);
+    if (recording) recording->keep(buffer);
+    return buffer;
+  }
+
   BufferTable buffers;
   std::unique_ptr<JobQueue> jobs;
+  // While this thread records. Goes first: a job may be waiting for its end.
+  std::unique_ptr<RecordedWork> recording;
 };
 
 inline Napi::Error to_js(Napi::Env env, const Error& error) {

@@ -13,9 +13,10 @@ std::string cuda_status() { return "not built: the binary was compiled without n
 void set_cuda_device(int64_t) { refuse(); }
 bool cuda_tf32() { return false; }
 void set_cuda_tf32(bool) { refuse(); }
-CachingAllocator& cuda_memory() { refuse(); }
+Memory& cuda_memory() { refuse(); }
 void cuda_copy(View, View) { refuse(); }
 void cuda_synchronize() { refuse(); }
+std::unique_ptr<Recording> cuda_record() { refuse(); }
 const Kernels& cuda_kernels() { refuse(); }
 
 }  // namespace sffn

@@ -8,13 +8,10 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
-#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "tensor.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -237,11 +234,6 @@ ThreadPool& pool() {
   return instance;
 }
 
-std::mutex& compute_mutex() {
-  static std::mutex& instance = *new std::mutex;
-  return instance;
-}
-
 }  // namespace
 
 int available_cores() {
@@ -259,14 +251,14 @@ void set_num_threads(int count) {
 
 void detail::run_tasks(int64_t count, void (*body)(void*, int64_t), void* context) { pool().run(count, body, context); }
 
-ComputeScope::ComputeScope() {
-  compute_mutex().lock();
-  saved_mode_ = flush_denormals();
+// Never destroyed, as the pool.
+std::recursive_mutex& compute_mutex(Device device) {
+  static std::recursive_mutex* const mutexes = new std::recursive_mutex[2];
+  return mutexes[static_cast<size_t>(device)];
 }
 
-ComputeScope::~ComputeScope() {
-  restore_mode(saved_mode_);
-  compute_mutex().unlock();
-}
+ComputeScope::ComputeScope(Device device) : lock_(compute_mutex(device)), saved_mode_(flush_denormals()) {}
+
+ComputeScope::~ComputeScope() { restore_mode(saved_mode_); }
 
 }  // namespace sffn

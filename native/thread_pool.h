@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <type_traits>
+
+#include "tensor.h"
 
 namespace sffn {
 
@@ -26,17 +29,22 @@ void parallel_for(int64_t count, Body&& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-// Held by whoever runs kernels: one computation at a time (JavaScript threads and the asynchronous queue alike), with
-// denormals flushed to zero, which are up to 148 times slower, and the caller's floating-point mode put back
-// afterwards.
+// Held by whoever computes on a device, and on CUDA by whoever touches its stream or its memory: what one thread
+// records must hold no work of another. The same thread may take it again, as kernels do that allocate.
+std::recursive_mutex& compute_mutex(Device device);
+
+// Held by whoever runs kernels: one computation at a time on a device (JavaScript threads and the asynchronous queue
+// alike), with denormals flushed to zero, which are up to 148 times slower, and the caller's floating-point mode put
+// back afterwards.
 class ComputeScope {
  public:
-  ComputeScope();
+  explicit ComputeScope(Device device);
   ~ComputeScope();
   ComputeScope(const ComputeScope&) = delete;
   ComputeScope& operator=(const ComputeScope&) = delete;
 
  private:
+  const std::lock_guard<std::recursive_mutex> lock_;
   uint64_t saved_mode_;
 };
 

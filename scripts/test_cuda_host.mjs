@@ -1,5 +1,6 @@
 // Builds and runs the unit tests of what the CUDA backend computes for a single thread: index maps, activations and sines, which
-// the host has, too. nvcc hands them to the host's compiler, which could not read the kernels beside them.
+// the host has, too, and of the allocator of its memory. nvcc hands them to the host's compiler, which could not read the
+// kernels beside them.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,6 +23,7 @@ const built = run(NVCC, [
   ...['-std=c++20', '-arch=compute_80', '-Werror=all-warnings'],
   // `#pragma unroll` is for the device's compiler.
   '-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas',
-  ...['-Inative', `-I${UNIT}`, join('test', 'cuda', 'host', 'tests.cu'), join(UNIT, 'main.cc'), '-o', BINARY],
+  ...['-Inative', `-I${UNIT}`, join('test', 'cuda', 'host', 'tests.cu'), join('native', 'segment_allocator.cc')],
+  ...[join(UNIT, 'main.cc'), '-o', BINARY],
 ]);
 process.exit(built === 0 ? run(BINARY, []) : 1);

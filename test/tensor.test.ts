@@ -5,6 +5,7 @@ import {
   DTypeError,
   empty,
   full,
+  items,
   memoryStats,
   OptionError,
   OutOfMemoryError,
@@ -33,6 +34,21 @@ test('data is the memory itself, toArray a copy', () => {
   const copy = x.toArray();
   x.data[0] = 9;
   expect([x.data[0], copy[0], clone(x).data[0]]).toEqual([9, 1, 9]);
+});
+
+test('one tensor is copied into another of its shape and dtype', () => {
+  const x = zeros([2]);
+  expect(x.copyFrom(tensor([1, 2]))).toBe(x);
+  expect([...x.data]).toEqual([1, 2]);
+  expect(() => x.copyFrom(tensor([[1, 2]]))).toThrow('copyFrom: expected a tensor of shape [2], got [1, 2]');
+  expect(() => x.copyFrom(tensor(Int32Array.of(1, 2)))).toThrow(DTypeError);
+});
+
+test('values of tensors of one element are read together', () => {
+  expect(items([tensor([3]), tensor(4), tensor([[5]])])).toEqual([3, 4, 5]);
+  expect(items([])).toEqual([]);
+  expect(() => items([tensor([1, 2])])).toThrow(ShapeError);
+  expect(() => items([tensor(Int32Array.of(1))])).toThrow(DTypeError);
 });
 
 test('memory is aligned to 64 bytes and counted', () => {

@@ -209,6 +209,16 @@ export interface Kernels<R> {
     classes: number,
     ignore_index: number,
   ): R;
+  adamw_numbers(
+    numbers: Operand,
+    steps: Int32Array,
+    first: number,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weight_decay: number,
+  ): R;
   adamw_step(
     params: Operands,
     grads: Operands,
@@ -216,14 +226,11 @@ export interface Kernels<R> {
     exp_avg_sq: Operands,
     masters: Operands,
     grad_scale: Operand,
-    lr: number,
-    beta1: number,
-    beta2: number,
-    eps: number,
-    weight_decay: number,
-    step: number,
+    numbers: Operand,
+    first: number,
   ): R;
   grad_norm(grads: Operands, norm: Operand, scale: Operand, max_norm: number): R;
+  gather_scalars(x: Operands, y: Operand): R;
   scale_by(x: Operand, factor: Operand): R;
   unary(a: Operand, y: Operand, op: number, c: number): R;
   unary_backward(dy: Operand, a: Operand, y: Operand, da: Operand, op: number, c: number): R;
@@ -286,12 +293,17 @@ export interface NativeMemoryStats {
   cached: number;
   /** Highest `allocated` since the last reset. */
   peak: number;
-  /** allocated + cached never exceed it. */
+  /** `allocated` never exceeds it, and the system is asked for memory only while allocated + cached stay below it. */
   limit: number;
   /** Buffers handed out since the process started. */
   allocations: number;
   /** Of these, how many had to ask the system. */
   systemAllocations: number;
+}
+
+/** A recorded CUDA graph, with its memory and all tensors that it uses. */
+export interface NativeRecording {
+  readonly isRecording: never;
 }
 
 export interface Native extends Kernels<void> {
@@ -325,6 +337,15 @@ export interface Native extends Kernels<void> {
   setCudaTf32(allowed: number): void;
   /** Waits for everything launched; throws what went wrong in it. */
   cudaSynchronize(): void;
+  /** How often the host waited for a CUDA device since the process started. */
+  countedSynchronizations(): number;
+  /** From here to endRecording() the kernels on CUDA of this thread are recorded instead of run; other threads wait. */
+  beginRecording(): void;
+  endRecording(): NativeRecording;
+  /** Ends a recording of which nothing is kept. Harmless without one. */
+  abandonRecording(): void;
+  replay(recording: NativeRecording): void;
+  releaseRecording(recording: NativeRecording): void;
   /** Floating-point operations of matrix products since the process started, attention's own not counted. */
   countedFlops(): number;
 }

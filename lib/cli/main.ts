@@ -78,6 +78,10 @@ program
       .choices(['float32', 'bfloat16'])
       .default('float32'),
   )
+  .option(
+    '--record-steps',
+    'record the training step as a CUDA graph and replay it, once no guide is left; on cuda only',
+  )
   .optionsGroup('Output:')
   .option('--out <folder>', 'checkpoint, tokens, tokenizer and report go here', join('runs', 'latest'))
   .option('--resume <folder>', 'go on from this checkpoint, with everything as it was; other options are ignored')

@@ -63,6 +63,7 @@ export interface TrainOptions {
   readonly threads?: number;
   readonly device: Device;
   readonly precision: 'float32' | 'bfloat16';
+  readonly recordSteps?: boolean;
   readonly out: string;
   readonly resume?: string;
   readonly evalEvery?: number;
@@ -119,6 +120,7 @@ export function planTraining(options: TrainOptions, say: (line: string) => void)
     seed: options.seed,
     device: options.device,
     precision: options.precision,
+    recordSteps: options.recordSteps,
     init: options.init,
     checkpoint: join(out, 'checkpoint'),
     saveEvery: options.saveEvery,

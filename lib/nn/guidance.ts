@@ -1,6 +1,7 @@
 /** The schedule of self-guided training: how much of the dense guide each step mixes in (Wei et al. 2024, section 3.2). */
 import { checkChoice, checkInteger, checkNumber } from '../errors';
 import { Generator, type GeneratorState } from '../random';
+import { refuseWhileRecording } from '../recorded_step';
 
 /**
  * How a training forward uses the guide; evaluation always mixes α·W + (1−α)·S.
@@ -83,8 +84,9 @@ export class Guidance {
     return this.finished;
   }
 
-  /** The scales of one layer's forward call; draws in training only. */
+  /** The scales of one layer's forward call; draws in training only. @throws {RecordingError} while one is recorded. */
   scales(training: boolean): GuidanceScales {
+    refuseWhileRecording('no guide can be mixed in: its weight alpha changes from step to step');
     const { alpha } = this;
     const mixed = { guideScale: alpha, factorScale: 1 - alpha };
     if (!training || this.form === 'mixed') return mixed;

@@ -1,11 +1,11 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { noGrad } from '../autograd';
 import { zeros } from '../creation';
-import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
+import { checkInteger, checkNumber, GradientError, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameDevice } from '../ops/check';
 import { keep } from '../scope';
-import { empty, type Tensor } from '../tensor';
+import { empty, items, type Tensor } from '../tensor';
 
 export interface AdamWOptions {
   /** Learning rate where `step` is given none. Default: 1e-3. */
@@ -31,6 +31,17 @@ export interface StepOptions {
   readonly maxGradNorm?: number;
 }
 
+/** What an update did, which the device knows later than the call returns. */
+export interface UpdateResult {
+  /**
+   * The global norm of the gradients before clipping; reading it waits for the device. It may be infinite or NaN: then nothing
+   * was updated, and the step does not count.
+   */
+  readonly gradNorm: number;
+  /** The values of other float32 tensors of one element, read together with the norm: one copy, one wait. */
+  readWith(others: readonly Tensor[]): number[];
+}
+
 interface Slot {
   readonly name: string;
   readonly parameter: Tensor;
@@ -53,6 +64,9 @@ const stateOf = ({ expAvg, expAvgSq, updates, master }: Slot): [string, Tensor][
   ...(master ? [['master', master] satisfies [string, Tensor]] : []),
 ];
 
+/** Numbers of an update for each parameter, see native/kernels.def. */
+const NUMBERS = 8;
+
 interface Group {
   slots: Slot[];
   readonly lr: number;
@@ -62,11 +76,24 @@ interface Group {
   readonly weightDecay: number;
 }
 
+/** Slots of one group and dtype, updated in one call, by the rows of numbers from `first` on. */
+interface Call {
+  readonly group: Group;
+  readonly slots: readonly Slot[];
+  readonly first: number;
+}
+
 export class AdamW {
   readonly #groups: Group[];
   readonly #norm: Tensor;
   readonly #gradScale: Tensor;
+  /** [slots, 8]: what the kernel multiplies with. On the device, because a recorded update reads it anew. */
+  readonly #numbers: Tensor;
   #stepCount = 0;
+  /** Reads the norm of the latest update, where that was not done: only then is it known whether the update counts. */
+  #settle: (() => void) | null = null;
+  /** Of prepareStep. */
+  #prepared: readonly Call[] = [];
 
   /**
    * @param parameters by name (module.namedParameters()), or groups of them.
@@ -80,6 +107,7 @@ export class AdamW {
     const device = first ? checkSameDevice('AdamW: parameters', first, ...others) : 'cpu';
     this.#norm = keep(empty([1], 'float32', device));
     this.#gradScale = keep(empty([1], 'float32', device));
+    this.#numbers = keep(empty([this.#slots.length, NUMBERS], 'float32', device));
     const names = this.#slots.map(({ name }) => name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) throw new OptionError('AdamW: parameters', 'each name once', twice);
@@ -89,60 +117,115 @@ export class AdamW {
     return this.#groups.flatMap(({ slots }) => slots);
   }
 
-  /** Steps taken. */
+  /** Steps taken. Waits for the latest one where nobody has read its norm. */
   get stepCount(): number {
+    this.#settle?.();
     return this.#stepCount;
   }
 
   /**
-   * One update from the gradients that are there; parameters without one are left as they are.
-   * @returns the global norm of the gradients before clipping. It may be infinite or NaN: then nothing is updated.
+   * One update from the gradients that are there; parameters without one are left as they are. Returns before the device has
+   * done it.
    */
-  step({ lr, maxGradNorm = 0 }: StepOptions = {}): { gradNorm: number } {
-    if (lr !== undefined) checkNumber('AdamW: lr', lr, 0);
-    checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
-    const slots = this.#slots.filter(({ parameter }) => parameter.grad !== null);
-    if (slots.length === 0) return { gradNorm: 0 };
-    for (const slot of slots) checkSameDevice(`AdamW: ${slot.name}`, slot.expAvg, slot.parameter);
-    const gradients = slots.map(({ parameter }) => parameter.grad!.handle);
-    runNative(() => native.grad_norm(gradients, this.#norm.handle, this.#gradScale.handle, maxGradNorm));
-    for (const { updates } of slots) updates.data[0]!++;
-    for (const group of this.#groups) this.#update(group, lr);
-    // Read last, so that a device is waited for once: the kernel has done nothing where the norm is not finite.
-    const gradNorm = this.#norm.item();
-    if (Number.isFinite(gradNorm)) this.#stepCount++;
-    else for (const { updates } of slots) updates.data[0]!--;
-    return { gradNorm };
+  step({ lr, maxGradNorm = 0 }: StepOptions = {}): UpdateResult {
+    checkStep(lr, maxGradNorm);
+    const calls = this.#callsOf(({ parameter }) => parameter.grad !== null);
+    if (calls.length === 0) return { gradNorm: 0, readWith: items };
+    const result = this.#begin(calls, lr);
+    this.#apply(calls, maxGradNorm);
+    return result;
   }
 
-  #update(group: Group, lr: number | undefined): void {
-    const together = new Map<string, Slot[]>();
-    for (const slot of group.slots) {
-      if (slot.parameter.grad === null) continue;
-      const key = `${slot.updates.data[0]} ${slot.parameter.dtype}`;
-      together.set(key, [...(together.get(key) ?? []), slot]);
-    }
-    for (const slots of together.values()) this.#updateTogether(group, slots, lr);
+  /**
+   * The first half of a `step` that is recorded (RecordedStep): counts it and uploads the learning rate and the bias
+   * corrections. To be called before each run; `applyStep` in the recorded body is the other half. Every parameter must
+   * get a gradient. The result may be read after the run.
+   */
+  prepareStep({ lr }: Pick<StepOptions, 'lr'> = {}): UpdateResult {
+    checkStep(lr, 0);
+    this.#prepared = this.#callsOf(() => true);
+    return this.#begin(this.#prepared, lr);
   }
 
-  /** Parameters of one dtype whose bias correction is the same, in one call. */
-  #updateTogether(group: Group, slots: readonly Slot[], lr: number | undefined): void {
-    runNative(() =>
-      native.adamw_step(
-        slots.map(({ parameter }) => parameter.handle),
-        slots.map(({ parameter }) => parameter.grad!.handle),
-        slots.map(({ expAvg }) => expAvg.handle),
-        slots.map(({ expAvgSq }) => expAvgSq.handle),
-        slots.flatMap(({ master }) => master?.handle ?? []),
-        this.#gradScale.handle,
-        (lr ?? group.lr) * group.lrScale,
-        group.betas[0],
-        group.betas[1],
-        group.eps,
-        group.weightDecay,
-        slots[0]!.updates.data[0]!,
-      ),
-    );
+  /** The other half: all that `step` launches. @throws {GradientError} for a parameter without a gradient. */
+  applyStep({ maxGradNorm = 0 }: Pick<StepOptions, 'maxGradNorm'> = {}): void {
+    checkStep(undefined, maxGradNorm);
+    const without = this.#slots.find(({ parameter }) => parameter.grad === null);
+    if (without) throw new GradientError(`AdamW: applyStep: ${without.name} has no gradient`);
+    this.#apply(this.#prepared, maxGradNorm);
+  }
+
+  #callsOf(takesPart: (slot: Slot) => boolean): Call[] {
+    let first = 0;
+    return this.#groups.flatMap((group) => {
+      const taking = group.slots.filter(takesPart);
+      for (const slot of taking) checkSameDevice(`AdamW: ${slot.name}`, slot.expAvg, slot.parameter);
+      return [taking.filter(({ master }) => master === null), taking.filter(({ master }) => master !== null)]
+        .filter((slots) => slots.length > 0)
+        .map((slots) => {
+          const call = { group, slots, first };
+          first += slots.length;
+          return call;
+        });
+    });
+  }
+
+  /** Counts an update and uploads its numbers. */
+  #begin(calls: readonly Call[], lr: number | undefined): UpdateResult {
+    this.#settle?.();
+    const taking = calls.flatMap(({ slots }) => slots);
+    for (const { updates } of taking) updates.data[0]!++;
+    for (const { group, slots, first } of calls)
+      runNative(() =>
+        native.adamw_numbers(
+          this.#numbers.handle,
+          Int32Array.from(slots, ({ updates }) => updates.data[0]!),
+          first,
+          (lr ?? group.lr) * group.lrScale,
+          group.betas[0],
+          group.betas[1],
+          group.eps,
+          group.weightDecay,
+        ),
+      );
+    // What stays of an update that fails before it has a norm: it does not count.
+    native.fill(this.#norm.handle, Number.NaN);
+    let gradNorm: number | null = null;
+    const read = (others: readonly Tensor[]): number[] => {
+      if (gradNorm !== null) return items(others);
+      const [norm, ...values] = items([this.#norm, ...others]) as [number, ...number[]];
+      this.#settle = null;
+      if (Number.isFinite(norm)) this.#stepCount++;
+      else for (const { updates } of taking) updates.data[0]!--;
+      gradNorm = norm;
+      return values;
+    };
+    this.#settle = () => read([]);
+    return {
+      get gradNorm() {
+        read([]);
+        return gradNorm!;
+      },
+      readWith: read,
+    };
+  }
+
+  #apply(calls: readonly Call[], maxGradNorm: number): void {
+    const gradients = calls.flatMap(({ slots }) => slots.map(({ parameter }) => parameter.grad!.handle));
+    runNative(() => {
+      native.grad_norm(gradients, this.#norm.handle, this.#gradScale.handle, maxGradNorm);
+      for (const { slots, first } of calls)
+        native.adamw_step(
+          slots.map(({ parameter }) => parameter.handle),
+          slots.map(({ parameter }) => parameter.grad!.handle),
+          slots.map(({ expAvg }) => expAvg.handle),
+          slots.map(({ expAvgSq }) => expAvgSq.handle),
+          slots.flatMap(({ master }) => master?.handle ?? []),
+          this.#gradScale.handle,
+          this.#numbers.handle,
+          first,
+        );
+    });
   }
 
   /** Drops the gradients of all parameters. */
@@ -155,6 +238,7 @@ export class AdamW {
 
   /** Forgets parameters and frees their state, as when self-guided training hands over. Others are ignored. */
   remove(parameters: readonly Tensor[]): void {
+    this.#settle?.();
     const gone = new Set(parameters);
     for (const group of this.#groups) {
       for (const slot of group.slots)
@@ -168,12 +252,13 @@ export class AdamW {
     const tensors = new Map<string, Tensor>();
     for (const slot of this.#slots)
       for (const [ending, state] of stateOf(slot)) tensors.set(`${slot.name}.${ending}`, state);
-    return { stepCount: this.#stepCount, tensors };
+    return { stepCount: this.stepCount, tensors };
   }
 
   /** @throws {StateDictError} when a part is missing or has another size; nothing is changed then. */
   loadStateDict({ stepCount, tensors }: { stepCount: number; tensors: ReadonlyMap<string, Tensor> }): void {
     checkInteger('AdamW: stepCount', stepCount, 0);
+    this.#settle?.();
     const own = this.stateDict().tensors;
     for (const [name, { size }] of own)
       if (tensors.get(name)?.size !== size)
@@ -184,9 +269,15 @@ export class AdamW {
 
   /** Frees the state. */
   dispose(): void {
+    this.#settle = null;
     this.remove(this.#slots.map(({ parameter }) => parameter));
-    for (const t of [this.#norm, this.#gradScale]) t.dispose();
+    for (const t of [this.#norm, this.#gradScale, this.#numbers]) t.dispose();
   }
+}
+
+function checkStep(lr: number | undefined, maxGradNorm: number): void {
+  if (lr !== undefined) checkNumber('AdamW: lr', lr, 0);
+  checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
 }
 
 const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]): value is readonly ParameterGroup[] =>

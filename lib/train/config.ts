@@ -60,6 +60,11 @@ export interface TrainConfig {
    * Default: float32.
    */
   readonly precision?: 'float32' | 'bfloat16';
+  /**
+   * Records a step without a guide as a CUDA graph and replays it: the same results, without the time of its launches.
+   * Device 'cuda' only. Default: false.
+   */
+  readonly recordSteps?: boolean;
   /** A checkpoint to take the weights from; the model must be the same. */
   readonly init?: string;
   /** Where checkpoints go. Default: none are written. */
@@ -93,7 +98,10 @@ export function checkTrainConfig(config: TrainConfig): void {
   checkChoice('train: precision', precision, ['float32', 'bfloat16']);
   if (precision === 'bfloat16' && device === 'cpu')
     throw new OptionError('train: precision', "float32 on device 'cpu'", precision);
-  const { guidance } = config;
+  const { guidance, recordSteps = false } = config;
+  if (typeof recordSteps !== 'boolean') throw new OptionError('train: recordSteps', 'true or false', recordSteps);
+  if (recordSteps && device === 'cpu')
+    throw new OptionError('train: recordSteps', "false on device 'cpu' (only 'cuda' has CUDA graphs)", recordSteps);
   if (guidance?.protocol !== undefined)
     checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);
   if (guidance?.part !== undefined) checkNumber('train: guidance.part', guidance.part, 0, 1);

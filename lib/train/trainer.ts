@@ -1,17 +1,18 @@
 /** Training, step by step: loss, gradients, clipping, AdamW, guidance, and everything needed to go on after a stop. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd';
-import { BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
+import { type Batch, BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
 import { FormatError, SffnError } from '../errors';
 import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { scale } from '../ops';
-import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule } from '../optim';
+import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule, type UpdateResult } from '../optim';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT } from './load_model';
+import { RecordedPasses } from './recorded_passes';
 
 /** One optimizer step. */
 export interface StepReport {
@@ -46,6 +47,13 @@ export class DivergedError extends SffnError {
 
 const SCHEDULES = { cosine: cosineSchedule, linear: linearSchedule, constant: constantSchedule } as const;
 
+/** Work under way on the device. */
+interface Launched {
+  /** Of each pass. */
+  readonly losses: readonly Tensor[];
+  readonly update: UpdateResult;
+}
+
 /** Seeds of what draws, apart from each other. */
 const LOADER_SEED = 1;
 const GUIDANCE_SEED = 2;
@@ -60,6 +68,7 @@ export class Trainer implements Disposable {
   readonly #validationFile: TokenFile | null;
   readonly #loader: BatchLoader;
   readonly #loaderStart: LoaderState;
+  #recorded: RecordedPasses | null = null;
   #step = 0;
 
   /**
@@ -152,25 +161,20 @@ export class Trainer implements Disposable {
   /** One optimizer step. @throws {DivergedError} */
   async takeStep(): Promise<StepReport> {
     const start = performance.now();
-    const { gradientAccumulation: passes = 1, maxGradNorm = 1 } = this.config;
+    const { gradientAccumulation: passes = 1 } = this.config;
     if (this.#step === this.plan.repeatFrom) this.#loader.restore(this.#loaderStart);
     const learningRate = this.#learningRate(this.#step);
     const { alpha } = this;
-    const losses: Tensor[] = [];
-    let tokens = 0;
-    for (let pass = 0; pass < passes; pass++) {
-      await nextTurn();
-      const result = this.#forwardBackward(passes);
-      losses.push(result.loss);
-      tokens += result.tokens;
-    }
-    const { gradNorm } = this.#optimizer.step({ lr: learningRate, maxGradNorm });
-    // Read only now: on a device, reading waits for everything before it.
-    let loss = 0;
-    for (const each of losses) {
-      loss += each.item() / passes;
-      each.dispose();
-    }
+    const batches = Array.from({ length: passes }, () => this.#loader.next());
+    const recorded = this.#recordedPasses();
+    const { losses, update } = recorded
+      ? await this.#replay(recorded, batches, learningRate)
+      : await this.#compute(batches, learningRate);
+    // Read only now, and together: on a device, reading waits for everything before it.
+    const loss = update.readWith(losses).reduce((sum, each) => sum + each / passes, 0);
+    const { gradNorm } = update;
+    if (!recorded) for (const each of losses) each.dispose();
+    const tokens = batches.reduce((sum, { inputs }) => sum + inputs.length, 0);
     if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
     if (!Number.isFinite(gradNorm)) throw this.#diverged(`the norm of the gradients is ${gradNorm}`);
     this.#optimizer.zeroGrad();
@@ -186,15 +190,50 @@ export class Trainer implements Disposable {
     return new DivergedError(this.#step + 1, what);
   }
 
-  #forwardBackward(passes: number): { loss: Tensor; tokens: number } {
-    const { inputs, targets, rows } = this.#loader.next();
-    return tidy(() => {
+  /** The passes of a step and its update. */
+  async #compute(batches: readonly Batch[], lr: number): Promise<Launched> {
+    const losses: Tensor[] = [];
+    for (const { inputs, targets, rows } of batches) {
+      await nextTurn();
       const shape = [rows, inputs.length / rows];
       const { device } = this.config;
-      const loss = this.model.loss(tensor(inputs, shape, { device }), tensor(targets, shape, { device }));
+      losses.push(tidy(() => this.#pass(tensor(inputs, shape, { device }), tensor(targets, shape, { device }))));
+    }
+    const { maxGradNorm = 1 } = this.config;
+    return { losses: losses.map(keep), update: this.#optimizer.step({ lr, maxGradNorm }) };
+  }
+
+  /** The same by a CUDA graph; while the step is recorded the event loop stands still. */
+  async #replay(recorded: RecordedPasses, batches: readonly Batch[], lr: number): Promise<Launched> {
+    await nextTurn();
+    const update = this.#optimizer.prepareStep({ lr });
+    return { losses: recorded.run(batches), update };
+  }
+
+  /** Forward and backward; returns the loss. */
+  #pass(inputs: Tensor, targets: Tensor): Tensor {
+    const { gradientAccumulation: passes = 1 } = this.config;
+    return tidy(() => {
+      const loss = this.model.loss(inputs, targets);
       (passes > 1 ? scale(loss, 1 / passes) : loss).backward(null, { releaseGraph: passes === 1 });
-      return { loss: keep(loss), tokens: inputs.length };
+      return loss;
     });
+  }
+
+  /** What steps are recorded in, where they are: alpha, a kernel's argument, is another one in each step with a guide. */
+  #recordedPasses(): RecordedPasses | null {
+    const { recordSteps, batchSize, seqLen = this.config.model.seqLen, gradientAccumulation = 1 } = this.config;
+    if (!recordSteps || (this.#guidance && !this.#guidance.finished)) return null;
+    this.#recorded ??= new RecordedPasses({
+      passes: gradientAccumulation,
+      shape: [batchSize, seqLen],
+      pass: (inputs, targets) => this.#pass(inputs, targets),
+      update: () => {
+        this.#optimizer.applyStep({ maxGradNorm: this.config.maxGradNorm ?? 1 });
+        this.#optimizer.zeroGrad();
+      },
+    });
+    return this.#recorded;
   }
 
   /**
@@ -233,6 +272,7 @@ export class Trainer implements Disposable {
 
   /** Frees the model, the optimizer and the files. */
   [Symbol.dispose](): void {
+    this.#recorded?.[Symbol.dispose]();
     this.#optimizer.dispose();
     this.model.dispose();
     this.#trainFile.close();

@@ -14,23 +14,27 @@ inline std::vector<TensorRange> tensor_ranges(Views tensors) {
   return ranges;
 }
 
+void adamw_numbers(View numbers, Ints steps, int64_t first, double lr, double beta1, double beta2, double eps,
+                   double weight_decay) {
+  AdamWNumbers* const rows = static_cast<AdamWNumbers*>(numbers.data) + first;
+  for (size_t i = 0; i < steps.size(); ++i)
+    rows[i] = adamw_numbers_of(lr, beta1, beta2, eps, weight_decay, static_cast<double>(steps[i]));
+}
+
 // g' = grad_scale·g; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;
 // p = p·(1 − lr·decay) − lr·m̂/(√v̂ + eps) with m̂ = m/(1−β1ᵗ), v̂ = v/(1−β2ᵗ).
-void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, Views, View grad_scale, double lr,
-                double beta1, double beta2, double eps, double weight_decay, int64_t step) {
+void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, Views, View grad_scale, View numbers,
+                int64_t first_row) {
   const float scale = grad_scale ? grad_scale.f32()[0] : 1.f;
   if (!std::isfinite(scale)) return;
-  const float keep1 = static_cast<float>(beta1), add1 = static_cast<float>(1 - beta1);
-  const float keep2 = static_cast<float>(beta2), add2 = static_cast<float>(1 - beta2);
-  const float decay = static_cast<float>(1 - lr * weight_decay), epsilon = static_cast<float>(eps);
-  const float rate = static_cast<float>(lr / (1 - std::pow(beta1, static_cast<double>(step))));
-  const float correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, static_cast<double>(step))));
+  const AdamWNumbers* const rows = static_cast<const AdamWNumbers*>(numbers.data) + first_row;
   const std::vector<TensorRange> ranges = tensor_ranges(params);
   parallel_for(static_cast<int64_t>(ranges.size()), [&](int64_t task) {
     const TensorRange range = ranges[static_cast<size_t>(task)];
     float* p = params[range.tensor].f32();
     const float* g = grads[range.tensor].f32();
     float *m = exp_avg[range.tensor].f32(), *v = exp_avg_sq[range.tensor].f32();
+    const auto [keep1, add1, keep2, add2, decay, epsilon, rate, correction] = rows[range.tensor];
     for_vectors(range.begin, range.end, [&](int64_t i, auto part) {
       const Vec gradient = load(g + i, part) * scale;
       const Vec first = keep1 * load(m + i, part) + add1 * gradient;
@@ -70,4 +74,8 @@ void grad_norm(Views grads, View norm, View scale, double max_norm) {
     scale.f32()[0] = std::numeric_limits<float>::quiet_NaN();
   else
     scale.f32()[0] = max_norm > 0 && factor < 1 ? static_cast<float>(factor) : 1.f;
+}
+
+void gather_scalars(Views x, View y) {
+  for (size_t i = 0; i < x.size(); ++i) y.f32()[i] = x[i].f32()[0];
 }

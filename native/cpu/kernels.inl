@@ -14,6 +14,7 @@
 #include "cross_entropy.inl"
 #include "layer_norm.inl"
 #include "rms_norm.inl"
+#include "../adamw_numbers.inl"
 #include "adamw.inl"
 #include "stream.inl"
 #include "shuffle.inl"

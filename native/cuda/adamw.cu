@@ -8,9 +8,7 @@
 namespace sffn::cuda {
 namespace {
 
-struct AdamWNumbers {
-  float keep1, add1, keep2, add2, decay, epsilon, rate, correction;
-};
+#include "../adamw_numbers.inl"
 
 template <class T>
 struct AdamWTensors {
@@ -18,6 +16,7 @@ struct AdamWTensors {
   const T* grad;
   float *exp_avg, *exp_avg_sq;
   float* master;  // null for f32 parameters, which are their own
+  const AdamWNumbers* numbers;
 };
 
 template <class T, int N>
@@ -46,13 +45,13 @@ __device__ void update(const AdamWTensors<T>& at, int64_t i, float scale, const 
 // 4 elements to an access, 16 bytes of f32 and 8 of bf16, where all addresses are aligned; the last ones go one by one.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    adamw_kernel(const __grid_constant__ TensorList<AdamWTensors<T>> list, const float* grad_scale,
-                 const __grid_constant__ AdamWNumbers numbers, bool wide) {
+    adamw_kernel(const __grid_constant__ TensorList<AdamWTensors<T>> list, const float* grad_scale, bool wide) {
   const float scale = grad_scale ? grad_scale[0] : 1.f;
   if (!isfinite(scale)) return;
   int64_t begin;
   const int tensor = list.find(begin);
   const AdamWTensors<T> at = list.entries[tensor];
+  const AdamWNumbers numbers = *at.numbers;
   const int64_t end = min(begin + list.kPiece, list.sizes[tensor]),
                 whole = wide ? begin + (end - begin) / 4 * 4 : begin;
   for (int64_t i = begin + threadIdx.x * 4; i < whole; i += kThreads * 4) update<T, 4>(at, i, scale, numbers);
@@ -87,20 +86,26 @@ __global__ void __launch_bounds__(kThreads)
   scale[0] = !isfinite(total) ? NAN : max_norm > 0 && factor < 1 ? static_cast<float>(factor) : 1.f;
 }
 
+// A thread to a tensor.
+__global__ void __launch_bounds__(kThreads)
+    gather_scalars_kernel(const __grid_constant__ TensorList<const float*> list, float* y) {
+  if (const int i = static_cast<int>(threadIdx.x); i < list.count) y[i] = list.entries[i][0];
+}
+
 }  // namespace
 
-void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, Views masters, View grad_scale, double lr,
-                double beta1, double beta2, double eps, double weight_decay, int64_t step) {
+void adamw_numbers(View numbers, Ints steps, int64_t first, double lr, double beta1, double beta2, double eps,
+                   double weight_decay) {
+  std::vector<AdamWNumbers> rows;
+  for (const int32_t step : steps) rows.push_back(adamw_numbers_of(lr, beta1, beta2, eps, weight_decay, step));
+  const int64_t words = static_cast<int64_t>(rows.size() * sizeof(AdamWNumbers) / sizeof(float));
+  cuda_copy({rows.data(), words, DType::f32, Device::cpu},
+            {data_of<AdamWNumbers>(numbers) + first, words, DType::f32, Device::cuda});
+}
+
+void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, Views masters, View grad_scale,
+                View numbers, int64_t first) {
   if (params.empty()) return;
-  const double steps = static_cast<double>(step);
-  const AdamWNumbers numbers{.keep1 = static_cast<float>(beta1),
-                             .add1 = static_cast<float>(1 - beta1),
-                             .keep2 = static_cast<float>(beta2),
-                             .add2 = static_cast<float>(1 - beta2),
-                             .decay = static_cast<float>(1 - lr * weight_decay),
-                             .epsilon = static_cast<float>(eps),
-                             .rate = static_cast<float>(lr / (1 - std::pow(beta1, steps))),
-                             .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, steps)))};
   dispatch_float(params[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     if (!std::is_same_v<T, float> && masters.size() != params.size())
@@ -111,14 +116,17 @@ void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, View
     for_tensor_lists<AdamWTensors<T>>(
         params.size(),
         [&](size_t t) {
-          return AdamWTensors<T>{data_of<T>(params[t]), data_of<T>(grads[t]), data_of<float>(exp_avg[t]),
+          return AdamWTensors<T>{data_of<T>(params[t]),
+                                 data_of<T>(grads[t]),
+                                 data_of<float>(exp_avg[t]),
                                  data_of<float>(exp_avg_sq[t]),
-                                 std::is_same_v<T, float> ? nullptr : data_of<float>(masters[t])};
+                                 std::is_same_v<T, float> ? nullptr : data_of<float>(masters[t]),
+                                 data_of<const AdamWNumbers>(numbers) + first + static_cast<int64_t>(t)};
         },
         [&](size_t t) { return params[t].size; },
         [&](const TensorList<AdamWTensors<T>>& list) {
-          adamw_kernel<T><<<static_cast<unsigned>(list.pieces()), kThreads, 0, stream()>>>(
-              list, data_of<float>(grad_scale), numbers, wide);
+          adamw_kernel<T>
+              <<<static_cast<unsigned>(list.pieces()), kThreads, 0, stream()>>>(list, data_of<float>(grad_scale), wide);
         });
   });
   check_launch("adamw_step");
@@ -146,6 +154,17 @@ void grad_norm(Views grads, View norm, View scale, double max_norm) {
   norm_kernel<<<1, kThreads, 0, stream()>>>(partial.get(), pieces, data_of<float>(norm), data_of<float>(scale),
                                             max_norm);
   check_launch("grad_norm");
+}
+
+void gather_scalars(Views x, View y) {
+  float* to = data_of<float>(y);
+  for_tensor_lists<const float*>(
+      x.size(), [&](size_t t) { return data_of<const float>(x[t]); }, [&](size_t t) { return x[t].size; },
+      [&](const TensorList<const float*>& list) {
+        gather_scalars_kernel<<<1, kThreads, 0, stream()>>>(list, to);
+        to += list.count;
+      });
+  check_launch("gather_scalars");
 }
 
 }  // namespace sffn::cuda

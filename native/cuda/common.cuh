@@ -28,6 +28,8 @@ inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel)
 
 // The one stream: everything runs in the order of the calls, so memory can be reused as soon as it is released.
 cudaStream_t stream();
+// Throws Error("ERR_RECORDING") that says what cannot be recorded, and why, while this thread records.
+void refuse_while_recording(const char* why);
 int multiprocessors();
 // The largest dynamic shared memory of a block, in bytes.
 int shared_memory_per_block();

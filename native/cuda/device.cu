@@ -4,32 +4,26 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "common.cuh"
+#include "../counters.h"
+#include "../segment_allocator.h"
+#include "../thread_pool.h"
+#include "device.cuh"
+#include "staging.cuh"
 
 namespace sffn {
 namespace cuda {
 namespace {
 
-constexpr size_t kStagingBytes = size_t{4} << 20;
-constexpr int kStagings = 2;
-
-// Page-locked memory through which copies go: only from there can they run while the processor goes on.
-struct Staging {
-  void* memory = nullptr;
-  cudaEvent_t done = nullptr;
-};
-
 struct DeviceState {
   explicit DeviceState(int index);
-  Staging& next_staging();
 
   int multiprocessors = 0;
   int shared_memory_per_block = 0;
   int64_t total_memory = 0;
   cudaStream_t stream = nullptr;
   int* fault_flags = nullptr;
-  Staging stagings[kStagings];
-  int turn = 0;
+  int* host_flags = nullptr;  // page-locked, where they are read to
+  Staging staging;
 };
 
 std::atomic<int64_t> chosen_device{-1};
@@ -72,19 +66,8 @@ DeviceState::DeviceState(int index) {
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating the stream");
   check(cudaMalloc(reinterpret_cast<void**>(&fault_flags), sizeof(int)), "allocating the fault flags");
   check(cudaMemsetAsync(fault_flags, 0, sizeof(int), stream), "clearing the fault flags");
-  for (Staging& staging : stagings) {
-    check(cudaMallocHost(&staging.memory, kStagingBytes), "allocating page-locked memory");
-    check(cudaEventCreateWithFlags(&staging.done, cudaEventDisableTiming), "creating an event");
-  }
+  check(cudaMallocHost(reinterpret_cast<void**>(&host_flags), sizeof(int)), "allocating page-locked memory");
   in_use = true;
-}
-
-// The least recently used one, once the copy that it served is done.
-Staging& DeviceState::next_staging() {
-  Staging& staging = stagings[turn];
-  turn = (turn + 1) % kStagings;
-  check(cudaEventSynchronize(staging.done), "copying");
-  return staging;
 }
 
 // Never destroyed: the driver may be gone before static destructors run.
@@ -99,37 +82,39 @@ DeviceState& state() {
   return instance;
 }
 
+// Null where memory ran out; any other failure, which may be of earlier work, is told as what it is.
 void* device_allocate(size_t bytes) {
   void* block = nullptr;
-  if (cudaMalloc(&block, bytes) == cudaSuccess) return block;
+  const cudaError_t status = cudaMalloc(&block, bytes);
+  if (status != cudaErrorMemoryAllocation) check(status, "allocating memory");
   cudaGetLastError();
-  return nullptr;
+  return block;
 }
 
 void device_free(void* block) { cudaFree(block); }
 
 void upload(void* to, const void* from, size_t bytes) {
   DeviceState& device = state();
-  for (size_t at = 0; at < bytes; at += kStagingBytes) {
-    const size_t part = std::min(kStagingBytes, bytes - at);
-    Staging& staging = device.next_staging();
-    std::memcpy(staging.memory, static_cast<const char*>(from) + at, part);
-    check(cudaMemcpyAsync(static_cast<char*>(to) + at, staging.memory, part, cudaMemcpyHostToDevice, device.stream),
+  for (size_t at = 0; at < bytes; at += Staging::kPart) {
+    const size_t part = std::min(Staging::kPart, bytes - at);
+    void* const staged = device.staging.take(part);
+    std::memcpy(staged, static_cast<const char*>(from) + at, part);
+    check(cudaMemcpyAsync(static_cast<char*>(to) + at, staged, part, cudaMemcpyHostToDevice, device.stream),
           "copying to the device");
-    check(cudaEventRecord(staging.done, device.stream), "copying to the device");
+    device.staging.submitted(device.stream);
   }
 }
 
 void download(void* to, const void* from, size_t bytes) {
   DeviceState& device = state();
-  for (size_t at = 0; at < bytes; at += kStagingBytes) {
-    const size_t part = std::min(kStagingBytes, bytes - at);
-    Staging& staging = device.next_staging();
-    check(cudaMemcpyAsync(staging.memory, static_cast<const char*>(from) + at, part, cudaMemcpyDeviceToHost,
-                          device.stream),
+  for (size_t at = 0; at < bytes; at += Staging::kPart) {
+    const size_t part = std::min(Staging::kPart, bytes - at);
+    void* const staged = device.staging.take(part);
+    check(cudaMemcpyAsync(staged, static_cast<const char*>(from) + at, part, cudaMemcpyDeviceToHost, device.stream),
           "copying from the device");
+    device.staging.submitted(device.stream);
     cuda_synchronize();
-    std::memcpy(static_cast<char*>(to) + at, staging.memory, part);
+    std::memcpy(static_cast<char*>(to) + at, staged, part);
   }
 }
 
@@ -189,34 +174,39 @@ void set_cuda_device(int64_t index) {
   chosen_device = index;
 }
 
-CachingAllocator& cuda_memory() {
-  static CachingAllocator& instance =
-      *new CachingAllocator({.name = "CUDA memory",
-                             .allocate = device_allocate,
-                             .free = device_free,
-                             .addressable = false,
-                             .caches = !is_set("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING")},
-                            state().total_memory / 10 * 9);
+SegmentAllocator& cuda::segments() {
+  static SegmentAllocator& instance = *new SegmentAllocator(
+      {.name = "CUDA memory", .allocate = device_allocate, .free = device_free}, state().total_memory / 10 * 9,
+      !is_set("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING"), compute_mutex(Device::cuda));
   return instance;
 }
 
+Memory& cuda_memory() { return segments(); }
+
 void cuda_copy(View from, View to) {
+  const std::lock_guard lock(compute_mutex(Device::cuda));
   const size_t bytes = static_cast<size_t>(from.size) * size_of(from.dtype);
   if (bytes == 0) return;
-  if (from.device == Device::cpu)
+  if (from.device == Device::cpu) {
+    refuse_while_recording("values from the host would be the same in every replay; write them into a tensor before");
     upload(to.data, from.data, bytes);
-  else if (to.device == Device::cpu)
+  } else if (to.device == Device::cpu) {
+    refuse_while_recording("values cannot be read, since nothing is computed meanwhile; read them after the replay");
     download(to.data, from.data, bytes);
-  else
+  } else {
     check(cudaMemcpyAsync(to.data, from.data, bytes, cudaMemcpyDeviceToDevice, stream()), "copying on the device");
+  }
 }
 
 void cuda_synchronize() {
+  const std::lock_guard lock(compute_mutex(Device::cuda));
+  refuse_while_recording("the device cannot be waited for, since nothing is computed meanwhile");
   DeviceState& device = state();
-  int flags = 0;
-  check(cudaMemcpyAsync(&flags, device.fault_flags, sizeof flags, cudaMemcpyDeviceToHost, device.stream),
+  check(cudaMemcpyAsync(device.host_flags, device.fault_flags, sizeof(int), cudaMemcpyDeviceToHost, device.stream),
         "reading the fault flags");
+  synchronizations.fetch_add(1, std::memory_order_relaxed);
   check(cudaStreamSynchronize(device.stream), "waiting for the device");
+  const int flags = *device.host_flags;
   if (flags == 0) return;
   check(cudaMemsetAsync(device.fault_flags, 0, sizeof flags, device.stream), "clearing the fault flags");
   const std::string what = flags & kIdOutOfRange       ? "embedding: an id outside the table"

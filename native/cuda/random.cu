@@ -70,6 +70,7 @@ struct Normal {
 
 template <class Fill>
 void launch(View y, int64_t seed_low, int64_t seed_high, int64_t offset, Fill fill) {
+  refuse_while_recording("no random numbers can be drawn: every replay would draw the same");
   if (y.size == 0) return;
   random_kernel<<<blocks_for(ceil_div(y.size, 4)), kThreads, 0, stream()>>>(
       data_of<float>(y), y.size, static_cast<uint32_t>(seed_low), static_cast<uint32_t>(seed_high),

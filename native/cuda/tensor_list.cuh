@@ -10,7 +10,7 @@ namespace sffn::cuda {
 // block.
 template <class Entry>
 struct TensorList {
-  static constexpr int kTensors = 48;  // 48 entries of up to 5 addresses fit in the 4 KiB of parameters
+  static constexpr int kTensors = 48;  // 48 entries of up to 6 addresses fit in the 4 KiB of parameters
   static constexpr int64_t kPiece = 8192;
 
   Entry entries[kTensors];

@@ -14,6 +14,8 @@ test('help teaches', () => {
   expect(status).toBe(0);
   for (const option of ['--data', '--structure', '--ratio', '--guidance', '--resume', '--json', 'Examples:'])
     expect(stdout).toContain(option);
+  // As users of other frameworks look for it.
+  expect(stdout).toMatch(/--record-steps\s+record the training step as a CUDA graph/);
   expect(cli(['--help']).stdout).toMatch(/train[\s\S]*eval[\s\S]*generate[\s\S]*info[\s\S]*build/);
 });
 

@@ -22,6 +22,14 @@ function withHandles(arrays: Float32Array[], body: (handles: number[]) => void):
 
 const OPTIONS = { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1 };
 
+/** What `parts` parameters are updated with in a step. */
+function numbersOf(parts: number, step: number): Float32Array {
+  const numbers = new Float32Array(8 * parts);
+  const { lr, beta1, beta2, eps, decay } = OPTIONS;
+  native.adamw_numbers(numbers, new Int32Array(parts).fill(step), 0, lr, beta1, beta2, eps, decay);
+  return numbers;
+}
+
 /** `steps` steps with the gradients of each; the parameters and both moments afterwards. */
 function train(steps: number, scale: Float32Array | null): Float32Array[] {
   const parts = SIZES.length;
@@ -33,7 +41,6 @@ function train(steps: number, scale: Float32Array | null): Float32Array[] {
       withHandles(
         SIZES.map((size) => randomArray(size, size + step)),
         (grads) => {
-          const { lr, beta1, beta2, eps, decay } = OPTIONS;
           native.adamw_step(
             state.slice(0, parts),
             grads,
@@ -41,12 +48,8 @@ function train(steps: number, scale: Float32Array | null): Float32Array[] {
             state.slice(2 * parts),
             [],
             scale,
-            lr,
-            beta1,
-            beta2,
-            eps,
-            decay,
-            step,
+            numbersOf(parts, step),
+            0,
           );
         },
       );
@@ -84,6 +87,27 @@ onEveryIsa(() => {
   ])('AdamW: %i steps, gradients scaled by %p', (steps, scale) => {
     const actual = train(steps, scale === null ? null : Float32Array.of(scale));
     for (const [i, expected] of reference(steps, scale ?? 1).entries()) expectClose(actual[i]!, expected, 1e-6);
+  });
+
+  test('the numbers of an update are those of its formulas, in the rows asked for', () => {
+    const numbers = new Float32Array(3 * 8).fill(7);
+    native.adamw_numbers(numbers, Int32Array.of(1, 4), 1, 0.01, 0.9, 0.999, 1e-8, 0.1);
+    expect(numbers.slice(0, 8)).toEqual(new Float32Array(8).fill(7));
+    for (const [row, step] of [
+      [1, 1],
+      [2, 4],
+    ] as const)
+      expectClose(
+        numbers.slice(8 * row, 8 * row + 8),
+        [0.9, 0.1, 0.999, 0.001, 0.999, 1e-8, 0.01 / (1 - 0.9 ** step), 1 / Math.sqrt(1 - 0.999 ** step)],
+        1e-7,
+      );
+  });
+
+  test('scalars are gathered in order', () => {
+    const y = new Float32Array(3);
+    native.gather_scalars([Float32Array.of(3), Float32Array.of(1), Float32Array.of(2)] as never, y);
+    expect(y).toEqual(Float32Array.of(3, 1, 2));
   });
 
   test('AdamW is bit-identical on any number of threads', () => {
@@ -126,7 +150,7 @@ onEveryIsa(() => {
     const values = [Float32Array.of(1, 2), Float32Array.of(3, 4), Float32Array.of(5, 6), Float32Array.of(7, 8)];
     const after = withHandles(values, (handles) => {
       const [p, g, m, v] = handles.map((handle) => [handle]);
-      native.adamw_step(p!, g!, m!, v!, [], Float32Array.of(Number.NaN), 0.1, 0.9, 0.99, 1e-8, 0.1, 1);
+      native.adamw_step(p!, g!, m!, v!, [], Float32Array.of(Number.NaN), numbersOf(1, 1), 0);
     });
     expect(after).toEqual(values);
   });

@@ -148,6 +148,76 @@ test('gradients that are not finite change nothing and are told', () => {
   expect([...p.data, optimizer.stepCount]).toEqual([1, 2, 0]);
 });
 
+describe('a step whose norm nobody has read', () => {
+  /** Steps with these gradients, of which none is read; the optimizer, its parameter, and how the last one is read. */
+  const take = (gradients: readonly number[]) => {
+    const p = parameter(tensor([1]));
+    const optimizer = new AdamW(new Map([['p', p]]), { lr: 0.1 });
+    const results = gradients.map((gradient) => {
+      p.grad?.dispose();
+      p.grad = tensor([gradient]);
+      return optimizer.step();
+    });
+    return { p, optimizer, results };
+  };
+  const counted = ({ optimizer }: ReturnType<typeof take>) => {
+    const { stepCount, tensors } = optimizer.stateDict();
+    return [stepCount, tensors.get('p.step')!.item()];
+  };
+
+  test('counts in the state, and not where its gradients were not finite', () => {
+    expect(counted(take([1]))).toEqual([1, 1]);
+    expect(counted(take([1, Number.NaN]))).toEqual([1, 1]);
+    expect(take([1, Number.NaN]).optimizer.stepCount).toBe(1);
+  });
+
+  test('leaves the next step the bias correction that it should have', () => {
+    const [skipped, straight] = [take([1, Number.POSITIVE_INFINITY, 0.5]), take([1, 0.5])];
+    expect(skipped.p.item()).toBe(straight.p.item());
+    expect(counted(skipped)).toEqual([2, 2]);
+  });
+
+  test('keeps its norm', () => {
+    const { results, p, optimizer } = take([3, Number.NaN, 4]);
+    expect(results.map(({ gradNorm }) => gradNorm)).toEqual([3, Number.NaN, 4]);
+    expect(optimizer.stepCount).toBe(2);
+    optimizer.remove([p]);
+    expect(results[2]).toMatchObject({ gradNorm: 4 });
+  });
+
+  test('is read together with other values', () => {
+    const { results, optimizer } = take([3]);
+    const others = [tensor([5]), tensor(6)];
+    expect(results[0]!.readWith(others)).toEqual([5, 6]);
+    expect([results[0]!.gradNorm, optimizer.stepCount]).toEqual([3, 1]);
+    expect(results[0]!.readWith(others)).toEqual([5, 6]);
+    expect(optimizer.stepCount).toBe(1);
+  });
+
+  test('is none when the optimizer is gone', () => {
+    const { results, optimizer } = take([3]);
+    optimizer.dispose();
+    expect(() => results[0]!.gradNorm).toThrow(/disposed/);
+  });
+});
+
+test('the two halves of a step are the step, and one that was prepared only does not count', () => {
+  const [whole, halves] = [0, 1].map(() => parameter(tensor([1, 2])));
+  const optimizers = [whole, halves].map((p) => new AdamW(new Map([['p', p!]]), { lr: 0.1 }));
+  for (const gradient of [0.5, 0.25]) {
+    for (const p of [whole!, halves!]) p.grad = tensor([gradient, 1]);
+    optimizers[0]!.step({ lr: gradient, maxGradNorm: 1 });
+    const result = optimizers[1]!.prepareStep({ lr: gradient });
+    optimizers[1]!.applyStep({ maxGradNorm: 1 });
+    expect(result.gradNorm).toBeCloseTo(Math.hypot(gradient, 1), 6);
+    optimizers[1]!.prepareStep();
+  }
+  expect(halves!.data).toEqual(whole!.data);
+  expect(optimizers.map(({ stepCount }) => stepCount)).toEqual([2, 2]);
+  halves!.grad = null;
+  expect(() => optimizers[1]!.applyStep()).toThrow('AdamW: applyStep: p has no gradient');
+});
+
 test('bad options and foreign states are refused', () => {
   const p = parameter(tensor([1]));
   const all = new Map([['p', p]]);

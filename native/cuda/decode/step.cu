@@ -1,10 +1,10 @@
 // One call for a whole model: the layers one after the other on the new tokens of all sequences. Steps with one new
-// token for each of a few sequences, which is what generation does again and again, are recorded once as a graph: a
-// hundred small kernels then cost one launch.
+// token for each of a few sequences, which is what generation does again and again, are recorded as a graph: a hundred
+// small kernels then cost one launch.
 #include <algorithm>
 #include <list>
 
-#include "../../counters.h"
+#include "../graph.cuh"
 #include "../pack.cuh"
 #include "attention.cuh"
 #include "linear.cuh"
@@ -12,7 +12,7 @@
 namespace sffn::cuda {
 namespace {
 
-constexpr size_t kGraphs = 8;  // kept; each has space for a step of at most 16 tokens
+constexpr size_t kSteps = 8;  // kept; each has space for at most 16 tokens
 
 template <class W>
 __global__ void __launch_bounds__(kThreads)
@@ -163,52 +163,49 @@ class Step {
   Workspace<float> x_, normed_, qkv_, attended_, statistics_, parts_space_, hidden_, pre_, middle_;
 };
 
-// A step that was recorded: the same kernels on the same addresses, which therefore belong to it.
-class RecordedStep {
+// A step of one kind, on addresses that belong to it. The first one is launched as it is, which also loads its kernels;
+// the second one is recorded.
+class RepeatedStep {
  public:
-  RecordedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
-               double rotary_base)
-      : key_(std::move(key)), step_(model, size, inputs), logits_(size.wanted * model.shape.vocabulary) {
-    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "recording a decoding step");
-    cudaGraph_t graph = nullptr;
-    try {
-      step_.run(model, rotary_base, logits_.get());
-    } catch (...) {
-      if (cudaStreamEndCapture(stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
-      throw;
-    }
-    check(cudaStreamEndCapture(stream(), &graph), "recording a decoding step");
-    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
-    cudaGraphDestroy(graph);
-    check(status, "recording a decoding step");
-  }
-  RecordedStep(const RecordedStep&) = delete;
-  ~RecordedStep() {
-    if (executable_) cudaGraphExecDestroy(executable_);
-  }
+  RepeatedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs)
+      : key_(std::move(key)), step_(model, size, inputs), logits_(size.wanted * model.shape.vocabulary) {}
 
   bool is(const std::vector<int64_t>& key) const { return key_ == key; }
 
-  void replay(const std::vector<int64_t>& inputs, View logits) const {
+  void run(const DecodeModel& model, const std::vector<int64_t>& inputs, double rotary_base, View logits) {
     step_.upload(inputs);
-    check(cudaGraphLaunch(executable_, stream()), "a recorded decoding step");
+    if (!ran_) {
+      step_.run(model, rotary_base, logits.f32());
+      ran_ = true;
+      return;
+    }
+    if (!graph_) record(model, rotary_base);
+    graph_->launch();
     cuda_copy({logits_.get(), logits.size, DType::f32, Device::cuda}, logits);
   }
 
  private:
+  void record(const DecodeModel& model, double rotary_base) {
+    auto graph = std::make_unique<Graph>();
+    step_.run(model, rotary_base, logits_.get());
+    graph->finish();
+    graph_ = std::move(graph);
+  }
+
   const std::vector<int64_t> key_;
   const Step step_;
   const Workspace<float> logits_;
-  cudaGraphExec_t executable_ = nullptr;
+  bool ran_ = false;
+  std::unique_ptr<Graph> graph_;
 };
 
 // The most recent ones first. Never destroyed: the driver may be gone before static destructors run.
-std::list<RecordedStep>& recorded_steps() {
-  static std::list<RecordedStep>& instance = *new std::list<RecordedStep>;
+std::list<RepeatedStep>& repeated_steps() {
+  static std::list<RepeatedStep>& instance = *new std::list<RepeatedStep>;
   return instance;
 }
 
-// Everything that a recorded step holds fast.
+// Everything that a repeated step holds fast.
 std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, double eps, double rotary_base) {
   std::vector<int64_t> key(shape.begin(), shape.end());
   for (const View& view : weights) {
@@ -220,16 +217,15 @@ std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, dou
   return key;
 }
 
-const RecordedStep& recorded(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
-                             double rotary_base) {
-  std::list<RecordedStep>& steps = recorded_steps();
-  const auto found = std::find_if(steps.begin(), steps.end(), [&](const RecordedStep& step) { return step.is(key); });
+RepeatedStep& repeated(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs) {
+  std::list<RepeatedStep>& steps = repeated_steps();
+  const auto found = std::find_if(steps.begin(), steps.end(), [&](const RepeatedStep& step) { return step.is(key); });
   if (found != steps.end()) {
     steps.splice(steps.begin(), steps, found);
     return steps.front();
   }
-  if (steps.size() == kGraphs) steps.pop_back();
-  return steps.emplace_front(std::move(key), model, size, inputs, rotary_base);
+  if (steps.size() == kSteps) steps.pop_back();
+  return steps.emplace_front(std::move(key), model, size, inputs);
 }
 
 }  // namespace
@@ -252,9 +248,8 @@ void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shap
   const StepSize size{n, wanted, ceil_div(longest, kContextPart) * kContextPart};
   const std::vector<int64_t> inputs = gather_inputs(batch, pages, ids, model.shape, model.shape.pages_of(size.context));
   if (texts == n && wanted == n && n <= kDecodeRows) {
-    recorded(key_of(weights, shape, size, eps, rotary_base), model, size, static_cast<int64_t>(inputs.size()),
-             rotary_base)
-        .replay(inputs, logits);
+    repeated(key_of(weights, shape, size, eps, rotary_base), model, size, static_cast<int64_t>(inputs.size()))
+        .run(model, inputs, rotary_base, logits);
     return;
   }
   const Step step(model, size, static_cast<int64_t>(inputs.size()));

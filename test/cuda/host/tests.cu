@@ -3,6 +3,7 @@
 #include "activation.inl"
 #include "attention.inl"
 #include "product.inl"
+#include "segments.inl"
 #include "stage.inl"
 #include "strides.inl"
 #include "terms.inl"

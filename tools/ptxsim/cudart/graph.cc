@@ -6,16 +6,27 @@ using namespace ptxsim;
 extern "C" {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  Runtime& r = Runtime::get();
+  const Lock lock(r.mutex);
   auto* s = reinterpret_cast<Stream*>(stream);
-  if (!s || s->capture) return Runtime::get().fail(cudaErrorIllegalState);
+  if (!s || r.recording) return r.fail(cudaErrorIllegalState);
   s->capture = std::make_unique<Graph>();
+  s->recorder = std::this_thread::get_id();
+  s->invalid = false;
+  r.recording = s;
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* out) {
+  Runtime& r = Runtime::get();
+  const Lock lock(r.mutex);
   auto* s = reinterpret_cast<Stream*>(stream);
-  if (!s || !s->capture) return Runtime::get().fail(cudaErrorIllegalState);
-  *out = reinterpret_cast<cudaGraph_t>(s->capture.release());
+  *out = nullptr;
+  if (!s || !s->capture) return r.fail(cudaErrorIllegalState);
+  const std::unique_ptr<Graph> graph = std::move(s->capture);
+  r.recording = nullptr;
+  if (s->invalid) return r.fail(cudaErrorStreamCaptureInvalidated);
+  *out = reinterpret_cast<cudaGraph_t>(new Graph(*graph));
   return cudaSuccess;
 }
 
@@ -30,9 +41,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t graph, unsign
   return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
+  if (auto* s = reinterpret_cast<Stream*>(stream); s && s == r.recording) return r.fail(cudaErrorNotSupported);
   for (const Work& work : reinterpret_cast<Graph*>(graph)->work)
     if (const cudaError_t error = work(); error != cudaSuccess) return r.fail(error);
   return cudaSuccess;

@@ -42,6 +42,7 @@ cudaError_t launch(Kernel* kernel, dim3 grid, dim3 block, void** arguments, size
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
   if (!kernel) return r.fail(cudaErrorInvalidDeviceFunction);
+  r.load(*kernel);
   cudaError_t error;
   const Program* program = r.program(*kernel, error);
   if (program) error = check_limits(r, *kernel, *program, grid, block, shared);
@@ -60,6 +61,7 @@ cudaError_t with_program(const void* function, const auto& use) {
   const Lock lock(r.mutex);
   Kernel* kernel = r.kernel(function);
   if (!kernel) return r.fail(cudaErrorInvalidDeviceFunction);
+  r.load(*kernel);
   cudaError_t error;
   const Program* program = r.program(*kernel, error);
   return program ? r.fail(use(*kernel, *program)) : r.fail(error);

@@ -42,6 +42,21 @@ cudaError_t copy(Runtime& r, void* to, const void* from, size_t bytes, cudaMemcp
   return cudaErrorInvalidValue;
 }
 
+bool page_locked(const Runtime& r, const void* at, size_t bytes) {
+  const auto* p = static_cast<const char*>(at);
+  const auto after = r.page_locked.upper_bound(p);
+  if (after == r.page_locked.begin()) return false;
+  const auto& [begin, size] = *std::prev(after);
+  return p + bytes <= begin + size;
+}
+
+// The host's memory is used when a graph is launched; a copy may be recorded only where it stays in its place.
+void check_recorded_copy(Runtime& r, const void* to, const void* from, size_t bytes) {
+  for (const void* at : {to, from})
+    if (!on_device(at) && !page_locked(r, at, bytes))
+      r.find("capture", span("a copy", at, bytes) + " is recorded, which is not page-locked");
+}
+
 cudaError_t fill(Runtime& r, void* to, int value, size_t bytes) {
   if (r.memory.fill(reinterpret_cast<u64>(to), value, bytes)) return cudaSuccess;
   r.find("fill-out-of-bounds", span("fill", to, bytes));
@@ -59,6 +74,7 @@ cudaError_t cudaMalloc(void** out, size_t bytes) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
   *out = nullptr;
+  if (r.late_error() != cudaSuccess) return r.fail(r.late_error());
   if (bytes == 0) return cudaSuccess;
   if (r.memory.used() + bytes > r.memory_limit) return r.fail(cudaErrorMemoryAllocation);
   static int count = 0;
@@ -69,6 +85,7 @@ cudaError_t cudaMalloc(void** out, size_t bytes) {
 cudaError_t cudaFree(void* block) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
+  if (r.recording) r.find("capture", "memory is freed, which waits for the device, while a stream records");
   if (!block || r.memory.release(reinterpret_cast<u64>(block))) return cudaSuccess;
   return r.fail(cudaErrorInvalidValue);
 }
@@ -77,11 +94,18 @@ cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { return cud
 cudaError_t cudaFreeAsync(void* block, cudaStream_t) { return cudaFree(block); }
 
 cudaError_t cudaMallocHost(void** out, size_t bytes) {
+  Runtime& r = Runtime::get();
+  const Lock lock(r.mutex);
   *out = std::malloc(bytes ? bytes : 1);
-  return *out ? cudaSuccess : Runtime::get().fail(cudaErrorMemoryAllocation);
+  if (!*out) return r.fail(cudaErrorMemoryAllocation);
+  r.page_locked[static_cast<const char*>(*out)] = bytes;
+  return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** out, size_t bytes, unsigned) { return cudaMallocHost(out, bytes); }
 cudaError_t cudaFreeHost(void* block) {
+  Runtime& r = Runtime::get();
+  const Lock lock(r.mutex);
+  r.page_locked.erase(static_cast<const char*>(block));
   std::free(block);
   return cudaSuccess;
 }
@@ -97,13 +121,14 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
+  if (const auto* s = reinterpret_cast<Stream*>(stream); s && s->capture) check_recorded_copy(r, to, from, bytes);
   return r.fail(r.submit(stream, [&r, to, from, bytes, kind] { return copy(r, to, from, bytes, kind); }));
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
-  const cudaError_t late = r.synchronize();
+  const cudaError_t late = r.wait_for(nullptr);
   return late != cudaSuccess ? late : r.fail(copy(r, to, from, bytes, kind));
 }
 

@@ -73,8 +73,21 @@ cudaError_t Runtime::take_last_error() {
 cudaError_t Runtime::submit(cudaStream_t stream, Work work) {
   auto* s = reinterpret_cast<Stream*>(stream);
   if (!s || !s->capture) return work();
+  if (std::this_thread::get_id() != s->recorder)
+    find("capture", "work of another thread than the one that records gets into the graph");
   s->capture->work.push_back(std::move(work));
   return cudaSuccess;
+}
+
+cudaError_t Runtime::wait_for(Stream* stream) {
+  if (!recording || (stream && stream != recording)) return synchronize();
+  recording->invalid = true;
+  return fail(cudaErrorStreamCaptureUnsupported);
+}
+
+void Runtime::load(Kernel& kernel) {
+  if (recording && !kernel.loaded) find("capture", kernel.name + " is loaded while a stream records");
+  kernel.loaded = true;
 }
 
 Kernel* Runtime::kernel(const void* host_function) {

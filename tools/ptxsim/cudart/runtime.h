@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../src/executor.h"
@@ -25,6 +26,7 @@ struct Kernel {
   FatBinary* binary = nullptr;
   std::string name;
   int max_dynamic_shared = 48 << 10;
+  bool loaded = false;
 };
 
 /** Work of a stream: what it runs, now or whenever its graph is launched. */
@@ -36,6 +38,8 @@ struct Graph {
 
 struct Stream {
   std::unique_ptr<Graph> capture;  // while it records
+  std::thread::id recorder;
+  bool invalid = false;  // something happened that a capture does not survive
 };
 
 inline constexpr int kReservedShared = 1 << 10;  // of each block
@@ -53,9 +57,15 @@ class Runtime {
   cudaError_t synchronize();
   cudaError_t take_last_error();
   cudaError_t last_error() const { return last_; }
+  /** Of earlier work, which other calls return, too, until somebody waits. */
+  cudaError_t late_error() const { return late_; }
 
   /** Runs the work, or records it if the stream is being captured. */
   cudaError_t submit(cudaStream_t stream, Work work);
+  /** Waiting for a stream that records is an error, which ends the capture; null: for the device. */
+  cudaError_t wait_for(Stream* stream);
+  /** What loads a kernel: its first launch, or the first question about it. */
+  void load(Kernel& kernel);
   Kernel* kernel(const void* host_function);
   /** The kernel's program; null, with the failure in `error`, where its PTX cannot be read. */
   Program* program(Kernel& kernel, cudaError_t& error);
@@ -75,6 +85,8 @@ class Runtime {
   int shared_per_multiprocessor() const { return shared_per_block + kReservedShared; }
   std::vector<std::unique_ptr<FatBinary>> binaries;
   std::map<const void*, std::unique_ptr<Kernel>> kernels;
+  std::map<const char*, size_t> page_locked;
+  Stream* recording = nullptr;  // the stream that is being captured
 
  private:
   Runtime();

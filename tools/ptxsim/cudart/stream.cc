@@ -5,10 +5,10 @@ using namespace ptxsim;
 
 namespace {
 
-cudaError_t wait_for_device() {
+cudaError_t wait_for(cudaStream_t stream) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
-  return r.synchronize();
+  return r.wait_for(reinterpret_cast<Stream*>(stream));
 }
 
 }  // namespace
@@ -28,14 +28,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 
-// Waiting on a stream that records is an error, as it is on a device.
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  const auto* s = reinterpret_cast<Stream*>(stream);
-  if (s && s->capture) return Runtime::get().fail(cudaErrorStreamCaptureUnsupported);
-  return wait_for_device();
-}
-cudaError_t cudaDeviceSynchronize() { return wait_for_device(); }
-cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return wait_for(stream); }
+cudaError_t cudaDeviceSynchronize() { return wait_for(nullptr); }
+cudaError_t cudaStreamQuery(cudaStream_t stream) { return wait_for(stream); }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
@@ -49,7 +44,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return wait_for_device(); }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return wait_for(nullptr); }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
   *milliseconds = 0;
   return cudaSuccess;

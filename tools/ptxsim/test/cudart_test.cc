@@ -3,6 +3,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <thread>
 
 #include "check.h"
 
@@ -181,7 +183,6 @@ TEST(graphs_replay) {
   cudaStreamCreate(&stream);
   CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal) == cudaSuccess);
   CHECK(launch(p, 64, 0, stream) == cudaSuccess && launch(p, 32, 0, stream) == cudaSuccess);
-  CHECK(cudaStreamSynchronize(stream) == cudaErrorStreamCaptureUnsupported);
   CHECK(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
   CHECK(first(p) == 0);
   CHECK(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess && cudaGraphDestroy(graph) == cudaSuccess);
@@ -190,6 +191,92 @@ TEST(graphs_replay) {
   cudaGraphExecDestroy(executable);
   cudaStreamDestroy(stream);
   cudaGetLastError();
+  cudaFree(p);
+}
+
+/** How many findings have this in their message. */
+int reports_of(const std::string& message) {
+  const std::string all = ptxsim_findings_json();
+  int count = 0;
+  for (size_t at = all.find(message); at != std::string::npos; at = all.find(message, at + 1)) ++count;
+  return count;
+}
+
+/** Records `body` on a stream of its own; what ending the capture gives. Errors that the body left are cleared. */
+cudaError_t capture(const std::function<void(cudaStream_t)>& body) {
+  cudaStream_t stream;
+  cudaGraph_t graph = nullptr;
+  cudaStreamCreate(&stream);
+  CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+  body(stream);
+  const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+  CHECK((graph != nullptr) == (ended == cudaSuccess));
+  if (graph) cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+  cudaDeviceSynchronize();
+  cudaGetLastError();
+  return ended;
+}
+
+TEST(waiting_ends_a_capture) {
+  prepare();
+  cudaStream_t other;
+  cudaStreamCreate(&other);
+  for (const bool device : {false, true})
+    CHECK(capture([&](cudaStream_t stream) {
+            CHECK(cudaStreamSynchronize(other) == cudaSuccess);
+            CHECK((device ? cudaDeviceSynchronize() : cudaStreamSynchronize(stream)) ==
+                  cudaErrorStreamCaptureUnsupported);
+          }) == cudaErrorStreamCaptureInvalidated);
+  cudaStreamDestroy(other);
+}
+
+TEST(what_a_capture_must_not_hold_is_reported) {
+  prepare();
+  void* p = zeros(64);
+  const char *freed = "memory is freed", *unlocked = "not page-locked", *foreign = "another thread",
+             *loaded = "is loaded while a stream records";
+  CHECK(capture([&](cudaStream_t) {
+          void* q = nullptr;
+          CHECK(cudaMalloc(&q, 4) == cudaSuccess && reports_of(freed) == 0);
+          cudaFree(q);
+        }) == cudaSuccess);
+  CHECK(reports_of(freed) == 1);
+  u32 here = 0;
+  void* locked = nullptr;
+  CHECK(cudaMallocHost(&locked, 8) == cudaSuccess);
+  capture([&](cudaStream_t stream) {
+    CHECK(cudaMemcpyAsync(static_cast<char*>(locked) + 4, p, 4, cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+    CHECK(reports_of(unlocked) == 0);
+    CHECK(cudaMemcpyAsync(&here, p, 4, cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+  });
+  CHECK(reports_of(unlocked) == 1);
+  CHECK(launch(p, 64) == cudaSuccess);
+  capture([&](cudaStream_t stream) {
+    CHECK(launch(p, 64, 0, stream) == cudaSuccess && reports_of(foreign) == 0);
+    std::thread([&] { launch(p, 64, 0, stream); }).join();
+  });
+  CHECK(reports_of(foreign) == 1);
+  static const char kNew = 0;
+  add_kernel(&kNew, "add", {kPtx});
+  capture([&](cudaStream_t stream) {
+    void* arguments[] = {&p};
+    CHECK(reports_of(loaded) == 0);
+    cudaLaunchKernel(&kNew, dim3(1), dim3(64), arguments, 0, stream);
+  });
+  CHECK(reports_of(loaded) == 1);
+  cudaFreeHost(locked);
+  cudaFree(p);
+}
+
+TEST(a_failure_shows_in_later_calls) {
+  prepare();
+  void *p = zeros(64), *q = nullptr;
+  CHECK(launch(p, 128) == cudaSuccess);  // 64 words too many
+  CHECK(cudaMalloc(&q, 4) != cudaSuccess && cudaMalloc(&q, 4) != cudaErrorMemoryAllocation);
+  CHECK(cudaDeviceSynchronize() != cudaSuccess && cudaMalloc(&q, 4) == cudaSuccess);
+  cudaGetLastError();
+  cudaFree(q);
   cudaFree(p);
 }
 

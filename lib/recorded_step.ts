@@ -1,0 +1,85 @@
+/** Work on a CUDA device that is recorded as a CUDA graph and replayed: hundreds of launches for the price of one. */
+import type { NativeRecording } from '../types/native';
+import { checkDevice } from './device';
+import { DisposedError, RecordingError, runNative } from './errors';
+import { native } from './native';
+import { keep, tidy } from './scope';
+import type { Tensor } from './tensor';
+
+let recording = false;
+
+/** For what is done anew in each step, but would be the same in each replay. @throws {RecordingError} */
+export function refuseWhileRecording(why: string): void {
+  if (recording) throw new RecordingError(`while a CUDA graph is recorded, ${why}`);
+}
+
+/**
+ * A body of the same kernels on the same shapes each time. The first run() calls it, which loads its kernels; the second one
+ * records it; from then on its kernels are replayed as they were recorded, and nothing of it that is JavaScript happens
+ * again. So its inputs are tensors that exist before, are written with `copyFrom` before each run, and it neither reads
+ * values, nor copies from the host, nor draws random numbers: RecordingError says which. Tensors that the recorded kernels
+ * use are kept alive by the step; one that is moved or replaced is not followed.
+ */
+export class RecordedStep implements Disposable {
+  readonly #body: () => readonly Tensor[];
+  #ran = false;
+  #graph: NativeRecording | null = null;
+  #results: readonly Tensor[] = [];
+  #disposed = false;
+
+  /** @param body its result is what is left of it; other tensors that it makes are disposed. @throws {DeviceError} */
+  constructor(body: () => readonly Tensor[]) {
+    checkDevice('RecordedStep', 'cuda');
+    this.#body = body;
+  }
+
+  /** Whether run() replays. */
+  get recorded(): boolean {
+    return this.#graph !== null;
+  }
+
+  /**
+   * One run of the body. The results belong to the step: the next run writes over them.
+   * @throws {RecordingError} when the body cannot be recorded; nothing is kept of the recording then.
+   */
+  run(): readonly Tensor[] {
+    if (this.#disposed) throw new DisposedError('RecordedStep', 'it was disposed');
+    if (this.#ran && this.#graph === null) this.#record();
+    const graph = this.#graph;
+    if (graph !== null) runNative(() => native.replay(graph));
+    else this.#keepResults(tidy(this.#body));
+    this.#ran = true;
+    return this.#results;
+  }
+
+  #record(): void {
+    refuseWhileRecording('no other one can be');
+    runNative(() => native.beginRecording());
+    recording = true;
+    try {
+      const results = tidy(this.#body);
+      this.#graph = runNative(() => native.endRecording());
+      this.#keepResults(results);
+    } finally {
+      recording = false;
+      native.abandonRecording();
+    }
+  }
+
+  #keepResults(results: readonly Tensor[]): void {
+    for (const old of this.#results) old.dispose();
+    this.#results = results.map(keep);
+  }
+
+  /** Frees the graph, its memory and the results. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#keepResults([]);
+    if (this.#graph !== null) native.releaseRecording(this.#graph);
+    this.#graph = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,17 @@
+// What an update of AdamW multiplies with. Included by the backends, each of which computes it as it is compiled:
+// contracted or not, the last bits are its own.
+struct AdamWNumbers {
+  float keep1, add1, keep2, add2, decay, epsilon, rate, correction;
+};
+
+inline AdamWNumbers adamw_numbers_of(double lr, double beta1, double beta2, double eps, double weight_decay,
+                                     double step) {
+  return {.keep1 = static_cast<float>(beta1),
+          .add1 = static_cast<float>(1 - beta1),
+          .keep2 = static_cast<float>(beta2),
+          .add2 = static_cast<float>(1 - beta2),
+          .decay = static_cast<float>(1 - lr * weight_decay),
+          .epsilon = static_cast<float>(eps),
+          .rate = static_cast<float>(lr / (1 - std::pow(beta1, step))),
+          .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, step)))};
+}
