@@ -102,6 +102,11 @@ MemoryStats CachingAllocator::stats() {
   return stats_;
 }
 
+int64_t CachingAllocator::available() {
+  std::lock_guard lock(mutex_);
+  return stats_.limit - stats_.allocated;
+}
+
 void CachingAllocator::reset_peak() {
   std::lock_guard lock(mutex_);
   stats_.peak = stats_.allocated;

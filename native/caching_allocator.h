@@ -36,6 +36,8 @@ class CachingAllocator {
   void release(void* block, size_t bytes) noexcept;
 
   MemoryStats stats();
+  // Bytes that the limit leaves, those kept for reuse among them; the source may have less.
+  int64_t available();
   void reset_peak();
   void set_limit(int64_t bytes);
   void empty_cache();
