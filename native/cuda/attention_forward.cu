@@ -127,10 +127,11 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
 template <class T, int D>
 void launch_forward(const T* qkv, T* y, float* lse, const AttentionSizes& sizes, double rotary_base) {
   using Shape = Tile<T, D>;
-  const RotaryTable rotary(sizes.seq, sizes.head_size, rotary_base);
+  const RotaryTable table(sizes.seq, sizes.head_size, rotary_base);
+  const Rotary& rotary = table.rotary();
   const int64_t width = sizes.width(), k_first = sizes.heads * sizes.head_size;
-  const auto q = pack_heads(qkv, width, 0, sizes.heads, D, rotary.rotary, sizes);
-  const auto k = pack_heads(qkv, width, k_first, sizes.kv_heads, D, rotary.rotary, sizes);
+  const auto q = pack_heads(qkv, width, 0, sizes.heads, D, rotary, sizes);
+  const auto k = pack_heads(qkv, width, k_first, sizes.kv_heads, D, rotary, sizes);
   const auto v = pack_heads(qkv, width, k_first + sizes.kv_heads * sizes.head_size, sizes.kv_heads, D, {}, sizes);
   constexpr int kBytes = Shape::bytes(1, 2);
   allow_shared_memory(attention_forward_kernel<T, D>, kBytes);

@@ -5,20 +5,6 @@
 namespace sffn::cuda {
 namespace {
 
-// The angle position · base^(−i/half), in turns and in f64: f32 would lose the fraction at long positions.
-__global__ void __launch_bounds__(kThreads)
-    rotary_table_kernel(float* table, int64_t size, int half, double log2_base) {
-  constexpr double kInversePi = 0.31830988618379067154;
-  for (int64_t i = first_item(); i < size; i += item_stride()) {
-    const int64_t position = i / half, pair = i % half;
-    const double half_turns =
-        static_cast<double>(position) * exp2(-static_cast<double>(pair) / half * log2_base) * kInversePi;
-    const float rest = static_cast<float>(half_turns - 2 * rint(half_turns / 2));
-    float* cosine = table + position * 2 * half + pair;
-    sincospif(rest, cosine + half, cosine);
-  }
-}
-
 // A thread has N columns of one row of the result [batch, count, seq, padded].
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
@@ -48,15 +34,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 }  // namespace
-
-RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
-  if (base == 0) return;
-  const int64_t half = head_size / 2, size = seq * half;
-  memory = Workspace<float>(2 * size);
-  rotary = {memory.get(), static_cast<int>(half)};
-  rotary_table_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(memory.get(), size, rotary.half, std::log2(base));
-  check_launch("attention: rotary positions");
-}
 
 template <class T>
 PackedHeads<T> pack_heads(const T* rows, int64_t width, int64_t first, int64_t count, int64_t padded, Rotary rotary,

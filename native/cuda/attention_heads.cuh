@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention_tiles.cuh"
+#include "rotary.cuh"
 
 namespace sffn::cuda {
 
@@ -10,26 +11,6 @@ struct AttentionSizes {
 
   __host__ __device__ int64_t width() const { return (heads + 2 * kv_heads) * head_size; }  // of a token in qkv
   __host__ __device__ int64_t group() const { return heads / kv_heads; }
-};
-
-// cos and sin of every position and pair, [seq, 2, half]; half 0: no rotation.
-struct Rotary {
-  const float* table;
-  int half;
-};
-// The turns of N neighbouring pairs at a position.
-template <int N>
-__device__ inline void load_turns(const Rotary& rotary, int64_t position, int pair, float (&cosine)[N],
-                                  float (&sine)[N]) {
-  const float* row = rotary.table + 2 * position * rotary.half;
-  load_pack<N>(row + pair, cosine);
-  load_pack<N>(row + rotary.half + pair, sine);
-}
-
-struct RotaryTable {
-  Workspace<float> memory;
-  Rotary rotary{nullptr, 0};
-  RotaryTable(int64_t seq, int64_t head_size, double base);
 };
 
 // Heads, and the memory that they lie in unless they are read where they were.

@@ -58,9 +58,10 @@ std::vector<int64_t> gather_inputs(const DecodeBatch& batch, Views pages, Ints i
 // The memory of a step, and its kernels.
 class Step {
  public:
-  Step(const DecodeModel& model, const StepSize& size, int64_t inputs)
+  Step(const DecodeModel& model, const StepSize& size, int64_t inputs, double rotary_base)
       : size_(size),
         parts_(context_parts(size.context)),
+        rotary_(size.context, model.shape.head_size, rotary_base),
         inputs_(inputs),
         x_(size.tokens * model.shape.width),
         normed_(size.tokens * model.shape.width),
@@ -88,7 +89,7 @@ class Step {
     cuda_copy({from, words, DType::i32, Device::cpu}, {inputs_.get(), words, DType::i32, Device::cuda});
   }
 
-  void run(const DecodeModel& model, double rotary_base, float* logits) const {
+  void run(const DecodeModel& model, float* logits) const {
     const DecodeShape& s = model.shape;
     const int64_t n = size_.tokens;
     const DecodeInputs inputs = device_inputs();
@@ -99,7 +100,7 @@ class Step {
       norm(model, model.norm1(layer), x_.get(), normed_.get(), n);
       apply_decoded(model.linear(layer, DecodeModel::kQkv), normed_.get(), qkv_.get(), n, Activation::none, false,
                     space);
-      cache_tokens(s, inputs, n, layer, rotary_base, qkv_.get());
+      cache_tokens(s, inputs, n, layer, rotary_.rotary(), qkv_.get());
       decode_attention(s, inputs, n, layer, parts_, qkv_.get(), parts_space_.get(), attended_.get());
       apply_decoded(model.linear(layer, DecodeModel::kOut), attended_.get(), x_.get(), n, Activation::none, true,
                     space);
@@ -159,6 +160,7 @@ class Step {
 
   const StepSize size_;
   const int parts_;
+  const RotaryTable rotary_;
   Workspace<int64_t> inputs_;
   Workspace<float> x_, normed_, qkv_, attended_, statistics_, parts_space_, hidden_, pre_, middle_;
 };
@@ -168,11 +170,11 @@ class RecordedStep {
  public:
   RecordedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
                double rotary_base)
-      : key_(std::move(key)), step_(model, size, inputs), logits_(size.wanted * model.shape.vocabulary) {
+      : key_(std::move(key)), step_(model, size, inputs, rotary_base), logits_(size.wanted * model.shape.vocabulary) {
     check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "recording a decoding step");
     cudaGraph_t graph = nullptr;
     try {
-      step_.run(model, rotary_base, logits_.get());
+      step_.run(model, logits_.get());
     } catch (...) {
       if (cudaStreamEndCapture(stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
       throw;
@@ -257,9 +259,9 @@ void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shap
         .replay(inputs, logits);
     return;
   }
-  const Step step(model, size, static_cast<int64_t>(inputs.size()));
+  const Step step(model, size, static_cast<int64_t>(inputs.size()), rotary_base);
   step.upload(inputs);
-  step.run(model, rotary_base, logits.f32());
+  step.run(model, logits.f32());
 }
 
 }  // namespace sffn::cuda
