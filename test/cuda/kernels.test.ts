@@ -121,6 +121,11 @@ const withCuda = () => {
       ['attention with heads of 128', attention(2, 2, 10000), [[1, 66, 6 * 128]]],
       ['attention with heads of 256', attention(1, 1, 0), [[1, 20, 3 * 256]]],
       ['attention with heads of 101', attention(1, 1, 0), [[2, 18, 3 * 101]]],
+      ['attention with turned heads of 256', attention(1, 1, 10000), [[1, 17, 3 * 256]]],
+      ['attention with groups of heads of 48', attention(4, 2, 100), [[2, 37, 8 * 48]]],
+      ['attention with heads of 40, half of which no pack divides', attention(2, 1, 10000), [[1, 67, 4 * 40]]],
+      ['attention with heads of 32 over several blocks', attention(3, 1, 10000), [[1, 131, 5 * 32]]],
+      ['attention to a single position', attention(2, 2, 10000), [[3, 1, 6 * 32]]],
     ])('%s', (_, op, shapes) => expectAgreement(op, shapes));
 
     // Sizes at which bfloat16 takes one launch for both factors, with tails in rows and columns.
