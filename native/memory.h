@@ -20,6 +20,8 @@ struct MemoryStats {
     allocated += static_cast<int64_t>(bytes);
     peak = std::max(peak, allocated);
   }
+  // That the limit leaves, those kept for reuse among them; the source may have less.
+  int64_t available() const { return limit - allocated; }
   bool has_room_for(size_t bytes) const { return allocated + cached + static_cast<int64_t>(bytes) <= limit; }
 };
 

@@ -212,29 +212,27 @@ template <class T, int D>
 void launch_backward(const T* dy, const T* qkv, const T* y, const float* lse, T* dqkv, const AttentionSizes& sizes,
                      double rotary_base) {
   using Shape = Tile<T, D>;
-  const RotaryTable rotary(sizes.seq, sizes.head_size, rotary_base);
-  const int64_t width = sizes.width(), k_first = sizes.heads * sizes.head_size;
-  const auto q = pack_heads(qkv, width, 0, sizes.heads, D, rotary.rotary, sizes);
-  const auto k = pack_heads(qkv, width, k_first, sizes.kv_heads, D, rotary.rotary, sizes);
-  const auto v = pack_heads(qkv, width, k_first + sizes.kv_heads * sizes.head_size, sizes.kv_heads, D, {}, sizes);
-  const auto packed_dy = pack_heads(dy, sizes.heads * sizes.head_size, 0, sizes.heads, D, {}, sizes);
+  const RotaryTable table(sizes.seq, sizes.head_size, rotary_base);
+  const Rotary& rotary = table.rotary();
+  const int64_t first_key = sizes.heads, first_value = first_key + sizes.kv_heads;
+  const PackedHeads<T> packed(qkv, sizes.slots(), 0, first_value, D, rotary, sizes);
+  const PackedHeads<T> packed_dy(dy, sizes.heads, 0, 0, D, Rotary{nullptr, 0}, sizes);
   const int64_t rows = sizes.batch * sizes.seq * sizes.heads;
   const Workspace<float> delta(rows);
   delta_kernel<<<blocks_for(rows * kWarp), kThreads, 0, stream()>>>(dy, y, delta.get(), rows, sizes);
   check_launch("attention_backward: delta");
 
-  const bool whole_packs = sizes.head_size % kStoredPack == 0 && rotary.rotary.half % kStoredPack == 0 &&
-                           aligned(dqkv, kStoredPack * sizeof(T));
+  const bool whole_packs =
+      sizes.head_size % kStoredPack == 0 && rotary.half % kStoredPack == 0 && aligned(dqkv, kStoredPack * sizeof(T));
   const Gradient to{
-      sizes,      static_cast<float>(1 / std::sqrt(double(sizes.head_size))), lse, delta.get(), dqkv, rotary.rotary,
-      whole_packs};
+      sizes, static_cast<float>(1 / std::sqrt(double(sizes.head_size))), lse, delta.get(), dqkv, rotary, whole_packs};
   constexpr int kBytes = Shape::bytes(2, 2);
   static_assert(Shape::kRows * kStagedStride<T, D> * int{sizeof(float)} <= kBytes);
   const auto launch = [&](auto kernel, int64_t heads) {
     allow_shared_memory(kernel, kBytes);
     const int64_t tasks = ceil_div(sizes.seq, Shape::kRows) * sizes.batch * heads;
-    kernel<<<static_cast<unsigned>(tasks), Shape::kThreads, kBytes, stream()>>>(q.heads, k.heads, v.heads,
-                                                                                packed_dy.heads, to);
+    kernel<<<static_cast<unsigned>(tasks), Shape::kThreads, kBytes, stream()>>>(
+        packed.from(0), packed.from(first_key), packed.from(first_value), packed_dy.from(0), to);
     check_launch("attention_backward");
   };
   launch(query_gradient_kernel<T, D>, sizes.heads);

@@ -54,7 +54,7 @@ struct RunningRows {
 template <class T, int D>
 __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
     attention_forward_kernel(Heads<T> q, Heads<T> k, Heads<T> v, T* y, float* lse, AttentionSizes sizes, float scale,
-                             bool whole_packs) {
+                             Rotary rotary, bool whole_queries, bool whole_results) {
   using Shape = Tile<T, D>;
   constexpr int kBlocks = Shape::kForwardPart / 8;
   extern __shared__ float4 shared[];
@@ -68,10 +68,10 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
   const int64_t b = pair / sizes.heads, head = pair % sizes.heads, kv = head / sizes.group();
   const T *k_head = k.at(b, kv), *v_head = v.at(b, kv);
   const int warp_first = first + warp() * 16, row = warp_first + lane() / 4;
+  const int head_size = static_cast<int>(sizes.head_size);
   T* warp_rows = queries + warp() * 16 * Shape::kStride;
 
   RunningRows<T, D> rows;
-  load_tile<T, D, Shape::kRows>(queries, q.at(b, head), q.row_step, first, seq);
   const int count = (min(first + Shape::kRows, seq) + Shape::kStream - 1) / Shape::kStream;
   for_passing<Shape>(
       passing, count,
@@ -93,6 +93,16 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
         }
         rows.take(s, scale * kLog2E);
         Products<T, D>::add_weighted(rows.o, s, values);
+      },
+      [&] {
+        const auto load = [&](auto pack) {
+          load_turned<T, D, Shape::kRows, decltype(pack)::value>(queries, q.at(b, head), q.row_step, first, seq,
+                                                                 head_size, rotary);
+        };
+        if (whole_queries)
+          load(std::integral_constant<int, Shape::kPack>{});
+        else
+          load(std::integral_constant<int, 1>{});
       });
 
   // Through the warp's own rows of the query tile, which nobody else reads, to whole rows of y.
@@ -108,7 +118,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
   __syncwarp();
   const int64_t y_step = sizes.heads * sizes.head_size;
   T* to = y + (b * seq + warp_first) * y_step + head * sizes.head_size;
-  const int inside = min(16, seq - warp_first), head_size = static_cast<int>(sizes.head_size);
+  const int inside = min(16, seq - warp_first);
   const auto store = [&](auto pack) {
     constexpr int N = decltype(pack)::value, kPacks = D / N;
     for (int c = lane(); c < 16 * kPacks; c += kWarp) {
@@ -118,7 +128,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
           *reinterpret_cast<const Pack<T, N>*>(warp_rows + r * Shape::kStride + column);
     }
   };
-  if (whole_packs)
+  if (whole_results)
     store(std::integral_constant<int, Shape::kPack>{});
   else
     store(std::integral_constant<int, 1>{});
@@ -127,18 +137,19 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
 template <class T, int D>
 void launch_forward(const T* qkv, T* y, float* lse, const AttentionSizes& sizes, double rotary_base) {
   using Shape = Tile<T, D>;
-  const RotaryTable rotary(sizes.seq, sizes.head_size, rotary_base);
-  const int64_t width = sizes.width(), k_first = sizes.heads * sizes.head_size;
-  const auto q = pack_heads(qkv, width, 0, sizes.heads, D, rotary.rotary, sizes);
-  const auto k = pack_heads(qkv, width, k_first, sizes.kv_heads, D, rotary.rotary, sizes);
-  const auto v = pack_heads(qkv, width, k_first + sizes.kv_heads * sizes.head_size, sizes.kv_heads, D, {}, sizes);
+  const RotaryTable table(sizes.seq, sizes.head_size, rotary_base);
+  const Rotary& rotary = table.rotary();
+  // Queries are turned on their way into the block of threads that has them, keys pass by many of these.
+  const int64_t first_key = sizes.heads, first_value = first_key + sizes.kv_heads;
+  const PackedHeads<T> packed(qkv, sizes.slots(), first_key, first_value, D, rotary, sizes);
   constexpr int kBytes = Shape::bytes(1, 2);
   allow_shared_memory(attention_forward_kernel<T, D>, kBytes);
   const int64_t tasks = ceil_div(sizes.seq, Shape::kRows) * sizes.batch * sizes.heads;
-  const bool whole_packs = sizes.head_size % Shape::kPack == 0 && aligned(y, 16);
+  const bool whole_results = sizes.head_size % Shape::kPack == 0 && aligned(y, 16);
   attention_forward_kernel<T, D><<<static_cast<unsigned>(tasks), Shape::kThreads, kBytes, stream()>>>(
-      q.heads, k.heads, v.heads, y, lse, sizes, static_cast<float>(1 / std::sqrt(double(sizes.head_size))),
-      whole_packs);
+      packed.from(0), packed.from(first_key), packed.from(first_value), y, lse, sizes,
+      static_cast<float>(1 / std::sqrt(double(sizes.head_size))), rotary, has_whole_packs(qkv, rotary, sizes),
+      whole_results);
   check_launch("attention_forward");
 }
 

@@ -1,89 +1,60 @@
-// The pass before attention: rotary positions are applied once here, and not again for every block of queries that
-// meets a key; rows of any head size come out padded and aligned for 16-byte copies.
+// The pass before attention: rotary positions of what passes by many blocks of threads are applied once here, and not
+// again for each of them; rows of any head size come out padded and aligned for 16-byte copies.
 #include "attention_heads.cuh"
 
 namespace sffn::cuda {
 namespace {
 
-// The angle position · base^(−i/half), in turns and in f64: f32 would lose the fraction at long positions.
-__global__ void __launch_bounds__(kThreads)
-    rotary_table_kernel(float* table, int64_t size, int half, double log2_base) {
-  constexpr double kInversePi = 0.31830988618379067154;
-  for (int64_t i = first_item(); i < size; i += item_stride()) {
-    const int64_t position = i / half, pair = i % half;
-    const double half_turns =
-        static_cast<double>(position) * exp2(-static_cast<double>(pair) / half * log2_base) * kInversePi;
-    const float rest = static_cast<float>(half_turns - 2 * rint(half_turns / 2));
-    float* cosine = table + position * 2 * half + pair;
-    sincospif(rest, cosine + half, cosine);
-  }
-}
-
-// A thread has N columns of one row of the result [batch, count, seq, padded].
+// A thread has two packs of N columns of one row of the result [batch, count, seq, padded].
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    pack_heads_kernel(const T* rows, T* packed, int64_t packs, int64_t width, int64_t count, int64_t seq, int head_size,
-                      int padded, Rotary rotary) {
-  const int row_packs = padded / N;
-  for (int64_t task = first_item(); task < packs; task += item_stride()) {
-    const int64_t row = task / row_packs, position = row % seq, head = row / seq % count, batch = row / seq / count;
-    const int column = static_cast<int>(task % row_packs) * N;
-    const T* from = rows + (batch * seq + position) * width + head * head_size;
-    float value[N] = {};
-    if (column < head_size) {
-      load_pack<N>(from + column, value);
-      if (rotary.half > 0) {
-        const bool second = column >= rotary.half;
-        const int pair = second ? column - rotary.half : column;
-        float other[N];
-        load_pack<N>(from + (second ? pair : column + rotary.half), other);
-        float cosine[N], sine[N];
-        load_turns(rotary, position, pair, cosine, sine);
-#pragma unroll
-        for (int k = 0; k < N; ++k) value[k] = value[k] * cosine[k] + (second ? other[k] : -other[k]) * sine[k];
-      }
-    }
-    store_pack<N>(packed + task * N, value);
+    pack_heads_kernel(const T* rows, T* packed, int64_t tasks, int64_t width, int64_t count, int64_t turned,
+                      int64_t seq, int head_size, int padded, Rotary rotary) {
+  const int row_tasks = padded / 2 / N;
+  for (int64_t task = first_item(); task < tasks; task += item_stride()) {
+    const int64_t row = task / row_tasks, position = row % seq, head = row / seq % count, batch = row / seq / count;
+    const Rotary own{rotary.table, head < turned ? rotary.half : 0};
+    for_turned<N>(rows + (batch * seq + position) * width + head * head_size, static_cast<int>(task % row_tasks) * N,
+                  padded, head_size, position, own,
+                  [&](int column, const float(&value)[N]) { store_pack<N>(packed + row * padded + column, value); });
   }
 }
 
 }  // namespace
 
-RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
-  if (base == 0) return;
-  const int64_t half = head_size / 2, size = seq * half;
-  memory = Workspace<float>(2 * size);
-  rotary = {memory.get(), static_cast<int>(half)};
-  rotary_table_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(memory.get(), size, rotary.half, std::log2(base));
-  check_launch("attention: rotary positions");
-}
-
 template <class T>
-PackedHeads<T> pack_heads(const T* rows, int64_t width, int64_t first, int64_t count, int64_t padded, Rotary rotary,
-                          const AttentionSizes& sizes) {
-  constexpr int64_t kPack = 16 / sizeof(T);
-  const T* from = rows + first;
-  const bool whole_packs = width % kPack == 0 && sizes.head_size % kPack == 0 && aligned(from, 16);
-  if (rotary.half == 0 && sizes.head_size == padded && whole_packs)
-    return {{}, {from, sizes.seq * width, sizes.head_size, width}};
-  Workspace<T> packed(sizes.batch * count * sizes.seq * padded);
-  const int64_t size = sizes.batch * count * sizes.seq * padded;
+PackedHeads<T>::PackedHeads(const T* rows, int64_t slots, int64_t first, int64_t turned, int64_t padded,
+                            const Rotary& rotary, const AttentionSizes& sizes)
+    : rows_(rows), slots_(slots), first_(first), end_(slots), padded_(padded), sizes_(sizes) {
+  constexpr int kPack = 16 / sizeof(T);
+  if (sizes.head_size == padded && has_whole_packs(rows, {}, sizes)) end_ = rotary.half > 0 ? turned : first;
+  if (end_ <= first_) return;
+  const int64_t count = end_ - first_, size = sizes.batch * count * sizes.seq * padded;
+  packed_ = Workspace<T>(size);
   const auto launch = [&](auto pack) {
     constexpr int N = decltype(pack)::value;
-    pack_heads_kernel<T, N><<<blocks_for(size / N), kThreads, 0, stream()>>>(
-        from, packed.get(), size / N, width, count, sizes.seq, static_cast<int>(sizes.head_size),
-        static_cast<int>(padded), rotary);
+    const int64_t tasks = size / (2 * N);
+    pack_heads_kernel<T, N><<<blocks_for(tasks), kThreads, 0, stream()>>>(
+        rows + first * sizes.head_size, packed_.get(), tasks, slots * sizes.head_size, count, turned - first, sizes.seq,
+        static_cast<int>(sizes.head_size), static_cast<int>(padded), rotary);
   };
-  if (whole_packs && rotary.half % kPack == 0)
+  if (has_whole_packs(rows, rotary, sizes))
     launch(std::integral_constant<int, kPack>{});
   else
     launch(std::integral_constant<int, 1>{});
   check_launch("attention: packing");
-  const Heads<T> heads{packed.get(), count * sizes.seq * padded, sizes.seq * padded, padded};
-  return {std::move(packed), heads};
 }
 
-template PackedHeads<float> pack_heads(const float*, int64_t, int64_t, int64_t, int64_t, Rotary, const AttentionSizes&);
-template PackedHeads<bf16> pack_heads(const bf16*, int64_t, int64_t, int64_t, int64_t, Rotary, const AttentionSizes&);
+template <class T>
+Heads<T> PackedHeads<T>::from(int64_t slot) const {
+  if (slot < first_ || slot >= end_)
+    return {rows_ + slot * sizes_.head_size, sizes_.seq * slots_ * sizes_.head_size, sizes_.head_size,
+            slots_ * sizes_.head_size};
+  const int64_t head = sizes_.seq * padded_;
+  return {packed_.get() + (slot - first_) * head, (end_ - first_) * head, head, padded_};
+}
+
+template class PackedHeads<float>;
+template class PackedHeads<bf16>;
 
 }  // namespace sffn::cuda

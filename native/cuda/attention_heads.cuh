@@ -2,47 +2,83 @@
 #pragma once
 
 #include "attention_tiles.cuh"
+#include "rotary.cuh"
 
 namespace sffn::cuda {
 
 struct AttentionSizes {
   int64_t batch, seq, heads, kv_heads, head_size;
 
-  __host__ __device__ int64_t width() const { return (heads + 2 * kv_heads) * head_size; }  // of a token in qkv
+  __host__ __device__ int64_t slots() const { return heads + 2 * kv_heads; }  // heads of a token in qkv
+  __host__ __device__ int64_t width() const { return slots() * head_size; }
   __host__ __device__ int64_t group() const { return heads / kv_heads; }
 };
 
-// cos and sin of every position and pair, [seq, 2, half]; half 0: no rotation.
-struct Rotary {
-  const float* table;
-  int half;
-};
-// The turns of N neighbouring pairs at a position.
-template <int N>
-__device__ inline void load_turns(const Rotary& rotary, int64_t position, int pair, float (&cosine)[N],
-                                  float (&sine)[N]) {
-  const float* row = rotary.table + 2 * position * rotary.half;
-  load_pack<N>(row + pair, cosine);
-  load_pack<N>(row + rotary.half + pair, sine);
+// Two packs of N columns of one row of a head: of the pairs from `pair` on where those are turned, else two that
+// nothing else has, with zeros for the columns between head_size and `padded`. Calls store(column, values) for each.
+template <int N, class T, class Store>
+__device__ inline void for_turned(const T* row, int pair, int padded, int head_size, int64_t position,
+                                  const Rotary& rotary, Store store) {
+  const bool turned = pair < rotary.half;
+  const int columns[2] = {turned ? pair : padded / 2 + pair, rotary.half + pair};
+  float value[2][N] = {};
+#pragma unroll
+  for (int e = 0; e < 2; ++e)
+    if (columns[e] < head_size) load_pack<N>(row + columns[e], value[e]);
+  if (turned) {
+    float cosine[N], sine[N];
+    load_turns(rotary, position, pair, cosine, sine);
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const float first = value[0][k], second = value[1][k];
+      value[0][k] = first * cosine[k] - second * sine[k];
+      value[1][k] = second * cosine[k] + first * sine[k];
+    }
+  }
+#pragma unroll
+  for (int e = 0; e < 2; ++e) store(columns[e], value[e]);
 }
 
-struct RotaryTable {
-  Workspace<float> memory;
-  Rotary rotary{nullptr, 0};
-  RotaryTable(int64_t seq, int64_t head_size, double base);
-};
-
-// Heads, and the memory that they lie in unless they are read where they were.
+// Whether every pack of 16 bytes of these heads, and of what their pairs are turned with, can be read at once.
 template <class T>
-struct PackedHeads {
-  Workspace<T> memory;
-  Heads<T> heads;
-};
+bool has_whole_packs(const T* rows, const Rotary& rotary, const AttentionSizes& sizes) {
+  constexpr int64_t kPack = 16 / sizeof(T);
+  return sizes.head_size % kPack == 0 && rotary.half % kPack == 0 && aligned(rows, 16);
+}
 
-// `count` heads from column `first` of rows of `width` elements, [batch, seq, width], padded to D columns.
+// As load_tile, but turned, padded and at any address: through registers, done when all threads have met.
+template <class T, int D, int ROWS, int N>
+__device__ inline void load_turned(T* tile, const T* head, int64_t row_step, int first, int seq, int head_size,
+                                   const Rotary& rotary) {
+  using Shape = Tile<T, D>;
+  constexpr int kPairs = D / 2 / N;
+  for (int i = threadIdx.x; i < ROWS * kPairs; i += Shape::kThreads) {
+    const int row = spread_row<kPairs>(i / kPairs), pair = i % kPairs * N;
+    const bool inside = first + row < seq;
+    const int64_t position = inside ? first + row : 0;
+    for_turned<N>(
+        head + position * row_step, pair, D, inside ? head_size : 0, position, rotary,
+        [&](int column, const float(&value)[N]) { store_pack<N>(tile + row * Shape::kStride + column, value); });
+  }
+}
+
+// Heads of rows of `slots` of them, [batch, seq, slots, head_size], padded to D columns. Those from slot `first` on are
+// copied, in one launch, unless they can be read where they are; those before slot `turned` with their rotary
+// positions.
 template <class T>
-PackedHeads<T> pack_heads(const T* rows, int64_t width, int64_t first, int64_t count, int64_t padded, Rotary rotary,
-                          const AttentionSizes& sizes);
+class PackedHeads {
+ public:
+  PackedHeads(const T* rows, int64_t slots, int64_t first, int64_t turned, int64_t padded, const Rotary& rotary,
+              const AttentionSizes& sizes);
+  // The heads from this slot on.
+  Heads<T> from(int64_t slot) const;
+
+ private:
+  const T* rows_;
+  int64_t slots_, first_, end_, padded_;
+  AttentionSizes sizes_;
+  Workspace<T> packed_;
+};
 
 // Calls body(std::integral_constant<int, D>{}) with the padded head size.
 template <class Body>

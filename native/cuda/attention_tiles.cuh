@@ -39,11 +39,13 @@ struct Heads {
   __device__ const T* at(int64_t batch, int64_t head) const { return data + batch * batch_step + head * head_step; }
 };
 
-// Row that the i-th group of PACKS lanes moves, a pack each. Two rows of four packs share a quarter warp: 4 apart, they
-// lie in different halves of the banks.
+// Row that the i-th group of PACKS lanes moves, a pack each. Two rows of four packs, or four of two, share a quarter
+// warp: 4 or 2 apart, they lie in different parts of the banks.
 template <int PACKS>
 __host__ __device__ inline int spread_row(int i) {
-  return PACKS == 4 ? i / 8 * 8 + i % 2 * 4 + i % 8 / 2 : i;
+  if (PACKS == 4) return i / 8 * 8 + i % 2 * 4 + i % 8 / 2;
+  if (PACKS == 2) return i / 8 * 8 + i % 4 * 2 + i % 8 / 4;
+  return i;
 }
 
 // Starts copying rows first .. first + ROWS - 1 of one head; those from seq on become zeros.
@@ -205,13 +207,14 @@ __device__ inline void store_rows(To* rows, const float (&o)[D / 8][4], const fl
 
 // Goes through `count` pairs of passing tiles: load(i, first tile, second tile) starts their copies, use(i, first,
 // second) computes. With two stages the next pair is on its way meanwhile. Copies begun before belong to the first
-// pair.
-template <class Shape, class T, class Load, class Use>
-__device__ inline void for_passing(T* tiles, int count, Load load, Use use) {
+// pair; prepare() runs while that is on its way.
+template <class Shape, class T, class Load, class Use, class Prepare>
+__device__ inline void for_passing(T* tiles, int count, Load load, Use use, Prepare prepare) {
   constexpr int kTile = Shape::kStream * Shape::kStride;
   const auto stage = [&](int i) { return tiles + i % Shape::kStages * 2 * kTile; };
   load(0, stage(0), stage(0) + kTile);
   commit_copies();
+  prepare();
   for (int i = 0; i < count; ++i) {
     if constexpr (Shape::kStages == 2) {
       if (i + 1 < count) load(i + 1, stage(i + 1), stage(i + 1) + kTile);
@@ -228,6 +231,10 @@ __device__ inline void for_passing(T* tiles, int count, Load load, Use use) {
       commit_copies();
     }
   }
+}
+template <class Shape, class T, class Load, class Use>
+__device__ inline void for_passing(T* tiles, int count, Load load, Use use) {
+  for_passing<Shape>(tiles, count, load, use, [] {});
 }
 
 }  // namespace sffn::cuda

@@ -1,14 +1,13 @@
-// The head of a language model: logits = x Wᵀ in f32, their cross entropy and its gradients, one chunk of rows at a
-// time.
+// The head of a language model: logits = x Wᵀ in f32, their cross entropy and its gradients. The logits exist for one
+// chunk of rows at a time, the gradients of a group of chunks until the products that need them.
 #include <algorithm>
 
-#include "gemm/product.cuh"
+#include "head_rows.h"
+#include "layer.cuh"
 #include "rows.cuh"
 
 namespace sffn::cuda {
 namespace {
-
-constexpr int64_t kLogits = int64_t{32} << 20;  // of a chunk: 128 MiB, rows enough for products at full speed
 
 // count[0]: targets that are not ignored.
 __global__ void __launch_bounds__(kRowThreads)
@@ -56,68 +55,98 @@ __global__ void __launch_bounds__(kRowThreads)
   if (threadIdx.x == 0) loss[0] = *count > 0 ? static_cast<float>(total / *count) : 0.f;
 }
 
+struct HeadMemory {
+  HeadMemory(const HeadSizes& sizes, const HeadRows& rows)
+      : rows(rows),
+        logits(rows.chunk * sizes.classes),
+        beside(sizes.beside() ? rows.group * sizes.classes : 0),
+        sums(head_sums(sizes, rows)) {}
+
+  HeadRows rows;
+  Workspace<float> logits;
+  Workspace<bf16> beside;
+  Workspace<float> sums;
+};
+
+// Fewer rows where the device has less memory than the limit allows.
+HeadMemory head_memory(const HeadSizes& sizes) {
+  for (int64_t available = cuda_memory().stats().available();;) {
+    const HeadRows rows = head_rows(sizes, available);
+    try {
+      return {sizes, rows};
+    } catch (const Error&) {
+      if (rows.chunk <= kTileRows && rows.group == rows.chunk) throw;
+      available = head_bytes(sizes, rows);
+    }
+  }
+}
+
 }  // namespace
 
 void linear_cross_entropy(View x, View weight, View targets, View loss, View dx, View dweight, int64_t n,
                           int64_t features, int64_t classes, int64_t ignore_index) {
   const DType dtype = x.dtype;
-  const int64_t chunk = std::max<int64_t>(1, std::min(n, std::max<int64_t>(128, kLogits / classes)));
-  const bool gradient = dx || dweight, in_place = dtype == DType::f32;
-  const Workspace<float> logits(chunk * classes), losses(n), count(1);
-  const size_t bytes = size_of(dtype);
-  const Workspace<char> beside(gradient && !in_place ? chunk * classes * static_cast<int64_t>(bytes) : 0);
-  void* dlogits = in_place ? static_cast<void*>(logits.get()) : beside.get();
-  // Chunks add up in f32.
-  const Workspace<float> sums(dweight && !in_place ? classes * features : 0);
+  const int in = product_size(features), out = product_size(classes);
+  const HeadSizes sizes{n, features, classes, dx || dweight, bool(dweight), dtype == DType::f32};
+  const HeadMemory memory = head_memory(sizes);
+  const HeadRows& rows = memory.rows;
+  float* logits = memory.logits.get();
+  void* dlogits = sizes.in_place ? static_cast<void*>(logits) : memory.beside.get();
+  const Workspace<float> losses(n), count(1);
   count_kernel<<<1, kRowThreads, 0, stream()>>>(targets.i32(), count.get(), n, ignore_index);
   if (n == 0 && dweight) fill(dweight, 0);
-  for (int64_t begin = 0; begin < n; begin += chunk) {
-    const int rows = static_cast<int>(std::min(chunk, n - begin));
-    const void* x_rows = static_cast<const char*>(x.data) + static_cast<size_t>(begin * features) * bytes;
-    Product product;
-    product.m = rows;
-    product.n = static_cast<int>(classes);
-    product.factors[0] = {
-        .a = x_rows, .b = weight.data, .lda = features, .ldb = features, .k = static_cast<int>(features)};
-    product.c = logits.get();
-    product.ldc = classes;
-    product.c_is_f32 = true;
-    launch_gemm(product, dtype);
-    dispatch_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      dispatch_width<T>(classes, {logits.get(), dlogits}, [&](auto width) {
-        constexpr int N = decltype(width)::value;
-        row_kernel<T, N><<<static_cast<unsigned>(rows), row_threads(classes / N), 0, stream()>>>(
-            logits.get(), gradient ? static_cast<T*>(dlogits) : nullptr, targets.i32() + begin, count.get(),
-            losses.get() + begin, classes, ignore_index, fault_flags());
+  for (int64_t first = 0; first < n; first += rows.group) {
+    const int group = product_size(std::min(rows.group, n - first));
+    const void* x_rows = at(x.data, first * features, dtype);
+    for (int64_t begin = 0; begin < group; begin += rows.chunk) {
+      const int chunk = product_size(std::min(rows.chunk, group - begin));
+      Product product;
+      product.m = chunk;
+      product.n = out;
+      product.factors[0] = {
+          .a = at(x_rows, begin * features, dtype), .b = weight.data, .lda = features, .ldb = features, .k = in};
+      product.c = logits;
+      product.ldc = classes;
+      product.c_is_f32 = true;
+      launch_gemm(product, dtype);
+      dispatch_float(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        T* gradient = sizes.gradient ? static_cast<T*>(dlogits) + begin * classes : nullptr;
+        dispatch_width<T>(classes, {logits, gradient}, [&](auto width) {
+          constexpr int N = decltype(width)::value;
+          row_kernel<T, N><<<static_cast<unsigned>(chunk), row_threads(classes / N), 0, stream()>>>(
+              logits, gradient, targets.i32() + first + begin, count.get(), losses.get() + first + begin, classes,
+              ignore_index, fault_flags());
+        });
       });
-    });
-    check_launch("linear_cross_entropy");
+      check_launch("linear_cross_entropy");
+    }
     if (dx) {
       Product input;
-      input.m = rows;
-      input.n = static_cast<int>(features);
+      input.m = group;
+      input.n = in;
       input.b_k_contiguous = false;
-      input.factors[0] = {
-          .a = dlogits, .b = weight.data, .lda = classes, .ldb = features, .k = static_cast<int>(classes)};
-      input.c = static_cast<char*>(dx.data) + static_cast<size_t>(begin * features) * bytes;
+      input.factors[0] = {.a = dlogits, .b = weight.data, .lda = classes, .ldb = features, .k = out};
+      input.c = at(dx.data, first * features, dtype);
       input.ldc = features;
       launch_gemm(input, dtype);
     }
     if (dweight) {
+      // One group is the whole sum; several add up in f32, where dweight itself need not be that.
+      const bool beside = sizes.beside() && rows.group < n;
       Product sum;
-      sum.m = static_cast<int>(classes);
-      sum.n = static_cast<int>(features);
+      sum.m = out;
+      sum.n = in;
       sum.a_k_contiguous = sum.b_k_contiguous = false;
-      sum.factors[0] = {.a = dlogits, .b = x_rows, .lda = classes, .ldb = features, .k = rows};
-      sum.c = in_place ? dweight.data : sums.get();
+      sum.factors[0] = {.a = dlogits, .b = x_rows, .lda = classes, .ldb = features, .k = group};
+      sum.c = beside ? memory.sums.get() : dweight.data;
+      sum.c_is_f32 = beside;
       sum.ldc = features;
-      sum.c_is_f32 = true;
-      if (begin > 0) sum.added = sum.c;
+      if (first > 0) sum.added = sum.c;
       launch_gemm(sum, dtype);
+      if (beside && first + group == n) cast({sum.c, dweight.size, DType::f32, Device::cuda}, dweight);
     }
   }
-  if (dweight && !in_place && n > 0) cast({sums.get(), dweight.size, DType::f32, Device::cuda}, dweight);
   mean_kernel<<<1, kRowThreads, 0, stream()>>>(losses.get(), count.get(), loss.f32(), n);
   check_launch("linear_cross_entropy");
 }

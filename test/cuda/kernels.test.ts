@@ -12,14 +12,17 @@ import {
   DeviceError,
   type DType,
   embedding,
+  emptyCache,
   feedForward,
   layerNorm,
   matmul,
   max,
   mean,
+  memoryStats,
   mul,
   polarFactor,
   rmsNorm,
+  setMemoryLimit,
   softmax,
   structuredLinear,
   sum,
@@ -119,6 +122,11 @@ const withCuda = () => {
       ['attention with heads of 128', attention(2, 2, 10000), [[1, 66, 6 * 128]]],
       ['attention with heads of 256', attention(1, 1, 0), [[1, 20, 3 * 256]]],
       ['attention with heads of 101', attention(1, 1, 0), [[2, 18, 3 * 101]]],
+      ['attention with turned heads of 256', attention(1, 1, 10000), [[1, 17, 3 * 256]]],
+      ['attention with groups of heads of 48', attention(4, 2, 100), [[2, 37, 8 * 48]]],
+      ['attention with heads of 40, half of which no pack divides', attention(2, 1, 10000), [[1, 67, 4 * 40]]],
+      ['attention with heads of 32 over several blocks', attention(3, 1, 10000), [[1, 131, 5 * 32]]],
+      ['attention to a single position', attention(2, 2, 10000), [[3, 1, 6 * 32]]],
     ])('%s', (_, op, shapes) => expectAgreement(op, shapes));
 
     // Sizes at which bfloat16 takes one launch for both factors, with tails in rows and columns.
@@ -322,6 +330,50 @@ const withCuda = () => {
         return gradient;
       });
     expect(run()).toEqual(run());
+  });
+
+  describe('tables of rotary positions', () => {
+    const SIZE = 4;
+    const data = new TestRandom(2).array(300 * 3 * SIZE);
+    const attend = (seq: number, ropeBase: number, device: 'cpu' | 'cuda' = 'cuda') =>
+      tidy(() => {
+        const qkv = tensor(data.subarray(0, seq * 3 * SIZE), [1, seq, 3 * SIZE], { device });
+        return causalAttention(qkv, { heads: 1, ropeBase }).toArray();
+      });
+    const held = () => memoryStats('cuda').allocated;
+
+    test('are computed once, and once more for longer texts', () => {
+      const before = held();
+      const first = attend(9, 777);
+      const one = held();
+      expect(one - before).toBeGreaterThanOrEqual(9 * SIZE * 4);
+      expect(attend(40, 777).subarray(0, first.length)).toEqual(first);
+      expect(held()).toBe(one);
+      const long = attend(300, 777);
+      const two = held();
+      expect(two - one).toBeGreaterThanOrEqual(300 * SIZE * 4);
+      expect(relativeError(long, attend(300, 777, 'cpu'))).toBeLessThan(2e-6);
+      const { limit } = memoryStats('cuda');
+      try {
+        emptyCache('cuda');
+        setMemoryLimit(held() + 1_000_000, 'cuda');
+        expect(attend(9, 777)).toEqual(first);
+        expect(attend(300, 777)).toEqual(long);
+      } finally {
+        setMemoryLimit(limit, 'cuda');
+      }
+      expect(held()).toBe(two);
+    });
+
+    test('of more kinds than are kept are computed anew', () => {
+      for (let kind = 1; kind <= 33; kind++) {
+        expect(relativeError(attend(9, 1000 + kind), attend(9, 1000 + kind, 'cpu'))).toBeLessThan(2e-6);
+      }
+      const full = held();
+      for (const base of [1040, 1041])
+        expect(relativeError(attend(9, base), attend(9, base, 'cpu'))).toBeLessThan(2e-6);
+      expect(held()).toBe(full);
+    });
   });
 
   test('argmax takes the first of equals, and NaN for the largest', () => {

@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "../pack.cuh"
-
 namespace sffn::cuda {
 namespace {
 
@@ -26,9 +24,9 @@ Heads heads_of(const DecodeShape& s, int64_t layer) {
           static_cast<int>(s.page_tokens), layer};
 }
 
-// A block has one head of one token. Angles in f64: f32 would lose the fraction at long positions.
-__global__ void __launch_bounds__(kThreads) cache_tokens_kernel(const Heads h, const DecodeInputs inputs, int rotated,
-                                                                double log2_base, float scale, float* qkv) {
+// A block has one head of one token.
+__global__ void __launch_bounds__(kThreads)
+    cache_tokens_kernel(const Heads h, const DecodeInputs inputs, const Rotary rotary, float scale, float* qkv) {
   const int slots = h.heads + 2 * h.kv_heads, slot = blockIdx.x % slots;
   const int64_t token = blockIdx.x / slots, position = inputs.positions[token];
   const bool query = slot < h.heads, value = slot >= h.heads + h.kv_heads;
@@ -39,16 +37,13 @@ __global__ void __launch_bounds__(kThreads) cache_tokens_kernel(const Heads h, c
     to = h.in(page, (slot - h.heads) % h.kv_heads, value) + position % h.page_tokens * h.head_size;
   }
   const float factor = query ? scale : 1.f;
-  const int half = value ? 0 : rotated;
+  const int half = value ? 0 : rotary.half;
   for (int i = threadIdx.x; i < half; i += blockDim.x) {
-    constexpr double kInversePi = 0.31830988618379067154;
-    const double half_turns =
-        static_cast<double>(position) * exp2(-static_cast<double>(i) / half * log2_base) * kInversePi;
-    float sine, cosine;
-    sincospif(static_cast<float>(half_turns - 2 * rint(half_turns / 2)), &sine, &cosine);
+    float cosine[1], sine[1];
+    load_turns(rotary, position, i, cosine, sine);
     const float a = from[i], b = from[i + half];
-    to[i] = (a * cosine - b * sine) * factor;
-    to[i + half] = (b * cosine + a * sine) * factor;
+    to[i] = (a * cosine[0] - b * sine[0]) * factor;
+    to[i + half] = (b * cosine[0] + a * sine[0]) * factor;
   }
   for (int i = 2 * half + threadIdx.x; i < h.head_size; i += blockDim.x) to[i] = from[i] * factor;
 }
@@ -186,14 +181,13 @@ int64_t attention_space(const DecodeShape& s, int64_t n, int parts) {
   return parts == 1 ? 0 : n * s.heads * parts * part_size(static_cast<int>(s.head_size));
 }
 
-void cache_tokens(const DecodeShape& s, const DecodeInputs& inputs, int64_t n, int64_t layer, double rotary_base,
+void cache_tokens(const DecodeShape& s, const DecodeInputs& inputs, int64_t n, int64_t layer, const Rotary& rotary,
                   float* qkv) {
-  const int rotated = rotary_base == 0 ? 0 : static_cast<int>(s.head_size / 2);
   const float scale = 1.f / std::sqrt(static_cast<float>(s.head_size));
   const int64_t blocks = n * (s.heads + 2 * s.kv_heads);
   const int threads = static_cast<int>(std::min<int64_t>(kThreads, ceil_div(s.head_size, kWarp) * kWarp));
-  cache_tokens_kernel<<<static_cast<unsigned>(blocks), threads, 0, stream()>>>(heads_of(s, layer), inputs, rotated,
-                                                                               std::log2(rotary_base), scale, qkv);
+  cache_tokens_kernel<<<static_cast<unsigned>(blocks), threads, 0, stream()>>>(heads_of(s, layer), inputs, rotary,
+                                                                               scale, qkv);
   check_launch("decode: keys and values");
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../../decode.h"
-#include "../common.cuh"
+#include "../rotary.cuh"
 
 namespace sffn::cuda {
 
@@ -23,7 +23,7 @@ inline int context_parts(int64_t tokens) { return static_cast<int>(ceil_div(toke
 int64_t attention_space(const DecodeShape& shape, int64_t n, int parts);
 
 // Turns queries in place, with the scale of the scores in them, and puts keys and values into their pages.
-void cache_tokens(const DecodeShape& shape, const DecodeInputs& inputs, int64_t n, int64_t layer, double rotary_base,
+void cache_tokens(const DecodeShape& shape, const DecodeInputs& inputs, int64_t n, int64_t layer, const Rotary& rotary,
                   float* qkv);
 // y [n, heads·head_size] from qkv after cache_tokens.
 void decode_attention(const DecodeShape& shape, const DecodeInputs& inputs, int64_t n, int64_t layer, int parts,

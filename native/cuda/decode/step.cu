@@ -58,9 +58,10 @@ std::vector<int64_t> gather_inputs(const DecodeBatch& batch, Views pages, Ints i
 // The memory of a step, and its kernels.
 class Step {
  public:
-  Step(const DecodeModel& model, const StepSize& size, int64_t inputs)
+  Step(const DecodeModel& model, const StepSize& size, int64_t inputs, double rotary_base)
       : size_(size),
         parts_(context_parts(size.context)),
+        rotary_(size.context, model.shape.head_size, rotary_base),
         inputs_(inputs),
         x_(size.tokens * model.shape.width),
         normed_(size.tokens * model.shape.width),
@@ -88,7 +89,7 @@ class Step {
     cuda_copy({from, words, DType::i32, Device::cpu}, {inputs_.get(), words, DType::i32, Device::cuda});
   }
 
-  void run(const DecodeModel& model, double rotary_base, float* logits) const {
+  void run(const DecodeModel& model, float* logits) const {
     const DecodeShape& s = model.shape;
     const int64_t n = size_.tokens;
     const DecodeInputs inputs = device_inputs();
@@ -99,7 +100,7 @@ class Step {
       norm(model, model.norm1(layer), x_.get(), normed_.get(), n);
       apply_decoded(model.linear(layer, DecodeModel::kQkv), normed_.get(), qkv_.get(), n, Activation::none, false,
                     space);
-      cache_tokens(s, inputs, n, layer, rotary_base, qkv_.get());
+      cache_tokens(s, inputs, n, layer, rotary_.rotary(), qkv_.get());
       decode_attention(s, inputs, n, layer, parts_, qkv_.get(), parts_space_.get(), attended_.get());
       apply_decoded(model.linear(layer, DecodeModel::kOut), attended_.get(), x_.get(), n, Activation::none, true,
                     space);
@@ -159,6 +160,7 @@ class Step {
 
   const StepSize size_;
   const int parts_;
+  const RotaryTable rotary_;
   Workspace<int64_t> inputs_;
   Workspace<float> x_, normed_, qkv_, attended_, statistics_, parts_space_, hidden_, pre_, middle_;
 };
@@ -167,27 +169,28 @@ class Step {
 // the second one is recorded.
 class RepeatedStep {
  public:
-  RepeatedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs)
-      : key_(std::move(key)), step_(model, size, inputs), logits_(size.wanted * model.shape.vocabulary) {}
+  RepeatedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
+               double rotary_base)
+      : key_(std::move(key)), step_(model, size, inputs, rotary_base), logits_(size.wanted * model.shape.vocabulary) {}
 
   bool is(const std::vector<int64_t>& key) const { return key_ == key; }
 
-  void run(const DecodeModel& model, const std::vector<int64_t>& inputs, double rotary_base, View logits) {
+  void run(const DecodeModel& model, const std::vector<int64_t>& inputs, View logits) {
     step_.upload(inputs);
     if (!ran_) {
-      step_.run(model, rotary_base, logits.f32());
+      step_.run(model, logits.f32());
       ran_ = true;
       return;
     }
-    if (!graph_) record(model, rotary_base);
+    if (!graph_) record(model);
     graph_->launch();
     cuda_copy({logits_.get(), logits.size, DType::f32, Device::cuda}, logits);
   }
 
  private:
-  void record(const DecodeModel& model, double rotary_base) {
+  void record(const DecodeModel& model) {
     auto graph = std::make_unique<Graph>();
-    step_.run(model, rotary_base, logits_.get());
+    step_.run(model, logits_.get());
     graph->finish();
     graph_ = std::move(graph);
   }
@@ -217,7 +220,8 @@ std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, dou
   return key;
 }
 
-RepeatedStep& repeated(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs) {
+RepeatedStep& repeated(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
+                       double rotary_base) {
   std::list<RepeatedStep>& steps = repeated_steps();
   const auto found = std::find_if(steps.begin(), steps.end(), [&](const RepeatedStep& step) { return step.is(key); });
   if (found != steps.end()) {
@@ -225,7 +229,7 @@ RepeatedStep& repeated(std::vector<int64_t> key, const DecodeModel& model, const
     return steps.front();
   }
   if (steps.size() == kSteps) steps.pop_back();
-  return steps.emplace_front(std::move(key), model, size, inputs);
+  return steps.emplace_front(std::move(key), model, size, inputs, rotary_base);
 }
 
 }  // namespace
@@ -248,13 +252,14 @@ void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shap
   const StepSize size{n, wanted, ceil_div(longest, kContextPart) * kContextPart};
   const std::vector<int64_t> inputs = gather_inputs(batch, pages, ids, model.shape, model.shape.pages_of(size.context));
   if (texts == n && wanted == n && n <= kDecodeRows) {
-    repeated(key_of(weights, shape, size, eps, rotary_base), model, size, static_cast<int64_t>(inputs.size()))
-        .run(model, inputs, rotary_base, logits);
+    repeated(key_of(weights, shape, size, eps, rotary_base), model, size, static_cast<int64_t>(inputs.size()),
+             rotary_base)
+        .run(model, inputs, logits);
     return;
   }
-  const Step step(model, size, static_cast<int64_t>(inputs.size()));
+  const Step step(model, size, static_cast<int64_t>(inputs.size()), rotary_base);
   step.upload(inputs);
-  step.run(model, rotary_base, logits.f32());
+  step.run(model, logits.f32());
 }
 
 }  // namespace sffn::cuda

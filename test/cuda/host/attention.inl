@@ -32,6 +32,25 @@ bool copies_are_conflict_free() {
   return true;
 }
 
+// The packs of a pair of rotary positions, as load_turned stores them: half of the columns apart.
+template <class T, int D>
+bool turned_stores_are_conflict_free() {
+  using Shape = Tile<T, D>;
+  constexpr int kPairs = D / 2 / Shape::kPack, kRows = Shape::kThreads / kPairs;
+  std::set<int> rows;
+  for (int i = 0; i < kRows; ++i) rows.insert(spread_row<kPairs>(i));
+  if (rows.size() != kRows || *rows.rbegin() != kRows - 1) return false;
+  for (int quarter = 0; quarter < Shape::kThreads; quarter += 8)
+    for (const int second : {0, D}) {
+      std::vector<int64_t> lanes;
+      for (int thread = quarter; thread < quarter + 8; ++thread)
+        lanes.push_back(int64_t{spread_row<kPairs>(thread / kPairs)} * Shape::kRowBytes + thread % kPairs * 16 +
+                        second * static_cast<int64_t>(sizeof(T)) / 2);
+      if (!conflict_free(lanes, 16)) return false;
+    }
+  return true;
+}
+
 // 16 bytes of each of eight neighbouring rows: what ldmatrix reads, and a row of f32 multiply-adds.
 template <class T, int D>
 bool rows_start_in_different_banks() {
@@ -44,6 +63,7 @@ template <class T, int D>
 void check_head() {
   CHECK((rows_are_spread_once<T, D>()));
   CHECK((copies_are_conflict_free<T, D>()));
+  CHECK((turned_stores_are_conflict_free<T, D>()));
   CHECK((rows_start_in_different_banks<T, D>()));
 }
 

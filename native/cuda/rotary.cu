@@ -1,0 +1,83 @@
+// The tables of rotary positions. Every layer, forward and backward, and every step of decoding reads the same ones.
+#include "rotary.cuh"
+
+#include <cmath>
+#include <mutex>
+#include <vector>
+
+namespace sffn::cuda {
+namespace {
+
+constexpr size_t kMostTables = 32;  // kept: a model needs one, and one more whenever its texts become twice as long
+constexpr int64_t kFewestPositions = 256;
+
+struct KeptTable {
+  double base;
+  int64_t positions;
+  Rotary rotary;
+  Workspace<float> memory;
+};
+
+// Never destroyed, because graphs may read them until the process ends. Released memory would be given away again.
+struct KeptTables {
+  std::mutex mutex;
+  std::vector<KeptTable> tables;
+};
+KeptTables& kept_tables() {
+  static KeptTables& instance = *new KeptTables;
+  return instance;
+}
+
+// In f64 and turns: f32 would lose the fraction at long positions.
+__global__ void __launch_bounds__(kThreads)
+    rotary_table_kernel(float* table, int64_t size, int half, double log2_base) {
+  constexpr double kInversePi = 0.31830988618379067154;
+  for (int64_t i = first_item(); i < size; i += item_stride()) {
+    const int64_t position = i / half, pair = i % half;
+    const double half_turns =
+        static_cast<double>(position) * exp2(-static_cast<double>(pair) / half * log2_base) * kInversePi;
+    const float rest = static_cast<float>(half_turns - 2 * rint(half_turns / 2));
+    float* cosine = table + position * 2 * half + pair;
+    sincospif(rest, cosine + half, cosine);
+  }
+}
+
+Workspace<float> make_table(int64_t positions, int half, double base) {
+  const int64_t size = positions * half;
+  Workspace<float> table(2 * size);
+  rotary_table_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(table.get(), size, half, std::log2(base));
+  check_launch("rotary positions");
+  return table;
+}
+
+// While a graph is recorded nothing is computed: a table of that time is empty until the graph runs.
+bool is_recording() {
+  cudaStreamCaptureStatus status;
+  check(cudaStreamIsCapturing(stream(), &status), "rotary positions");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+}  // namespace
+
+RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
+  if (base == 0) return;
+  const int half = static_cast<int>(head_size / 2);
+  KeptTables& kept = kept_tables();
+  const std::lock_guard lock(kept.mutex);
+  for (const KeptTable& table : kept.tables)
+    if (table.rotary.half == half && table.base == base && table.positions >= seq) {
+      rotary_ = table.rotary;
+      return;
+    }
+  if (kept.tables.size() == kMostTables || is_recording()) {
+    own_ = make_table(seq, half, base);
+    rotary_ = {own_.get(), half};
+    return;
+  }
+  const int64_t positions = std::max(kFewestPositions, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(seq))));
+  Workspace<float> memory = make_table(positions, half, base);
+  rotary_ = {memory.get(), half};
+  kept.tables.push_back({base, positions, rotary_, std::move(memory)});
+}
+
+}  // namespace sffn::cuda
