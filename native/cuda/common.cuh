@@ -36,7 +36,7 @@ int shared_memory_per_block();
 
 // A kernel that meets bad data (an id outside its table) sets a bit here and goes on with a harmless value; the next
 // synchronisation throws. Faults::* are the bits.
-enum Faults : int { kIdOutOfRange = 1, kTargetOutOfRange = 2, kNotFinite = 4 };
+enum Faults : int { kIdOutOfRange = 1, kTargetOutOfRange = 2 };
 int* fault_flags();
 
 // Device scratch for the length of a launcher: the stream keeps later users of the memory behind this one.
@@ -77,6 +77,14 @@ void dispatch_float(DType dtype, Body&& body) {
 }
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// One dimension of a product, which counts its rows, columns and terms in 32 bits. Throws Error("ERR_SHAPE") beyond.
+inline int dimension(int64_t size) {
+  if (size > INT32_MAX)
+    throw Error("ERR_SHAPE",
+                "a product on 'cuda': expected dimensions of at most 2147483647, got " + std::to_string(size));
+  return static_cast<int>(size);
+}
 
 __host__ __device__ inline float to_float(float x) { return x; }
 __host__ __device__ inline float to_float(bf16 x) { return __bfloat162float(x); }

@@ -86,7 +86,7 @@ HeadMemory head_memory(const HeadSizes& sizes) {
 void linear_cross_entropy(View x, View weight, View targets, View loss, View dx, View dweight, int64_t n,
                           int64_t features, int64_t classes, int64_t ignore_index) {
   const DType dtype = x.dtype;
-  const int in = product_size(features), out = product_size(classes);
+  const int in = dimension(features), out = dimension(classes);
   const HeadSizes sizes{n, features, classes, dx || dweight, bool(dweight), dtype == DType::f32};
   const HeadMemory memory = head_memory(sizes);
   const HeadRows& rows = memory.rows;
@@ -96,10 +96,10 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
   count_kernel<<<1, kRowThreads, 0, stream()>>>(targets.i32(), count.get(), n, ignore_index);
   if (n == 0 && dweight) fill(dweight, 0);
   for (int64_t first = 0; first < n; first += rows.group) {
-    const int group = product_size(std::min(rows.group, n - first));
+    const int group = dimension(std::min(rows.group, n - first));
     const void* x_rows = at(x.data, first * features, dtype);
     for (int64_t begin = 0; begin < group; begin += rows.chunk) {
-      const int chunk = product_size(std::min(rows.chunk, group - begin));
+      const int chunk = dimension(std::min(rows.chunk, group - begin));
       Product product;
       product.m = chunk;
       product.n = out;

@@ -84,14 +84,6 @@ struct Product {
   __host__ __device__ bool whole_parts() const { return n % 4 == 0 && half() % 4 == 0; }
 };
 
-// A size as a product has it.
-inline int product_size(int64_t size) {
-  if (size > INT32_MAX)
-    throw Error("ERR_SHAPE", "device 'cuda': a matrix product of " + std::to_string(size) +
-                                 " rows, columns or terms; at most 2147483647 are supported");
-  return static_cast<int>(size);
-}
-
 // The column of the product that column `at` of the tiles is; beyond all where it is none.
 __host__ __device__ inline int tile_column(int at, int half) {
   if (half == 0) return at;
