@@ -9,6 +9,7 @@
 #include "../settings.h"
 #include "../thread_pool.h"
 #include "device.cuh"
+#include "gemm/settings.cuh"
 #include "staging.cuh"
 
 namespace sffn {
@@ -51,6 +52,7 @@ int device_count(cudaError_t& status) {
 }
 
 DeviceState::DeviceState(int index) {
+  switches();  // refused now, not at the first product
   check(cudaSetDevice(index), "selecting the device");
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index), "reading the device");
   check(cudaDeviceGetAttribute(&shared_memory_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),

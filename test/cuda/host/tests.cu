@@ -2,6 +2,7 @@
 // because to read the toolkit's headers takes longer than all the rest.
 #include "activation.inl"
 #include "attention.inl"
+#include "choice.inl"
 #include "head_rows.inl"
 #include "product.inl"
 #include "segments.inl"
