@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
                                                                  head_size, rotary);
         };
         if (whole_queries)
-          load(std::integral_constant<int, Shape::kPack>{});
+          load(std::integral_constant<int, kTurnedPack>{});
         else
           load(std::integral_constant<int, 1>{});
       });
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
   const auto store = [&](auto pack) {
     constexpr int N = decltype(pack)::value, kPacks = D / N;
     for (int c = lane(); c < 16 * kPacks; c += kWarp) {
-      const int r = spread_row<kPacks>(c / kPacks), column = c % kPacks * N;
+      const int r = spread_row<D*int{sizeof(T)}>(c / kPacks), column = c % kPacks * N;
       if (r >= inside || column >= head_size) continue;
       *reinterpret_cast<Pack<T, N>*>(to + r * y_step + column) =
           *reinterpret_cast<const Pack<T, N>*>(warp_rows + r * Shape::kStride + column);
@@ -148,7 +148,7 @@ void launch_forward(const T* qkv, T* y, float* lse, const AttentionSizes& sizes,
   const bool whole_results = sizes.head_size % Shape::kPack == 0 && aligned(y, 16);
   attention_forward_kernel<T, D><<<static_cast<unsigned>(tasks), Shape::kThreads, kBytes, stream()>>>(
       packed.from(0), packed.from(first_key), packed.from(first_value), y, lse, sizes,
-      static_cast<float>(1 / std::sqrt(double(sizes.head_size))), rotary, has_whole_packs(qkv, rotary, sizes),
+      static_cast<float>(1 / std::sqrt(double(sizes.head_size))), rotary, has_turned_packs(qkv, rotary, sizes),
       whole_results);
   check_launch("attention_forward");
 }

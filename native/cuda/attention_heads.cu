@@ -26,8 +26,7 @@ template <class T>
 PackedHeads<T>::PackedHeads(const T* rows, int64_t slots, int64_t first, int64_t turned, int64_t padded,
                             const Rotary& rotary, const AttentionSizes& sizes)
     : rows_(rows), slots_(slots), first_(first), end_(slots), padded_(padded), sizes_(sizes) {
-  constexpr int kPack = 16 / sizeof(T);
-  if (sizes.head_size == padded && has_whole_packs(rows, {}, sizes)) end_ = rotary.half > 0 ? turned : first;
+  if (sizes.head_size == padded && aligned(rows, 16)) end_ = rotary.half > 0 ? turned : first;
   if (end_ <= first_) return;
   const int64_t count = end_ - first_, size = sizes.batch * count * sizes.seq * padded;
   packed_ = Workspace<T>(size);
@@ -38,8 +37,8 @@ PackedHeads<T>::PackedHeads(const T* rows, int64_t slots, int64_t first, int64_t
         rows + first * sizes.head_size, packed_.get(), tasks, slots * sizes.head_size, count, turned - first, sizes.seq,
         static_cast<int>(sizes.head_size), static_cast<int>(padded), rotary);
   };
-  if (has_whole_packs(rows, rotary, sizes))
-    launch(std::integral_constant<int, kPack>{});
+  if (has_turned_packs(rows, rotary, sizes))
+    launch(std::integral_constant<int, kTurnedPack>{});
   else
     launch(std::integral_constant<int, 1>{});
   check_launch("attention: packing");

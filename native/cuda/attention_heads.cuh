@@ -39,26 +39,30 @@ __device__ inline void for_turned(const T* row, int pair, int padded, int head_s
   for (int e = 0; e < 2; ++e) store(columns[e], value[e]);
 }
 
-// Whether every pack of 16 bytes of these heads, and of what their pairs are turned with, can be read at once.
+// Neighbouring pairs that are turned at a time: their cosines are 16 bytes.
+constexpr int kTurnedPack = 4;
+// Whether heads of `rows` can be read so many columns at once.
 template <class T>
-bool has_whole_packs(const T* rows, const Rotary& rotary, const AttentionSizes& sizes) {
-  constexpr int64_t kPack = 16 / sizeof(T);
-  return sizes.head_size % kPack == 0 && rotary.half % kPack == 0 && aligned(rows, 16);
+bool has_turned_packs(const T* rows, const Rotary& rotary, const AttentionSizes& sizes) {
+  return sizes.head_size % kTurnedPack == 0 && rotary.half % kTurnedPack == 0 && aligned(rows, kTurnedPack * sizeof(T));
 }
 
-// As load_tile, but turned, padded and at any address: through registers, done when all threads have met.
+// As load_tile, but turned, padded and at any address: through registers, done when all threads have met. Indexed by
+// packs, as store_rows is by runs.
 template <class T, int D, int ROWS, int N>
 __device__ inline void load_turned(T* tile, const T* head, int64_t row_step, int first, int seq, int head_size,
                                    const Rotary& rotary) {
   using Shape = Tile<T, D>;
   constexpr int kPairs = D / 2 / N;
+  auto* packs = reinterpret_cast<Pack<T, N>*>(tile);
   for (int i = threadIdx.x; i < ROWS * kPairs; i += Shape::kThreads) {
-    const int row = spread_row<kPairs>(i / kPairs), pair = i % kPairs * N;
+    const int row = spread_row<D / 2 * int{sizeof(T)}>(i / kPairs), pair = i % kPairs * N;
     const bool inside = first + row < seq;
     const int64_t position = inside ? first + row : 0;
-    for_turned<N>(
-        head + position * row_step, pair, D, inside ? head_size : 0, position, rotary,
-        [&](int column, const float(&value)[N]) { store_pack<N>(tile + row * Shape::kStride + column, value); });
+    for_turned<N>(head + position * row_step, pair, D, inside ? head_size : 0, position, rotary,
+                  [&](int column, const float(&value)[N]) {
+                    store_pack<N>(packs[row * (Shape::kStride / N) + column / N].value, value);
+                  });
   }
 }
 

@@ -39,12 +39,12 @@ struct Heads {
   __device__ const T* at(int64_t batch, int64_t head) const { return data + batch * batch_step + head * head_step; }
 };
 
-// Row that the i-th group of PACKS lanes moves, a pack each. Two rows of four packs, or four of two, share a quarter
-// warp: 4 or 2 apart, they lie in different parts of the banks.
-template <int PACKS>
+// Row that the i-th group of lanes moves, BYTES of it at a time. Two rows of 64 bytes, or four of 32, share the 128
+// that shared memory moves at once: 4 or 2 apart, they lie in different parts of the banks.
+template <int BYTES>
 __host__ __device__ inline int spread_row(int i) {
-  if (PACKS == 4) return i / 8 * 8 + i % 2 * 4 + i % 8 / 2;
-  if (PACKS == 2) return i / 8 * 8 + i % 4 * 2 + i % 8 / 4;
+  if (BYTES == 64) return i / 8 * 8 + i % 2 * 4 + i % 8 / 2;
+  if (BYTES == 32) return i / 8 * 8 + i % 4 * 2 + i % 8 / 4;
   return i;
 }
 
@@ -54,7 +54,7 @@ __device__ inline void load_tile(T* tile, const T* head, int64_t row_step, int f
   using Shape = Tile<T, D>;
   constexpr int kPacks = D / Shape::kPack;
   const int column = static_cast<int>(threadIdx.x % kPacks) * Shape::kPack;
-  for (int row = spread_row<kPacks>(threadIdx.x / kPacks); row < ROWS; row += Shape::kThreads / kPacks) {
+  for (int row = spread_row<kPacks * 16>(threadIdx.x / kPacks); row < ROWS; row += Shape::kThreads / kPacks) {
     const bool inside = first + row < seq;
     copy_async(shared_address(tile + row * Shape::kStride + column),
                head + (inside ? first + row : 0) * row_step + column, inside ? 16 : 0);

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "banks.h"
-#include "cuda/attention_tiles.cuh"
+#include "cuda/attention_heads.cuh"
 #include "unit.h"
 
 namespace sffn::cuda {
@@ -14,7 +14,7 @@ template <class T, int D>
 bool rows_are_spread_once() {
   constexpr int kPacks = D / Tile<T, D>::kPack, kRows = Tile<T, D>::kThreads / kPacks;
   std::set<int> rows;
-  for (int i = 0; i < kRows; ++i) rows.insert(spread_row<kPacks>(i));
+  for (int i = 0; i < kRows; ++i) rows.insert(spread_row<kPacks * 16>(i));
   return rows.size() == kRows && *rows.begin() == 0 && *rows.rbegin() == kRows - 1;
 }
 
@@ -26,27 +26,28 @@ bool copies_are_conflict_free() {
   for (int quarter = 0; quarter < Shape::kThreads; quarter += 8) {
     std::vector<int64_t> lanes;
     for (int thread = quarter; thread < quarter + 8; ++thread)
-      lanes.push_back(int64_t{spread_row<kPacks>(thread / kPacks)} * Shape::kRowBytes + thread % kPacks * 16);
+      lanes.push_back(int64_t{spread_row<kPacks * 16>(thread / kPacks)} * Shape::kRowBytes + thread % kPacks * 16);
     if (!conflict_free(lanes, 16)) return false;
   }
   return true;
 }
 
-// The packs of a pair of rotary positions, as load_turned stores them: half of the columns apart.
+// The packs of pairs of rotary positions, as load_turned stores them: all rows once, half of the columns apart, as many
+// lanes at a time as have 128 bytes.
 template <class T, int D>
 bool turned_stores_are_conflict_free() {
   using Shape = Tile<T, D>;
-  constexpr int kPairs = D / 2 / Shape::kPack, kRows = Shape::kThreads / kPairs;
+  constexpr int kBytes = kTurnedPack * sizeof(T), kPairs = D / 2 / kTurnedPack, kLanes = 128 / kBytes;
   std::set<int> rows;
-  for (int i = 0; i < kRows; ++i) rows.insert(spread_row<kPairs>(i));
-  if (rows.size() != kRows || *rows.rbegin() != kRows - 1) return false;
-  for (int quarter = 0; quarter < Shape::kThreads; quarter += 8)
-    for (const int second : {0, D}) {
+  for (int i = 0; i < Shape::kRows; ++i) rows.insert(spread_row<kPairs * kBytes>(i));
+  if (rows.size() != Shape::kRows || *rows.rbegin() != Shape::kRows - 1) return false;
+  for (int first = 0; first < Shape::kThreads; first += kLanes)
+    for (const int second : {0, 1}) {
       std::vector<int64_t> lanes;
-      for (int thread = quarter; thread < quarter + 8; ++thread)
-        lanes.push_back(int64_t{spread_row<kPairs>(thread / kPairs)} * Shape::kRowBytes + thread % kPairs * 16 +
-                        second * static_cast<int64_t>(sizeof(T)) / 2);
-      if (!conflict_free(lanes, 16)) return false;
+      for (int thread = first; thread < first + kLanes; ++thread)
+        lanes.push_back(int64_t{spread_row<kPairs * kBytes>(thread / kPairs)} * Shape::kRowBytes +
+                        (second * kPairs + thread % kPairs) * kBytes);
+      if (!conflict_free(lanes, kBytes)) return false;
     }
   return true;
 }
