@@ -1,4 +1,4 @@
-/** What failure.test.ts runs in a process of its own: the device is of no use afterwards. */
+/** What process.test.ts runs in a process of its own: the device is of no use afterwards. */
 import { zeros } from '../../lib';
 import { native } from '../../lib/native';
 

@@ -24,8 +24,9 @@ import { Generator } from '../../lib/random';
 
 const on = { device: 'cuda' } as const;
 
-/** What a worker and this thread tell each other: calls that the worker has made, and whether it is to stop. */
-const [CALLS, STOP] = [0, 1];
+/** What a worker and this thread tell each other: calls that the worker has made, and which of its kinds to make. */
+const [CALLS, KIND] = [0, 1];
+const KINDS = 7;
 
 const withoutCuda = () => {
   test('says what is missing', () => expect(() => new RecordedStep(() => [])).toThrow(DeviceError));
@@ -33,6 +34,9 @@ const withoutCuda = () => {
 };
 
 const withCuda = () => {
+  let worker: Worker | undefined;
+  afterAll(() => worker?.terminate());
+
   /** x² + x, twice. */
   const stepOf = (x: Tensor) => new RecordedStep(() => [add(square(x), x), sum(x)]);
 
@@ -171,35 +175,35 @@ const withCuda = () => {
 
   test('what other threads do with the device waits for the end of a recording', async () => {
     const shared = new Int32Array(new SharedArrayBuffer(8));
-    const worker = new Worker(join(__dirname, 'recording_child.ts'), {
+    worker = new Worker(join(__dirname, 'recording_child.ts'), {
       execArgv: ['-r', join(__dirname, '..', '..', 'scripts', 'register_ts.cjs')],
       workerData: shared,
     });
     const end = new Promise<string[]>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
+      worker?.once('message', resolve);
+      worker?.once('error', reject);
     });
     /** Waits until the worker has made a call more than `calls`, or for so long that it should have. */
     const next = (calls: number, milliseconds: number) => Atomics.wait(shared, CALLS, calls, milliseconds);
     const x = full([1], 2, on);
-    let during: string[] = [];
-    const step = new RecordedStep(() => {
-      // The first may have come just before the recording.
-      during = [0, 1].map(() => next(Atomics.load(shared, CALLS), 100));
-      return [square(x)];
-    });
-    next(0, 60_000);
-    step.run();
-    expect(during).not.toContain('timed-out');
-    step.run();
-    expect(during[1]).toBe('timed-out');
-    expect(next(Atomics.load(shared, CALLS), 60_000)).not.toBe('timed-out');
-    Atomics.store(shared, STOP, 1);
+    for (let kind = 0; kind < KINDS; kind++) {
+      Atomics.store(shared, KIND, kind);
+      let during: string[] = [];
+      using step = new RecordedStep(() => {
+        // The first may have come just before the recording.
+        during = [0, 1].map(() => next(Atomics.load(shared, CALLS), 50));
+        return [square(x)];
+      });
+      // Until all calls are of this kind.
+      for (let i = 0; i < 3; i++) next(Atomics.load(shared, CALLS), 60_000);
+      step.run();
+      step.run();
+      expect([kind, during[1]]).toEqual([kind, 'timed-out']);
+      expect([kind, step.run()[0]!.item()]).toEqual([kind, 4]);
+    }
+    Atomics.store(shared, KIND, KINDS);
     expect(await end).toEqual([]);
-    expect(step.run()[0]!.item()).toBe(4);
-    step.dispose();
     x.dispose();
-    await worker.terminate();
   }, 90_000);
 };
 

@@ -1,7 +1,8 @@
-/** A worker that touches the device and its memory in every way, again and again; its errors, once it is told to stop. */
+/** A worker that touches the device or its memory in the way that it is told, again and again; its errors, at the end. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { emptyCache, memoryStats, resetPeakMemory, setMemoryLimit, synchronize, zeros } from '../../lib';
 
+/** Calls made, which kind they are. */
 const shared = workerData as Int32Array;
 const { limit } = memoryStats('cuda');
 const held = zeros([10], { device: 'cuda' });
@@ -15,11 +16,11 @@ const calls = [
   () => held.toArray(),
 ];
 const errors: string[] = [];
-for (let i = 0; Atomics.load(shared, 1) === 0; i++) {
+for (let kind = 0; kind < calls.length; kind = Atomics.load(shared, 1)) {
   try {
-    calls[i % calls.length]!();
+    calls[kind]!();
   } catch (error) {
-    errors.push((error as Error).message);
+    errors.push(`${calls[kind]}: ${(error as Error).message}`);
   }
   Atomics.add(shared, 0, 1);
   Atomics.notify(shared, 0);
