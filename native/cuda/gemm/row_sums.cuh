@@ -26,15 +26,15 @@ __device__ inline float& row_sum_part(const Product& p, int part, int outer, int
   return p.row_sums.parts[(int64_t{part} * p.batches[0] + outer) * p.m + row];
 }
 
-// sums: a thread's, of the rows first + i · kStep + j of the tile, its line being that of its number among kSumLines.
-// `shared` has room for kSumLines · kRows floats; all threads of the block come here.
+// sums: of the rows first + i · kStep + j of the tile, by a thread; a sixteenth of the block, threads that follow each
+// other, are a line. `shared` has room for kSumLines · kRows floats; all threads of the block come here.
 template <class T, int kRows, int kStep, int kRuns>
 __device__ void store_row_sums(const Product& p, int batch, int row0, float* shared, const float (&sums)[kRuns][4],
                                int first) {
-  const int line = threadIdx.x / (blockDim.x / kSumLines);
+  float* const own_line = shared + threadIdx.x / (blockDim.x / kSumLines) * kRows;
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < kRuns; ++i) store_pack<4>(shared + line * kRows + first + i * kStep, sums[i]);
+  for (int i = 0; i < kRuns; ++i) store_pack<4>(own_line + first + i * kStep, sums[i]);
   __syncthreads();
   const int outer = batch / p.batches[1];
   for (int i = threadIdx.x; i < min(kRows, p.m - row0); i += blockDim.x) {
