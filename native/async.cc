@@ -4,6 +4,8 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <system_error>
 #include <thread>
 
 namespace sffn {
@@ -21,7 +23,12 @@ class JobQueue {
  public:
   explicit JobQueue(Napi::Env env) : callback_(Callback::New(env, "structured-ffn jobs", 0, 1, this)) {
     callback_.Unref(env);
-    thread_ = std::thread([this] { loop(); });
+    try {
+      thread_ = std::thread([this] { loop(); });
+    } catch (const std::system_error& error) {
+      callback_.Release();
+      throw Error("ERR_THREAD", std::string("the thread of asynchronous calls did not start: ") + error.what());
+    }
   }
 
   // Called while the environment goes down: the job at work is waited for, those behind it are dropped.
@@ -74,10 +81,8 @@ class JobQueue {
       }
       try {
         job->work();
-      } catch (const Error& error) {
-        job->error = error;
-      } catch (const std::bad_alloc&) {
-        job->error = Error("ERR_OUT_OF_MEMORY", "out of memory");
+      } catch (...) {
+        job->error = caught_error();
       }
       Job* raw = job.release();
       if (callback_.NonBlockingCall(raw) != napi_ok) delete raw;

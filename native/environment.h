@@ -24,15 +24,30 @@ inline Napi::Error to_js(Napi::Env env, const Error& error) {
   return result;
 }
 
+// Inside a catch block: what was caught, as the one kind of error that JavaScript gets.
+inline Error caught_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error("ERR_OUT_OF_MEMORY", "out of memory");
+  } catch (const std::exception& error) {
+    return Error("ERR_INTERNAL", error.what());
+  } catch (...) {
+    return Error("ERR_INTERNAL", "an exception of unknown type");
+  }
+}
+
 // Runs `body` and turns a native exception into a JavaScript one: nothing else may cross the boundary.
 template <class Body>
 Napi::Value guarded(const Napi::CallbackInfo& info, Body&& body) {
   try {
     return body();
-  } catch (const Error& error) {
-    to_js(info.Env(), error).ThrowAsJavaScriptException();
-  } catch (const std::bad_alloc&) {
-    to_js(info.Env(), Error("ERR_OUT_OF_MEMORY", "out of memory")).ThrowAsJavaScriptException();
+  } catch (const Napi::Error&) {
+    throw;  // one of JavaScript's own, which its wrapper knows
+  } catch (...) {
+    to_js(info.Env(), caught_error()).ThrowAsJavaScriptException();
   }
   return info.Env().Undefined();
 }

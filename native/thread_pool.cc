@@ -11,8 +11,8 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
-#include <vector>
 
 #include "tensor.h"
 
@@ -119,12 +119,12 @@ class ThreadPool {
   void set_threads(int count) { threads_.store(count, std::memory_order_relaxed); }
 
   void run(int64_t count, void (*body)(void*, int64_t), void* context) {
-    const int helpers = static_cast<int>(std::min<int64_t>(threads(), count)) - 1;
-    if (helpers <= 0 || inside_) {
+    const int wanted = static_cast<int>(std::min<int64_t>(threads(), count)) - 1;
+    const int helpers = wanted <= 0 || inside_ ? 0 : start_helpers(wanted);
+    if (helpers == 0) {
       for (int64_t task = 0; task < count; ++task) body(context, task);
       return;
     }
-    start_helpers(helpers);
     body_ = body;
     context_ = context;
     count_ = count;
@@ -147,12 +147,16 @@ class ThreadPool {
   }
 
  private:
-  void start_helpers(int count) {
-    while (static_cast<int>(helpers_.size()) < count) {
-      const int id = static_cast<int>(helpers_.size());
-      helpers_.emplace_back([this, id, seen = generation_.load()] { helper(id, seen); });
-      helpers_.back().detach();
+  // Returns how many of `count` there are. Where the system refuses one (a limit on threads or memory), those that
+  // there are do the work from now on, and threads() says so.
+  int start_helpers(int count) {
+    try {
+      for (; helpers_ < count; ++helpers_)
+        std::thread([this, id = helpers_, seen = generation_.load()] { helper(id, seen); }).detach();
+    } catch (const std::system_error&) {
+      set_threads(helpers_ + 1);
     }
+    return std::min(count, helpers_);
   }
 
   void work() {
@@ -214,7 +218,7 @@ class ThreadPool {
   static thread_local bool inside_;  // a task that starts a parallel_for runs it alone
 
   std::atomic<int> threads_;
-  std::vector<std::thread> helpers_;
+  int helpers_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<int> sleepers_{0};

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { memoryStats, setMemoryLimit } from '../../lib/device';
 import { native } from '../../lib/native';
-import { onEveryIsa } from './support';
+import { onEveryIsa, SANITIZED } from './support';
 
 const ROOT = join(__dirname, '..', '..');
 
@@ -15,6 +15,8 @@ test.each([
   'exitDuringAsyncJob',
   'jobKeepsTheProcessAlive',
   'garbage',
+  'foreignExceptions',
+  ...(process.platform === 'linux' && !SANITIZED ? ['refusedThreads'] : []),
 ])(
   '%s leaves the process alive and right',
   (scenario) => {

@@ -1,5 +1,7 @@
 /** What safety.test.ts runs in processes of their own: scenarios that would take the process down if they went wrong. */
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import type { Handle } from '../../types/native';
 
@@ -54,6 +56,24 @@ async function terminateAfterStart(task: string): Promise<void> {
   console.log(answer());
 }
 
+/** Lets this process's memory, the stacks of threads among it, grow by so many bytes and no further. */
+function limitGrowth(bytes: number | null): void {
+  const size = 1024 * Number(/VmSize:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+  const limit = bytes === null ? 'unlimited' : String(size + bytes);
+  const { status, stderr } = spawnSync('prlimit', [`--pid=${process.pid}`, `--as=${limit}:unlimited`]);
+  if (status !== 0) throw new Error(`prlimit: ${stderr}`);
+}
+
+const codeOf = (error: unknown): unknown => (error as { code?: unknown }).code;
+
+function thrown(body: () => unknown): unknown {
+  try {
+    return body();
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
 const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   terminateDuringAsyncJobs: () => terminateAfterStart('asyncJobs'),
   terminateDuringSyncKernels: () => terminateAfterStart('syncKernels'),
@@ -92,6 +112,34 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     native.async.matmul(...operands, ...sizes).then(() => {
       console.log(new Float32Array(native.arrayBuffer(operands[2]))[0]);
     });
+  },
+
+  /** Exceptions of the C++ library, which no code of ours throws: a vector of 2^61 elements. */
+  foreignExceptions: async () => {
+    const native = loadNative();
+    const one = native.allocate(1, 0);
+    const sizes = [1, 0, 2 ** 61, 0] as const;
+    const codes = [
+      thrown(() => native.svd(one, one, one, one, ...sizes)),
+      await native.async.svd(one, one, one, one, ...sizes).catch(codeOf),
+    ];
+    console.log(codes.every((code) => code === 'ERR_INTERNAL') ? answer() : codes);
+  },
+
+  /** Threads that the system refuses: those of the pool are done without, that of jobs is asked for again. */
+  refusedThreads: async () => {
+    const native = loadNative();
+    const [many, one] = [native.allocate(200 << 15, 0), native.allocate(1, 0)];
+    native.fill(many, 0);
+    limitGrowth(64 << 20);
+    native.setNumThreads(200);
+    native.fill(many, 1); // 200 tasks
+    const threads = native.numThreads();
+    limitGrowth(1 << 20);
+    const code = thrown(() => native.async.fill(one, 1));
+    limitGrowth(null);
+    await native.async.fill(one, 1);
+    console.log(threads > 1 && threads < 200 && code === 'ERR_THREAD' ? answer() : [threads, code]);
   },
 
   /** Tensors that nobody disposed, half of them with their data read, are freed with the garbage. */
