@@ -37,13 +37,13 @@ export function setCudaDevice(index: number): void {
  * stay float32), which tensor cores multiply. Default: no, or STRUCTURED_FFN_TF32=1. Products of up to 16 rows, which reading
  * memory bounds, and attention stay exact.
  */
-export const getCudaTf32 = (): boolean => native.cudaTf32();
+export const getCudaTf32 = (): boolean => runNative(() => native.cudaTf32());
 
 /** For all products from now on. @throws {DeviceError} where there is no CUDA. @throws {OptionError} */
 export function setCudaTf32(allowed: boolean): void {
   checkDevice('setCudaTf32', 'cuda');
   if (typeof allowed !== 'boolean') throw new OptionError('setCudaTf32', 'true or false', allowed);
-  native.setCudaTf32(Number(allowed));
+  runNative(() => native.setCudaTf32(Number(allowed)));
 }
 
 /**
@@ -56,33 +56,34 @@ export function synchronize(device: Device = 'cuda'): void {
 }
 
 /** Threads that a kernel runs on, the caller's included. Default: physical cores, or STRUCTURED_FFN_NUM_THREADS. */
-export const getNumThreads = (): number => native.numThreads();
+export const getNumThreads = (): number => runNative(() => native.numThreads());
 
 /** @throws {OptionError} unless 1 <= count <= 1024. */
 export function setNumThreads(count: number): void {
   checkInteger('setNumThreads', count);
   checkNumber('setNumThreads', count, 1, 1024);
-  native.setNumThreads(count);
+  runNative(() => native.setNumThreads(count));
 }
 
 /** Instruction sets that this build and this processor share, best first. */
 export const availableIsas = (): Isa[] => native.isas().split(',') as Isa[];
 
 /** The instruction set in use. Default: the best available, or STRUCTURED_FFN_ISA. */
-export const getIsa = (): Isa => native.isa() as Isa;
+export const getIsa = (): Isa => runNative(() => native.isa()) as Isa;
 
 /** For tests and comparisons. @throws {OptionError} when it is not available. */
 export function setIsa(isa: Isa): void {
   checkChoice('setIsa', isa, availableIsas());
-  native.setIsa(isa);
+  runNative(() => native.setIsa(isa));
 }
 
 /** Bytes in use, cached, at peak; how often the system was asked. @throws {DeviceError} */
-export const memoryStats = (device: Device = 'cpu'): MemoryStats => native.memoryStats(codeOf('memoryStats', device));
+export const memoryStats = (device: Device = 'cpu'): MemoryStats =>
+  runNative(() => native.memoryStats(codeOf('memoryStats', device)));
 
 /** Makes `peak` start again from what is in use now. @throws {DeviceError} */
 export const resetPeakMemory = (device: Device = 'cpu'): void =>
-  native.resetPeakMemory(codeOf('resetPeakMemory', device));
+  runNative(() => native.resetPeakMemory(codeOf('resetPeakMemory', device)));
 
 /**
  * Bytes that tensors and scratch may take together (default: 90 % of the device's memory, on the CPU of the machine's or
@@ -90,11 +91,12 @@ export const resetPeakMemory = (device: Device = 'cpu'): void =>
  */
 export function setMemoryLimit(bytes: number, device: Device = 'cpu'): void {
   checkInteger('setMemoryLimit', bytes, 0);
-  native.setMemoryLimit(codeOf('setMemoryLimit', device), bytes);
+  runNative(() => native.setMemoryLimit(codeOf('setMemoryLimit', device), bytes));
 }
 
 /** Gives memory kept for reuse back to the system. @throws {DeviceError} */
-export const emptyCache = (device: Device = 'cpu'): void => native.emptyCache(codeOf('emptyCache', device));
+export const emptyCache = (device: Device = 'cpu'): void =>
+  runNative(() => native.emptyCache(codeOf('emptyCache', device)));
 
 function codeOf(where: string, device: Device): number {
   checkDevice(where, device);

@@ -14,7 +14,7 @@
 #include <system_error>
 #include <thread>
 
-#include "tensor.h"
+#include "settings.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -99,16 +99,8 @@ int count_cores() {
 }
 
 int initial_threads() {
-  if (const char* text = std::getenv("STRUCTURED_FFN_NUM_THREADS")) {
-    char* end = nullptr;
-    const long wanted = std::strtol(text, &end, 10);
-    if (end == text || *end != '\0' || wanted < 1 || wanted > kMaxThreads)
-      throw Error(
-          "ERR_OPTION",
-          std::string("STRUCTURED_FFN_NUM_THREADS: expected a whole number from 1 to 1024, got '") + text + "'");
-    return static_cast<int>(wanted);
-  }
-  return available_cores();
+  const int wanted = integer_setting("STRUCTURED_FFN_NUM_THREADS", 1, kMaxThreads, 0);
+  return wanted > 0 ? wanted : available_cores();
 }
 
 class ThreadPool {

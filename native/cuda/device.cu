@@ -1,9 +1,10 @@
 // The device: selection, errors, the stream, memory, copies.
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
+#include <limits>
 
+#include "../settings.h"
 #include "common.cuh"
 
 namespace sffn {
@@ -35,20 +36,14 @@ struct DeviceState {
 std::atomic<int64_t> chosen_device{-1};
 std::atomic<bool> in_use{false};
 
-bool is_set(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value && std::strcmp(value, "1") == 0;
-}
-
 std::atomic<bool>& tf32_allowed() {
-  static std::atomic<bool> allowed = is_set("STRUCTURED_FFN_TF32");
+  static std::atomic<bool> allowed = switch_setting("STRUCTURED_FFN_TF32");
   return allowed;
 }
 
 int device_index() {
   if (chosen_device >= 0) return static_cast<int>(chosen_device);
-  const char* wanted = std::getenv("STRUCTURED_FFN_CUDA_DEVICE");
-  return wanted ? std::atoi(wanted) : 0;
+  return integer_setting("STRUCTURED_FFN_CUDA_DEVICE", 0, std::numeric_limits<int>::max(), 0);
 }
 
 int device_count(cudaError_t& status) {
@@ -153,36 +148,59 @@ int* fault_flags() { return state().fault_flags; }
 
 using namespace cuda;
 
-bool cuda_available() {
-  cudaError_t status;
-  return device_count(status) > device_index();
+namespace {
+
+constexpr int kLeastMajor = 8;  // of compute capabilities: the kernels take tensor cores for bfloat16 and cp.async
+
+std::string described(int index) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, index), "reading the device");
+  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." +
+         std::to_string(properties.minor) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB";
 }
 
-std::string cuda_status() {
+// What keeps a device from being used, in one sentence; empty where nothing does.
+std::string obstacle_to(int64_t index) {
   cudaError_t status;
   const int count = device_count(status);
   if (status == cudaErrorInsufficientDriver)
-    return "not available: no NVIDIA driver is installed, or one older than this build's CUDA " +
+    return "no NVIDIA driver is installed, or one older than this build's CUDA " +
            std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10);
-  if (status != cudaSuccess) return std::string("not available: ") + cudaGetErrorString(status);
-  const int index = device_index();
-  if (count <= index)
-    return "not available: device " + std::to_string(index) + " was asked for, the driver reports " +
-           std::to_string(count);
-  cudaDeviceProp properties;
-  check(cudaGetDeviceProperties(&properties, index), "reading the device");
-  return std::string("available: ") + properties.name + ", compute capability " + std::to_string(properties.major) +
-         "." + std::to_string(properties.minor) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB";
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  if (index < 0 || index >= count)
+    return "device " + std::to_string(index) + " was asked for, the driver reports " + std::to_string(count);
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, static_cast<int>(index)),
+        "reading the device");
+  if (major >= kLeastMajor) return "";
+  return "compute capability " + std::to_string(kLeastMajor) + ".0 or later is needed, device " +
+         std::to_string(index) + " is " + described(static_cast<int>(index));
+}
+
+// The same of the device that is chosen, or is none because the choice makes no sense.
+std::string obstacle() {
+  try {
+    return obstacle_to(device_index());
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+bool cuda_available() { return in_use || obstacle().empty(); }
+
+std::string cuda_status() {
+  const std::string problem = obstacle();
+  return problem.empty() ? "available: " + described(device_index()) : "not available: " + problem;
 }
 
 bool cuda_tf32() { return tf32_allowed(); }
 void set_cuda_tf32(bool allowed) { tf32_allowed() = allowed; }
 
 void set_cuda_device(int64_t index) {
-  cudaError_t status;
-  const int count = device_count(status);
-  if (index < 0 || index >= count)
-    throw Error("ERR_DEVICE", "CUDA device " + std::to_string(index) + ": the driver reports " + std::to_string(count));
+  const std::string problem = obstacle_to(index);
+  if (!problem.empty()) throw Error("ERR_DEVICE", "setCudaDevice: " + problem);
   if (in_use && index != device_index())
     throw Error("ERR_DEVICE",
                 "CUDA device " + std::to_string(device_index()) + " is in use already; choose before the first tensor");
@@ -195,7 +213,7 @@ CachingAllocator& cuda_memory() {
                              .allocate = device_allocate,
                              .free = device_free,
                              .addressable = false,
-                             .caches = !is_set("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING")},
+                             .caches = !switch_setting("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING")},
                             state().total_memory / 10 * 9);
   return instance;
 }

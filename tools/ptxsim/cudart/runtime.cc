@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <string_view>
 
 namespace ptxsim {
 namespace {
@@ -13,17 +16,41 @@ std::string variable(const char* name, const char* fallback) {
   return value ? value : fallback;
 }
 
-bool enabled(const char* name) { return variable(name, "0") != "0"; }
+// A setting that is not understood would have the wrong thing tested: the process ends.
+[[noreturn]] void refuse(const char* name, const std::string& expected) {
+  std::fprintf(stderr, "[ptxsim] %s: expected %s, got '%s'\n", name, expected.c_str(), variable(name, "").c_str());
+  std::_Exit(2);
+}
+
+std::optional<u64> parse(std::string_view text) {
+  u64 number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc{} && stop == end ? std::optional(number) : std::nullopt;
+}
+
+u64 number(const char* name, u64 fallback, u64 least, u64 most = INT32_MAX) {
+  const std::optional<u64> given = parse(variable(name, std::to_string(fallback).c_str()));
+  if (!given || *given < least || *given > most)
+    refuse(name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+  return *given;
+}
+
+bool enabled(const char* name) { return number(name, 0, 0, 1) == 1; }
 
 Options options_from_environment() {
   Options options;
-  const std::string schedule = variable("PTXSIM_SCHEDULE", "forward");
-  if (schedule == "reverse") options.schedule = Schedule::reverse;
-  if (schedule.starts_with("random")) options.schedule = Schedule::random;
-  if (const size_t colon = schedule.find(':'); colon != std::string::npos)
-    options.seed = std::strtoull(schedule.c_str() + colon + 1, nullptr, 10);
-  const std::string most = variable("PTXSIM_MAX_INSTRUCTIONS", "");
-  if (!most.empty()) options.max_instructions = std::strtoull(most.c_str(), nullptr, 10);
+  const std::string schedule = variable("PTXSIM_SCHEDULE", "forward"), random = "random:";
+  const std::optional<u64> seed = schedule.starts_with(random) ? parse(schedule.substr(random.size())) : std::nullopt;
+  if (seed) {
+    options.schedule = Schedule::random;
+    options.seed = *seed;
+  } else if (schedule == "reverse") {
+    options.schedule = Schedule::reverse;
+  } else if (schedule != "forward") {
+    refuse("PTXSIM_SCHEDULE", "forward, reverse or random:SEED");
+  }
+  options.max_instructions = number("PTXSIM_MAX_INSTRUCTIONS", options.max_instructions, 1, UINT64_MAX);
   return options;
 }
 
@@ -40,10 +67,10 @@ Runtime& Runtime::get() {
 }
 
 Runtime::Runtime()
-    : memory_limit(std::strtoull(variable("PTXSIM_MEMORY_BYTES", "1073741824").c_str(), nullptr, 10)),
-      compute_capability(std::max(10, std::atoi(variable("PTXSIM_COMPUTE_CAPABILITY", "90").c_str()))),
-      multiprocessors(std::max(1, std::atoi(variable("PTXSIM_MULTIPROCESSORS", "132").c_str()))),
-      shared_per_block(std::max(48 << 10, std::atoi(variable("PTXSIM_SHARED_BYTES", "232448").c_str()))),
+    : memory_limit(number("PTXSIM_MEMORY_BYTES", u64{1} << 30, 0, UINT64_MAX)),
+      compute_capability(static_cast<int>(number("PTXSIM_COMPUTE_CAPABILITY", 90, 10))),
+      multiprocessors(static_cast<int>(number("PTXSIM_MULTIPROCESSORS", 132, 1))),
+      shared_per_block(static_cast<int>(number("PTXSIM_SHARED_BYTES", 232448, 48 << 10))),
       options_(options_from_environment()),
       report_path_(variable("PTXSIM_REPORT", "")),
       strict_(enabled("PTXSIM_STRICT")),
