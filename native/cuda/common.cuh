@@ -34,7 +34,7 @@ int shared_memory_per_block();
 
 // A kernel that meets bad data (an id outside its table) sets a bit here and goes on with a harmless value; the next
 // synchronisation throws. Faults::* are the bits.
-enum Faults : int { kIdOutOfRange = 1, kTargetOutOfRange = 2, kNotFinite = 4 };
+enum Faults : int { kIdOutOfRange = 1, kTargetOutOfRange = 2 };
 int* fault_flags();
 
 // Device scratch for the length of a launcher: the stream keeps later users of the memory behind this one.

@@ -237,9 +237,8 @@ void cuda_synchronize() {
   check(cudaStreamSynchronize(device.stream), "waiting for the device");
   if (flags == 0) return;
   check(cudaMemsetAsync(device.fault_flags, 0, sizeof flags, device.stream), "clearing the fault flags");
-  const std::string what = flags & kIdOutOfRange       ? "embedding: an id outside the table"
-                           : flags & kTargetOutOfRange ? "cross entropy: a target that is no class"
-                                                       : "a matrix to decompose has a value that is not finite";
+  const std::string what =
+      flags & kIdOutOfRange ? "embedding: an id outside the table" : "cross entropy: a target that is no class";
   throw Error("ERR_RANGE", what + " (found on the device by an operation since the last synchronisation)");
 }
 
