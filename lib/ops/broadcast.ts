@@ -15,14 +15,9 @@ export function broadcastShape(where: string, a: Shape, b: Shape): number[] {
 }
 
 /** Strides, in elements, that read a contiguous tensor of `shape` as one of the shape `to`: 0 where it repeats. */
-export function broadcastStrides(shape: Shape, to: Shape): Int32Array {
-  const strides = new Int32Array(to.length);
-  let step = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] !== 1) strides[to.length - shape.length + i] = step;
-    step *= shape[i]!;
-  }
-  return strides;
+export function broadcastStrides(shape: Shape, to: Shape): number[] {
+  const repeated = new Array<number>(to.length - shape.length).fill(0);
+  return [...repeated, ...contiguousStrides(shape).map((step, i) => (shape[i] === 1 ? 0 : step))];
 }
 
 /** Row-major strides of a contiguous tensor, in elements. */
@@ -35,3 +30,20 @@ export function contiguousStrides(shape: Shape): number[] {
   }
   return strides;
 }
+
+const INT32_MAX = 2 ** 31 - 1;
+
+/** Sizes as kernels take lists of them. @throws {ShapeError} for one that 32 bits do not hold. */
+export function int32Sizes(where: string, sizes: readonly number[]): Int32Array {
+  const large = sizes.find((size) => size > INT32_MAX);
+  if (large !== undefined)
+    throw new ShapeError(where, `sizes and strides of at most ${INT32_MAX} elements`, `${large}`);
+  return Int32Array.from(sizes);
+}
+
+/** The same of the strides of `shape`. Of a dimension of one element no stride is ever taken. @throws {ShapeError} */
+export const int32Strides = (where: string, shape: Shape, strides: readonly number[]): Int32Array =>
+  int32Sizes(
+    where,
+    strides.map((stride, d) => (shape[d]! > 1 ? stride : 0)),
+  );

@@ -3,7 +3,7 @@ import { noGrad, record } from '../autograd';
 import { checkNumber, runNative } from '../errors';
 import { native } from '../native';
 import type { Shape, Tensor } from '../tensor';
-import { broadcastShape, broadcastStrides } from './broadcast';
+import { broadcastShape, broadcastStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 import { reduceTo } from './reduce';
 
@@ -83,18 +83,10 @@ type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => Tensor;
 function broadcastBinary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   const shape: Shape = broadcastShape(name, a.shape, b.shape);
   checkSameKind(name, a, b);
+  const dims = int32Sizes(name, shape);
+  const [aStrides, bStrides] = [a, b].map((x) => int32Strides(name, shape, broadcastStrides(x.shape, shape)));
   const y = emptyAs(shape, a);
-  runNative(() =>
-    native.binary(
-      a.handle,
-      b.handle,
-      y.handle,
-      BINARY[name],
-      Int32Array.from(shape),
-      broadcastStrides(a.shape, shape),
-      broadcastStrides(b.shape, shape),
-    ),
-  );
+  runNative(() => native.binary(a.handle, b.handle, y.handle, BINARY[name], dims, aStrides!, bStrides!));
   return y;
 }
 

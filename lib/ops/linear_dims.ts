@@ -5,6 +5,7 @@
  */
 import { formatShape, ShapeError } from '../errors';
 import type { Shape } from '../tensor';
+import { int32Sizes } from './broadcast';
 
 export interface LinearDims {
   readonly inFeatures: number;
@@ -22,7 +23,7 @@ export function linearDims(where: string, v: Shape | null, u: Shape): LinearDims
   if (v === null) {
     if (u.length !== 2) throw new ShapeError(where, 'a weight of [out, in]', formatShape(u));
     const [out, inn] = u as [number, number];
-    return describe([1, inn, inn, 1, out, inn], false);
+    return describe(where, [1, inn, inn, 1, out, inn], false);
   }
   const first = asBlocks(where, 'v', v);
   const second = asBlocks(where, 'u', u);
@@ -34,7 +35,7 @@ export function linearDims(where: string, v: Shape | null, u: Shape): LinearDims
       `u to take the ${K * q} features that v of ${formatShape(v)} makes`,
       `u of ${formatShape(u)}, which takes ${L * r}`,
     );
-  return describe([K, q, p, L, s, r], true);
+  return describe(where, [K, q, p, L, s, r], true);
 }
 
 /** A factor of [rows, columns] is one block. */
@@ -44,13 +45,17 @@ function asBlocks(where: string, name: string, shape: Shape): [number, number, n
   throw new ShapeError(where, `${name} of [rows, columns] or [nblocks, rows, columns]`, formatShape(shape));
 }
 
-function describe(sizes: [number, number, number, number, number, number], structured: boolean): LinearDims {
+function describe(
+  where: string,
+  sizes: [number, number, number, number, number, number],
+  structured: boolean,
+): LinearDims {
   const [K, q, p, L, s, r] = sizes;
   return {
     inFeatures: K * p,
     outFeatures: L * s,
     hidden: structured ? K * q : 0,
     macs: (structured ? K * q * p : 0) + L * s * r,
-    sizes: Int32Array.from(sizes),
+    sizes: int32Sizes(where, sizes),
   };
 }

@@ -3,6 +3,7 @@ import { record } from '../autograd';
 import { formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { numel, type Tensor } from '../tensor';
+import { int32Strides } from './broadcast';
 import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 
 export interface MatmulOptions {
@@ -31,8 +32,8 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   if (k !== kb || !(one || formatShape(b.shape.slice(0, -2)) === formatShape(leading)))
     throw new ShapeError('matmul', `b to fit a of ${formatShape(a.shape)}`, formatShape(b.shape));
   checkSameKind('matmul', a, b);
+  const strides = stepsOf(batch, m * k, one ? 0 : k * n);
   const y = emptyAs([...leading, m, n], a);
-  const strides = Int32Array.of(m * k, one ? 0 : k * n);
   const flags = [Number(transposeA), Number(transposeB)] as const;
   runNative(() => native.matmul(a.handle, b.handle, y.handle, batch, m, n, k, ...flags, strides, 0));
 
@@ -41,6 +42,9 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
     b.requiresGrad ? gradientOfB(dy, a, b, { batch, m, n, k, one, transposeA, transposeB }) : null,
   ]);
 }
+
+/** From one matrix of the batch to the next, of both operands. @throws {ShapeError} */
+const stepsOf = (batch: number, a: number, b: number): Int32Array => int32Strides('matmul', [batch, batch], [a, b]);
 
 interface Sizes extends Required<MatmulOptions> {
   readonly batch: number;
@@ -66,7 +70,7 @@ function gradientOfA(dy: Tensor, b: Tensor, a: Tensor, { batch, m, n, k, one, tr
       n,
       Number(transposeB),
       1,
-      Int32Array.of(bStride, m * n),
+      stepsOf(batch, bStride, m * n),
       0,
     );
   else
@@ -80,7 +84,7 @@ function gradientOfA(dy: Tensor, b: Tensor, a: Tensor, { batch, m, n, k, one, tr
       n,
       0,
       Number(!transposeB),
-      Int32Array.of(m * n, bStride),
+      stepsOf(batch, m * n, bStride),
       0,
     );
   return da;
@@ -104,7 +108,7 @@ function gradientOfB(dy: Tensor, a: Tensor, b: Tensor, { batch, m, n, k, one, tr
         rows,
         1,
         Number(transposeA),
-        Int32Array.of(rows * n, rows * k),
+        stepsOf(count, rows * n, rows * k),
         0,
       );
     else
@@ -118,7 +122,7 @@ function gradientOfB(dy: Tensor, a: Tensor, b: Tensor, { batch, m, n, k, one, tr
         rows,
         Number(!transposeA),
         0,
-        Int32Array.of(rows * k, rows * n),
+        stepsOf(count, rows * k, rows * n),
         0,
       );
   };

@@ -3,7 +3,7 @@ import { record } from '../autograd';
 import { OptionError, runNative } from '../errors';
 import { native } from '../native';
 import { empty, numel, type Shape, type Tensor } from '../tensor';
-import { broadcastStrides } from './broadcast';
+import { broadcastStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkTensor, emptyAs, emptyLike } from './check';
 
 const REDUCE = { sum: 0, mean: 1, max: 2 } as const;
@@ -42,9 +42,11 @@ function extentOf(where: string, x: Tensor, { dim, keepDim = false }: ReduceOpti
 
 /** Repeats a reduced gradient back over the dimension: a read with stride 0. */
 function spread(dy: Tensor, like: Tensor, { outer, extent, inner }: Extent): Tensor {
+  const shape = [outer, extent, inner];
+  const dims = int32Sizes('backward of a reduction', shape);
+  const strides = int32Strides('backward of a reduction', shape, [inner, 0, 1]);
   const dx = emptyLike(like);
-  const dims = Int32Array.of(outer, extent, inner);
-  native.strided_copy(dy.handle, dx.handle, 0, dims, Int32Array.of(inner, 0, 1));
+  native.strided_copy(dy.handle, dx.handle, 0, dims, strides);
   return dx;
 }
 
@@ -79,7 +81,7 @@ export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   return record(y, [x], (dy) => {
     const dx = spread(dy, x, extent);
     const best = spread(y, x, extent);
-    const dims = Int32Array.of(x.size);
+    const dims = int32Sizes('backward of max', [x.size]);
     const step = Int32Array.of(1);
     native.binary(x.handle, best.handle, best.handle, 8, dims, step, step);
     native.binary(dx.handle, best.handle, dx.handle, 2, dims, step, step);
@@ -93,6 +95,7 @@ export function argmax(x: Tensor, dim = -1): Tensor {
   checkTensor('argmax: x', x);
   const { outer, extent, inner, shape } = extentOf('argmax', x, { dim });
   if (extent === 0) throw new OptionError('argmax: x', 'at least one element to compare', 0);
+  int32Sizes('argmax: x', [extent]); // its result is int32, too
   const y = empty(shape, 'int32', x.device);
   runNative(() => native.argmax(x.handle, y.handle, outer, extent, inner));
   return y;
@@ -102,15 +105,10 @@ export function argmax(x: Tensor, dim = -1): Tensor {
 export function reduceTo(gradient: Tensor, shape: Shape): Tensor {
   if (gradient.rank === shape.length && gradient.shape.every((size, i) => size === shape[i])) return gradient;
   // Adding up along zero strides is a write that accumulates.
+  const dims = int32Sizes('backward of a broadcast', gradient.shape);
+  const strides = int32Strides('backward of a broadcast', gradient.shape, broadcastStrides(shape, gradient.shape));
   const total = emptyAs(shape, gradient);
   native.fill(total.handle, 0);
-  native.strided_write(
-    gradient.handle,
-    total.handle,
-    0,
-    Int32Array.from(gradient.shape),
-    broadcastStrides(shape, gradient.shape),
-    1,
-  );
+  native.strided_write(gradient.handle, total.handle, 0, dims, strides, 1);
   return total;
 }

@@ -3,7 +3,7 @@ import { record } from '../autograd';
 import { DTypeError, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
 import { checkShape, empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
-import { broadcastShape, broadcastStrides, contiguousStrides } from './broadcast';
+import { broadcastShape, broadcastStrides, contiguousStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkSameDevice, checkTensor, emptyAs, emptyLike } from './check';
 import { normalizeDim, reduceTo } from './reduce';
 
@@ -13,9 +13,9 @@ function checkAny(where: string, x: unknown): asserts x is Tensor {
 }
 
 /** A strided view of x, made contiguous. */
-function gather(x: Tensor, shape: Shape, offset: number, strides: readonly number[]): Tensor {
-  const dims = Int32Array.from(shape);
-  const steps = Int32Array.from(strides);
+function gather(where: string, x: Tensor, shape: Shape, offset: number, strides: readonly number[]): Tensor {
+  const dims = int32Sizes(where, shape);
+  const steps = int32Strides(where, shape, strides);
   const y = empty(shape, x.dtype, x.device);
   runNative(() => native.strided_copy(x.handle, y.handle, offset, dims, steps));
   return record(y, [x], (dy) => {
@@ -45,6 +45,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
     throw new OptionError('permute: order', `each of the ${x.rank} dimensions once`, order);
   const strides = contiguousStrides(x.shape);
   return gather(
+    'permute',
     x,
     dims.map((d) => x.shape[d]!),
     0,
@@ -70,7 +71,7 @@ export function slice(x: Tensor, dim: number, start: number, end: number): Tenso
     throw new OptionError('slice: range', `0 <= start <= end <= ${size}`, `${start} .. ${end}`);
   const strides = contiguousStrides(x.shape);
   const shape = x.shape.map((s, i) => (i === d ? end - start : s));
-  return gather(x, shape, start * strides[d]!, strides);
+  return gather('slice', x, shape, start * strides[d]!, strides);
 }
 
 /** x repeated to a larger shape by the rules of broadcasting. */
@@ -79,8 +80,10 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   checkShape('broadcastTo: shape', shape);
   if (formatShape(broadcastShape('broadcastTo', x.shape, shape)) !== formatShape(shape))
     throw new ShapeError('broadcastTo', `a shape that ${formatShape(x.shape)} broadcasts to`, formatShape(shape));
+  const dims = int32Sizes('broadcastTo', shape);
+  const strides = int32Strides('broadcastTo', shape, broadcastStrides(x.shape, shape));
   const y = emptyAs(shape, x);
-  runNative(() => native.strided_copy(x.handle, y.handle, 0, Int32Array.from(shape), broadcastStrides(x.shape, shape)));
+  runNative(() => native.strided_copy(x.handle, y.handle, 0, dims, strides));
   return record(y, [x], (dy) => [reduceTo(dy, x.shape)]);
 }
 
@@ -97,13 +100,13 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   }
   const total = tensors.reduce((length, t) => length + t.shape[d]!, 0);
   const shape = first.shape.map((size, i) => (i === d ? total : size));
-  const y = empty(shape, first.dtype, checkSameDevice('concat', first, ...tensors));
-  const strides = Int32Array.from(contiguousStrides(shape));
+  const device = checkSameDevice('concat', first, ...tensors);
+  const strides = contiguousStrides(shape);
+  const parts = tensors.map((t) => [int32Sizes('concat', t.shape), int32Strides('concat', t.shape, strides)] as const);
+  const y = empty(shape, first.dtype, device);
   const starts = tensors.map((_, i) => tensors.slice(0, i).reduce((length, t) => length + t.shape[d]!, 0));
   tensors.forEach((t, i) => {
-    runNative(() =>
-      native.strided_write(t.handle, y.handle, starts[i]! * strides[d]!, Int32Array.from(t.shape), strides, 0),
-    );
+    runNative(() => native.strided_write(t.handle, y.handle, starts[i]! * strides[d]!, ...parts[i]!, 0));
   });
   return record(y, tensors, (dy) => tensors.map((t, i) => slice(dy, d, starts[i]!, starts[i]! + t.shape[d]!)));
 }

@@ -58,6 +58,7 @@ void with_binary(int64_t op, const Apply& apply) {
 }
 
 void binary(View a, View b, View y, int64_t op, Ints dims, Ints a_strides, Ints b_strides) {
+  if (y.size == 0) return;
   const Strided<2> shape(dims, {a_strides, b_strides});
   const float *a_at = a.f32(), *b_at = b.f32();
   float* to = y.f32();

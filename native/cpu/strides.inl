@@ -3,6 +3,10 @@
 
 constexpr int kMaxDims = 16;
 
+inline void check_dims(Ints dims) {
+  if (dims.size() > kMaxDims) throw Error("ERR_SHAPE", "more than 16 dimensions");
+}
+
 // Sizes and, for each of `Operands` operands, strides; the last dimension is the innermost. There is always one
 // dimension.
 template <int Operands>
@@ -11,15 +15,20 @@ struct Strided {
   int64_t size[kMaxDims];
   int64_t stride[Operands][kMaxDims];
 
-  Strided(Ints dims, const Ints (&strides)[Operands]) {
-    if (dims.size() > kMaxDims) throw Error("ERR_SHAPE", "more than 16 dimensions");
+  Strided(Ints dims, const Ints (&strides)[Operands])
+      : Strided(dims, [&](int operand, size_t d) -> int64_t { return strides[operand][d]; }) {}
+
+  // stride_of(operand, dimension)
+  template <class StrideOf>
+  Strided(Ints dims, const StrideOf& stride_of) {
+    check_dims(dims);
     for (size_t d = 0; d < dims.size(); ++d) {
       if (dims[d] == 1) continue;
       bool joins = rank > 0;
-      for (int o = 0; joins && o < Operands; ++o) joins = stride[o][rank - 1] == int64_t{strides[o][d]} * dims[d];
+      for (int o = 0; joins && o < Operands; ++o) joins = stride[o][rank - 1] == stride_of(o, d) * dims[d];
       if (joins) --rank;
       size[rank] = joins ? size[rank] * dims[d] : dims[d];
-      for (int o = 0; o < Operands; ++o) stride[o][rank] = strides[o][d];
+      for (int o = 0; o < Operands; ++o) stride[o][rank] = stride_of(o, d);
       ++rank;
     }
     if (rank == 0) {
@@ -68,3 +77,11 @@ struct Strided {
     }
   }
 };
+
+// Operand 0 is strided, operand 1 contiguous: its steps, which 32 bits need not hold, follow from dims.
+inline Strided<2> strided_pair(Ints dims, Ints strides) {
+  check_dims(dims);
+  int64_t steps[kMaxDims], step = 1;
+  for (size_t d = dims.size(); d-- > 0; step *= dims[d]) steps[d] = step;
+  return Strided<2>(dims, [&](int operand, size_t d) { return operand == 0 ? int64_t{strides[d]} : steps[d]; });
+}

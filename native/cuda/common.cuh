@@ -76,6 +76,14 @@ void dispatch_float(DType dtype, Body&& body) {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// One dimension of a product, which counts its rows, columns and terms in 32 bits. Throws Error("ERR_SHAPE") beyond.
+inline int dimension(int64_t size) {
+  if (size > INT32_MAX)
+    throw Error("ERR_SHAPE",
+                "a product on 'cuda': expected dimensions of at most 2147483647, got " + std::to_string(size));
+  return static_cast<int>(size);
+}
+
 __host__ __device__ inline float to_float(float x) { return x; }
 __host__ __device__ inline float to_float(bf16 x) { return __bfloat162float(x); }
 template <class T>

@@ -85,7 +85,7 @@ void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, Vie
                  double factor_scale1, double guide_scale1, double factor_scale2, double guide_scale2,
                  int64_t activation) {
   if (n == 0) return;
-  const int rows = static_cast<int>(n);
+  const int rows = dimension(n);
   const Activation kind = static_cast<Activation>(activation);
   const FeedForward ffn({v1, u1, guide1, bias1, dims1, factor_scale1, guide_scale1},
                         {v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2}, n, kind);
@@ -98,7 +98,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
                   View h2, View dx, View dv1, View du1, View dguide1, View dbias1, View dv2, View du2, View dguide2,
                   View dbias2, int64_t n, Ints dims1, Ints dims2, double factor_scale1, double guide_scale1,
                   double factor_scale2, double guide_scale2, int64_t activation) {
-  const int rows = static_cast<int>(n);
+  const int rows = dimension(n);
   const Activation kind = static_cast<Activation>(activation);
   const FeedForward ffn({v1, u1, guide1, View{}, dims1, factor_scale1, guide_scale1},
                         {v2, u2, guide2, View{}, dims2, factor_scale2, guide_scale2}, n, kind);

@@ -297,7 +297,7 @@ void linear_forward(View x, View v, View u, View guide, View bias, View residual
                     Ints dims, double factor_scale, double guide_scale, int64_t activation) {
   if (n == 0) return;
   const Layer layer(v, u, guide, bias, dims, factor_scale, guide_scale);
-  layer_forward(layer, x.data, h.data, pre.data, y.data, static_cast<int>(n), static_cast<Activation>(activation),
+  layer_forward(layer, x.data, h.data, pre.data, y.data, dimension(n), static_cast<Activation>(activation),
                 residual.data);
 }
 
@@ -306,7 +306,7 @@ void linear_backward(View dy, View x, View v, View u, View guide, View h, View p
                      int64_t activation) {
   const Layer layer(v, u, guide, View{}, dims, factor_scale, guide_scale);
   const Workspace<char> space = elements(n * layer.out(), layer.dtype);
-  const int rows = static_cast<int>(n);
+  const int rows = dimension(n);
   const void* g =
       prologue(layer, dy.data, pre.data, space.get(), dbias.data, nullptr, rows, static_cast<Activation>(activation));
   layer_backward(layer, g, x.data, h.data, {dx.data, dv.data, du.data, dguide.data}, rows);

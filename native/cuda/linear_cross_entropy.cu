@@ -76,9 +76,8 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
     const void* x_rows = static_cast<const char*>(x.data) + static_cast<size_t>(begin * features) * bytes;
     Product product;
     product.m = rows;
-    product.n = static_cast<int>(classes);
-    product.factors[0] = {
-        .a = x_rows, .b = weight.data, .lda = features, .ldb = features, .k = static_cast<int>(features)};
+    product.n = dimension(classes);
+    product.factors[0] = {.a = x_rows, .b = weight.data, .lda = features, .ldb = features, .k = dimension(features)};
     product.c = logits.get();
     product.ldc = classes;
     product.c_is_f32 = true;
@@ -96,18 +95,17 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
     if (dx) {
       Product input;
       input.m = rows;
-      input.n = static_cast<int>(features);
+      input.n = dimension(features);
       input.b_k_contiguous = false;
-      input.factors[0] = {
-          .a = dlogits, .b = weight.data, .lda = classes, .ldb = features, .k = static_cast<int>(classes)};
+      input.factors[0] = {.a = dlogits, .b = weight.data, .lda = classes, .ldb = features, .k = dimension(classes)};
       input.c = static_cast<char*>(dx.data) + static_cast<size_t>(begin * features) * bytes;
       input.ldc = features;
       launch_gemm(input, dtype);
     }
     if (dweight) {
       Product sum;
-      sum.m = static_cast<int>(classes);
-      sum.n = static_cast<int>(features);
+      sum.m = dimension(classes);
+      sum.n = dimension(features);
       sum.a_k_contiguous = sum.b_k_contiguous = false;
       sum.factors[0] = {.a = dlogits, .b = x_rows, .lda = classes, .ldb = features, .k = rows};
       sum.c = in_place ? dweight.data : sums.get();

@@ -6,9 +6,9 @@ namespace sffn::cuda {
 void matmul(View a, View b, View c, int64_t batch, int64_t m, int64_t n, int64_t k, int64_t transpose_a,
             int64_t transpose_b, Ints strides, int64_t accumulate) {
   Product product;
-  product.m = static_cast<int>(m);
-  product.n = static_cast<int>(n);
-  product.batches[1] = static_cast<int>(batch);
+  product.m = dimension(m);
+  product.n = dimension(n);
+  product.batches[1] = dimension(batch);
   product.a_k_contiguous = transpose_a == 0;
   product.b_k_contiguous = transpose_b != 0;
   product.factors[0] = {.a = a.data,
@@ -17,7 +17,7 @@ void matmul(View a, View b, View c, int64_t batch, int64_t m, int64_t n, int64_t
                         .ldb = transpose_b ? k : n,
                         .a_batch = {0, strides[0]},
                         .b_batch = {0, strides[1]},
-                        .k = static_cast<int>(k)};
+                        .k = dimension(k)};
   product.c = c.data;
   product.ldc = n;
   product.c_batch[1] = m * n;

@@ -30,13 +30,4 @@ void dispatch_index(int64_t positions, Body&& body) {
   body(uint64_t{});
 }
 
-// The contiguous side gets its strides from dims; operand 0 is strided, operand 1 contiguous.
-inline Strided<2> strided_pair(Ints dims, Ints strides) {
-  if (dims.size() > kMaxDims) throw Error("ERR_SHAPE", "more than 16 dimensions");
-  int32_t contiguous[kMaxDims];
-  int32_t step = 1;
-  for (size_t d = dims.size(); d-- > 0; step *= dims[d]) contiguous[d] = step;
-  return Strided<2>(dims, {strides, Ints(contiguous, dims.size())});
-}
-
 }  // namespace sffn::cuda

@@ -93,6 +93,31 @@ TEST(the_contiguous_side_of_a_pair_is_the_position) {
   }
 }
 
+TEST(steps_of_the_contiguous_side_go_beyond_32_bits) {
+  const Vector dims = {3, 1 << 12, 1 << 20}, strides = {1, 7, 1 << 15};
+  const Strided<2> pair = strided_pair(dims, strides);
+  CHECK(pair.count() == int64_t{3} << 32);
+  for (const int64_t at : {int64_t{1} << 31, (int64_t{1} << 32) - 1, int64_t{1} << 32, (int64_t{3} << 32) - 1}) {
+    int64_t offset[2];
+    locate(pair, static_cast<uint64_t>(at), offset);
+    CHECK(offset[1] == at && offset[0] == literal(at, dims, strides));
+    pair.walk(at, at + 1, [&](const int64_t* walked, int64_t, int64_t) {
+      CHECK(walked[0] == offset[0] && walked[1] == offset[1]);
+    });
+  }
+}
+
+TEST(dimensions_of_products_are_32_bit) {
+  CHECK(dimension(INT32_MAX) == INT32_MAX);
+  bool thrown = false;
+  try {
+    dimension(int64_t{1} << 31);
+  } catch (const Error& error) {
+    thrown = std::string(error.code) == "ERR_SHAPE";
+  }
+  CHECK(thrown);
+}
+
 TEST(positions_beyond_32_bits_take_64) {
   const auto bytes_for = [](int64_t positions) {
     size_t bytes = 0;
