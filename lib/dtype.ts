@@ -4,12 +4,17 @@ import { checkChoice } from './errors';
 export type DType = 'float32' | 'int32' | 'bfloat16';
 export type TypedArray = Float32Array | Int32Array;
 
+interface TypedArrayConstructor {
+  new (length: number): TypedArray;
+  new (source: ArrayLike<number> | ArrayBuffer): TypedArray;
+}
+
 interface DTypeInfo {
   /** What native.allocate calls it. */
   readonly code: number;
   readonly bytes: number;
   /** The typed array of its elements; null where JavaScript has none. */
-  readonly array: (new (buffer: ArrayBuffer) => TypedArray) | null;
+  readonly array: TypedArrayConstructor | null;
 }
 
 export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {

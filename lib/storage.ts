@@ -7,7 +7,7 @@ import { native } from './native';
 
 // The safety net for tensors that nobody disposed. A handle already released is refused by its generation, so
 // a finalizer that comes late does no harm.
-const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle));
+const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle, true));
 
 export class Storage {
   #handle: Handle | null;

@@ -2,7 +2,7 @@
 import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device } from './device';
-import { checkDType, type DType, dtypeOf, type TypedArray } from './dtype';
+import { checkDType, DTYPES, type DType, dtypeOf, type TypedArray } from './dtype';
 import { DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
 import { native } from './native';
 import { keep, track } from './scope';
@@ -96,14 +96,19 @@ export class Tensor implements Disposable {
 
   /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
   toArray(): TypedArray {
-    if (this.device === 'cpu' && this.dtype !== 'bfloat16') return this.data.slice();
+    const { array } = DTYPES[this.dtype];
+    if (this.device === 'cpu' && array !== null) {
+      const values = new array(this.size);
+      native.copy(this.handle, values);
+      return values;
+    }
     const made: Tensor[] = [];
     const note = (t: Tensor) => {
       if (t !== this) made.push(t);
       return t;
     };
     try {
-      return noGrad(() => note(note(this.to('cpu')).as(this.dtype === 'int32' ? 'int32' : 'float32')).data.slice());
+      return noGrad(() => note(note(this.to('cpu')).as(this.dtype === 'int32' ? 'int32' : 'float32')).toArray());
     } finally {
       for (const t of made) t.dispose();
     }
@@ -231,7 +236,9 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   if (numel(wanted) !== source.length)
     throw new ShapeError('tensor', `${numel(wanted)} values for shape ${formatShape(wanted)}`, String(source.length));
   const here = empty([...wanted], dtype === 'int32' ? 'int32' : 'float32');
-  here.data.set(source);
+  // Not through here.data: what Node keeps for an ArrayBuffer over native memory goes only with a turn of the event loop.
+  const array = dtype === 'int32' ? Int32Array : Float32Array;
+  native.copy(given === here.dtype ? (values as TypedArray) : array.from(source), here.handle);
   const result = noGrad(() => here.as(dtype).to(options.device ?? 'cpu'));
   if (result !== here) here.dispose();
   if (options.requiresGrad) result.requiresGrad = true;

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -165,6 +166,14 @@ Device device_argument(const Napi::Value& v) {
   return v.IsNumber() && v.As<Napi::Number>().Int32Value() == 1 ? Device::cuda : Device::cpu;
 }
 
+// Has V8 collect all garbage now. The way that Node-API has is to report more external memory than any heap may have.
+void collect_garbage(Napi::Env env) {
+  constexpr int64_t kMoreThanAnyHeap = int64_t{1} << 50;
+  Napi::MemoryManagement::AdjustExternalMemory(env, kMoreThanAnyHeap);
+  Napi::MemoryManagement::AdjustExternalMemory(env, -kMoreThanAnyHeap);
+  for (Undisposed& memory : Environment::of(env).undisposed) memory.collected();
+}
+
 // (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8; device: 0 cpu, 1 cuda. The contents are not
 // set.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
@@ -172,16 +181,32 @@ Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
     const auto dtype = static_cast<DType>(info[1].As<Napi::Number>().Int32Value());
     const Device device = device_argument(info[2]);
-    const double handle = Environment::of(info.Env()).buffers.create(size, dtype, device);
-    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), size * static_cast<int64_t>(size_of(dtype)));
+    Environment& environment = Environment::of(info.Env());
+    double handle;
+    try {
+      handle = environment.buffers.create(size, dtype, device);
+    } catch (const Error& error) {
+      // Too late for this call, but a caller who goes on will find what it frees.
+      if (std::string_view(error.code) == "ERR_OUT_OF_MEMORY") collect_garbage(info.Env());
+      throw;
+    }
+    const int64_t bytes = size * static_cast<int64_t>(size_of(dtype));
+    if (environment.undisposed[static_cast<size_t>(device)].add(bytes, memory_of(device).stats().limit))
+      collect_garbage(info.Env());
     return Napi::Number::New(info.Env(), handle);
   });
 }
 
+// (handle, whether by a finalizer)
 Napi::Value release_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    const size_t bytes = Environment::of(info.Env()).buffers.release(info[0].As<Napi::Number>().DoubleValue());
-    if (bytes > 0) Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -static_cast<int64_t>(bytes));
+    Environment& environment = Environment::of(info.Env());
+    const BufferTable::Released released = environment.buffers.release(info[0].As<Napi::Number>().DoubleValue());
+    Undisposed& memory = environment.undisposed[static_cast<size_t>(released.device)];
+    if (info[1].ToBoolean())
+      memory.finalize(released.bytes);
+    else
+      memory.dispose(released.bytes);
     return info.Env().Undefined();
   });
 }

@@ -37,15 +37,15 @@ const std::shared_ptr<Buffer>& BufferTable::get(double handle) const {
   return slot->buffer;
 }
 
-size_t BufferTable::release(double handle) {
+BufferTable::Released BufferTable::release(double handle) {
   const Slot* found = find(handle);
-  if (!found) return 0;
+  if (!found) return {};
   Slot& slot = slots_[static_cast<size_t>(found - slots_.data())];
-  const size_t bytes = slot.buffer->bytes();
+  const Released released{static_cast<int64_t>(slot.buffer->bytes()), slot.buffer->device};
   free_.push_back(static_cast<uint32_t>(found - slots_.data()));
   slot.buffer.reset();
   slot.generation = static_cast<uint32_t>((slot.generation + 1) % kGenerations);
-  return bytes;
+  return released;
 }
 
 }  // namespace sffn

@@ -43,8 +43,12 @@ class BufferTable {
   double create(int64_t size, DType dtype, Device device);
   // Throws Error("ERR_DISPOSED") for a handle whose buffer was released.
   const std::shared_ptr<Buffer>& get(double handle) const;
-  // Returns the bytes given back; 0 for a handle that is already released.
-  size_t release(double handle);
+  // What was given back: nothing for a handle that is already released.
+  struct Released {
+    int64_t bytes = 0;
+    Device device = Device::cpu;
+  };
+  Released release(double handle);
 
  private:
   struct Slot {

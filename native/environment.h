@@ -3,7 +3,10 @@
 
 #include <napi.h>
 
+#include <array>
+
 #include "buffers.h"
+#include "undisposed.h"
 
 namespace sffn {
 
@@ -15,6 +18,7 @@ struct Environment {
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
   BufferTable buffers;
+  std::array<Undisposed, 2> undisposed;  // by device
   std::unique_ptr<JobQueue> jobs;
 };
 

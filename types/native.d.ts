@@ -298,7 +298,8 @@ export interface Native extends Kernels<void> {
   readonly async: Kernels<Promise<void>>;
   /** dtype: 0 float32, 1 int32, 2 bfloat16, 3 int8; device: 0 cpu (default), 1 cuda. The contents are not set. */
   allocate(length: number, dtype: number, device?: number): Handle;
-  release(handle: Handle): void;
+  /** finalized: by the finalizer of what nobody disposed. A handle that was released is left alone. */
+  release(handle: Handle, finalized?: boolean): void;
   /** An ArrayBuffer over the buffer's own memory; detach it before releasing the handle. */
   arrayBuffer(handle: Handle): ArrayBuffer;
   detach(handle: Handle, buffer: ArrayBuffer): void;

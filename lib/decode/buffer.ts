@@ -13,7 +13,7 @@ export const ELEMENTS = {
 export type Element = keyof typeof ELEMENTS;
 
 // For buffers that nobody disposed, as in storage.ts.
-const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle));
+const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle, true));
 
 export class NativeBuffer implements Disposable {
   #handle: Handle | null;

@@ -1,4 +1,5 @@
 import { Decoder, generate, generateBatch, generateText } from '../../lib/decode';
+import { memoryStats } from '../../lib/device';
 import { ByteTokenizer } from '../../lib/text';
 import { fullLogits, randomIds, STRUCTURES, smallModel } from './support';
 
@@ -36,6 +37,16 @@ test('a batch of prompts gives each what it gets alone', async () => {
     const alone = await all(generate(decoder, prompt, { ...options, seed: 4 + index }));
     expect(together.filter((token) => token.index === index).map(({ id }) => id)).toEqual(alone);
   }
+});
+
+test('leaves nothing to be collected, between tokens or after the decoder', async () => {
+  const { allocated } = memoryStats();
+  const decoder = new Decoder(model);
+  const during: number[] = [];
+  for await (const _ of generate(decoder, randomIds(20, 7), { maxNewTokens: 9 })) during.push(memoryStats().allocated);
+  expect(new Set(during.slice(1)).size).toBe(1); // a page of 32 tokens holds them all
+  decoder.dispose();
+  expect(memoryStats().allocated).toBe(allocated);
 });
 
 test('goes on when the context is full, from its later half', async () => {
