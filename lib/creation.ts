@@ -1,7 +1,7 @@
 /** Tensors of a known content. */
 import { checkDevice } from './device';
 import { checkDType } from './dtype';
-import { checkNumber } from './errors';
+import { checkNumber, runNative } from './errors';
 import { native } from './native';
 import { checkShape, empty, type Shape, type Tensor, type TensorOptions } from './tensor';
 
@@ -13,7 +13,7 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   checkDevice('full: device', device);
   checkNumber('full: value', value);
   const y = empty([...shape], dtype, device);
-  native.fill(y.handle, value);
+  runNative(() => native.fill(y.handle, value));
   if (requiresGrad) y.requiresGrad = true;
   return y;
 }
@@ -24,6 +24,6 @@ export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shap
 /** A copy with memory of its own, outside of the graph. */
 export function clone(x: Tensor): Tensor {
   const y = empty(x.shape, x.dtype, x.device);
-  native.copy(x.handle, y.handle);
+  runNative(() => native.copy(x.handle, y.handle));
   return y;
 }

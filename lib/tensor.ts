@@ -99,7 +99,7 @@ export class Tensor implements Disposable {
     const { array } = DTYPES[this.dtype];
     if (this.device === 'cpu' && array !== null) {
       const values = new array(this.size);
-      native.copy(this.handle, values);
+      runNative(() => native.copy(this.handle, values));
       return values;
     }
     const made: Tensor[] = [];
@@ -250,7 +250,8 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   const here = empty([...wanted], dtype === 'int32' ? 'int32' : 'float32');
   // Not through here.data: what Node keeps for an ArrayBuffer over native memory goes only with a turn of the event loop.
   const array = dtype === 'int32' ? Int32Array : Float32Array;
-  native.copy(given === here.dtype ? (values as TypedArray) : array.from(source), here.handle);
+  const elements = given === here.dtype ? (values as TypedArray) : array.from(source);
+  runNative(() => native.copy(elements, here.handle));
   const result = noGrad(() => here.as(dtype).to(options.device ?? 'cpu'));
   if (result !== here) here.dispose();
   if (options.requiresGrad) result.requiresGrad = true;

@@ -32,7 +32,7 @@ export function fitTile(times: TileTimes, shared: Omit<TileCosts, 'step'> | null
   const { steps, single, several, each, resident, bytes } = times;
   const deeper = steps[1] - steps[0];
   const alone = (single[1] - single[0]) / deeper;
-  const least = LEAST * Math.max(alone, Number.MIN_VALUE);
+  const least = LEAST * Math.max(alone, LEAST);
   const positive = (value: number) => Math.max(value, least);
   if (resident < 2) {
     const { latency, stall, store } = shared ?? {

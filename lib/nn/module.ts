@@ -2,7 +2,7 @@
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
 import type { DType } from '../dtype';
-import { StateDictError } from '../errors';
+import { runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameShape, checkTensor } from '../ops/check';
 import { keep, tidy } from '../scope';
@@ -102,7 +102,7 @@ export abstract class Module {
     }
     noGrad(() =>
       tidy(() => {
-        for (const { to, from } of pairs) native.transfer(from.as(to.dtype).handle, to.handle);
+        for (const { to, from } of pairs) runNative(() => native.transfer(from.as(to.dtype).handle, to.handle));
       }),
     );
   }

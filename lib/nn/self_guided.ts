@@ -1,6 +1,6 @@
 /** Self-guided training: a structured layer helped at first by a dense matrix that is annealed away. */
 import { noGrad } from '../autograd';
-import { OptionError } from '../errors';
+import { OptionError, runNative } from '../errors';
 import { native } from '../native';
 import { add, type LinearOptions, type LinearWeights, scale, structuredLinear } from '../ops';
 import { tidy } from '../scope';
@@ -66,9 +66,10 @@ export class SelfGuided extends Module implements LinearForward {
 
   /** Makes the guide the exact matrix of the factors again, after other factors were loaded. */
   resetGuide(): void {
-    if (this.#guide === null) return;
+    const guide = this.#guide;
+    if (guide === null) return;
     const merged = this.layer.merge();
-    native.copy(merged.handle, this.#guide.handle);
+    runNative(() => native.copy(merged.handle, guide.handle));
     merged.dispose();
   }
 

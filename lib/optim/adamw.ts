@@ -189,7 +189,7 @@ export class AdamW {
         ),
       );
     // What stays of an update that fails before it has a norm: it does not count.
-    native.fill(this.#norm.handle, Number.NaN);
+    runNative(() => native.fill(this.#norm.handle, Number.NaN));
     let gradNorm: number | null = null;
     const read = (others: readonly Tensor[]): number[] => {
       if (gradNorm !== null) return items(others);
@@ -263,7 +263,9 @@ export class AdamW {
     for (const [name, { size }] of own)
       if (tensors.get(name)?.size !== size)
         throw new StateDictError(`AdamW: ${name}: expected ${size} values, got ${tensors.get(name)?.size ?? 'none'}`);
-    for (const [name, state] of own) native.transfer(tensors.get(name)!.handle, state.handle);
+    runNative(() => {
+      for (const [name, state] of own) native.transfer(tensors.get(name)!.handle, state.handle);
+    });
     this.#stepCount = stepCount;
   }
 

@@ -56,7 +56,7 @@ test.each(['0', '1025', '-1', 'two', '1.5', '2x', ' 2', '1e1', '99999999999', ''
 
 test.each(['sse9', 'AVX2', ''])('instruction set: %p', (value) => {
   const refused = refusal('STRUCTURED_FFN_ISA', `one of ${availableIsas().join(',')}`, value);
-  expect(evaluate({ STRUCTURED_FFN_ISA: value }, 'getIsa()', 'square(zeros([2]))')).toEqual([refused, refused]);
+  expect(evaluate({ STRUCTURED_FFN_ISA: value }, 'getIsa()', 'square(sffn.tensor([2]))')).toEqual([refused, refused]);
 });
 
 if (availableDevices().includes('cuda'))
