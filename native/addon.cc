@@ -268,6 +268,63 @@ Napi::Value memory_stats(const Napi::CallbackInfo& info) {
   });
 }
 
+// (m, n, k, dtype) -> how C [m, n] = A [m, k] · Bᵀ would be launched.
+Napi::Value plan_product(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Int64Value(); };
+    ComputeScope scope;
+    const GemmPlan plan = plan_gemm(number(0), number(1), number(2), static_cast<DType>(number(3)));
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("kernel", plan.kernel);
+    result.Set("blocks", static_cast<double>(plan.blocks));
+    result.Set("steps", static_cast<double>(plan.steps));
+    result.Set("resident", plan.resident);
+    result.Set("multiprocessors", plan.multiprocessors);
+    return result;
+  });
+}
+
+// (m, n, k, rank) -> both products of LowRank in one launch.
+Napi::Value plan_both(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Int64Value(); };
+    ComputeScope scope;
+    const ChainPlan plan = plan_chain(number(0), number(1), number(2), number(3));
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("kernel", plan.kernel);
+    result.Set("together", plan.together);
+    result.Set("alone", plan.alone);
+    return result;
+  });
+}
+
+template <class T>
+Napi::Value value_of(Napi::Env env, const T& value) {
+  return Napi::Value::From(env, value);
+}
+template <class T>
+Napi::Value value_of(Napi::Env env, const std::map<std::string, T>& values) {
+  Napi::Object result = Napi::Object::New(env);
+  for (const auto& [name, value] : values) result.Set(name, Napi::Value::From(env, value));
+  return result;
+}
+
+// An object of numbers or of strings.
+template <class T>
+std::map<std::string, T> map_argument(const Napi::Value& v) {
+  std::map<std::string, T> values;
+  const Napi::Object object = v.As<Napi::Object>();
+  const Napi::Array names = object.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
+    if constexpr (std::is_same_v<T, double>)
+      values[name] = object.Get(name).As<Napi::Number>().DoubleValue();
+    else
+      values[name] = object.Get(name).As<Napi::String>().Utf8Value();
+  }
+  return values;
+}
+
 template <auto Function>
 Napi::Value setting(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -275,10 +332,14 @@ Napi::Value setting(const Napi::CallbackInfo& info) {
       Function(info[0].As<Napi::String>().Utf8Value());
     } else if constexpr (std::is_invocable_v<decltype(Function), int64_t>) {
       Function(info[0].As<Napi::Number>().Int64Value());
+    } else if constexpr (std::is_invocable_v<decltype(Function), const std::map<std::string, double>&>) {
+      Function(map_argument<double>(info[0]));
+    } else if constexpr (std::is_invocable_v<decltype(Function), const std::map<std::string, std::string>&>) {
+      Function(map_argument<std::string>(info[0]));
     } else if constexpr (std::is_void_v<decltype(Function())>) {
       Function();
     } else {
-      return Napi::Value::From(info.Env(), Function());
+      return value_of(info.Env(), Function());
     }
     return info.Env().Undefined();
   });
@@ -316,6 +377,13 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "setCudaDevice", setting<set_cuda_device>);
   define(exports, "cudaTf32", setting<cuda_tf32>);
   define(exports, "setCudaTf32", setting<set_cuda_tf32>);
+  define(exports, "gemmSwitches", setting<gemm_switches>);
+  define(exports, "setGemmSwitches", setting<set_gemm_switches>);
+  define(exports, "gemmCosts", setting<gemm_costs>);
+  define(exports, "setGemmCosts", setting<set_gemm_costs>);
+  define(exports, "planProduct", plan_product);
+  define(exports, "planChain", plan_both);
+  define(exports, "kernelLaunches", setting<LaunchCount::all>);
   define(exports, "cudaSynchronize", setting<cuda_synchronize>);
   define(exports, "countedFlops", setting<counted_flops>);
   return exports;

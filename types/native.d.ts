@@ -293,6 +293,23 @@ export interface NativeMemoryStats {
   systemAllocations: number;
 }
 
+export interface NativeGemmPlan {
+  readonly kernel: string;
+  /** Of threads. */
+  readonly blocks: number;
+  /** Of a block. */
+  readonly steps: number;
+  /** Blocks that a multiprocessor holds at once. */
+  readonly resident: number;
+  readonly multiprocessors: number;
+}
+
+export interface NativeChainPlan {
+  readonly kernel: string;
+  readonly together: number;
+  readonly alone: number;
+}
+
 export interface Native extends Kernels<void> {
   /** The same kernels as jobs on a native thread, in order. Operands must be handles. */
   readonly async: Kernels<Promise<void>>;
@@ -322,6 +339,20 @@ export interface Native extends Kernels<void> {
   /** Whether float32 products on CUDA may round their operands to TF32; set with 0 or 1. */
   cudaTf32(): boolean;
   setCudaTf32(allowed: number): void;
+  /** What the environment asks of the choice of kernels for matrix products on CUDA: chains, wgmma (auto, on, off), tile. */
+  gemmSwitches(): Record<string, string>;
+  /** Some of them anew. */
+  setGemmSwitches(switches: Record<string, string>): void;
+  /** What the model of their time goes by, by name (native/cuda/gemm/costs.cuh). */
+  gemmCosts(): Record<string, number>;
+  /** Some of them anew: positive and finite. */
+  setGemmCosts(costs: Record<string, number>): void;
+  /** How C [m, n] = A [m, k] · Bᵀ of a dtype (as in `allocate`) would be launched there, m > 16. */
+  planProduct(m: number, n: number, k: number, dtype: number): NativeGemmPlan;
+  /** The kernel for both products of LowRank in bfloat16, and the model's times of one launch and of two. */
+  planChain(m: number, n: number, k: number, rank: number): NativeChainPlan;
+  /** How often each kernel of matrix products was launched since the process started, not counting replays of recorded steps. */
+  kernelLaunches(): Record<string, number>;
   /** Waits for everything launched; throws what went wrong in it. */
   cudaSynchronize(): void;
   /** Floating-point operations of matrix products since the process started, attention's own not counted. */

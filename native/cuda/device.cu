@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common.cuh"
+#include "gemm/settings.cuh"
 
 namespace sffn {
 namespace cuda {
@@ -62,6 +63,7 @@ int device_count(cudaError_t& status) {
 }
 
 DeviceState::DeviceState(int index) {
+  switches();  // refused now, not at the first product
   check(cudaSetDevice(index), "selecting the device");
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index), "reading the device");
   check(cudaDeviceGetAttribute(&shared_memory_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),

@@ -1,6 +1,7 @@
 // A kernel as the host sees it: its name, what it needs and allows on this device, its launches.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "../counters.h"
@@ -37,10 +38,22 @@ class Kernel {
   // Whether this device has it: where a kernel is compiled to nothing, it allows a single thread.
   bool exists() const { return attributes_.maxThreadsPerBlock >= threads_; }
 
+  const std::string& name() const { return launches_.kernel(); }
+
+  // Blocks that a multiprocessor holds at once with so many bytes of dynamic shared memory each.
+  int resident_blocks(int64_t shared) {
+    const auto known = resident_.find(shared);
+    if (known != resident_.end()) return known->second;
+    int blocks = 0;
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function_, threads_, static_cast<size_t>(shared)),
+          "reading a kernel");
+    return resident_[shared] = blocks;
+  }
+
   // shared: dynamic bytes.
   void launch(dim3 grid, int64_t shared, const Arguments&... arguments) {
     function_<<<grid, threads_, static_cast<size_t>(shared), stream()>>>(arguments...);
-    check_launch(launches_.kernel().c_str());
+    check_launch(name().c_str());
     launches_.add();
   }
 
@@ -59,6 +72,7 @@ class Kernel {
   void (*const function_)(Arguments...);
   const int threads_;
   const cudaFuncAttributes attributes_;
+  std::map<int64_t, int> resident_;  // by shared memory
   LaunchCount launches_;
 };
 

@@ -54,7 +54,8 @@ __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(InterleavedChainSizes<kBloc
 
 ChainKernel* wgmma_interleaved_chain_kernel(int blocks) {
   return with_constant_of<2, 4, 8>(blocks, []<int kBlocks>(Number<kBlocks>) {
-    return kernel_of<gemm_chain_interleaved_wgmma<kBlocks>, InterleavedChainSizes<kBlocks>::kThreads>("gemm_chain_interleaved_wgmma", kBlocks);
+    return kernel_of<gemm_chain_interleaved_wgmma<kBlocks>, InterleavedChainSizes<kBlocks>::kThreads>(
+        "gemm_chain_interleaved_wgmma", kBlocks);
   });
 }
 

@@ -5,8 +5,9 @@
 #include <utility>
 
 #include "../../devices.h"
-#include "chain_interleaved.cuh"
 #include "kernels.cuh"
+#include "model.cuh"
+#include "settings.cuh"
 #include "tile_bf16.cuh"
 #include "tile_f32.cuh"
 #include "tile_tf32.cuh"
@@ -16,103 +17,120 @@ namespace sffn::cuda {
 namespace {
 
 constexpr int kMaxSplits = 32;
-constexpr int kSplitDepth = 128;  // terms that a part of a split sum has at least
 
-// size, depth: of the tile. shared: dynamic bytes. group: inner batches that a block of threads takes in turn.
+// shared: dynamic bytes. group: inner batches that a block of threads takes in turn.
 struct Choice {
   ProductKernel* kernel;
-  int size, depth;
+  TileShape tile;
   int64_t shared;
   int group = 1;
+
+  int resident() const { return kernel->resident_blocks(shared); }
 };
 
-int64_t terms_of(const Product& p) {
-  int64_t terms = 0;
-  for (int f = 0; f < p.nfactors; ++f) terms += int64_t{p.factors[f].k} * p.factors[f].segments;
-  return terms;
+// A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
+int splits_for(const Product& p, const Choice& choice) {
+  if (p.nfactors > 1 || choice.group > 1) return 1;
+  const int64_t wanted = 2 * multiprocessors() / std::max<int64_t>(blocks_of(p, choice.tile, 1), 1);
+  const int64_t terms = int64_t{p.factors[0].k} * p.factors[0].segments;
+  const int64_t possible = terms / std::max(static_cast<int64_t>(costs().split_depth), int64_t{choice.tile.depth});
+  return static_cast<int>(std::clamp<int64_t>(std::min(wanted, possible), 1, kMaxSplits));
 }
 
-// A model of the time that a product with interleaved columns takes, in cycles, when blocks of threads compute `group`
-// inner batches in turn. A step of `depth` terms takes `step` cycles of a multiprocessor: its multiply-adds, or what
-// they read from shared memory at 128 bytes a cycle. Stores leave at 64 bytes a cycle, in sectors of 32 that single
-// batches fill with one element each.
-struct TileCost {
-  int size, depth, step, element;
-
-  int64_t cycles(const Product& p, int64_t group) const {
-    constexpr int kLatency = 1500, kSector = 32, kStored = 64;
-    const int64_t blocks = ceil_div(p.m, size) * ceil_div(p.tile_columns(), size) * p.batches[0] * p.batches[1] / group;
-    const int64_t spread = group > 1 ? 1 : std::min<int64_t>(p.c_column, kSector / element);
-    const int64_t tile = ceil_div(terms_of(p), depth) * step + int64_t{size} * size * element * spread / kStored;
-    return ceil_div(blocks, multiprocessors()) * (kLatency + group * tile);
-  }
-};
-template <int kSize>
-constexpr TileCost kBf16Cost{kSize, Bf16Tile<kSize>::kDepth, kSize == 128 ? 1024 : 384, 2};
-constexpr TileCost kWgmmaCost{WgmmaTile<>::kSize, WgmmaTile<>::kDepth, 640, 2};
-template <int kSize>
-constexpr TileCost kTf32Cost{kSize, Tf32Tile<kSize>::kDepth, kSize == 128 ? 512 : 192, 4};
-constexpr TileCost kF32Cost{F32Tile::kSize, F32Tile::kDepth, 512, 4};
-// How many times as long as single batches a group may take: what else a partly written sector costs (memory that
-// corrects errors reads the rest of it) is not in the model.
-constexpr int kGroupPatience = 2;
+double time_of(const Product& p, const Choice& choice, int splits = 1) {
+  const Work work = work_of(p, choice.tile, choice.group, splits, choice.resident(), costs());
+  return time_of(work, costs(), multiprocessors()) + (splits > 1 ? costs().latency : 0);
+}
 
 // Whether the columns of the inner batches interleave.
 bool interleaves(const Product& p) { return p.batches[1] > 1 && p.c_column == p.batches[1] && p.c_batch[1] == 1; }
 
 // Whether a block of threads may compute all inner batches of its tile in turn.
 bool can_group(const Product& p, int64_t shared) {
-  return interleaves(p) && !p.c_is_f32 && shared <= shared_memory_per_block();
+  return p.a_k_contiguous && interleaves(p) && !p.c_is_f32 && shared <= shared_memory_per_block();
+}
+
+// The large tile reads half as much of each operand, where it is not mostly empty.
+bool is_large(const Product& p) {
+  return switches().tile > 0 ? switches().tile == 128 : p.m > 64 && p.tile_columns() > 64;
 }
 
 template <int kSize>
-int64_t consider_group(const Product& p, int64_t cycles, Choice& choice) {
-  const int64_t shared = Bf16Tile<kSize>::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
-  if (!can_group(p, shared) || kBf16Cost<kSize>.cycles(p, p.batches[1]) > cycles) return cycles;
-  choice = {bf16_kernel<kSize>(p, true), kSize, Bf16Tile<kSize>::kDepth, shared, p.batches[1]};
-  return kBf16Cost<kSize>.cycles(p, p.batches[1]);
+TileShape bf16_tile() {
+  return {kSize, Bf16Tile<kSize>::kDepth, kSize == 128 ? costs().bf16_128 : costs().bf16_64, sizeof(bf16)};
+}
+TileShape wgmma_tile() { return {WgmmaTile<>::kSize, WgmmaTile<>::kDepth, costs().wgmma, sizeof(bf16)}; }
+template <int kSize>
+TileShape tf32_tile() {
+  return {kSize, Tf32Tile<kSize>::kDepth, kSize == 128 ? costs().tf32_128 : costs().tf32_64, sizeof(float)};
 }
 
 template <int kSize>
 Choice bf16_choice_of(const Product& p) {
-  return {bf16_kernel<kSize>(p, false), kSize, Bf16Tile<kSize>::kDepth, Bf16Tile<kSize>::kSharedBytes};
+  return {bf16_kernel<kSize>(p, false), bf16_tile<kSize>(), Bf16Tile<kSize>::kSharedBytes};
+}
+
+// The kernel by wgmma where it is to be taken. kernel: null where this device has none.
+template <class AnyKernel>
+AnyKernel* wished_wgmma(AnyKernel* kernel) {
+  if (switches().wgmma == Wish::on && !kernel)
+    throw Error("ERR_OPTION",
+                "STRUCTURED_FFN_CUDA_WGMMA: expected auto or off on a device or in a build without wgmma (compute "
+                "capability 9.0), got 'on'");
+  return kernel;
+}
+
+// By wgmma or by itself, one batch to a block of threads.
+Choice single_bf16_choice(const Product& p) {
+  const Wish wish = switches().wgmma;
+  const bool fits = is_large(p) || (wish == Wish::on && switches().tile != 64);
+  if (fits && p.vector_operands && wish != Wish::off)
+    if (ProductKernel* const kernel = wished_wgmma(wgmma_kernel(p)))
+      return {kernel, wgmma_tile(), WgmmaTile<>::kSharedBytes};
+  return is_large(p) ? bf16_choice_of<128>(p) : bf16_choice_of<64>(p);
+}
+
+// Takes a group instead where that takes no longer than `time`, which becomes its time.
+template <int kSize>
+void consider_group(const Product& p, double& time, Choice& choice) {
+  const int64_t shared = Bf16Tile<kSize>::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
+  if (!can_group(p, shared)) return;
+  const Choice group{bf16_kernel<kSize>(p, true), bf16_tile<kSize>(), shared, p.batches[1]};
+  const double group_time = time_of(p, group);
+  if (group_time > time) return;
+  time = group_time;
+  choice = group;
 }
 
 Choice bf16_choice(const Product& p) {
-  // The large tile reads half as much of each operand, where it is not mostly empty.
-  const bool large = p.m > 64 && p.tile_columns() > 64;
-  Choice choice = large ? bf16_choice_of<128>(p) : bf16_choice_of<64>(p);
-  ProductKernel* const wgmma = large && p.vector_operands ? wgmma_kernel(p) : nullptr;
-  if (wgmma) choice = {wgmma, WgmmaTile<>::kSize, WgmmaTile<>::kDepth, WgmmaTile<>::kSharedBytes};
-  if (p.a_k_contiguous) {
-    int64_t cycles = kGroupPatience * (wgmma ? kWgmmaCost : large ? kBf16Cost<128> : kBf16Cost<64>).cycles(p, 1);
-    cycles = consider_group<64>(p, cycles, choice);
-    if (large) consider_group<128>(p, cycles, choice);
-  }
+  Choice choice = single_bf16_choice(p);
+  if (!interleaves(p) || switches().wgmma == Wish::on) return choice;
+  double time = costs().group_patience * time_of(p, choice);
+  if (switches().tile != 128) consider_group<64>(p, time, choice);
+  if (is_large(p)) consider_group<128>(p, time, choice);
   return choice;
 }
 
-bool prefers_group(const Product& p, int64_t shared, const TileCost& group, const TileCost& single) {
-  return p.a_k_contiguous && can_group(p, shared) &&
-         group.cycles(p, p.batches[1]) <= kGroupPatience * single.cycles(p, 1);
+// The group, where it takes no longer than the patience for it allows.
+Choice better_of(const Product& p, const Choice& single, const Choice& group) {
+  return time_of(p, group) <= costs().group_patience * time_of(p, single) ? group : single;
 }
 
 Choice tf32_choice(const Product& p) {
-  const bool large = p.m > 64 && p.tile_columns() > 64;
   using Small = Tf32Tile<64>;
-  using Large = Tf32Tile<128>;
+  const Choice single = is_large(p) ? Choice{tf32_kernel(p, 128, false), tf32_tile<128>(), Tf32Tile<128>::kSharedBytes}
+                                    : Choice{tf32_kernel(p, 64, false), tf32_tile<64>(), Small::kSharedBytes};
   const int64_t shared = Small::kSharedBytes + Small::Kept::bytes(p.batches[1]);
-  if (prefers_group(p, shared, kTf32Cost<64>, large ? kTf32Cost<128> : kTf32Cost<64>))
-    return {tf32_kernel(p, 64, true), 64, Small::kDepth, shared, p.batches[1]};
-  if (large) return {tf32_kernel(p, 128, false), 128, Large::kDepth, Large::kSharedBytes};
-  return {tf32_kernel(p, 64, false), 64, Small::kDepth, Small::kSharedBytes};
+  if (switches().tile == 128 || !can_group(p, shared)) return single;
+  return better_of(p, single, {tf32_kernel(p, 64, true), tf32_tile<64>(), shared, p.batches[1]});
 }
 
 Choice f32_choice(const Product& p) {
+  const TileShape tile{F32Tile::kSize, F32Tile::kDepth, costs().f32, sizeof(float)};
+  const Choice single{f32_kernel(p, false), tile, 0};
   const int64_t shared = F32Tile::Kept::bytes(p.batches[1]);
-  if (prefers_group(p, F32Tile::kStaticBytes + shared, kF32Cost, kF32Cost))
-    return {f32_kernel(p, true), F32Tile::kSize, F32Tile::kDepth, shared, p.batches[1]};
-  return {f32_kernel(p, false), F32Tile::kSize, F32Tile::kDepth, 0};
+  if (!can_group(p, F32Tile::kStaticBytes + shared)) return single;
+  return better_of(p, single, {f32_kernel(p, true), tile, shared, p.batches[1]});
 }
 
 Choice choice_for(const Product& p, DType dtype) {
@@ -182,63 +200,56 @@ bool can_chain(const Product& first, Product second, DType dtype, int group) {
          first.activation == Activation::none;
 }
 
-constexpr int kNarrow = 64;  // columns: fewer get tiles of this width
-
-int64_t waves(int64_t blocks) { return ceil_div(blocks, multiprocessors()); }
-
-// What a product takes by itself: waves of tiles of 128 rows times their steps of 64 terms and 64 columns.
-int64_t steps_alone(const Product& p) {
-  const int width = p.n <= kNarrow ? kNarrow : ChainSizes::kSize;
-  const int64_t tiles = ceil_div(p.tile_columns(), width) * p.batches[0] * p.batches[1];
-  return waves(ceil_div(p.m, ChainSizes::kSize) * tiles) *
-         (p.factors[0].segments * ceil_div(p.factors[0].k, ChainSizes::kDepth) * (width / kNarrow));
-}
-
-// Whether a launch that takes so many steps takes at most an eighth longer than two launches. Fewer rows or columns
-// would get small tiles.
-bool is_worth_chaining(const Product& first, const Product& second, int64_t steps) {
-  return first.m > 64 && second.n * second.batches[1] > 64 &&
-         8 * steps <= 9 * (steps_alone(first) + steps_alone(second));
+// What the product takes by itself.
+double time_alone(Product p, DType dtype) {
+  p.vector_operands = true;
+  const Choice choice = choice_for(p, dtype);
+  return time_of(p, choice, splits_for(p, choice));
 }
 
 struct Chain {
   ChainKernel* kernel = nullptr;
-  int64_t blocks = 0, shared = 0;
+  int64_t shared = 0;  // dynamic bytes
+  Work work{};
 };
 
+// make(wgmma): the kernel by wgmma, or by mma.sync. work_of(step, resident): what it does.
+template <class Make, class WorkOf>
+Chain chain_with(int64_t shared, Make&& make, WorkOf&& work_of) {
+  if (shared > shared_memory_per_block()) return {};
+  ChainKernel* const wgmma = switches().wgmma == Wish::off ? nullptr : wished_wgmma(make(true));
+  ChainKernel* const kernel = wgmma ? wgmma : make(false);
+  return {kernel, shared, work_of(wgmma ? costs().wgmma : costs().bf16_128, kernel->resident_blocks(shared))};
+}
+
 Chain chain_of(const Product& first, const Product& second, DType dtype) {
-  using Tile = ChainSizes;
+  constexpr int kNarrow = 64;
   const bool fits =
       can_chain(first, second, dtype, 1) && first.factors[0].segments == 1 && first.batches[1] == second.batches[0];
   if (!fits) return {};
-  const int width = first.n <= kNarrow ? kNarrow : Tile::kSize;
-  const int64_t shared = Tile::bytes(second.factors[0].k), rows = ceil_div(first.m, Tile::kSize);
-  const int64_t steps1 = ceil_div(first.factors[0].k, Tile::kDepth),
-                steps2 = ceil_div(second.factors[0].k, Tile::kDepth);
-  const int64_t steps =
-      waves(rows * second.batches[0]) *
-      (first.batches[0] * ceil_div(first.n, width) * steps1 * (width / kNarrow) +
-       second.batches[1] * ceil_div(second.tile_columns(), Tile::kSize) * steps2 * (Tile::kSize / kNarrow));
-  if (shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
-  ChainKernel* const wgmma = wgmma_chain_kernel(first, width);
-  return {wgmma ? wgmma : chain_kernel(first, width), rows * second.batches[0], shared};
+  const int width = first.n <= kNarrow ? kNarrow : ChainSizes::kSize;
+  return chain_with(
+      ChainSizes::bytes(second.factors[0].k),
+      [&](bool wgmma) { return wgmma ? wgmma_chain_kernel(first, width) : chain_kernel(first, width); },
+      [&](double step, int resident) { return chain_work(first, second, width, step, resident, costs()); });
 }
 
 template <int kBlocks>
 Chain interleaved_chain_of(const Product& first, const Product& second, DType dtype) {
-  using Tile = InterleavedChainSizes<kBlocks>;
+  using Sizes = InterleavedChainSizes<kBlocks>;
   const bool fits = can_chain(first, second, dtype, kBlocks) && first.b_k_contiguous && first.batches[1] == kBlocks &&
                     first.c_column == 1 && first.factors[0].a_batch[1] == 0 &&
-                    (second.half() == 0 || Tile::kEach % (2 * kGates) == 0);
-  const int64_t shared = Tile::bytes(second.factors[0].k), rows = ceil_div(first.m, Tile::kRows);
-  const auto tiles = [](const Product& p) { return ceil_div(p.tile_columns(), Tile::kEach); };
-  const int64_t steps = waves(rows) * (first.batches[0] * tiles(first) * Tile::Sequence::tiles_of(first.factors[0]) +
-                                       tiles(second) * Tile::Sequence::tiles_of(second.factors[0]));
-  if (!fits || shared > shared_memory_per_block() || !is_worth_chaining(first, second, steps)) return {};
-  ChainKernel* const wgmma = wgmma_interleaved_chain_kernel(kBlocks);
-  return {wgmma ? wgmma : interleaved_chain_kernel(kBlocks), rows, shared};
+                    (second.half() == 0 || Sizes::kEach % (2 * kGates) == 0);
+  if (!fits) return {};
+  return chain_with(
+      Sizes::bytes(second.factors[0].k),
+      [](bool wgmma) { return wgmma ? wgmma_interleaved_chain_kernel(kBlocks) : interleaved_chain_kernel(kBlocks); },
+      [&](double step, int resident) {
+        return interleaved_chain_work<kBlocks>(first, second, step, resident, costs());
+      });
 }
 
+// The launch for both, where there can be one.
 Chain chain_for(const Product& first, const Product& second, DType dtype) {
   if (!interleaves(second)) return chain_of(first, second, dtype);
   switch (second.batches[1]) {
@@ -253,12 +264,10 @@ Chain chain_for(const Product& first, const Product& second, DType dtype) {
   }
 }
 
-// A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
-int splits_for(const Product& p, const Choice& choice, int64_t blocks) {
-  if (p.nfactors > 1) return 1;
-  const int64_t wanted = 2 * multiprocessors() / std::max<int64_t>(blocks, 1);
-  const int64_t possible = terms_of(p) / std::max(kSplitDepth, choice.depth);
-  return static_cast<int>(std::clamp<int64_t>(std::min(wanted, possible), 1, kMaxSplits));
+// Fewer rows or columns than a small tile has are better off in small tiles.
+bool is_better(const Chain& chain, const Product& first, const Product& second, DType dtype) {
+  return first.m > 64 && second.n * second.batches[1] > 64 &&
+         prefers_chain(chain.work, time_alone(first, dtype) + time_alone(second, dtype), costs(), multiprocessors());
 }
 
 template <class T>
@@ -283,13 +292,14 @@ void join_parts(Product p, DType dtype) {
 }  // namespace
 
 bool launch_chain(const Product& first, Product second, DType dtype) {
+  if (switches().chains == Wish::off) return false;
   order_factors(second);
   const Chain chain = chain_for(first, second, dtype);
-  if (!chain.kernel) return false;
+  if (!chain.kernel || (switches().chains != Wish::on && !is_better(chain, first, second, dtype))) return false;
   second.vector_c = true;
   for (const Product* p : {&first, &std::as_const(second)})
     count_flops(int64_t{2} * p->batches[0] * p->batches[1] * p->m * p->n * p->factors[0].k * p->factors[0].segments);
-  chain.kernel->launch(static_cast<unsigned>(chain.blocks), chain.shared, first, second);
+  chain.kernel->launch(static_cast<unsigned>(chain.work.blocks), chain.shared, first, second);
   return true;
 }
 
@@ -304,13 +314,46 @@ void launch_gemm(Product p, DType dtype) {
   const Choice choice = choice_for(p, dtype);
   p.group = choice.group;
   p.vector_c = has_whole_runs(p, p.group > 1 ? static_cast<int64_t>(16 / size_of(dtype)) : kRun, dtype);
-  const int64_t blocks = ceil_div(p.m, choice.size) * ceil_div(p.tile_columns(), choice.size) * (batches / p.group);
-  p.splits = p.group > 1 ? 1 : splits_for(p, choice, blocks);
+  p.splits = splits_for(p, choice);
   Workspace<float> partial(p.splits > 1 ? int64_t{p.splits} * batches * p.m * p.n : 0);
   p.partial = partial.get();
-  const dim3 grid(static_cast<unsigned>(blocks), 1, static_cast<unsigned>(p.splits));
+  const dim3 grid(static_cast<unsigned>(blocks_of(p, choice.tile, p.group)), 1, static_cast<unsigned>(p.splits));
   choice.kernel->launch(grid, choice.shared, p);
   if (p.splits > 1) join_parts(p, dtype);
 }
 
 }  // namespace sffn::cuda
+
+namespace sffn {
+
+using namespace cuda;
+
+GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, DType dtype) {
+  Product p;
+  p.m = static_cast<int>(m);
+  p.n = static_cast<int>(n);
+  p.ldc = n;
+  p.factors[0] = {.lda = k, .ldb = k, .k = static_cast<int>(k)};
+  p.vector_operands = has_vector_operands(p, dtype);
+  const Choice choice = choice_for(p, dtype);
+  const int splits = splits_for(p, choice);
+  return {choice.kernel->name(), blocks_of(p, choice.tile, 1) * splits,
+          ceil_div(steps_of(p, choice.tile.depth), splits), choice.resident(), multiprocessors()};
+}
+
+ChainPlan plan_chain(int64_t m, int64_t n, int64_t k, int64_t rank) {
+  Product first, second;
+  first.m = second.m = static_cast<int>(m);
+  first.n = static_cast<int>(rank);
+  second.n = static_cast<int>(n);
+  first.ldc = rank;
+  second.ldc = n;
+  first.factors[0] = {.lda = k, .ldb = k, .k = static_cast<int>(k)};
+  second.factors[0] = {.lda = rank, .ldb = rank, .k = static_cast<int>(rank)};
+  const Chain chain = chain_for(first, second, DType::bf16);
+  if (!chain.kernel) throw Error("ERR_OPTION", "these products cannot be one launch on this device");
+  return {chain.kernel->name(), time_of(chain.work, costs(), multiprocessors()),
+          time_alone(first, DType::bf16) + time_alone(second, DType::bf16)};
+}
+
+}  // namespace sffn

@@ -1,5 +1,5 @@
-// The kernels of the matrix products, of which gemm.cu chooses. Each family is compiled by a source of its own: they are
-// built side by side, and again only where they changed.
+// The kernels of the matrix products, of which gemm.cu chooses. Each family is compiled by a source of its own: they
+// are built side by side, and again only where they changed.
 #pragma once
 
 #include "../kernel.cuh"
@@ -53,8 +53,8 @@ auto with_constant_of(int value, Body&& body) {
   return body(Number<kFirst>{});
 }
 
-// body(constants of whether the terms of A are contiguous, whether those of B are, and whether operands are read 16 bytes
-// at a time).
+// body(constants of whether the terms of A are contiguous, whether those of B are, and whether operands are read 16
+// bytes at a time).
 template <class Body>
 auto with_layout(const Product& p, Body&& body) {
   return with_constant(p.a_k_contiguous, [&](auto a) {

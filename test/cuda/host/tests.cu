@@ -2,6 +2,7 @@
 // to read the toolkit's headers takes longer than all the rest.
 #include "activation.inl"
 #include "attention.inl"
+#include "choice.inl"
 #include "product.inl"
 #include "stage.inl"
 #include "strides.inl"
