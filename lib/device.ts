@@ -1,6 +1,7 @@
 /** Devices, threads, instruction sets and memory: what the computation runs on. */
 import type { NativeMemoryStats } from '../types/native';
-import { checkChoice, checkInteger, checkNumber, DeviceError, OptionError, runNative } from './errors';
+import { defaultCostsPath, loadCosts } from './cuda/costs_file';
+import { checkChoice, checkInteger, checkNumber, DeviceError, FormatError, OptionError, runNative } from './errors';
 import { native } from './native';
 
 export type Device = 'cpu' | 'cuda';
@@ -10,8 +11,24 @@ export type MemoryStats = Readonly<NativeMemoryStats>;
 /** @throws {DeviceError} that says what is missing, when the device is not usable here. */
 export function checkDevice(where: string, device: unknown): asserts device is Device {
   checkChoice(where, device, ['cpu', 'cuda']);
-  if (device === 'cuda' && !native.cudaAvailable())
-    throw new DeviceError(`${where}: device 'cuda' is ${native.cudaStatus()}`);
+  if (device === 'cpu') return;
+  if (!native.cudaAvailable()) throw new DeviceError(`${where}: device 'cuda' is ${native.cudaStatus()}`);
+  useMeasuredCosts();
+}
+
+let costsAreKnown = false;
+
+/** What was measured on this GPU for the choice of its kernels, if anything, from its first use on. */
+function useMeasuredCosts(): void {
+  if (costsAreKnown) return;
+  const path = defaultCostsPath();
+  const costs = loadCosts(cudaStatus(), path);
+  try {
+    if (costs !== null) native.setGemmCosts(costs);
+  } catch (error) {
+    throw new FormatError(path, (error as Error).message);
+  }
+  costsAreKnown = true;
 }
 
 /** What the addon calls the devices. */

@@ -180,12 +180,17 @@ program
 
 program
   .command('tune')
-  .description('Measure when merged layers are faster than factors on this machine, for generate --dispatch auto.')
-  .argument('<checkpoint>', 'the model whose layers are measured')
+  .description(
+    'Measure when merged layers are faster than factors on this machine, for generate --dispatch auto; with --device cuda first ' +
+      'what the choice of kernels for matrix products goes by.',
+  )
+  .argument('[checkpoint]', 'the model whose layers are measured; not needed with --device cuda')
+  .addOption(new Option('--device <name>', 'what is measured').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(
     new Option('--dtype <name>', "of the weights (default: the checkpoint's)").choices(['float32', 'bfloat16', 'int8']),
   )
   .option('--table <file>', 'where measurements are kept (default: in the cache folder of the user)')
+  .option('--costs <file>', 'where those of matrix products are kept (default: there, too)')
   .action(async (checkpoint, options) => (await import('./tune_command.js')).tuneCommand(checkpoint, options));
 
 program

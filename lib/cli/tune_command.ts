@@ -1,4 +1,6 @@
 /** `structured-ffn tune`, and the table that `generate --dispatch auto` goes by. */
+import { defaultCostsPath, saveCosts } from '../cuda/costs_file';
+import { tuneCosts } from '../cuda/tune_costs';
 import {
   type Crossover,
   type CrossoverTable,
@@ -9,10 +11,14 @@ import {
   tune,
   type WeightDType,
 } from '../decode';
+import { checkDevice, cudaStatus, type Device } from '../device';
+import { OptionError } from '../errors';
 import type { TransformerLM } from '../nn';
 import { loadModel } from '../train';
 
 export interface TuneCommandOptions {
+  readonly device: Device;
+  readonly costs?: string;
   readonly dtype?: WeightDType;
   readonly table?: string;
 }
@@ -25,8 +31,24 @@ function lines(key: string, measured: readonly Crossover[]): string {
   return `${key}\n${rows.join('')}`;
 }
 
-export function tuneCommand(checkpoint: string, options: TuneCommandOptions): void {
+/** What the kernels of matrix products take on the GPU, into the file that every later process reads. */
+function tuneProducts(path = defaultCostsPath()): void {
+  checkDevice('tune: --device', 'cuda');
+  if (path === '') throw new OptionError('tune: --costs', 'a file, as STRUCTURED_FFN_CUDA_COSTS is empty', path);
+  process.stdout.write(`${cudaStatus()}\n`);
+  const onCost = (name: string, value: number) => process.stdout.write(`  ${name} ${value.toPrecision(4)}\n`);
+  saveCosts(cudaStatus(), tuneCosts({ onCost }), path);
+  process.stdout.write(`written to ${path}\n`);
+}
+
+export function tuneCommand(checkpoint: string | undefined, options: TuneCommandOptions): void {
+  if (options.device === 'cuda') tuneProducts(options.costs);
+  if (checkpoint === undefined) {
+    if (options.device === 'cuda') return;
+    throw new OptionError('tune', 'a checkpoint, or --device cuda', checkpoint);
+  }
   const { model, dtype } = loadModel(checkpoint);
+  model.to(options.device);
   const path = options.table ?? defaultTablePath();
   process.stdout.write(`${machineFingerprint()}\n`);
   const onShape = (key: string, measured: readonly Crossover[]) => process.stdout.write(lines(key, measured));

@@ -1,0 +1,56 @@
+/**
+ * What `structured-ffn tune --device cuda` measured for the choice of kernels for matrix products: one file for all machines
+ * that share a home folder, each GPU under its name.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { FormatError } from '../errors';
+import { withFile, writeJson } from '../io/files';
+
+/** Times in nanoseconds, and how much longer one way may take than another, by the names of native/cuda/gemm/costs.cuh. */
+export type GemmCosts = Readonly<Record<string, number>>;
+
+const FORMAT = 'structured-ffn gemm costs';
+const VERSION = 1;
+
+/** STRUCTURED_FFN_CUDA_COSTS ('' for no file), or gemm_costs.json in the user's cache folder. */
+export function defaultCostsPath(): string {
+  const { STRUCTURED_FFN_CUDA_COSTS, XDG_CACHE_HOME } = process.env;
+  return (
+    STRUCTURED_FFN_CUDA_COSTS ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'structured-ffn', 'gemm_costs.json')
+  );
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value);
+
+const isCosts = (value: unknown): value is GemmCosts =>
+  isObject(value) &&
+  Object.values(value).every((cost) => typeof cost === 'number' && Number.isFinite(cost) && cost > 0);
+
+function readGpus(path: string): Record<string, GemmCosts> {
+  if (path === '' || !existsSync(path)) return {};
+  const text = withFile('read', path, () => readFileSync(path, 'utf8'));
+  const corrupt = (problem: string) =>
+    new FormatError(path, `${problem}; delete it, "structured-ffn tune --device cuda" measures anew`);
+  let file: unknown;
+  try {
+    file = JSON.parse(text);
+  } catch {
+    throw corrupt('it is no JSON');
+  }
+  if (!isObject(file) || file.format !== FORMAT || file.version !== VERSION || !isObject(file.gpus))
+    throw corrupt('it has no costs of matrix products');
+  for (const [gpu, costs] of Object.entries(file.gpus))
+    if (!isCosts(costs)) throw corrupt(`the costs of '${gpu}' are not all positive finite numbers`);
+  return file.gpus as Record<string, GemmCosts>;
+}
+
+/** What was measured on a GPU; null when nothing was. @throws {FileError | FormatError} */
+export const loadCosts = (gpu: string, path = defaultCostsPath()): GemmCosts | null => readGpus(path)[gpu] ?? null;
+
+/** Puts the measurements of a GPU into the file, in the place of older ones. @throws {FileError | FormatError} */
+export function saveCosts(gpu: string, costs: GemmCosts, path = defaultCostsPath()): void {
+  writeJson(path, { format: FORMAT, version: VERSION, gpus: { ...readGpus(path), [gpu]: costs } });
+}

@@ -1,0 +1,189 @@
+/** What `tune --device cuda` measures for the choice of kernels: the fit, the file, and that the file is gone by. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { availableDevices, cudaStatus, DeviceError, FormatError, getCudaTf32 } from '../../lib';
+import { defaultCostsPath, loadCosts, saveCosts } from '../../lib/cuda/costs_file';
+import { fitChains, fitTile, fitTiles, type TileTimes } from '../../lib/cuda/fit_costs';
+import { tuneCosts } from '../../lib/cuda/tune_costs';
+import { native } from '../../lib/native';
+
+const ROOT = join(__dirname, '..', '..');
+const scratch = mkdtempSync(join(tmpdir(), 'costs-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+const file = (name: string) => join(scratch, name);
+
+/** What the model of native/cuda/gemm/costs.cuh says of a tile with these costs. */
+function modelled(step: number, resident: number, bytes = 32768): TileTimes {
+  const { latency, stall, store } = SHARED;
+  const stores = (bytes / 128) * store;
+  const [each, depths] = [4 * resident, [16, 64] as const];
+  const single = depths.map((steps) => latency + steps * (stall + step) + stores) as [number, number];
+  const several = depths.map((steps, i) =>
+    resident > 1 ? latency + each * (steps * step + stores) : each * single[i]!,
+  ) as [number, number];
+  return { steps: depths, single, several, each, resident, bytes };
+}
+const SHARED = { latency: 900, stall: 70, store: 1.25 };
+
+describe('the fit', () => {
+  test('finds the costs of a tile whose blocks share a multiprocessor', () => {
+    const costs = fitTile(modelled(360, 3), null);
+    expect(costs.step).toBeCloseTo(360, 6);
+    for (const name of ['latency', 'stall', 'store'] as const) expect(costs[name]).toBeCloseTo(SHARED[name], 6);
+  });
+
+  test('takes what a block alone cannot tell from the other tiles', () => {
+    const costs = fitTiles(
+      new Map([
+        ['bf16_64', modelled(200, 4, 8192)],
+        ['bf16_128', modelled(580, 1)],
+        ['wgmma', modelled(360, 2)],
+      ]),
+    );
+    expect(Object.keys(costs).sort()).toEqual(['bf16_128', 'bf16_64', 'latency', 'stall', 'store', 'wgmma']);
+    const expected: Record<string, number> = { ...SHARED, bf16_64: 200, bf16_128: 580, wgmma: 360 };
+    for (const [name, value] of Object.entries(costs)) expect(value).toBeCloseTo(expected[name]!, 6);
+  });
+
+  test('has no cost that is nothing, whatever was measured', () => {
+    for (const resident of [1, 2]) {
+      const noise: TileTimes = { ...modelled(100, resident), single: [5000, 400], several: [9000, 10] };
+      for (const value of Object.values(fitTiles(new Map([['f32', noise]])))) expect(value).toBeGreaterThan(0);
+    }
+  });
+
+  test('is patient with chains as far as they are better than the model says', () => {
+    const modelledTimes = { together: 300, alone: 200 };
+    expect(fitChains([{ together: 100, alone: 100, modelled: modelledTimes }])).toBeCloseTo(1.5, 9);
+    expect(
+      fitChains([
+        { together: 50, alone: 100, modelled: modelledTimes },
+        { together: 200, alone: 100, modelled: modelledTimes },
+      ]),
+    ).toBeCloseTo(1.5, 9);
+  });
+});
+
+describe('the file', () => {
+  test('keeps the costs of each GPU, the latest', () => {
+    const path = file('gpus.json');
+    expect(loadCosts('A', path)).toBeNull();
+    saveCosts('A', { latency: 1 }, path);
+    saveCosts('B', { latency: 2 }, path);
+    saveCosts('A', { latency: 3, stall: 4 }, path);
+    expect([loadCosts('A', path), loadCosts('B', path), loadCosts('C', path)]).toEqual([
+      { latency: 3, stall: 4 },
+      { latency: 2 },
+      null,
+    ]);
+    expect(loadCosts('A', '')).toBeNull();
+  });
+
+  test.each<[string, string]>([
+    ['no JSON', '{'],
+    ['another file', '{"format": "structured-ffn crossovers", "version": 1}'],
+    ['a later version', '{"format": "structured-ffn gemm costs", "version": 2, "gpus": {}}'],
+    ['a cost of nothing', '{"format": "structured-ffn gemm costs", "version": 1, "gpus": {"A": {"latency": 0}}}'],
+    [
+      'a cost that is no number',
+      '{"format": "structured-ffn gemm costs", "version": 1, "gpus": {"A": {"stall": "1"}}}',
+    ],
+  ])('is refused where it is %s', (_, text) => {
+    const path = file('wrong.json');
+    writeFileSync(path, text);
+    expect(() => loadCosts('A', path)).toThrow(FormatError);
+    expect(() => loadCosts('A', path)).toThrow(path);
+  });
+
+  test('is named by STRUCTURED_FFN_CUDA_COSTS, or in the cache folder', () => {
+    const { STRUCTURED_FFN_CUDA_COSTS: named, XDG_CACHE_HOME: cache } = process.env;
+    const restore = (name: string, value: string | undefined) => {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    };
+    process.env.STRUCTURED_FFN_CUDA_COSTS = file('named.json');
+    expect(defaultCostsPath()).toBe(file('named.json'));
+    delete process.env.STRUCTURED_FFN_CUDA_COSTS;
+    process.env.XDG_CACHE_HOME = scratch;
+    expect(defaultCostsPath()).toBe(join(scratch, 'structured-ffn', 'gemm_costs.json'));
+    restore('STRUCTURED_FFN_CUDA_COSTS', named);
+    restore('XDG_CACHE_HOME', cache);
+  });
+});
+
+const withCuda = () => {
+  const before = native.gemmCosts();
+  afterEach(() => native.setGemmCosts(before));
+
+  test('costs are set by name, all or none', () => {
+    native.setGemmCosts({ latency: 7, chain_patience: 0.5 });
+    expect(native.gemmCosts()).toEqual({ ...before, latency: 7, chain_patience: 0.5 });
+    for (const bad of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(() => native.setGemmCosts({ stall: 1, latency: bad })).toThrow(
+        /gemm costs: latency: expected a positive finite number, got (-?\d|nan|inf)/,
+      );
+    expect(() => native.setGemmCosts({ patience: 1 })).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }));
+    expect(native.gemmCosts()).toEqual({ ...before, latency: 7, chain_patience: 0.5 });
+  });
+
+  test('the model says what a launch takes', () => {
+    const chain = native.planChain(1024, 256, 256, 128);
+    expect(chain.kernel).toMatch(/^gemm_chain/);
+    native.setGemmCosts(Object.fromEntries(Object.entries(before).map(([name, value]) => [name, 2 * value])));
+    const doubled = native.planChain(1024, 256, 256, 128);
+    expect(doubled.together / chain.together).toBeCloseTo(2, 9);
+    expect(doubled.alone / chain.alone).toBeCloseTo(2, 9);
+    const plan = native.planProduct(640, 128, 256, 2);
+    expect([plan.blocks, plan.steps, plan.resident > 0, plan.multiprocessors > 0]).toEqual([5, 4, true, true]);
+  });
+
+  test('tuning measures every kernel of the device, and leaves the rest as it was', () => {
+    // Small: what the executor takes says nothing, and a GPU has its own `structured-ffn tune`.
+    const found = new Map<string, number>();
+    const options = { depths: [64, 192], rounds: 1, launches: 1, repeats: 1, chains: [[200, 128, 64, 64]] } as const;
+    const [switches, tf32] = [native.gemmSwitches(), getCudaTf32()];
+    const measured = tuneCosts({ ...options, onCost: (name, value) => found.set(name, value) });
+    const wgmma = native.planProduct(128, 128, 64, 2).kernel.startsWith('gemm_wgmma') ? ['wgmma'] : [];
+    expect(Object.keys(measured).sort()).toEqual(
+      [
+        ...['bf16_128', 'bf16_64', 'chain_patience', 'f32', 'latency', 'stall', 'store', 'tf32_128', 'tf32_64'],
+        ...wgmma,
+      ].sort(),
+    );
+    expect(Object.values(measured).every((value) => Number.isFinite(value) && value > 0)).toBe(true);
+    expect(Object.fromEntries(found)).toEqual(measured);
+    expect([native.gemmCosts(), native.gemmSwitches(), getCudaTf32()]).toEqual([
+      { ...before, ...measured },
+      switches,
+      tf32,
+    ]);
+  }, 120_000);
+
+  test('a process goes by the file of its GPU from the first use of the device on', () => {
+    const path = file('gone_by.json');
+    const served = (env: NodeJS.ProcessEnv) =>
+      spawnSync(process.execPath, ['-r', './scripts/register_ts.cjs', 'test/cuda/served.ts', 'factors'], {
+        cwd: ROOT,
+        encoding: 'utf8',
+        env: { ...process.env, STRUCTURED_FFN_CUDA_COSTS: path, ...env },
+      });
+    saveCosts('another GPU', { chain_patience: 1e-6 }, path);
+    expect(served({}).stdout).toMatch(/gemm_chain/);
+    saveCosts(cudaStatus(), { chain_patience: 1e-6 }, path);
+    expect(served({}).stdout).toMatch(/gemm_(wgmma|bf16)/);
+    expect(served({}).stdout).not.toMatch(/gemm_chain/);
+    expect(served({ STRUCTURED_FFN_CUDA_COSTS: '' }).stdout).toMatch(/gemm_chain/);
+    saveCosts(cudaStatus(), { of_nothing: 1 }, path);
+    expect(served({}).stderr).toMatch(/FormatError.*gone_by\.json: gemm costs: 'of_nothing' is none of them/);
+    expect(JSON.parse(readFileSync(path, 'utf8')).gpus['another GPU']).toEqual({ chain_patience: 1e-6 });
+  });
+};
+
+const withoutCuda = () => {
+  test('tuning says what is missing', () => expect(() => tuneCosts()).toThrow(DeviceError));
+};
+
+if (availableDevices().includes('cuda')) describe('with CUDA', withCuda);
+else describe('without CUDA', withoutCuda);
