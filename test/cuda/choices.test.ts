@@ -15,7 +15,7 @@ const runNode = (args: readonly string[], env: NodeJS.ProcessEnv, input?: string
 const run = (cases: readonly string[], env: NodeJS.ProcessEnv) =>
   // On a device of 8 multiprocessors, small products are many.
   runNode(['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'served.ts'), ...cases], {
-    STRUCTURED_FFN_TF32: '',
+    STRUCTURED_FFN_TF32: '0',
     PTXSIM_MULTIPROCESSORS: '8',
     ...env,
   });

@@ -89,13 +89,11 @@ for (const device of availableDevices().filter((name) => name !== 'cpu'))
       // Not every sequence wants logits: such a step is not recorded.
       const [plain] = await next(decoder, sequences, 0);
       const held = () => memoryStats(device).allocated;
-      const before = held();
       const first = await next(decoder, sequences, 1);
-      const recorded = held();
+      const once = held();
       const second = await next(decoder, sequences, 1);
-      // It has memory of its own, once.
-      expect(recorded).toBeGreaterThan(before);
-      expect(held()).toBe(recorded);
+      // A step has memory of its own from the first time on.
+      expect(held()).toBe(once);
       expect(first[0]).toEqual(plain);
       expect(second).toEqual(first);
       // Other tensors may have taken any memory that the recorded step does not hold fast.

@@ -486,13 +486,13 @@ const withCuda = () => {
     const random = (...shape: number[]) =>
       tensor(new TestRandom(shape.length).array(shape.reduce((a, b) => a * b)), shape);
 
-    test.each<[string, Tensor, number?]>([
-      ['a number', random(1, 1)],
-      ['a wide matrix', random(5, 9)],
-      ['a tall matrix', random(12, 7)],
+    test.each<[string, Tensor, number | undefined]>([
+      ['a number', random(1, 1), undefined],
+      ['a wide matrix', random(5, 9), undefined],
+      ['a tall matrix', random(12, 7), undefined],
       ['the largest triples of a batch', random(3, 4, 5), 2],
-      ['no matrix', zeros([0, 3, 2])],
-      ['a matrix of a layer', random(96, 384)],
+      ['no matrix', zeros([0, 3, 2]), undefined],
+      ['a matrix of a layer', random(96, 384), undefined],
     ])('%s', (_, a, rank) => {
       const there = a.to('cuda');
       for (const name of ['u', 's', 'vt'] as const) {

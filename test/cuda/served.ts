@@ -32,7 +32,7 @@ const lowRank = (m: number, n: number, k: number, rank: number): Case => ({
 
 const CASES: Readonly<Record<string, Case>> = {
   large: dense(136, 136, 64),
-  gradients: dense(136, 136, 64, { gradients: true }),
+  gradients: dense(136, 136, 72, { gradients: true }),
   unaligned: dense(130, 133, 71),
   small: dense(40, 48, 64),
   rows: dense(4, 48, 64),

@@ -28,7 +28,8 @@ function evaluate(variables: Readonly<Record<string, string>>, ...expressions: s
     encoding: 'utf8',
     env: { ...process.env, ...variables },
   });
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  // The executor says so when it has no code for a device; a GPU does not.
+  expect({ status, stderr: stderr.replaceAll(/^\[ptxsim\].*\n/gm, '') }).toEqual({ status: 0, stderr: '' });
   return JSON.parse(stdout);
 }
 
