@@ -1,6 +1,7 @@
 /** Help, what is refused, and with which exit code: 0 all right, 1 something went wrong, 2 used wrongly. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { version } from '../../package.json';
 import { cli, folder, writeText } from './support';
 
@@ -35,12 +36,7 @@ test('info tells the machine and the cost of each structure', () => {
   expect(status).toBe(0);
   const { machine, costs } = JSON.parse(stdout);
   expect(machine).toMatchObject({ node: process.version, devices: expect.arrayContaining(['cpu']) });
-  expect(costs.map(({ structure }: { structure: string }) => structure)).toEqual([
-    'dense',
-    'lowrank',
-    'blockdense',
-    'blockshuffle',
-  ]);
+  expect(costs.map(({ structure }: { structure: string }) => structure)).toEqual(STRUCTURE_NAMES);
   // Weights 2·768·3072 and biases 3072 + 768.
   expect(costs[0].parameters).toBe(2 * 768 * 3072 + 3072 + 768);
   expect(costs[1].parameters / costs[0].parameters).toBeCloseTo(0.3125, 2);
