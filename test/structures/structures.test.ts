@@ -1,7 +1,14 @@
 /** Every structure by its definition: sizes and shapes that belong together, and ratios that mean what they say. */
 import { OptionError } from '../../lib/errors';
 import { linearDims } from '../../lib/ops/linear_dims';
-import { chooseLayer, DEFINITIONS, parametersOf, STRUCTURE_NAMES } from '../../lib/structures';
+import {
+  chooseLayer,
+  DEFINITIONS,
+  parametersOf,
+  type Sizes,
+  STRUCTURE_NAMES,
+  type Structure,
+} from '../../lib/structures';
 import { SMALL, STRUCTURED, smallShapes } from '../support/structures';
 
 // The command line knows the structures without a binary.
@@ -20,7 +27,7 @@ const WIDTHS = [
   [1024, 4096],
 ] as const;
 
-const keptBy = (structure: (typeof STRUCTURE_NAMES)[number], inFeatures: number, outFeatures: number, ratio: number) =>
+const keptBy = (structure: Structure, inFeatures: number, outFeatures: number, ratio: number) =>
   parametersOf(chooseLayer('test', structure, { inFeatures, outFeatures, ratio })) / (inFeatures * outFeatures);
 
 test.each(STRUCTURE_NAMES)('%s: factors map the one width to the other, and tell their sizes', (structure) => {
@@ -74,6 +81,19 @@ describe.each(STRUCTURED)('%s', (structure) => {
   });
 });
 
+/** What 0.4 gives 768 → 3072. */
+const AT_40: Readonly<Record<Structure, Sizes | null>> = {
+  dense: null,
+  lowrank: { rank: 248 },
+  blockdense: { rank: 272, nblocks: 2 },
+  blockshuffle: { nblocks: 3 },
+};
+
+test.each(STRUCTURED)('the sizes of %s at 768 → 3072', (structure) => {
+  const { v, u } = chooseLayer('test', structure, { inFeatures: 768, outFeatures: 3072, ratio: 0.4 });
+  expect(DEFINITIONS[structure].sizes(linearDims('test', v, u))).toEqual(AT_40[structure]);
+});
+
 test('ranks come in steps of 8, block counts as the widths force', () => {
   expect(keptBy('lowrank', 768, 3072, 0.05)).toBeCloseTo(0.052, 3);
   for (let ratio = 0.02; ratio < 1; ratio += 0.07) {
@@ -100,7 +120,7 @@ test.each(PUBLISHED)('0.63 and 0.32 at width %i are the sizes of the paper', (d,
     { inFeatures: d, outFeatures: 4 * d },
     { inFeatures: 4 * d, outFeatures: d },
   ]) {
-    const sizes = (structure: (typeof STRUCTURE_NAMES)[number], ratio: number) => {
+    const sizes = (structure: Structure, ratio: number) => {
       const { v, u } = chooseLayer('test', structure, { ...features, ratio });
       return DEFINITIONS[structure].sizes(linearDims('test', v, u));
     };
