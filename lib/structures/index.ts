@@ -6,6 +6,7 @@ import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import type { Shape } from '../tensor';
 import { blockdense } from './block_dense';
 import { blockshuffle } from './block_shuffle';
+import { btt } from './btt';
 import { dense } from './dense';
 import { lowrank } from './low_rank';
 import type { FactorShapes, Features, Sizes, StructureDefinition } from './structure';
@@ -13,7 +14,7 @@ import type { FactorShapes, Features, Sizes, StructureDefinition } from './struc
 export type { BlockCounts, FactorShapes, Features, Init, Sizes, StructureDefinition } from './structure';
 
 /** By the names that options, checkpoints and the command line have for them. */
-const ALL = { dense, lowrank, blockdense, blockshuffle };
+const ALL = { dense, lowrank, blockdense, blockshuffle, btt };
 
 export type Structure = keyof typeof ALL;
 

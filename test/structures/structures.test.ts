@@ -87,6 +87,7 @@ const AT_40: Readonly<Record<Structure, Sizes | null>> = {
   lowrank: { rank: 248 },
   blockdense: { rank: 272, nblocks: 2 },
   blockshuffle: { nblocks: 3 },
+  btt: { rank: 9, nblocks: [24, 48] },
 };
 
 test.each(STRUCTURED)('the sizes of %s at 768 → 3072', (structure) => {

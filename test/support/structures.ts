@@ -15,6 +15,7 @@ export const SMALL: Readonly<Record<Structure, Sizes>> = {
   lowrank: { rank: 5 },
   blockdense: { rank: 6, nblocks: 3 },
   blockshuffle: { nblocks: 3 },
+  btt: { rank: 2, nblocks: [2, 3] },
 };
 
 /** All but dense. */
