@@ -53,6 +53,7 @@ test.each<[string, string[], number, RegExp]>([
   ['a number that is none', ['train', '--data', text, '--steps', 'many'], 2, /It is no number/],
   ['an unknown device', ['train', '--data', text, '--device', 'tpu'], 2, /Allowed choices are cpu, cuda/],
   ['bfloat16 on the CPU', ['train', '--data', text, '--precision', 'bfloat16'], 2, /float32 on device 'cpu'/],
+  ['three block counts', ['train', '--data', text, '--nblocks', '2,3,4'], 2, /It must be one number or two/],
   ['zero steps', ['train', '--data', text, '--steps', '0'], 2, /at least 1/],
   ['an unknown structure', ['train', '--data', text, '--structure', 'sparse'], 2, /Allowed choices are dense/],
   ['an unknown preset', ['train', '--data', text, '--preset', 'huge'], 2, /expected one of tiny/],
