@@ -15,10 +15,8 @@ const STEP = 1e-4;
 
 function ourLayer(tf: Tfjs, { sizes, layers }: Problem): Model {
   const [first] = sizes;
-  const { structure } = first!.variant;
-  const rank = structure === 'lowrank' || structure === 'blockdense' ? first!.dims.hidden : undefined;
-  const nblocks = structure === 'blockdense' || structure === 'blockshuffle' ? first!.v![0] : undefined;
-  const config = { structure, rank, nblocks, hidden: first!.outFeatures, inputShape: [first!.inFeatures] };
+  const { structure, ratio, nblocks } = first!.variant;
+  const config = { structure, ratio, nblocks, hidden: first!.outFeatures, inputShape: [first!.inFeatures] };
   const model = tf.sequential({ layers: [install(tf).layers.structuredFeedForward(config)] });
   const arrays = layers.flatMap(({ v, u, bias }) => [v, u, bias]).filter((array) => array !== null);
   setWeights(tf, model, arrays);

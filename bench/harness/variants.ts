@@ -1,37 +1,32 @@
 /** The structures at the sizes of the paper, for any width. */
-
-import type { Structure } from '../../lib/nn';
-import { blockDenseFor, lowRankFor } from '../../lib/nn/sizes';
 import { type LinearDims, linearDims } from '../../lib/ops/linear_dims';
+import { chooseLayer, STRUCTURE_NAMES, type Structure } from '../../lib/structures';
 import type { Shape } from '../../lib/tensor';
 
 /** A structure with its size; `dense` is what the others are compared with. */
 export interface Variant {
   readonly name: string;
   readonly structure: Structure;
-  /** Part of the dense parameters, for lowrank and blockdense. */
+  /** Part of the dense parameters. */
   readonly ratio?: number;
-  /** For blockshuffle. */
+  /** In its place, for blockshuffle. */
   readonly nblocks?: number;
 }
 
 export const DENSE: Variant = { name: 'dense', structure: 'dense' };
 
-const COMMON: readonly Variant[] = [
-  DENSE,
-  { name: 'lowrank 32 %', structure: 'lowrank', ratio: 0.32 },
-  { name: 'blockdense 32 %', structure: 'blockdense', ratio: 0.32 },
-  { name: 'blockshuffle B=4', structure: 'blockshuffle', nblocks: 4 },
-];
+/** Of blockshuffle by its block counts, of the others by the ratio. */
+const at = (percent: number, nblocks: number): Variant[] =>
+  STRUCTURE_NAMES.filter((structure) => structure !== 'dense').map((structure) =>
+    structure === 'blockshuffle'
+      ? { name: `${structure} B=${nblocks}`, structure, nblocks }
+      : { name: `${structure} ${percent} %`, structure, ratio: percent / 100 },
+  );
 
-const MORE: readonly Variant[] = [
-  { name: 'lowrank 63 %', structure: 'lowrank', ratio: 0.63 },
-  { name: 'blockdense 63 %', structure: 'blockdense', ratio: 0.63 },
-  { name: 'blockshuffle B=2', structure: 'blockshuffle', nblocks: 2 },
-  { name: 'blockshuffle B=8', structure: 'blockshuffle', nblocks: 8 },
-];
+const COMMON: readonly Variant[] = [DENSE, ...at(32, 4)];
+const EIGHT: Variant = { name: 'blockshuffle B=8', structure: 'blockshuffle', nblocks: 8 };
 
-export const variants = (full: boolean): readonly Variant[] => (full ? [...COMMON, ...MORE] : COMMON);
+export const variants = (full: boolean): readonly Variant[] => (full ? [...COMMON, ...at(63, 2), EIGHT] : COMMON);
 
 /** The 32 % variants and dense: what whole models are measured with. */
 export const MODEL_VARIANTS = COMMON;
@@ -46,25 +41,8 @@ export interface LayerSize {
   readonly dims: LinearDims;
 }
 
-function factorShapes(
-  { structure, ratio = 1, nblocks = 1 }: Variant,
-  inFeatures: number,
-  outFeatures: number,
-): { v: Shape | null; u: Shape } {
-  if (structure === 'dense') return { v: null, u: [outFeatures, inFeatures] };
-  if (structure === 'lowrank') {
-    const rank = lowRankFor(ratio, inFeatures, outFeatures);
-    return { v: [rank, inFeatures], u: [outFeatures, rank] };
-  }
-  if (structure === 'blockdense') {
-    const { rank, nblocks: blocks } = blockDenseFor(ratio, inFeatures, outFeatures);
-    return { v: [blocks, rank / blocks, inFeatures / blocks], u: [outFeatures, rank] };
-  }
-  const width = Math.min(inFeatures, outFeatures) / nblocks;
-  return { v: [nblocks, width, inFeatures / nblocks], u: [nblocks, outFeatures / nblocks, width] };
-}
-
 export function layerSize(variant: Variant, inFeatures: number, outFeatures: number): LayerSize {
-  const { v, u } = factorShapes(variant, inFeatures, outFeatures);
+  const { structure, ratio, nblocks } = variant;
+  const { v, u } = chooseLayer('bench', structure, { inFeatures, outFeatures, ratio, nblocks });
   return { variant, inFeatures, outFeatures, v, u, dims: linearDims('bench', v, u) };
 }

@@ -30,7 +30,9 @@ function cost(structure: (typeof STRUCTURE_NAMES)[number], { dModel, dFf, ratio 
     const parameters = ffn.numParameters();
     const result = {
       structure,
-      sizes: [rank && `rank ${rank}`, nblocks && `${nblocks} blocks`].filter(Boolean).join(', ') || '-',
+      sizes:
+        [rank && `rank ${rank}`, nblocks && `${[nblocks].flat().join(' and ')} blocks`].filter(Boolean).join(', ') ||
+        '-',
       parameters,
       megaFlopsPerToken: ffn.flopsPerToken / 1e6,
       trainingMegabytes: (parameters * 16) / 2 ** 20,

@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { STRUCTURE_NAMES } from '../structures';
 import { fail, USED_WRONGLY } from './failure';
-import { decimal, positiveInteger, wholeNumber } from './values';
+import { blockCounts, decimal, positiveInteger, wholeNumber } from './values';
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
   version: string;
@@ -31,14 +32,14 @@ program
   .addOption(new Option('--order <order>', 'order of the rows').choices(['random', 'sequential']).default('random'))
   .optionsGroup('Model:')
   .option('--preset <name>', 'tiny, mini, small (for a laptop), s, m, l, xl (of the paper)', 'mini')
-  .addOption(
-    new Option('--structure <name>', 'of the feedforward layers')
-      .choices(['dense', 'lowrank', 'blockdense', 'blockshuffle'])
-      .default('lowrank'),
-  )
+  .addOption(new Option('--structure <name>', 'of the feedforward layers').choices(STRUCTURE_NAMES).default('lowrank'))
   .option('--ratio <part>', 'part of the dense feedforward parameters to keep (default: 0.32)', decimal)
   .option('--rank <n>', 'rank, instead of --ratio', positiveInteger)
-  .option('--nblocks <n>', 'number of blocks, instead of --ratio', positiveInteger)
+  .option(
+    '--nblocks <n>',
+    'number of blocks, or two of them (4,8) for the two factors, instead of --ratio',
+    blockCounts,
+  )
   .addOption(new Option('--activation <name>', 'of the feedforward layers').choices(['gelu', 'silu', 'relu', 'swiglu']))
   .option('--d-model <n>', "instead of the preset's", positiveInteger)
   .option('--layers <n>', "instead of the preset's", positiveInteger)

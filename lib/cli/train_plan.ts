@@ -13,6 +13,7 @@ import {
 import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
 import {
+  type BlockCounts,
   type FfnStructure,
   PRESET_NAMES,
   type PresetName,
@@ -38,7 +39,7 @@ export interface TrainOptions {
   readonly structure: Structure;
   readonly ratio?: number;
   readonly rank?: number;
-  readonly nblocks?: number;
+  readonly nblocks?: BlockCounts;
   readonly activation?: Activation;
   readonly dModel?: number;
   readonly layers?: number;

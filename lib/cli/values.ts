@@ -18,3 +18,10 @@ export function positiveInteger(text: string): number {
   if (value < 1) throw new InvalidArgumentError('It must be at least 1.');
   return value;
 }
+
+/** `4`, or a pair such as `4,8`. */
+export function blockCounts(text: string): number | [number, number] {
+  const [first, second, ...others] = text.split(',').map(positiveInteger);
+  if (others.length > 0) throw new InvalidArgumentError('It must be one number or two.');
+  return second === undefined ? first! : [first!, second];
+}

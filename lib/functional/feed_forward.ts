@@ -4,13 +4,13 @@ import { ACTIVATION_CODES, type Activation, checkActivation } from '../ops/activ
 import { checkLength, checkRows } from './buffers';
 import { type Call, checkObject, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
 import type { LinearGradients } from './linear';
-import { type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
+import { type FactorSpec, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
 import { type CheckedArrays, checkArrays, gradientLengths, type LinearArrays } from './weights';
 
 export interface FeedForwardSpec {
   /** For swiglu its outFeatures are twice the inFeatures of fc2: the first half is gated by the second. */
-  readonly fc1: Omit<LinearSpec, 'activation'>;
-  readonly fc2: Omit<LinearSpec, 'activation'>;
+  readonly fc1: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
+  readonly fc2: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
   readonly activation: Activation;
 }
 

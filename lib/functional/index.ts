@@ -2,6 +2,8 @@
  * The layers on raw Float32Arrays, for people with their own training code: no tensors and no gradient graph. Every call
  * comes synchronously and as a Promise that leaves the event loop free.
  */
+
+export type { Structure } from '../structures';
 export type { OutArrays } from './call';
 export {
   defineFeedForward,
@@ -28,5 +30,5 @@ export {
   type LinearResult,
   type LinearSaved,
 } from './linear';
-export type { LinearShapes, LinearSpec, Structure } from './spec';
+export type { FactorSpec, LinearShapes, LinearSpec } from './spec';
 export type { LinearArrays } from './weights';

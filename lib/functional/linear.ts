@@ -1,10 +1,11 @@
 /** One linear layer, dense or structured, forward and backward on raw typed arrays. */
 import { OptionError } from '../errors';
 import { ACTIVATION_CODES } from '../ops/activation';
+import type { LinearDims } from '../ops/linear_dims';
 import { numel } from '../tensor';
 import { checkLength, checkRows } from './buffers';
 import { type Call, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
-import { type LinearShapes, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
+import { type FactorSpec, type LinearShapes, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
 import { checkArrays, gradientLengths, type LinearArrays } from './weights';
 
 export interface LinearInputs extends LinearArrays {
@@ -14,7 +15,7 @@ export interface LinearInputs extends LinearArrays {
 
 /** What forward keeps for backward. */
 export interface LinearSaved {
-  /** The intermediate [tokens, rank], in the order in which u reads it; none for a dense layer. */
+  /** The intermediate [tokens, dims.hidden], in the order in which u reads it; none for a dense layer. */
   readonly h?: Float32Array;
   /** The pre-activation [tokens, outFeatures]; none without an activation. */
   readonly pre?: Float32Array;
@@ -60,13 +61,18 @@ export interface LinearBackwardOptions {
 export class FunctionalLinear {
   readonly #layer: ResolvedLinear;
 
-  constructor(readonly spec: LinearSpec) {
+  constructor(readonly spec: LinearSpec | FactorSpec) {
     this.#layer = resolveLinear('linear', spec);
   }
 
   /** Shapes of the weights. */
   get shapes(): LinearShapes {
     return this.#layer.shapes;
+  }
+
+  /** Its place in the family of all structures. */
+  get dims(): LinearDims {
+    return this.#layer.dims;
   }
 
   /** Features of y: outFeatures, or half of them after swiglu. */
@@ -192,4 +198,4 @@ export class FunctionalLinear {
 const asResult = ({ y, h, pre }: OutArrays<'y' | 'h' | 'pre'>): LinearResult => ({ y: y!, saved: { h, pre } });
 
 /** @throws {OptionError | ShapeError} for sizes that do not fit. */
-export const defineLinear = (spec: LinearSpec): FunctionalLinear => new FunctionalLinear(spec);
+export const defineLinear = (spec: LinearSpec | FactorSpec): FunctionalLinear => new FunctionalLinear(spec);

@@ -1,21 +1,23 @@
 import { checkInteger } from '../errors';
 import { type Activation, checkActivation, feedForward, type LinearOptions } from '../ops';
 import { Generator } from '../random';
+import type { Sizes, Structure } from '../structures';
 import type { Tensor } from '../tensor';
 import type { Guidance } from './guidance';
 import type { Init } from './init';
-import type { LinearLayer, Structure } from './linear_layer';
+import { createLinear } from './linear';
+import type { LinearLayer } from './linear_layer';
 import { Module } from './module';
 import { SelfGuided } from './self_guided';
-import { createLinear } from './structures';
 
 /** How the layers of a feedforward network are built. */
-export interface FfnStructure {
+export interface FfnStructure extends Sizes {
   readonly structure: Structure;
-  readonly rank?: number;
-  readonly nblocks?: number;
   /** In place of rank and nblocks: the part of the dense parameters to keep. */
   readonly ratio?: number;
+  /** Sizes of one layer, in place of those for both. */
+  readonly fc1?: Sizes;
+  readonly fc2?: Sizes;
   readonly init?: Init;
 }
 
@@ -41,18 +43,19 @@ export class FeedForward extends Module {
   constructor(options: FeedForwardOptions) {
     super();
     const { dModel, dFF = 4 * dModel, activation = 'gelu', bias, structure, rank, nblocks, ratio, init } = options;
+    const { fc1 = { rank, nblocks, ratio }, fc2 = { rank, nblocks, ratio } } = options;
     checkInteger('FeedForward: dModel', dModel);
     checkInteger('FeedForward: dFF', dFF);
     checkActivation('FeedForward: activation', activation);
     this.activation = activation;
     const generator = options.generator ?? new Generator(0);
-    const common = structure === 'dense' ? { bias, generator } : { rank, nblocks, ratio, init, bias, generator };
-    const build = (inFeatures: number, outFeatures: number) => {
-      const layer = createLinear(structure, { inFeatures, outFeatures, ...common });
+    const build = (inFeatures: number, outFeatures: number, sizes: Sizes) => {
+      const own = structure === 'dense' ? {} : { ...sizes, init };
+      const layer = createLinear(structure, { inFeatures, outFeatures, ...own, bias, generator });
       return options.guidance && structure !== 'dense' ? new SelfGuided(layer, options.guidance) : layer;
     };
-    this.fc1 = this.addModule('fc1', build(dModel, activation === 'swiglu' ? 2 * dFF : dFF));
-    this.fc2 = this.addModule('fc2', build(dFF, dModel));
+    this.fc1 = this.addModule('fc1', build(dModel, activation === 'swiglu' ? 2 * dFF : dFF, fc1));
+    this.fc2 = this.addModule('fc2', build(dFF, dModel, fc2));
   }
 
   /** The layers without their guides. */

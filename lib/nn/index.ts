@@ -1,18 +1,21 @@
+export {
+  type BlockCounts,
+  checkStructure,
+  type SizeOptions,
+  type Sizes,
+  STRUCTURE_NAMES,
+  type Structure,
+} from '../structures';
 export * from './attention';
-export * from './block_dense';
-export * from './block_shuffle';
 export { type Factors, nearestFactors } from './compress';
 export * from './embedding';
 export * from './feed_forward';
 export * from './guidance';
 export { INIT_STD, type Init, initBySvd, initWeight } from './init';
 export * from './linear';
-export { type LinearForward, LinearLayer, type LinearLayerOptions, type Structure } from './linear_layer';
-export * from './low_rank';
+export { type ChosenSizes, type LinearForward, LinearLayer, type LinearLayerOptions } from './linear_layer';
 export * from './module';
 export * from './norm';
 export * from './self_guided';
-export type { ChosenSizes, SizeOptions } from './sizes';
-export * from './structures';
 export * from './transformer';
 export * from './transformer_config';

@@ -1,17 +1,12 @@
-/** Initial values of weights (Wei et al. 2024, section 4 and appendix). Biases start at 0, norms at weight 1 and bias 0. */
+/** Initial values of weights, by the bases that lib/structures names. */
 import { checkChoice } from '../errors';
 import { polarFactor, svd } from '../ops/linalg';
 import type { Generator } from '../random';
 import { tidy } from '../scope';
+import type { FactorShapes, Init } from '../structures';
 import { numel, type Shape, type Tensor } from '../tensor';
 
-/**
- * - `normal`: N(0, 0.02²).
- * - `xavier`: N(0, 1/fan_in), fan_in the last dimension of the factor.
- * - `svd` (two factors of one block): u·v is the best approximation of a dense matrix of the `normal` base.
- * - `ortho`: each block is the orthogonal polar factor of a `normal` draw, so that all its singular values are 1.
- */
-export type Init = 'normal' | 'xavier' | 'svd' | 'ortho';
+export type { Init };
 
 export const INIT_STD = 0.02;
 
@@ -37,6 +32,12 @@ export function initBySvd(
     scaleInPlace(u, (i) => roots[i % rank]!);
     return { v: vt, u };
   });
+}
+
+/** The weights of a layer, v drawn before u. `svd` is for factors of one block. */
+export function initFactors(generator: Generator, { v, u }: FactorShapes, init: Init): { v: Tensor | null; u: Tensor } {
+  if (init === 'svd') return initBySvd(generator, v![1]!, u[0]!, v![0]!);
+  return { v: v && initWeight(generator, v, init), u: initWeight(generator, u, init) };
 }
 
 function scaleInPlace(t: Tensor, factor: (index: number) => number): void {

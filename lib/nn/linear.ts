@@ -1,38 +1,88 @@
-import { clone } from '../creation';
-import { checkChoice } from '../errors';
+/** The layers of the paper as classes; `createLinear` makes one of any structure. */
+import { byStructure, checkStructure, type Structure } from '../structures';
 import type { Tensor } from '../tensor';
-import { initWeight } from './init';
-import { generatorOf, LinearLayer, type LinearLayerOptions } from './linear_layer';
+import { LinearLayer, type LinearLayerOptions } from './linear_layer';
 
 /** Dense: y = x Wᵀ + bias. Parameters: `weight` [out, in], `bias` [out]. */
 export class Linear extends LinearLayer {
-  readonly structure = 'dense';
-  readonly weight: Tensor;
+  declare readonly v: null;
 
   constructor(options: LinearLayerOptions) {
-    super('Linear', options);
-    const { init = 'normal' } = options;
-    checkChoice('Linear: init', init, ['normal', 'xavier', 'ortho']);
-    this.weight = this.addParameter(
-      'weight',
-      initWeight(generatorOf(options), [this.outFeatures, this.inFeatures], init),
-    );
-    this.addBias(options.bias);
+    super('dense', options);
   }
 
-  get v(): null {
-    return null;
+  get weight(): Tensor {
+    return this.u;
+  }
+}
+
+/** y = (x vᵀ) uᵀ + bias. Parameters: `v` [rank, in], `u` [out, rank], `bias` [out]. */
+export class LowRankLinear extends LinearLayer {
+  declare readonly v: Tensor;
+
+  constructor(options: LinearLayerOptions) {
+    super('lowrank', options);
   }
 
-  get u(): Tensor {
-    return this.weight;
+  get rank(): number {
+    return this.dims.hidden;
+  }
+}
+
+/**
+ * A block-diagonal product, then a dense one. Parameters: `v` [nblocks, rank/nblocks, in/nblocks], `u` [out, rank],
+ * `bias` [out].
+ */
+export class BlockDenseLinear extends LinearLayer {
+  declare readonly v: Tensor;
+
+  constructor(options: LinearLayerOptions) {
+    super('blockdense', options);
   }
 
-  override merge(): Tensor {
-    return clone(this.weight);
+  get rank(): number {
+    return this.dims.hidden;
   }
 
-  protected sizes(): object {
-    return {};
+  get nblocks(): number {
+    return this.v.shape[0]!;
   }
+}
+
+/**
+ * Monarch: a block-diagonal product, a shuffle, another block-diagonal product. With q = rank/nblocks, rank min(in, out)
+ * unless given, parameters: `v` [nblocks, q, in/nblocks], `u` [nblocks, out/nblocks, q], `bias` [out].
+ */
+export class BlockShuffleLinear extends LinearLayer {
+  declare readonly v: Tensor;
+
+  constructor(options: LinearLayerOptions) {
+    super('blockshuffle', options);
+  }
+
+  /** Blocks of v; u has as many unless they were given as a pair. */
+  get nblocks(): number {
+    return this.v.shape[0]!;
+  }
+}
+
+type LinearFactory = (options: LinearLayerOptions) => LinearLayer;
+
+/** How a layer of each structure is made. */
+export const STRUCTURES: Readonly<Record<Structure, LinearFactory>> = {
+  ...byStructure(
+    (name): LinearFactory =>
+      (options) =>
+        new LinearLayer(name, options),
+  ),
+  dense: (options) => new Linear(options),
+  lowrank: (options) => new LowRankLinear(options),
+  blockdense: (options) => new BlockDenseLinear(options),
+  blockshuffle: (options) => new BlockShuffleLinear(options),
+};
+
+/** A layer of the named structure. @throws {OptionError} for sizes that the structure does not allow. */
+export function createLinear(structure: Structure, options: LinearLayerOptions): LinearLayer {
+  checkStructure('createLinear: structure', structure);
+  return STRUCTURES[structure](options);
 }

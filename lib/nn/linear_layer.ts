@@ -1,14 +1,13 @@
-/** What every linear layer, dense or structured, can do. */
-import { zeros } from '../creation';
+/** A linear layer of any structure. */
+import { clone, zeros } from '../creation';
+import { checkChoice } from '../errors';
 import type { LinearOptions, LinearWeights } from '../ops';
 import { type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
 import { Generator } from '../random';
+import { chooseLayer, DEFINITIONS, parametersOf, type SizeOptions, type Sizes, type Structure } from '../structures';
 import type { Tensor } from '../tensor';
-import type { Init } from './init';
+import { type Init, initFactors } from './init';
 import { Module } from './module';
-import { type ChosenSizes, checkFeatures, type SizeOptions } from './sizes';
-
-export type Structure = 'dense' | 'lowrank' | 'blockdense' | 'blockshuffle';
 
 export interface LinearLayerOptions extends SizeOptions {
   /** Default: true. */
@@ -19,38 +18,50 @@ export interface LinearLayerOptions extends SizeOptions {
   readonly generator?: Generator;
 }
 
+/** What a structured layer was given or chose. */
+export interface ChosenSizes extends Sizes {
+  /** Weights, without the bias. */
+  readonly parameters: number;
+  /** parameters / (inFeatures · outFeatures). */
+  readonly ratio: number;
+  /** Why these sizes, where a ratio chose them. */
+  readonly why?: string;
+}
+
 export interface LinearForward {
   forward(x: Tensor, options?: LinearOptions): Tensor;
   /** The operands of one forward call, for kernels that fuse several layers. */
   weights(): LinearWeights;
 }
 
-export abstract class LinearLayer extends Module implements LinearForward {
-  abstract readonly structure: Structure;
+/** Parameters: `v` and `u`, of the shapes that docs/checkpoint.md lists, or `weight` [out, in] for a dense layer; `bias` [out]. */
+export class LinearLayer extends Module implements LinearForward {
+  readonly structure: Structure;
   readonly inFeatures: number;
   readonly outFeatures: number;
-  #bias: Tensor | null = null;
+  /** First factor; null for a dense layer. */
+  readonly v: Tensor | null;
+  /** Second factor, or the dense weight. */
+  readonly u: Tensor;
+  readonly bias: Tensor | null;
+  readonly #why?: string;
 
-  protected constructor(where: string, options: LinearLayerOptions) {
+  /** @throws {OptionError} for sizes that the structure does not allow. */
+  constructor(structure: Structure, options: LinearLayerOptions) {
     super();
-    checkFeatures(where, options);
+    const { linear: where, inits } = DEFINITIONS[structure];
+    const { init = inits[0], generator = new Generator(0), bias = true } = options;
+    const chosen = chooseLayer(where, structure, options);
+    checkChoice(`${where}: init`, init, inits);
+    this.structure = structure;
     this.inFeatures = options.inFeatures;
     this.outFeatures = options.outFeatures;
+    this.#why = chosen.why;
+    const { v, u } = initFactors(generator, chosen, init);
+    this.v = v && this.addParameter('v', v);
+    this.u = this.addParameter(v ? 'u' : 'weight', u);
+    this.bias = bias ? this.addParameter('bias', zeros([this.outFeatures])) : null;
   }
-
-  /** Called last by subclasses, so that state dicts list weights before the bias. */
-  protected addBias(wanted = true): void {
-    if (wanted) this.#bias = this.addParameter('bias', zeros([this.outFeatures]));
-  }
-
-  get bias(): Tensor | null {
-    return this.#bias;
-  }
-
-  /** First factor; null for a dense layer. */
-  abstract get v(): Tensor | null;
-  /** Second factor, or the dense weight. */
-  abstract get u(): Tensor;
 
   weights(): LinearWeights {
     return { v: this.v, u: this.u, bias: this.bias };
@@ -65,9 +76,13 @@ export abstract class LinearLayer extends Module implements LinearForward {
     return linearDims(this.structure, this.v?.shape ?? null, this.u.shape);
   }
 
+  get sizes(): Sizes {
+    return DEFINITIONS[this.structure].sizes(this.dims);
+  }
+
   /** The exact dense matrix [outFeatures, inFeatures] of the factors, in memory of its own. */
   merge(): Tensor {
-    return mergeFactors(this.v!, this.u);
+    return this.v === null ? clone(this.u) : mergeFactors(this.v, this.u);
   }
 
   /** Floating-point operations per token, forward: 2 per multiply-accumulate. */
@@ -75,14 +90,10 @@ export abstract class LinearLayer extends Module implements LinearForward {
     return 2 * this.dims.macs;
   }
 
-  /** The sizes in use, and the part of the dense parameters that they keep. */
+  /** The sizes in use, the part of the dense parameters that they keep, and why a ratio chose them. */
   describe(): ChosenSizes {
-    const parameters = (this.v?.size ?? 0) + this.u.size;
-    return { ...this.sizes(), parameters, ratio: parameters / (this.inFeatures * this.outFeatures) };
+    const parameters = parametersOf({ v: this.v?.shape ?? null, u: this.u.shape });
+    const ratio = parameters / (this.inFeatures * this.outFeatures);
+    return { ...this.sizes, parameters, ratio, ...(this.#why && { why: this.#why }) };
   }
-
-  protected abstract sizes(): { rank?: number; nblocks?: number };
 }
-
-/** The generator of the options, or the default one. */
-export const generatorOf = (options: LinearLayerOptions): Generator => options.generator ?? new Generator(0);

@@ -1,8 +1,8 @@
 /** What a TransformerLM is made of: plain data, checked, with the paper's presets and small ones. */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { ACTIVATIONS, type Activation } from '../ops';
+import { checkStructure } from '../structures';
 import type { FfnStructure } from './feed_forward';
-import { checkStructure } from './structures';
 
 export interface TransformerConfig {
   readonly vocabSize: number;

@@ -1,4 +1,5 @@
 /** The kernels that tfjs runs, forward and backward, and their registration. */
+import { DEFINITIONS } from '../structures';
 import type { Shape } from '../tensor';
 import { type KernelAttributes, parseAttributes } from './attributes';
 import { withMemory } from './memory';
@@ -8,10 +9,7 @@ import type { NamedAttrMap, NamedTensorInfoMap, TensorInfo, Tfjs } from './tfjs'
 
 /** Kernels of one layer differ in the shapes of their factors only. */
 const PROBLEMS: Readonly<Record<string, (where: string, shapes: Named<Shape>, attrs: KernelAttributes) => Problem>> = {
-  Dense: linearProblem,
-  LowRankLinear: linearProblem,
-  BlockDenseLinear: linearProblem,
-  BlockShuffleLinear: linearProblem,
+  ...Object.fromEntries(Object.values(DEFINITIONS).map(({ kernel }) => [kernel, linearProblem])),
   StructuredFFN: ffnProblem,
 };
 

@@ -1,9 +1,5 @@
-/** The operands of the kernels by name, and what a layer is, from the shapes of its factors. */
-import { formatShape, OptionError, ShapeError } from '../errors';
-import type { LinearSpec } from '../functional/spec';
-import type { Activation } from '../ops/activation';
-import { linearDims } from '../ops/linear_dims';
-import type { Shape } from '../tensor';
+/** The operands of the kernels by name. */
+import { OptionError } from '../errors';
 
 /** One layer's operands; `T` is a tensor, its shape, its memory. */
 export interface LayerOperands<T> {
@@ -46,14 +42,3 @@ export const listLayer = <T>(layer: LayerOperands<T>, suffix: '' | '1' | '2' = '
     const value = layer[name];
     return value === null ? [] : [[`${name}${suffix}`, value]];
   });
-
-/** The layer that factors of these shapes make. @throws {ShapeError} */
-export function specOf(where: string, v: Shape | null, u: Shape, activation: Activation): LinearSpec {
-  const { inFeatures, outFeatures, hidden } = linearDims(where, v, u);
-  const common = { inFeatures, outFeatures, activation };
-  if (v === null) return { ...common, structure: 'dense' };
-  if (v.length === 2 && u.length === 2) return { ...common, structure: 'lowrank', rank: hidden };
-  if (v.length === 3 && u.length === 2) return { ...common, structure: 'blockdense', rank: hidden, nblocks: v[0]! };
-  if (v.length === 3) return { ...common, structure: 'blockshuffle', rank: hidden, nblocks: [v[0]!, u[0]!] };
-  throw new ShapeError(where, 'u of [out, rank] for v of two dimensions', formatShape(u));
-}

@@ -1,6 +1,7 @@
 /** The layers as functions of tfjs tensors. */
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import type { Activation } from '../ops/activation';
+import { checkStructure, DEFINITIONS, type Structure } from '../structures';
 import { BACKENDS } from './kernels';
 import { type LayerOperands, listLayer } from './operands';
 import { runKernel, type Tensor, type Tfjs } from './tfjs';
@@ -80,6 +81,17 @@ export class TfOps {
   dense(x: Tensor, weight: Tensor, bias?: Tensor | null, options: TfLinearOptions = {}): Tensor {
     checkRank('dense: weight', weight, 2);
     return this.#linear('dense', 'Dense', x, { u: weight, bias }, options);
+  }
+
+  /** act(S(x) + bias), S the factors of any structure. @throws {OptionError} for an unknown one. */
+  structuredLinear(
+    structure: Structure,
+    x: Tensor,
+    { guide, ...layer }: TfLayer,
+    { activation }: Pick<TfLinearOptions, 'activation'> = {},
+  ): Tensor {
+    checkStructure('structuredLinear: structure', structure);
+    return this.#linear('structuredLinear', DEFINITIONS[structure].kernel, x, layer, { activation, guide });
   }
 
   /** act((x vᵀ) uᵀ + bias), v [rank, in], u [out, rank]. */

@@ -3,9 +3,10 @@ import { formatShape, ShapeError } from '../errors';
 import { defineFeedForward, defineLinear } from '../functional';
 import type { FeedForwardGradient } from '../functional/feed_forward';
 import type { LinearGradient } from '../functional/linear';
+import { type LinearDims, linearDims } from '../ops/linear_dims';
 import { numel, type Shape } from '../tensor';
 import type { KernelAttributes } from './attributes';
-import { type LayerOperands, layerOperands, type Named, operand, specOf } from './operands';
+import { type LayerOperands, layerOperands, type Named, operand } from './operands';
 
 type Arrays = Named<Float32Array>;
 
@@ -26,14 +27,16 @@ function leading(where: string, x: Shape, features: number): Shape {
   return x.slice(0, -1);
 }
 
-/** @throws {ShapeError} unless bias and guide, where there are any, fit the factors. */
-function checkLayer(where: string, { bias, guide }: LayerOperands<Shape>, inFeatures: number, outFeatures: number) {
+/** Sizes of a layer. @throws {ShapeError} unless its operands fit each other. */
+function dimsOf(where: string, { v, u, bias, guide }: LayerOperands<Shape>): LinearDims {
+  const dims = linearDims(where, v, u);
   const check = (name: string, shape: Shape | null, expected: Shape) => {
     if (shape !== null && formatShape(shape) !== formatShape(expected))
       throw new ShapeError(`${where}: ${name}`, formatShape(expected), formatShape(shape));
   };
-  check('bias', bias, [outFeatures]);
-  check('guide', guide, [outFeatures, inFeatures]);
+  check('bias', bias, [dims.outFeatures]);
+  check('guide', guide, [dims.outFeatures, dims.inFeatures]);
+  return dims;
 }
 
 /** Shapes without those that do not exist. */
@@ -50,10 +53,9 @@ const arraysOf = (arrays: Arrays, alpha: number, suffix: '' | '1' | '2' = '') =>
 export function linearProblem(where: string, shapes: Named<Shape>, attributes: KernelAttributes): Problem {
   const { activation, alphas } = attributes;
   const operands = layerOperands(shapes);
-  const spec = specOf(where, operands.v, operands.u, activation);
-  checkLayer(where, operands, spec.inFeatures, spec.outFeatures);
-  const layer = defineLinear(spec);
-  const lead = leading(where, operand(shapes, 'x'), spec.inFeatures);
+  const dims = dimsOf(where, operands);
+  const layer = defineLinear({ v: operands.v, u: operands.u, activation });
+  const lead = leading(where, operand(shapes, 'x'), dims.inFeatures);
   const n = numel(lead);
   const inputs = (arrays: Arrays) => ({ x: operand(arrays, 'x'), ...arraysOf(arrays, alphas[0]) });
   const gradients: Readonly<Record<string, LinearGradient>> = {
@@ -66,8 +68,8 @@ export function linearProblem(where: string, shapes: Named<Shape>, attributes: K
   return {
     yShape: [...lead, layer.features],
     saved: present([
-      ['h', spec.rank !== undefined && [n, spec.rank]],
-      ['pre', activation !== 'none' && [n, spec.outFeatures]],
+      ['h', dims.hidden > 0 && [n, dims.hidden]],
+      ['pre', activation !== 'none' && [n, dims.outFeatures]],
     ]),
     forward(arrays, out) {
       const wanted = { y: out.get('y'), h: out.get('h'), pre: out.get('pre') };
@@ -84,11 +86,9 @@ export function linearProblem(where: string, shapes: Named<Shape>, attributes: K
 export function ffnProblem(where: string, shapes: Named<Shape>, attributes: KernelAttributes): Problem {
   const { activation, alphas } = attributes;
   const [first, second] = [layerOperands(shapes, '1'), layerOperands(shapes, '2')];
-  const fc1 = specOf(`${where}: fc1`, first.v, first.u, 'none');
-  const fc2 = specOf(`${where}: fc2`, second.v, second.u, 'none');
-  checkLayer(`${where}: fc1`, first, fc1.inFeatures, fc1.outFeatures);
-  checkLayer(`${where}: fc2`, second, fc2.inFeatures, fc2.outFeatures);
-  const network = defineFeedForward({ fc1, fc2, activation });
+  const fc1 = dimsOf(`${where}: fc1`, first);
+  const fc2 = dimsOf(`${where}: fc2`, second);
+  const network = defineFeedForward({ fc1: first, fc2: second, activation });
   const lead = leading(where, operand(shapes, 'x'), fc1.inFeatures);
   const n = numel(lead);
   const inputs = (arrays: Arrays) => ({
@@ -110,9 +110,9 @@ export function ffnProblem(where: string, shapes: Named<Shape>, attributes: Kern
   return {
     yShape: [...lead, fc2.outFeatures],
     saved: present([
-      ['h1', fc1.rank !== undefined && [n, fc1.rank]],
+      ['h1', fc1.hidden > 0 && [n, fc1.hidden]],
       ['pre', [n, fc1.outFeatures]],
-      ['h2', fc2.rank !== undefined && [n, fc2.rank]],
+      ['h2', fc2.hidden > 0 && [n, fc2.hidden]],
     ]),
     forward(arrays, out) {
       const wanted = { y: out.get('y'), h1: out.get('h1'), pre: out.get('pre'), h2: out.get('h2') };

@@ -1,15 +1,16 @@
 /** Rewrites the products of a GraphModel with constant matrices to our ops. */
 import { FormatError, OptionError } from '../errors';
-import { checkStructure, createLinear, nearestFactors, type Structure } from '../nn';
+import { nearestFactors } from '../nn';
+import { checkStructure, chooseLayer, DEFINITIONS, type SizeOptions, type Structure } from '../structures';
 import type { Shape } from '../tensor';
 import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
 import { findProducts, type Product } from './graph_matmul';
 import { ACTIVATION, OPERANDS } from './graph_ops';
-import { type FactorConfig, floats } from './layers/factor_weights';
+import { floats } from './layers/factor_weights';
 import { becomesSmaller, type LayerReport, transposed } from './structure_model';
 import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
 
-export interface GraphOptions extends Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> {
+export interface GraphOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
   /** `dense` keeps the matrices and only makes the kernels native. */
   readonly structure: Structure;
   /**
@@ -27,13 +28,6 @@ export interface StructuredGraph {
 }
 
 const SMALLEST = 64;
-
-const KERNEL_OF = {
-  dense: 'Dense',
-  lowrank: 'LowRankLinear',
-  blockdense: 'BlockDenseLinear',
-  blockshuffle: 'BlockShuffleLinear',
-} as const;
 
 /** A constant of the graph: values and shape. */
 interface Constant {
@@ -55,20 +49,17 @@ const isWorthwhile = (inFeatures: number, outFeatures: number, options: GraphOpt
 function replace(weight: Float32Array, inFeatures: number, outFeatures: number, options: GraphOptions): Replacement {
   const { structure, rank, nblocks, ratio } = options;
   const parametersBefore = weight.length;
-  const dense = { values: weight, shape: [outFeatures, inFeatures] };
-  if (structure === 'dense')
+  const shapes = chooseLayer('structureGraph', structure, { inFeatures, outFeatures, rank, nblocks, ratio });
+  if (shapes.v === null)
     return {
-      constants: new Map([['u', dense]]),
+      constants: new Map([['u', { values: weight, shape: shapes.u }]]),
       report: { error: 0, parametersBefore, parametersAfter: parametersBefore },
     };
-  const layer = createLinear(structure, { inFeatures, outFeatures, rank, nblocks, ratio, bias: false, init: 'normal' });
-  const [vShape, uShape] = [[...layer.v!.shape], [...layer.u.shape]];
-  for (const parameter of layer.parameters()) parameter.dispose();
-  const { v, u, error } = nearestFactors(weight, vShape, uShape);
+  const { v, u, error } = nearestFactors(weight, shapes.v, shapes.u);
   return {
     constants: new Map([
-      ['v', { values: v, shape: vShape }],
-      ['u', { values: u, shape: uShape }],
+      ['v', { values: v, shape: shapes.v }],
+      ['u', { values: u, shape: shapes.u }],
     ]),
     report: { error, parametersBefore, parametersAfter: v.length + u.length },
   };
@@ -93,7 +84,7 @@ function rewrite(graph: Graph, product: Product, structure: Structure, constants
   const name = after === null ? last : `${last}/linear`;
   graph.set({
     name,
-    op: KERNEL_OF[structure],
+    op: DEFINITIONS[structure].kernel,
     input: [x, ...operands.map(([, node]) => node)],
     attr: {
       [OPERANDS]: encode(operands.map(([operand]) => operand).join(',')),

@@ -1,15 +1,23 @@
 /** Replaces the dense layers of a trained LayersModel by structured ones that start as their best approximation. */
 import { OptionError } from '../errors';
-import { checkStructure, createLinear, nearestFactors, type Structure } from '../nn';
+import { nearestFactors } from '../nn';
 import type { Activation } from '../ops/activation';
+import {
+  checkStructure,
+  chooseLayer,
+  DEFINITIONS,
+  parametersOf,
+  type SizeOptions,
+  type Structure,
+} from '../structures';
 import { numel } from '../tensor';
-import { type FactorConfig, floats } from './layers/factor_weights';
+import { floats } from './layers/factor_weights';
 import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
 import { rebuild } from './model_json';
 import type { LayersModel, Tensor, Tfjs } from './tfjs';
 
-export interface StructureOptions extends Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> {
+export interface StructureOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
   readonly structure: Exclude<Structure, 'dense'>;
   /** Names of the layers, or which to take. Default: every Dense layer that becomes smaller. */
   readonly layers?: readonly string[] | ((layer: TfLayerBase) => boolean);
@@ -78,21 +86,16 @@ function chooseTargets(model: LayersModel, { layers, ...options }: StructureOpti
 /** Whether a matrix can have that structure and becomes smaller by it. */
 export function becomesSmaller(
   { inFeatures, outFeatures }: Pick<Target, 'inFeatures' | 'outFeatures'>,
-  { structure, rank, nblocks, ratio }: Pick<FactorConfig, 'rank' | 'nblocks' | 'ratio'> & { structure: Structure },
+  { structure, rank, nblocks, ratio }: Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> & { structure: Structure },
 ): boolean {
-  const sizes = { inFeatures, outFeatures, rank, nblocks, ratio };
+  const options = { inFeatures, outFeatures, rank, nblocks, ratio };
   try {
-    const layer = createLinear(structure, { ...sizes, bias: false, init: 'normal' });
-    const { parameters } = layer.describe();
-    for (const parameter of layer.parameters()) parameter.dispose();
-    return parameters < inFeatures * outFeatures;
+    return parametersOf(chooseLayer('structureModel', structure, options)) < inFeatures * outFeatures;
   } catch (error) {
     if (error instanceof OptionError) return false;
     throw error;
   }
 }
-
-const CLASS_NAMES = { lowrank: 'LowRankDense', blockdense: 'BlockDense', blockshuffle: 'BlockShuffleDense' } as const;
 
 /** The replacement's class and config, in the snake_case of a model's JSON. */
 function replacementOf(target: Target, options: StructureOptions) {
@@ -106,7 +109,7 @@ function replacementOf(target: Target, options: StructureOptions) {
     use_bias: target.useBias,
     ...(fused === undefined ? { tfjs_activation: target.activation } : { activation: fused }),
   };
-  const className = CLASS_NAMES[options.structure];
+  const className = DEFINITIONS[options.structure].tfjsLayer;
   if (options.guides === undefined) return { className, config };
   return {
     className: 'SelfGuided',

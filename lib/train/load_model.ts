@@ -2,8 +2,17 @@
 import type { LoaderState } from '../data';
 import { FormatError } from '../errors';
 import { loadCheckpoint, type StoredDType, type TensorData } from '../io';
-import { Guidance, type GuidanceState, SelfGuided, TransformerLM } from '../nn';
+import {
+  checkTransformerConfig,
+  Guidance,
+  type GuidanceState,
+  SelfGuided,
+  type TransformerConfig,
+  TransformerLM,
+} from '../nn';
+import { linearDims } from '../ops/linear_dims';
 import { tidy } from '../scope';
+import { DEFINITIONS } from '../structures';
 import { type Tensor, tensor } from '../tensor';
 import { planSteps, type TrainConfig } from './config';
 
@@ -34,9 +43,26 @@ export interface LoadedModel {
 export function loadModel(path: string): LoadedModel {
   const { config, dtype = 'float32', model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
   const guidance = [...weights.keys()].some(isGuide) ? guidanceOf(path, trainer) : undefined;
-  const model = new TransformerLM(config as TransformerLM['config'], { guidance, init: UNUSED_INIT });
+  const sized = withSizesOf(config as TransformerConfig, weights);
+  const model = new TransformerLM(sized, { guidance, init: UNUSED_INIT });
   loadWeights(model, weights);
   return { model: model.eval(), dtype, tokenizerFile };
+}
+
+/**
+ * A config with the sizes that the weights have in place of a ratio: which sizes a ratio chooses is not the same in every
+ * release. @throws {OptionError} naming the part of the config that makes no sense.
+ */
+export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): TransformerConfig {
+  checkTransformerConfig(config);
+  const { ratio, ...ffn } = config.ffn ?? { structure: 'dense' };
+  const block = config.nLayers - 1;
+  const sizesOf = (name: 'fc1' | 'fc2') => {
+    const [v, u] = ['v', 'u'].map((factor) => weights.get(`blocks.${block}.ffn.${name}.${factor}`)?.shape);
+    return v && u && DEFINITIONS[ffn.structure].sizes(linearDims(name, v, u));
+  };
+  const [fc1, fc2] = [sizesOf('fc1'), sizesOf('fc2')];
+  return ratio !== undefined && fc1 && fc2 ? { ...config, ffn: { ...ffn, fc1, fc2 } } : config;
 }
 
 /** Where the guidance of a checkpoint stands. */

@@ -11,7 +11,7 @@ import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
-import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT } from './load_model';
+import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
 import { RecordedPasses } from './recorded_passes';
 
 /** One optimizer step. */
@@ -72,12 +72,12 @@ export class Trainer implements Disposable {
   #step = 0;
 
   /**
-   * @param restored whether all weights are about to be given their values, as `resume` does.
+   * @param restored weights that the model is about to be given, as by `resume`.
    * @throws {OptionError | FileError | FormatError} when the config, or a file that it names, is not as it must be.
    */
   constructor(
     readonly config: TrainConfig,
-    { restored = false }: { restored?: boolean } = {},
+    { restored }: { restored?: ReadonlyMap<string, TensorData> } = {},
   ) {
     checkTrainConfig(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
@@ -96,12 +96,13 @@ export class Trainer implements Disposable {
     this.#guidance = guidance
       ? new Guidance({ ...guidance, steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
       : null;
-    this.model = new TransformerLM(config.model, {
+    const weights = restored ?? (config.init === undefined ? null : loadCheckpoint(config.init).model);
+    this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
       generator: new Generator(seed),
       guidance: this.#guidance ?? undefined,
-      init: restored || config.init !== undefined ? UNUSED_INIT : undefined,
+      init: weights ? UNUSED_INIT : undefined,
     });
-    if (!restored && config.init !== undefined) loadWeights(this.model, loadCheckpoint(config.init).model);
+    if (weights && !restored) loadWeights(this.model, weights);
     this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
     this.#optimizer = new AdamW(this.model.namedParameters(), { weightDecay: config.weightDecay });
     this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
@@ -116,7 +117,7 @@ export class Trainer implements Disposable {
     const { trainer: state, model, optimizer } = loadCheckpoint(folder);
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
-    const trainer = new Trainer(state.config, { restored: true });
+    const trainer = new Trainer(state.config, { restored: model });
     trainer.#restore(state, model, optimizer);
     return trainer;
   }

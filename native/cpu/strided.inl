@@ -70,6 +70,7 @@ void strided_copy(View x, View y, int64_t offset, Ints dims, Ints strides) {
 // acc[offset + Σ i·strides] += y[i]. Dimensions of stride 0 send several elements to one place (the gradient of a
 // broadcast): they are summed first, one run of such dimensions after the other, so that no two threads meet.
 void strided_add(View from, View to, int64_t offset, Ints dims, Ints strides) {
+  if (from.size == 0) return;
   const float* y = from.f32();
   float* acc = to.f32() + offset;
   std::vector<int32_t> kept_dims, kept_strides;

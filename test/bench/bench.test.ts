@@ -158,7 +158,8 @@ describe('arithmetic', () => {
       const [up, down] = [layerSize(variant, 768, 3072), layerSize(variant, 3072, 768)];
       const ratio = (up.dims.macs + down.dims.macs) / (2 * layerSize(DENSE, 768, 3072).dims.macs);
       const promised = Number(variant.name.match(/(\d+) %/)?.[1] ?? Number.NaN) / 100;
-      if (promised) expect(Math.abs(ratio - promised)).toBeLessThan(0.02);
+      // Where block counts force the steps, half of one.
+      if (promised) expect(Math.abs(ratio - promised)).toBeLessThan(0.025);
     }
   });
 });

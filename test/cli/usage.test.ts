@@ -1,6 +1,7 @@
 /** Help, what is refused, and with which exit code: 0 all right, 1 something went wrong, 2 used wrongly. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { version } from '../../package.json';
 import { cli, folder, writeText } from './support';
 
@@ -37,12 +38,7 @@ test('info tells the machine and the cost of each structure', () => {
   expect(status).toBe(0);
   const { machine, costs } = JSON.parse(stdout);
   expect(machine).toMatchObject({ node: process.version, devices: expect.arrayContaining(['cpu']) });
-  expect(costs.map(({ structure }: { structure: string }) => structure)).toEqual([
-    'dense',
-    'lowrank',
-    'blockdense',
-    'blockshuffle',
-  ]);
+  expect(costs.map(({ structure }: { structure: string }) => structure)).toEqual(STRUCTURE_NAMES);
   // Weights 2·768·3072 and biases 3072 + 768.
   expect(costs[0].parameters).toBe(2 * 768 * 3072 + 3072 + 768);
   expect(costs[1].parameters / costs[0].parameters).toBeCloseTo(0.3125, 2);
@@ -59,6 +55,7 @@ test.each<[string, string[], number, RegExp]>([
   ['a number that is none', ['train', '--data', text, '--steps', 'many'], 2, /It is no number/],
   ['an unknown device', ['train', '--data', text, '--device', 'tpu'], 2, /Allowed choices are cpu, cuda/],
   ['bfloat16 on the CPU', ['train', '--data', text, '--precision', 'bfloat16'], 2, /float32 on device 'cpu'/],
+  ['three block counts', ['train', '--data', text, '--nblocks', '2,3,4'], 2, /It must be one number or two/],
   ['zero steps', ['train', '--data', text, '--steps', '0'], 2, /at least 1/],
   ['an unknown structure', ['train', '--data', text, '--structure', 'sparse'], 2, /Allowed choices are dense/],
   ['an unknown preset', ['train', '--data', text, '--preset', 'huge'], 2, /expected one of tiny/],

@@ -4,9 +4,9 @@ import { FormatError } from '../../lib/errors';
 import {
   defineFeedForward,
   defineLinear,
+  type FactorSpec,
   type LinearArrays,
   type LinearGradients,
-  type LinearSpec,
 } from '../../lib/functional';
 import { loadSafetensors } from '../../lib/io';
 import { ACTIVATIONS, type Activation } from '../../lib/ops/activation';
@@ -48,7 +48,7 @@ export interface Case {
 
 /** One layer of a file: its tensors are named `prefix` + v, u, bias, w (the guide). */
 interface FileLayer {
-  readonly spec: LinearSpec;
+  readonly spec: FactorSpec;
   readonly arrays: LinearArrays;
 }
 
@@ -68,30 +68,13 @@ function take(file: ReferenceFile, name: string): ReferenceTensor {
   return tensor;
 }
 
-/** A layer's specification from the shapes of its factors: any block counts. */
-function specOf(file: ReferenceFile, v: ReferenceTensor | undefined, u: ReferenceTensor): LinearSpec {
-  const [rows = 0, columns = 0] = u.shape.slice(-2);
-  const second = u.shape.length === 3 ? (u.shape[0] ?? 0) : 1;
-  const outFeatures = second * rows;
-  if (v === undefined) return { structure: 'dense', inFeatures: columns, outFeatures };
-  const first = v.shape.length === 3 ? (v.shape[0] ?? 0) : 1;
-  const [q = 0, p = 0] = v.shape.slice(-2);
-  const sizes = { inFeatures: first * p, outFeatures, rank: first * q };
-  if (sizes.rank !== second * columns) throw new FormatError(file.path, 'the factors do not fit each other');
-  if (u.shape.length === 3) return { structure: 'blockshuffle', ...sizes, nblocks: [first, second] };
-  return v.shape.length === 3
-    ? { structure: 'blockdense', ...sizes, nblocks: first }
-    : { structure: 'lowrank', ...sizes };
-}
-
 function layerOf(file: ReferenceFile, prefix: string): FileLayer {
   const v = file.tensors.get(`${prefix}v`);
   const u = take(file, `${prefix}u`);
   const guide = file.tensors.get(`${prefix}w`);
-  const spec = specOf(file, v, u);
   const alpha = file.metadata.get('alpha');
   return {
-    spec,
+    spec: { v: v?.shape ?? null, u: u.shape },
     arrays: {
       v: v?.data,
       u: u.data,
@@ -121,7 +104,7 @@ function linearCase(file: ReferenceFile): Pick<Case, 'compute' | 'computeAsync'>
   const layer = defineLinear({ ...spec, activation: activationOf(file, 'none') });
   const inputs = { x: take(file, 'x').data, ...arrays };
   const dy = take(file, 'g').data;
-  const merged = () => (spec.structure === 'dense' ? undefined : layer.merge(arrays));
+  const merged = () => (spec.v === null ? undefined : layer.merge(arrays));
   const named = (y: Float32Array, g: LinearGradients) =>
     new Map([['y', y], ['merged', merged()], ['dx', g.dx], ...gradientsOf('', g)]);
   return {

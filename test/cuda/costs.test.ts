@@ -136,6 +136,7 @@ const withCuda = () => {
     const doubled = native.planChain(1024, 256, 256, 128);
     expect(doubled.together / chain.together).toBeCloseTo(2, 9);
     expect(doubled.alone / chain.alone).toBeCloseTo(2, 9);
+    native.setGemmCosts({ split_depth: Number.MAX_SAFE_INTEGER });
     const plan = native.planProduct(640, 128, 256, 2);
     expect([plan.blocks, plan.steps, plan.resident > 0, plan.multiprocessors > 0]).toEqual([5, 4, true, true]);
   });

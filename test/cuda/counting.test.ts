@@ -4,52 +4,16 @@ import { native } from '../../lib/native';
 import { feedForward } from '../../lib/ops';
 import { linearDims } from '../../lib/ops/linear_dims';
 import { Generator } from '../../lib/random';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import type { Shape } from '../../lib/tensor';
-
-type Factors = readonly [Shape | null, Shape];
-
-const STRUCTURES: readonly (readonly [string, Factors, Factors])[] = [
-  ['dense', [null, [96, 24]], [null, [24, 96]]],
-  [
-    'lowrank',
-    [
-      [8, 24],
-      [96, 8],
-    ],
-    [
-      [8, 96],
-      [24, 8],
-    ],
-  ],
-  [
-    'blockdense',
-    [
-      [2, 4, 12],
-      [96, 8],
-    ],
-    [
-      [2, 4, 48],
-      [24, 8],
-    ],
-  ],
-  [
-    'blockshuffle',
-    [
-      [4, 6, 6],
-      [4, 24, 6],
-    ],
-    [
-      [4, 6, 24],
-      [4, 6, 6],
-    ],
-  ],
-];
+import { smallShapes } from '../support/structures';
 
 test('the CPU is one of the devices', () => expect(availableDevices()).toContain('cpu'));
 
 for (const device of availableDevices())
   describe.each<DType>(device === 'cpu' ? ['float32'] : ['float32', 'bfloat16'])(`${device} %s`, (dtype) => {
-    test.each(STRUCTURES)('%s: a feedforward network costs its layers, backward twice that', (_, first, second) => {
+    test.each(STRUCTURE_NAMES)('%s: a feedforward network costs its layers, backward twice that', (structure) => {
+      const [first, second] = [smallShapes(structure, 24, 96), smallShapes(structure, 96, 24)];
       const generator = new Generator(5);
       const leaf = (shape: Shape): Tensor => {
         const drawn = generator.normal(shape).as(dtype).to(device);
@@ -62,13 +26,13 @@ for (const device of availableDevices())
         return native.countedFlops() - before;
       };
       tidy(() => {
-        const [fc1, fc2] = [first, second].map(([v, u]) => ({ v: v && leaf(v), u: leaf(u) })) as [
+        const [fc1, fc2] = [first, second].map(({ v, u }) => ({ v: v && leaf(v), u: leaf(u) })) as [
           { v: Tensor | null; u: Tensor },
           { v: Tensor | null; u: Tensor },
         ];
         const tokens = 33;
         const x = leaf([tokens, 24]);
-        const macs = [first, second].reduce((total, [v, u]) => total + linearDims('test', v, u).macs, 0);
+        const macs = [first, second].reduce((total, { v, u }) => total + linearDims('test', v, u).macs, 0);
         let y: Tensor | undefined;
         expect(flopsOf(() => (y = feedForward(x, fc1, fc2, 'gelu')))).toBe(2 * macs * tokens);
         expect(flopsOf(() => y?.backward(y))).toBe(4 * macs * tokens);

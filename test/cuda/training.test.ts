@@ -6,6 +6,7 @@ import { Guidance, type TransformerConfig, TransformerLM } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { Generator } from '../../lib/random';
 import { TestRandom } from '../support/random';
+import { SMALL_FFN, STRUCTURED } from '../support/structures';
 
 const STEPS = 4;
 const [ROWS, SEQ, VOCABULARY] = [2, 9, 23];
@@ -44,11 +45,8 @@ function losses(ffn: TransformerConfig['ffn'], device: Device, dtype: DType): nu
   return found;
 }
 
-describe.each<[string, TransformerConfig['ffn']]>([
-  ['lowrank', { structure: 'lowrank', rank: 5 }],
-  ['blockdense', { structure: 'blockdense', rank: 6, nblocks: 2 }],
-  ['blockshuffle', { structure: 'blockshuffle', nblocks: 2 }],
-])('%s', (_, ffn) => {
+describe.each(STRUCTURED)('%s', (structure) => {
+  const ffn = SMALL_FFN[structure];
   const expected = losses(ffn, 'cpu', 'float32');
 
   test('the loss on random tokens starts near that of a uniform guess and changes', () => {

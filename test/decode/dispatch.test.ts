@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { type Crossover, Decoder, loadTable, machineFingerprint, saveTable, tune } from '../../lib/decode';
 import { prefersMerged } from '../../lib/decode/table';
 import { getIsa, getNumThreads } from '../../lib/device';
-import { difference, fullLogits, randomIds, STRUCTURES, smallModel } from './support';
+import { difference, fullLogits, randomIds, smallModel } from './support';
 
 const folder = mkdtempSync(join(tmpdir(), 'decode-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const model = smallModel({ ffn: STRUCTURES.lowrank });
+const model = smallModel({ ffn: { structure: 'lowrank', rank: 7 } });
 const IDS = randomIds(40, 1);
 
 /** Factors are faster up to 8 tokens, the merged matrix from 16 on. */

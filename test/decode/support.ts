@@ -1,19 +1,14 @@
 /** Small models of every kind, and what the whole forward says that their logits are. */
 import { noGrad } from '../../lib/autograd';
 import type { Decoder } from '../../lib/decode';
-import { type Structure, type TransformerConfig, TransformerLM } from '../../lib/nn';
+import { type TransformerConfig, TransformerLM } from '../../lib/nn';
 import { Generator } from '../../lib/random';
 import { tidy } from '../../lib/scope';
 import { tensor } from '../../lib/tensor';
 
 const BASE = { vocabSize: 37, dModel: 24, nLayers: 2, nHeads: 4, dFF: 36, seqLen: 70, firstFfnDense: false };
 
-export const STRUCTURES: Readonly<Record<Structure, TransformerConfig['ffn']>> = {
-  dense: { structure: 'dense' },
-  lowrank: { structure: 'lowrank', rank: 7 },
-  blockdense: { structure: 'blockdense', rank: 9, nblocks: 3 },
-  blockshuffle: { structure: 'blockshuffle', nblocks: 4 },
-};
+export { SMALL_FFN as STRUCTURES } from '../support/structures';
 
 /** With weights large enough that every part shows in the logits. */
 export function smallModel(overrides: Partial<TransformerConfig> = {}): TransformerLM {

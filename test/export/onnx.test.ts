@@ -3,19 +3,13 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { memoryStats, OptionError } from '../../lib';
 import { type ExportOnnxOptions, exportOnnx } from '../../lib/export';
-import { type FfnStructure, Guidance, releaseGuides, type TransformerConfig } from '../../lib/nn';
+import { Guidance, releaseGuides, type TransformerConfig } from '../../lib/nn';
 import { relativeError } from '../support/check_op';
+import { SMALL_FFN } from '../support/structures';
 import { logitsOf, randomIds, randomModel } from './random_model';
 import { folder, runOnnx } from './support';
 
 const BASE: TransformerConfig = { vocabSize: 37, dModel: 24, nLayers: 2, nHeads: 4, seqLen: 19 };
-
-const STRUCTURES: Record<string, FfnStructure> = {
-  dense: { structure: 'dense' },
-  lowrank: { structure: 'lowrank', rank: 5 },
-  blockdense: { structure: 'blockdense', rank: 12, nblocks: 3 },
-  blockshuffle: { structure: 'blockshuffle', nblocks: 4 },
-};
 
 interface Case {
   readonly name: string;
@@ -28,29 +22,29 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  ...Object.entries(STRUCTURES).flatMap(([name, ffn]): Case[] =>
+  ...Object.entries(SMALL_FFN).flatMap(([name, ffn]): Case[] =>
     (['factored', 'merged'] as const).map((weights) => ({
       name: `${name}, ${weights}`,
       config: { ffn, firstFfnDense: false },
       options: { weights },
     })),
   ),
-  { name: 'the first block dense', config: { ffn: STRUCTURES.lowrank } },
-  { name: 'one token', config: { ffn: STRUCTURES.blockshuffle }, batch: 1, seq: 1 },
-  { name: 'the longest context', config: { ffn: STRUCTURES.blockdense }, batch: 1, seq: 19 },
+  { name: 'the first block dense', config: { ffn: SMALL_FFN.lowrank } },
+  { name: 'one token', config: { ffn: SMALL_FFN.blockshuffle }, batch: 1, seq: 1 },
+  { name: 'the longest context', config: { ffn: SMALL_FFN.blockdense }, batch: 1, seq: 19 },
   { name: 'grouped queries', config: { nKvHeads: 2 } },
   { name: 'one key head', config: { nKvHeads: 1, attnDim: 40 } },
   { name: 'no positions, an odd head size', config: { ropeBase: 0, nHeads: 8, nKvHeads: 2 } },
   { name: 'another base of positions', config: { ropeBase: 500 } },
-  { name: 'no biases', config: { bias: false, ffn: STRUCTURES.blockshuffle } },
+  { name: 'no biases', config: { bias: false, ffn: SMALL_FFN.blockshuffle } },
   { name: 'rms norm and swiglu', config: { norm: 'rms', activation: 'swiglu', dFF: 31 } },
-  { name: 'swiglu with blocks', config: { activation: 'swiglu', ffn: STRUCTURES.blockshuffle } },
+  { name: 'swiglu with blocks', config: { activation: 'swiglu', ffn: SMALL_FFN.blockshuffle } },
   { name: 'silu', config: { activation: 'silu', dFF: 17 } },
   { name: 'relu', config: { activation: 'relu' } },
   { name: 'no activation', config: { activation: 'none' } },
-  { name: 'weights in a file of their own', config: { ffn: STRUCTURES.lowrank }, options: { largestModel: 1000 } },
-  { name: 'a cache, at once', config: { ffn: STRUCTURES.lowrank }, pieces: [7] },
-  { name: 'a cache, token by token', config: { ffn: STRUCTURES.blockshuffle }, pieces: [1, 1, 1, 1, 1, 1, 1] },
+  { name: 'weights in a file of their own', config: { ffn: SMALL_FFN.lowrank }, options: { largestModel: 1000 } },
+  { name: 'a cache, at once', config: { ffn: SMALL_FFN.lowrank }, pieces: [7] },
+  { name: 'a cache, token by token', config: { ffn: SMALL_FFN.blockshuffle }, pieces: [1, 1, 1, 1, 1, 1, 1] },
   { name: 'a cache, a prompt and then tokens', config: { nKvHeads: 2 }, pieces: [4, 1, 2] },
   { name: 'a cache without positions', config: { ropeBase: 0, nKvHeads: 1 }, pieces: [3, 3, 1] },
 ];
@@ -87,7 +81,7 @@ test('a sequence beyond the context is refused by the graph', () => {
 test('before the hand-over the guides are merged in with their alpha, and factors are refused', () => {
   const guidance = new Guidance({ steps: 4 });
   guidance.advance();
-  const model = randomModel({ ...BASE, ffn: STRUCTURES.blockdense }, guidance);
+  const model = randomModel({ ...BASE, ffn: SMALL_FFN.blockdense }, guidance);
   const ids = randomIds(14, BASE.vocabSize);
   const out = join(folder, 'guided');
   expect(() => exportOnnx(model, out)).toThrow(OptionError);
@@ -108,7 +102,7 @@ test('before the hand-over the guides are merged in with their alpha, and factor
 });
 
 test('nothing stays in memory', () => {
-  const model = randomModel({ ...BASE, ffn: STRUCTURES.lowrank });
+  const model = randomModel({ ...BASE, ffn: SMALL_FFN.lowrank });
   const { allocated } = memoryStats();
   exportOnnx(model, join(folder, 'memory'), { weights: 'merged' });
   expect(memoryStats().allocated).toBe(allocated);

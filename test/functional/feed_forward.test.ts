@@ -1,8 +1,10 @@
 /** The whole feedforward network against the float64 reference. */
 import { defineFeedForward, type FeedForwardGradient, type LinearSpec } from '../../lib/functional';
 import type { Activation } from '../../lib/ops/activation';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { onEveryIsa } from '../support/check_op';
 import { referenceFfnBackward, referenceFfnForward } from '../support/reference';
+import { SMALL } from '../support/structures';
 import { expectErrorsBelow, randomLayer, TestRandom } from './layers';
 
 /** fc1 and fc2 of `d` and `hidden` features for each structure; fc1's output is doubled for swiglu. */
@@ -27,6 +29,15 @@ const NETWORKS: Readonly<Record<string, (hidden: number, fc1Out: number) => read
     { structure: 'blockshuffle', inFeatures: 12, outFeatures: out, nblocks: [3, 2], rank: 6 },
     { structure: 'blockshuffle', inFeatures: hidden, outFeatures: 9, nblocks: [2, 3], rank: 30 },
   ],
+  ...Object.fromEntries(
+    STRUCTURE_NAMES.map((structure) => [
+      `${structure}, small`,
+      (hidden: number, out: number): [LinearSpec, LinearSpec] => [
+        { structure, inFeatures: 12, outFeatures: out, ...SMALL[structure] },
+        { structure, inFeatures: hidden, outFeatures: 18, ...SMALL[structure] },
+      ],
+    ]),
+  ),
   'a mix of structures': (hidden, out) => [
     { structure: 'dense', inFeatures: 7, outFeatures: out },
     { structure: 'lowrank', inFeatures: hidden, outFeatures: 7, rank: 3 },
@@ -39,7 +50,7 @@ const cases = Object.keys(NETWORKS).flatMap((network) =>
 );
 
 test.each(cases)('%s, %s, alpha %s', (network, activation, alpha) => {
-  const hidden = 40;
+  const hidden = 36;
   const [fc1Spec, fc2Spec] = NETWORKS[network]!(hidden, activation === 'swiglu' ? 2 * hidden : hidden);
   const random = new TestRandom(8);
   const fc1 = randomLayer(fc1Spec, random, alpha);

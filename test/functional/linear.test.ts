@@ -2,8 +2,10 @@
 import { getNumThreads, setNumThreads } from '../../lib/device';
 import { defineLinear, type LinearSpec } from '../../lib/functional';
 import type { Activation } from '../../lib/ops/activation';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { onEveryIsa } from '../support/check_op';
 import { activate, activateBackward, referenceBackward, referenceForward, referenceMerge } from '../support/reference';
+import { SMALL } from '../support/structures';
 import { expectErrorsBelow, randomLayer, TestRandom } from './layers';
 
 const threads = getNumThreads();
@@ -34,6 +36,7 @@ const SPECS: readonly LinearSpec[] = [
   { structure: 'blockshuffle', inFeatures: 35, outFeatures: 14, nblocks: 7 },
   { structure: 'blockshuffle', inFeatures: 64, outFeatures: 128, nblocks: 4 },
   { structure: 'blockshuffle', inFeatures: 24, outFeatures: 24, nblocks: 8 },
+  ...STRUCTURE_NAMES.map((structure) => ({ structure, inFeatures: 24, outFeatures: 42, ...SMALL[structure] })),
   // Unequal block counts; rank/K is no multiple of L.
   { structure: 'blockshuffle', inFeatures: 22, outFeatures: 15, nblocks: [2, 3], rank: 30 },
   { structure: 'blockshuffle', inFeatures: 15, outFeatures: 26, nblocks: [3, 2], rank: 6 },
@@ -107,6 +110,13 @@ describe.each(SPECS.map((spec) => [name(spec), spec] as const))('%s', (_, spec) 
 
 describe.each<Activation>(['gelu', 'silu', 'relu', 'swiglu'])('%s', (activation) => {
   test.each<LinearSpec>([
+    ...STRUCTURE_NAMES.map((structure) => ({
+      structure,
+      inFeatures: 30,
+      outFeatures: 18,
+      ...SMALL[structure],
+      activation,
+    })),
     { structure: 'dense', inFeatures: 19, outFeatures: 70, activation },
     { structure: 'lowrank', inFeatures: 20, outFeatures: 34, rank: 7, activation },
     { structure: 'blockdense', inFeatures: 12, outFeatures: 50, rank: 9, nblocks: 3, activation },

@@ -10,7 +10,9 @@ import { linearDims } from '../../lib/ops/linear_dims';
 import { AdamW } from '../../lib/optim';
 import { Generator } from '../../lib/random';
 import { tidy } from '../../lib/scope';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { type Shape, type Tensor, tensor } from '../../lib/tensor';
+import { smallShapes } from '../support/structures';
 
 const generator = new Generator(5);
 const leaf = (shape: Shape): Tensor => {
@@ -26,10 +28,10 @@ function flopsOf(body: () => void): number {
 }
 
 const LAYERS: readonly (readonly [string, Shape | null, Shape])[] = [
-  ['dense', null, [96, 24]],
-  ['lowrank', [6, 24], [96, 6]],
-  ['blockdense', [2, 4, 12], [96, 8]],
-  ['blockshuffle', [4, 6, 6], [4, 24, 6]],
+  ...STRUCTURE_NAMES.map((name) => {
+    const { v, u } = smallShapes(name, 24, 96);
+    return [name, v, u] as const;
+  }),
   ['blockshuffle with unequal blocks', [2, 9, 12], [3, 32, 6]],
 ];
 
@@ -96,29 +98,26 @@ test('merging costs one product of the factors', () => {
   });
 });
 
-test.each(['dense', 'lowrank', 'blockdense', 'blockshuffle'] as const)(
-  'a steady training step of %s asks the system for no memory',
-  (structure) => {
-    // Which scratch buffers live at once depends on how threads meet; one thread always needs the same.
-    const threads = getNumThreads();
-    setNumThreads(1);
-    const ffn = structure === 'dense' ? { structure } : { structure, ratio: 0.32 };
-    const model = new TransformerLM({ vocabSize: 40, dModel: 16, nLayers: 2, nHeads: 2, seqLen: 12, ffn });
-    const optimizer = new AdamW(model.namedParameters());
-    const step = () => {
-      tidy(() => {
-        const ids = tensor(new Int32Array(24).fill(3), [2, 12]);
-        model.loss(ids, ids).backward(null, { releaseGraph: true });
-      });
-      optimizer.step({ lr: 1e-3, maxGradNorm: 1 });
-      optimizer.zeroGrad();
-    };
-    for (let i = 0; i < 3; i++) step();
-    const before = memoryStats().systemAllocations;
-    for (let i = 0; i < 20; i++) step();
-    expect(memoryStats().systemAllocations - before).toBe(0);
-    optimizer.dispose();
-    model.dispose();
-    setNumThreads(threads);
-  },
-);
+test.each(STRUCTURE_NAMES)('a steady training step of %s asks the system for no memory', (structure) => {
+  // Which scratch buffers live at once depends on how threads meet; one thread always needs the same.
+  const threads = getNumThreads();
+  setNumThreads(1);
+  const ffn = structure === 'dense' ? { structure } : { structure, ratio: 0.32 };
+  const model = new TransformerLM({ vocabSize: 40, dModel: 16, nLayers: 2, nHeads: 2, seqLen: 12, ffn });
+  const optimizer = new AdamW(model.namedParameters());
+  const step = () => {
+    tidy(() => {
+      const ids = tensor(new Int32Array(24).fill(3), [2, 12]);
+      model.loss(ids, ids).backward(null, { releaseGraph: true });
+    });
+    optimizer.step({ lr: 1e-3, maxGradNorm: 1 });
+    optimizer.zeroGrad();
+  };
+  for (let i = 0; i < 3; i++) step();
+  const before = memoryStats().systemAllocations;
+  for (let i = 0; i < 20; i++) step();
+  expect(memoryStats().systemAllocations - before).toBe(0);
+  optimizer.dispose();
+  model.dispose();
+  setNumThreads(threads);
+});

@@ -20,16 +20,10 @@ import {
 } from '../../lib/nn';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
+import { SMALL, STRUCTURED } from '../support/structures';
 
-const structured = STRUCTURE_NAMES.filter((name) => name !== 'dense');
-const sizes: Record<Structure, object> = {
-  dense: {},
-  lowrank: { rank: 5 },
-  blockdense: { rank: 6, nblocks: 3 },
-  blockshuffle: { nblocks: 3 },
-};
 const layerOf = (structure: Structure, extra: object = {}) =>
-  createLinear(structure, { inFeatures: 12, outFeatures: 9, ...sizes[structure], ...extra });
+  createLinear(structure, { inFeatures: 12, outFeatures: 9, ...SMALL[structure], ...extra });
 
 describe.each(STRUCTURE_NAMES)('%s', (structure) => {
   test('merge is the matrix of the layer', () => {
@@ -66,51 +60,20 @@ describe.each(STRUCTURE_NAMES)('%s', (structure) => {
     expect(parameters).toBe(layer.numParameters() - 9);
     expect(ratio).toBeCloseTo(parameters / 108);
     expect(layer.flopsPerToken).toBe(2 * parameters);
+    expect(layer.describe()).toMatchObject(SMALL[structure]);
   });
+
+  if (structure !== 'dense')
+    test('says why a ratio chose the sizes', () => {
+      const layer = createLinear(structure, { inFeatures: 64, outFeatures: 96, ratio: 0.4, init: 'normal' });
+      expect(layer.describe()).toEqual({
+        ...layer.sizes,
+        parameters: layer.numParameters() - 96,
+        ratio: (layer.numParameters() - 96) / (64 * 96),
+        why: expect.stringContaining('nearest to 0.4 among'),
+      });
+    });
 });
-
-/** The paper's tables: width, then what 63 % and 32 % give. */
-const table = [
-  [768, { rank: 384 }, { rank: 192 }, { rank: 512, nblocks: 2 }, { rank: 256, nblocks: 2 }],
-  [1024, { rank: 512 }, { rank: 256 }, { rank: 768, nblocks: 4 }, { rank: 384, nblocks: 4 }],
-  [1536, { rank: 768 }, { rank: 384 }, { rank: 1024, nblocks: 2 }, { rank: 512, nblocks: 2 }],
-  [2048, { rank: 1024 }, { rank: 512 }, { rank: 1536, nblocks: 4 }, { rank: 768, nblocks: 4 }],
-] as const;
-
-test.each(table)('ratios at width %i choose the sizes of the paper', (d, low63, low32, dense63, dense32) => {
-  const chosen = (structure: Structure, ratio: number, inFeatures: number, outFeatures: number) => {
-    const layer = createLinear(structure, { inFeatures, outFeatures, ratio, init: 'normal', bias: false });
-    const { rank, nblocks } = layer.describe();
-    layer.dispose();
-    return { ...(rank && { rank }), ...(nblocks && { nblocks }) };
-  };
-  for (const [inFeatures, outFeatures] of [
-    [d, 4 * d],
-    [4 * d, d],
-  ] as const) {
-    expect(chosen('lowrank', 0.63, inFeatures, outFeatures)).toEqual(low63);
-    expect(chosen('lowrank', 0.32, inFeatures, outFeatures)).toEqual(low32);
-    expect(chosen('blockdense', 0.63, inFeatures, outFeatures)).toEqual(dense63);
-    expect(chosen('blockdense', 0.32, inFeatures, outFeatures)).toEqual(dense32);
-    expect(chosen('blockshuffle', 0.63, inFeatures, outFeatures)).toEqual({ nblocks: 2 });
-    expect(chosen('blockshuffle', 0.32, inFeatures, outFeatures)).toEqual({ nblocks: 4 });
-  }
-});
-
-test.each([0.05, 0.32, 0.63, 1])(
-  'blockshuffle never keeps more than the dense parameters, at a ratio of %d',
-  (ratio) => {
-    for (const [inFeatures, outFeatures] of [
-      [64, 256],
-      [256, 64],
-      [48, 48],
-      [30, 45],
-    ] as const) {
-      const layer = new BlockShuffleLinear({ inFeatures, outFeatures, ratio, init: 'normal' });
-      expect(layer.describe().ratio).toBeLessThanOrEqual(1);
-    }
-  },
-);
 
 describe('initial values', () => {
   const options = { inFeatures: 96, outFeatures: 160 };
@@ -192,13 +155,13 @@ describe('bad sizes are refused by name', () => {
     [
       'blocks',
       () => new BlockShuffleLinear({ inFeatures: 8, outFeatures: 9, nblocks: 4 }),
-      'a divisor of inFeatures (8)',
+      'a divisor of outFeatures (9) and rank (8)',
     ],
     ['blocks', () => new BlockDenseLinear({ inFeatures: 8, outFeatures: 9, nblocks: 4, rank: 6 }), 'rank (6), got 4'],
     [
       'coprime',
       () => new BlockShuffleLinear({ inFeatures: 13, outFeatures: 17, ratio: 0.5 }),
-      'a common divisor (they are 13 and 17)',
+      'widths at which blockshuffle has sizes within dense (they are 13 and 17)',
     ],
     ['features', () => new Linear({ inFeatures: 0, outFeatures: 9 }), 'Linear: inFeatures'],
   ])('%s', (_, build, message) => {
@@ -248,7 +211,7 @@ describe('bad sizes are refused by name', () => {
   });
 });
 
-test.each(structured)('%s keeps training and evaluation the same', (structure) => {
+test.each(STRUCTURED)('%s keeps training and evaluation the same', (structure) => {
   const layer = layerOf(structure);
   const x = tensor(new TestRandom(1).array(12), [1, 12]);
   expect(layer.eval().forward(x).toArray()).toEqual(layer.train().forward(x).toArray());

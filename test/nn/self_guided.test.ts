@@ -11,32 +11,18 @@ import {
   tensor,
   tidy,
 } from '../../lib';
-import {
-  createLinear,
-  Guidance,
-  Linear,
-  releaseGuides,
-  SelfGuided,
-  STRUCTURE_NAMES,
-  type Structure,
-} from '../../lib/nn';
+import { createLinear, Guidance, Linear, releaseGuides, SelfGuided, type Structure } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
-
-const structured = STRUCTURE_NAMES.filter((name) => name !== 'dense');
-const sizes: Record<string, object> = {
-  lowrank: { rank: 4 },
-  blockdense: { rank: 4, nblocks: 2 },
-  blockshuffle: { nblocks: 2 },
-};
+import { SMALL, STRUCTURED } from '../support/structures';
 
 const build = (structure: Structure, guidance: Guidance) =>
   new SelfGuided(
-    createLinear(structure, { inFeatures: 8, outFeatures: 12, ...sizes[structure], generator: new Generator(3) }),
+    createLinear(structure, { inFeatures: 12, outFeatures: 18, ...SMALL[structure], generator: new Generator(3) }),
     guidance,
   );
-const input = () => tensor(new TestRandom(4).array(5 * 8), [5, 8]);
+const input = () => tensor(new TestRandom(4).array(5 * 12), [5, 12]);
 const run = (layer: SelfGuided, x: Tensor) => noGrad(() => layer.forward(x)).toArray();
 const at = (steps: number, step: number, form: 'mixed' | 'published' | 'unbiased', minProbability = 0) => {
   const guidance = new Guidance({ steps, form, minProbability });
@@ -58,7 +44,7 @@ test('alpha follows half a cosine, or a line, from 1 to 0', () => {
   expect(alphas('cosine')).toEqual([1, 0.5 + half, 0.5, 0.5 - half, 0, 0].map((alpha) => expect.closeTo(alpha, 12)));
 });
 
-describe.each(structured)('%s', (structure) => {
+describe.each(STRUCTURED)('%s', (structure) => {
   test.each([0, 3, 7])('at the start the function is the layer’s, at step %i of the schedule', (step) => {
     const layer = build(structure, at(10, step, 'mixed'));
     const x = input();
@@ -68,7 +54,7 @@ describe.each(structured)('%s', (structure) => {
   test('the mix is alpha of the guide and the rest of the factors, with gradients for both', () => {
     const layer = build(structure, at(4, 1, 'mixed'));
     const { alpha } = layer.guidance;
-    layer.guide!.data.set(new TestRandom(9).array(96));
+    layer.guide!.data.set(new TestRandom(9).array(216));
     const x = input();
     const expected = noGrad(() =>
       add(
@@ -129,7 +115,7 @@ describe('stochastic forms', () => {
 
   test.each(['published', 'unbiased'] as const)('%s: evaluation never draws and takes the mix', (form) => {
     const layer = build('lowrank', at(3, 1, form)).eval();
-    layer.guide!.data.set(new TestRandom(9).array(96));
+    layer.guide!.data.set(new TestRandom(9).array(216));
     const state = layer.guidance.state();
     const x = input();
     const first = run(layer, x);

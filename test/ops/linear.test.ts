@@ -11,7 +11,9 @@ import {
   type Tensor,
   tensor,
 } from '../../lib';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { checkOp, type Nd } from '../support/check_op';
+import { smallShapes } from '../support/structures';
 
 const geluTanh = (a: number) => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3)));
 const silu = (a: number) => a / (1 + Math.exp(-a));
@@ -165,6 +167,22 @@ test('the named structures are the family with their own shapes', () => {
     [2, 3, 3],
     [2, 4, 3],
   ]);
+});
+
+test.each(STRUCTURE_NAMES)('the factors of %s', (structure) => {
+  const { v, u } = smallShapes(structure, 12, 18);
+  const activation = 'gelu';
+  if (v === null)
+    return checkOp(
+      (x, w) => linear(x, w),
+      (x, w) => dense(x, w).data,
+      [[5, 12], [...u]],
+    );
+  checkOp(
+    (x, vt, ut) => structuredLinear(x, { v: vt, u: ut }, { activation }),
+    (x, vn, un) => activate(structured(x, blocks(vn), blocks(un)), activation).data,
+    [[5, 12], [...v], [...u]],
+  );
 });
 
 test('leading dimensions of x are rows', () => {

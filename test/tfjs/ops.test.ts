@@ -1,11 +1,12 @@
 /** Every op against tfjs's own ops on the same inputs: values, all gradients, gradients of gradients. */
 import * as tf from '@tensorflow/tfjs';
 import type { Activation } from '../../lib/ops';
+import { STRUCTURE_NAMES } from '../../lib/structures';
 import { copyCounts } from '../../lib/tfjs';
 import { composed } from '../../lib/tfjs/composed';
 import { named } from '../../lib/tfjs/operands';
 import { TestRandom } from '../support/random';
-import { applyLayer, asLayer, BACKENDS, expectClose, layerOf, STRUCTURES, sffn, tensorOf } from './support';
+import { applyLayer, asLayer, BACKENDS, expectClose, layerOf, sffn, tensorOf } from './support';
 
 const ACTIVATIONS: readonly Activation[] = ['none', 'gelu', 'silu', 'relu', 'swiglu'];
 
@@ -30,13 +31,13 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(await tf.setBackend(backend)).toBe(true);
   });
 
-  const cases = STRUCTURES.flatMap((structure) =>
+  const cases = STRUCTURE_NAMES.flatMap((structure) =>
     ACTIVATIONS.flatMap((activation) => [0, 0.3].map((alpha) => ({ structure, activation, alpha }))),
   );
   test.each(cases)('a layer: $structure, $activation, guide $alpha', async ({ structure, activation, alpha }) => {
     const random = new TestRandom(7);
-    const layer = layerOf(random, structure, [9, 14], alpha);
-    const inputs = [tensorOf(random, [2, 3, 9]), ...layer.tensors];
+    const layer = layerOf(random, structure, [12, 18], alpha);
+    const inputs = [tensorOf(random, [2, 3, 12]), ...layer.tensors];
     const attributes = { operands: ['x', ...layer.names], activation, alphas: [alpha, 0] as const, training: true };
     await expectSame(
       (x, ...weights) => applyLayer(structure, x!, asLayer(layer, weights), { activation }),
@@ -45,7 +46,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     );
   });
 
-  const pairs = STRUCTURES.flatMap((first) => STRUCTURES.map((second) => ({ first, second })));
+  const pairs = STRUCTURE_NAMES.flatMap((first) => STRUCTURE_NAMES.map((second) => ({ first, second })));
   test.each(pairs)('a feedforward network: $first, $second', async ({ first, second }) => {
     for (const [activation, alpha] of [
       ['gelu', 0],
@@ -53,8 +54,8 @@ describe.each(BACKENDS)('on %s', (backend) => {
     ] as const) {
       const random = new TestRandom(11);
       const hidden = 12;
-      const fc1 = layerOf(random, first, [9, activation === 'swiglu' ? 2 * hidden : hidden], alpha);
-      const fc2 = layerOf(random, second, [hidden, 10], alpha);
+      const fc1 = layerOf(random, first, [12, activation === 'swiglu' ? 2 * hidden : hidden], alpha);
+      const fc2 = layerOf(random, second, [hidden, 18], alpha);
       const names = [...fc1.names.map((name) => `${name}1`), ...fc2.names.map((name) => `${name}2`)];
       const attributes = { operands: ['x', ...names], activation, alphas: [alpha, alpha] as const, training: true };
       await expectSame(
@@ -66,20 +67,36 @@ describe.each(BACKENDS)('on %s', (backend) => {
             { activation },
           ),
         (...all) => composed(tf, named(attributes.operands, all), attributes),
-        [tensorOf(random, [7, 9]), ...fc1.tensors, ...fc2.tensors],
+        [tensorOf(random, [7, 12]), ...fc1.tensors, ...fc2.tensors],
       );
+    }
+  });
+
+  test('the named ops are the layers of their structures', async () => {
+    const random = new TestRandom(2);
+    const x = tensorOf(random, [5, 12]);
+    const ops = {
+      dense: (_: tf.Tensor | null, u: tf.Tensor, bias: tf.Tensor) => sffn.dense(x, u, bias),
+      lowrank: (v: tf.Tensor | null, u: tf.Tensor, bias: tf.Tensor) => sffn.lowRankLinear(x, v!, u, bias),
+      blockdense: (v: tf.Tensor | null, u: tf.Tensor, bias: tf.Tensor) => sffn.blockDenseLinear(x, v!, u, bias),
+      blockshuffle: (v: tf.Tensor | null, u: tf.Tensor, bias: tf.Tensor) => sffn.blockShuffleLinear(x, v!, u, bias),
+    };
+    for (const structure of ['dense', 'lowrank', 'blockdense', 'blockshuffle'] as const) {
+      const layer = layerOf(random, structure, [12, 18]);
+      const { v = null, u, bias } = asLayer(layer, layer.tensors);
+      await expectClose(ops[structure](v, u, bias!), applyLayer(structure, x, asLayer(layer, layer.tensors), {}), 0);
     }
   });
 
   test('gradients of gradients', async () => {
     const random = new TestRandom(3);
-    const layer = layerOf(random, 'blockshuffle', [9, 14]);
+    const layer = layerOf(random, 'blockshuffle', [12, 18]);
     const attributes = { operands: ['x', ...layer.names], activation: 'gelu', alphas: [0, 0], training: true } as const;
     const ours: Fn = (x, ...weights) => applyLayer('blockshuffle', x!, asLayer(layer, weights), { activation: 'gelu' });
     const theirs: Fn = (...all) => composed(tf, named(attributes.operands, all), attributes);
     const penalty = (f: Fn, weights: readonly tf.Tensor[]) => (x: tf.Tensor) =>
       tf.sum(tf.square(tf.grad((value: tf.Tensor) => tf.sum(f(value, ...weights)))(x)));
-    const x = tensorOf(random, [4, 9]);
+    const x = tensorOf(random, [4, 12]);
     await expectClose(tf.grad(penalty(ours, layer.tensors))(x), tf.grad(penalty(theirs, layer.tensors))(x));
     const byWeights = (f: Fn) => tf.grads((...weights: tf.Tensor[]) => penalty(f, weights)(x))([...layer.tensors]);
     const [a, b] = [byWeights(ours), byWeights(theirs)];

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { OptionError } from '../../lib';
+import { DEFINITIONS } from '../../lib/structures';
 import type { StructureOptions } from '../../lib/tfjs';
 import { TestRandom } from '../support/random';
+import { STRUCTURED } from '../support/structures';
 import { BACKENDS, expectClose, sffn, tensorOf } from './support';
 
 const { layers } = sffn;
@@ -34,11 +36,12 @@ function branching(): tf.LayersModel {
   return tf.model({ inputs: input, outputs: output });
 }
 
-const FULL: readonly StructureOptions[] = [
-  { structure: 'lowrank', rank: 8 },
-  { structure: 'blockdense', rank: 8, nblocks: 1 },
-  { structure: 'blockshuffle', nblocks: 1 },
-];
+/** One block of full rank, by the options that a structure needs. */
+const FULL = STRUCTURED.map((structure): StructureOptions => {
+  const { required, optional } = DEFINITIONS[structure];
+  const blocks = [...required, ...optional].includes('nblocks') && { nblocks: 1 };
+  return { structure, ...(required.includes('rank') && { rank: 8 }), ...blocks };
+});
 
 describe.each(BACKENDS)('on %s', (backend) => {
   beforeAll(() => tf.setBackend(backend));
@@ -55,36 +58,33 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(structured.getLayer('head').getClassName()).toBe('Dense');
   });
 
-  test.each(['lowrank', 'blockdense', 'blockshuffle'] as const)(
-    'smaller, fine-tuned, merged, saved: %s',
-    async (structure) => {
-      const model = branching();
-      const x = data(1, 16, 4, 8);
-      const y = predict(model, x);
-      const { model: structured, report } = await sffn.structureModel(model, { structure, ratio: 0.5 });
-      expect(report.length).toBeGreaterThan(1);
-      for (const { error, parametersBefore, parametersAfter } of report) {
-        expect(error).toBeGreaterThan(0.01);
-        expect(error).toBeLessThan(1);
-        expect(parametersAfter).toBeLessThan(parametersBefore);
-      }
-      const saved = report.reduce((sum, one) => sum + one.parametersBefore - one.parametersAfter, 0);
-      expect(structured.countParams()).toBe(model.countParams() - saved);
+  test.each(STRUCTURED)('smaller, fine-tuned, merged, saved: %s', async (structure) => {
+    const model = branching();
+    const x = data(1, 16, 4, 8);
+    const y = predict(model, x);
+    const { model: structured, report } = await sffn.structureModel(model, { structure, ratio: 0.5 });
+    expect(report.length).toBeGreaterThan(1);
+    for (const { error, parametersBefore, parametersAfter } of report) {
+      expect(error).toBeGreaterThan(0.01);
+      expect(error).toBeLessThan(1);
+      expect(parametersAfter).toBeLessThan(parametersBefore);
+    }
+    const saved = report.reduce((sum, one) => sum + one.parametersBefore - one.parametersAfter, 0);
+    expect(structured.countParams()).toBe(model.countParams() - saved);
 
-      structured.compile({ optimizer: tf.train.adam(0.01), loss: 'meanSquaredError' });
-      const { history } = await structured.fit(x, y, { epochs: 15, batchSize: 16, verbose: 0 });
-      expect(Number(history.loss?.at(-1))).toBeLessThan(0.8 * Number(history.loss?.[0]));
+    structured.compile({ optimizer: tf.train.adam(0.01), loss: 'meanSquaredError' });
+    const { history } = await structured.fit(x, y, { epochs: 15, batchSize: 16, verbose: 0 });
+    expect(Number(history.loss?.at(-1))).toBeLessThan(0.8 * Number(history.loss?.[0]));
 
-      const merged = await sffn.mergeModel(structured);
-      const expected = predict(structured, x);
-      await expectClose(predict(merged, x), expected, 1e-5);
-      const handler = sffn.fileIO(join(folder, backend, structure));
-      await merged.save(handler);
-      const loaded = await tf.loadLayersModel(handler);
-      await expectClose(predict(loaded, x), expected, 1e-5);
-      expect(JSON.stringify(loaded.toJSON())).not.toMatch(/LowRank|BlockDense|BlockShuffle|SelfGuided|Structured/);
-    },
-  );
+    const merged = await sffn.mergeModel(structured);
+    const expected = predict(structured, x);
+    await expectClose(predict(merged, x), expected, 1e-5);
+    const handler = sffn.fileIO(join(folder, backend, structure));
+    await merged.save(handler);
+    const loaded = await tf.loadLayersModel(handler);
+    await expectClose(predict(loaded, x), expected, 1e-5);
+    expect(JSON.stringify(loaded.toJSON())).not.toMatch(/LowRank|BlockDense|BlockShuffle|SelfGuided|Structured/);
+  });
 
   // Not with a layer used twice: tfjs does not dispose those.
   test('structuring and merging leave no tensor behind', async () => {

@@ -1,7 +1,8 @@
 /** A run that was stopped and went on is, to the last bit, the run that was not stopped. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { STRUCTURE_NAMES } from '../../lib/nn';
-import { type TrainConfig, Trainer } from '../../lib/train';
+import { loadModel, type TrainConfig, Trainer } from '../../lib/train';
 import { CONFIG, folder, take, weightsOf } from './support';
 
 const { model } = CONFIG;
@@ -36,6 +37,25 @@ test.each(CASES)('%s', async (name, config) => {
   expect([...before, ...after]).toEqual(expected);
   expect(weightsOf(second)).toEqual(weightsOf(whole));
   expect(await second.evaluate()).toEqual(await whole.evaluate());
+});
+
+test('a checkpoint has the sizes of its weights, whatever its ratio would choose today', async () => {
+  const path = join(folder, 'ratio');
+  const ffn = { structure: 'lowrank', rank: 6 } as const;
+  using first = new Trainer({ ...CONFIG, model: { ...model, ffn } });
+  await take(first, 3);
+  first.save(path);
+  for (const name of ['config.json', 'trainer.json']) {
+    const file = join(path, name);
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/"rank": *6/, '"ratio": 0.1'));
+  }
+  const { model: loaded } = loadModel(path);
+  expect(loaded.config.ffn).toEqual({ structure: 'lowrank', fc1: { rank: 6 }, fc2: { rank: 6 } });
+  using resumed = Trainer.resume(path);
+  using started = new Trainer({ ...resumed.config, init: path });
+  expect(weightsOf(resumed)).toEqual(weightsOf(first));
+  expect(weightsOf(started)).toEqual(weightsOf(first));
+  expect(await take(resumed)).toEqual(await take(first));
 });
 
 test('the two halves of a run differ in what they see', async () => {

@@ -1,9 +1,9 @@
 /** The weights of one linear layer as variables of a tfjs layer. */
 import { defineLinear } from '../../functional';
-import { createLinear, type Init, type Structure } from '../../nn';
+import { createLinear, type Init } from '../../nn';
 import { Generator } from '../../random';
-import { numel, type Shape } from '../../tensor';
-import { specOf } from '../operands';
+import { parametersOf, type SizeOptions, type Structure } from '../../structures';
+import type { Shape } from '../../tensor';
 import type { TfGuide, TfLayer } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 
@@ -11,11 +11,7 @@ import type { Tensor, Tfjs } from '../tfjs';
 export type LayerVariable = import('@tensorflow/tfjs').LayerVariable;
 
 /** How the factors are sized and initialised; the same names and defaults as the layers of structured-ffn/nn. */
-export interface FactorConfig {
-  readonly rank?: number;
-  readonly nblocks?: number;
-  /** In place of rank and nblocks: the part of the dense parameters to keep. */
-  readonly ratio?: number;
+export interface FactorConfig extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
   readonly init?: Init;
   /** Of the initial values. Default: another one for every layer. */
   readonly seed?: number;
@@ -71,8 +67,7 @@ export class FactorWeights {
 
   /** Elements of the weights, without bias and guide. */
   get parameters(): number {
-    const { v, u } = this.shapes;
-    return (v ? numel(v) : 0) + numel(u);
+    return parametersOf(this.shapes);
   }
 
   /** Operands of one call. `alpha` null leaves a guide out. */
@@ -85,8 +80,7 @@ export class FactorWeights {
   merge(): Float32Array {
     const u = floats(this.u.read().dataSync());
     if (this.v === null) return new Float32Array(u);
-    const { v, u: uShape } = this.shapes;
-    return defineLinear(specOf('merge', v, uShape, 'none')).merge({ v: floats(this.v.read().dataSync()), u });
+    return defineLinear(this.shapes).merge({ v: floats(this.v.read().dataSync()), u });
   }
 
   /** Sets factors (and the bias, unless null). */

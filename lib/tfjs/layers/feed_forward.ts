@@ -1,6 +1,6 @@
 /** A whole feedforward network as one layer of a tfjs model. */
 import { checkInteger } from '../../errors';
-import { checkStructure, type Structure } from '../../nn';
+import { checkStructure, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';

@@ -1,7 +1,7 @@
 /** Structured counterparts of tfjs's Dense layer. */
 import { checkInteger } from '../../errors';
-import type { Structure } from '../../nn';
 import { activatedFeatures } from '../../ops/activation';
+import { byStructure, DEFINITIONS, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
@@ -27,14 +27,8 @@ export interface LinearLayerConfig extends StructuredConfig {
 
 export type LinearLayerConstructor = new (config: LinearLayerConfig) => StructuredLayer;
 
-const CLASSES = [
-  ['FusedDense', 'dense'],
-  ['LowRankDense', 'lowrank'],
-  ['BlockDense', 'blockdense'],
-  ['BlockShuffleDense', 'blockshuffle'],
-] as const;
-
-function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): LinearLayerConstructor {
+function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerConstructor {
+  const name = DEFINITIONS[structure].tfjsLayer;
   class StructuredDense extends tf.layers.Layer {
     static readonly className = name;
     readonly config: LinearLayerConfig;
@@ -66,14 +60,8 @@ function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): 
     }
 
     run(x: Tensor, alpha: number | null): Tensor {
-      const { v, u, bias, guide } = this.linears[0]!.operands(alpha);
-      const options = { activation: this.config.activation, guide };
-      const y = {
-        dense: () => ops.dense(x, u, bias, options),
-        lowrank: () => ops.lowRankLinear(x, v!, u, bias, options),
-        blockdense: () => ops.blockDenseLinear(x, v!, u, bias, options),
-        blockshuffle: () => ops.blockShuffleLinear(x, v!, u, bias, options),
-      }[structure]();
+      const { activation } = this.config;
+      const y = ops.structuredLinear(structure, x, this.linears[0]!.operands(alpha), { activation });
       return this.after ? single(name, this.after.call(y, {})) : y;
     }
 
@@ -91,8 +79,5 @@ function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): 
 
 /** The class of each structure, known to tfjs's loader. */
 export function linearClasses(tf: Tfjs, ops: TfOps): Readonly<Record<Structure, LinearLayerConstructor>> {
-  const [dense, lowrank, blockdense, blockshuffle] = CLASSES.map(([name, structure]) =>
-    linearClass(tf, ops, name, structure),
-  );
-  return { dense: dense!, lowrank: lowrank!, blockdense: blockdense!, blockshuffle: blockshuffle! };
+  return byStructure((name) => linearClass(tf, ops, name));
 }

@@ -1,6 +1,6 @@
 /** The layers for `tf.sequential` and functional models. */
 import { OptionError } from '../../errors';
-import type { Structure } from '../../nn';
+import type { Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tfjs } from '../tfjs';
 import { type FeedForwardConfig, type FeedForwardConstructor, feedForwardClass } from './feed_forward';

@@ -78,11 +78,11 @@ TEST(head_rows_of_the_tests) {
   CHECK(are(head_rows(sizes, kPlenty), 600, 600));
 }
 
-TEST(product_sizes) {
-  CHECK(product_size(INT32_MAX) == INT32_MAX);
+TEST(dimensions) {
+  CHECK(dimension(INT32_MAX) == INT32_MAX);
   bool refused = false;
   try {
-    product_size(int64_t{INT32_MAX} + 1);
+    dimension(int64_t{INT32_MAX} + 1);
   } catch (const Error& error) {
     refused = std::string(error.code) == "ERR_SHAPE";
   }

@@ -1,0 +1,112 @@
+/**
+ * What a structure of linear layers is: names, options, sizes and shapes, as data. Nothing here loads the native binary.
+ * The arithmetic is the same for all (native/kernels.def): factors v [K, q, p] and u [L, s, r] with K·q = L·r.
+ */
+import { checkInteger, OptionError } from '../errors';
+import type { LinearDims } from '../ops/linear_dims';
+import type { Shape } from '../tensor';
+
+/** A number of blocks for both factors, or one for v and one for u. */
+export type BlockCounts = number | readonly [number, number];
+
+/** The sizes that a structure may have; each structure says which of them are its own. */
+export interface Sizes {
+  readonly rank?: number;
+  readonly nblocks?: BlockCounts;
+}
+
+export interface Features {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+}
+
+/** v is null for a dense layer, whose weight is u. One block may be written without its dimension of 1. */
+export interface FactorShapes {
+  readonly v: Shape | null;
+  readonly u: Shape;
+}
+
+/**
+ * How weights start (Wei et al. 2024, section 4 and appendix). Biases start at 0, norms at weight 1 and bias 0.
+ * - `normal`: N(0, 0.02²).
+ * - `xavier`: N(0, 1/fan_in), fan_in the last dimension of the factor.
+ * - `svd` (two factors of one block): u·v is the best approximation of a dense matrix of the `normal` base.
+ * - `ortho`: each block is the orthogonal polar factor of a `normal` draw, so that all its singular values are 1.
+ */
+export type Init = 'normal' | 'xavier' | 'svd' | 'ortho';
+
+export interface StructureDefinition {
+  /** Of the layer: begins the messages of its errors. */
+  readonly linear: string;
+  /** Of the kernel in TensorFlow.js, and so of the nodes of saved graph models. */
+  readonly kernel: string;
+  /** Of the layer class in TensorFlow.js, and so in saved models. */
+  readonly tfjsLayer: string;
+  /** What `ratio` takes the place of. */
+  readonly required: readonly (keyof Sizes)[];
+  /** Sizes with a default. */
+  readonly optional: readonly (keyof Sizes)[];
+  /** The first is the default. */
+  readonly inits: readonly [Init, ...Init[]];
+  /** Shapes of the factors. @throws {OptionError} that names the size that does not fit, after `where`. */
+  shapes(where: string, sizes: Sizes, features: Features): FactorShapes;
+  /** The sizes that factors of these dims have: the reverse of `shapes`. */
+  sizes(dims: LinearDims): Sizes;
+  /** What a ratio chooses from, ascending, and what that is in words. */
+  choices(features: Features): { readonly all: readonly Sizes[]; readonly words: string };
+  /** The published sizes of a ratio, where there are any that fit these features. */
+  published?(ratio: number, features: Features): Sizes | null;
+}
+
+/** Counts of blocks as they are written: one number where both are the same. */
+export const blockCounts = (first: number, second: number): BlockCounts => (first === second ? first : [first, second]);
+
+/** @throws {OptionError} unless `nblocks` is a whole number, or a pair of them where `pairs` are allowed. */
+export function checkBlocks(where: string, nblocks: unknown, pairs: boolean): [number, number] {
+  if (pairs && Array.isArray(nblocks) && nblocks.length !== 2)
+    throw new OptionError(`${where}: nblocks`, 'a number or a pair of numbers', nblocks);
+  const [first, second]: unknown[] = pairs && Array.isArray(nblocks) ? nblocks : [nblocks, nblocks];
+  checkInteger(`${where}: nblocks`, first);
+  checkInteger(`${where}: nblocks`, second);
+  return [first, second];
+}
+
+/** @throws {OptionError} unless 1 <= rank <= most. */
+export function checkRank(where: string, rank: unknown, most: number): asserts rank is number {
+  checkInteger(`${where}: rank`, rank);
+  if (rank > most) throw new OptionError(`${where}: rank`, `at most ${most}`, rank);
+}
+
+/** @throws {OptionError} unless `count` blocks divide all of the named widths. */
+export function checkDivides(where: string, count: number, widths: Readonly<Record<string, number>>): void {
+  if (Object.values(widths).every((width) => width % count === 0)) return;
+  const all = Object.entries(widths).map(([name, width]) => `${name} (${width})`);
+  throw new OptionError(`${where}: nblocks`, `a divisor of ${all.join(' and ')}`, count);
+}
+
+/** Whole numbers that divide `value`, ascending. */
+export const divisors = (value: number): number[] => multiples(1, value).filter((count) => value % count === 0);
+
+/** Multiples of `step` up to `most`. */
+export const multiples = (step: number, most: number): number[] =>
+  Array.from({ length: Math.floor(most / step) }, (_, i) => (i + 1) * step);
+
+export const narrower = ({ inFeatures, outFeatures }: Features): number => Math.min(inFeatures, outFeatures);
+
+/** Ranks come in whole vectors: steps of 8, or, below a width of 64, of a power of two of at most an eighth of it. */
+export const rankStep = (features: Features): number =>
+  2 ** Math.min(3, Math.max(0, Math.floor(Math.log2(narrower(features) / 8))));
+
+/** Ranks by the ratio that names them, as fractions of the width d. */
+export type PublishedRanks = Readonly<Record<number, readonly [numerator: number, denominator: number]>>;
+
+/**
+ * The rank that Wei et al. 2024 (table 7) have at a ratio, where features are d → 4d or 4d → d as in their networks and
+ * the rank is a multiple of `step`; else null.
+ */
+export function publishedRank(ratio: number, features: Features, ranks: PublishedRanks, step = 1): number | null {
+  const d = narrower(features);
+  const [numerator, denominator] = ranks[ratio] ?? [0, 1];
+  const rank = (d * numerator) / denominator;
+  return rank > 0 && rank % step === 0 && features.inFeatures * features.outFeatures === 4 * d * d ? rank : null;
+}
