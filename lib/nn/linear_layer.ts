@@ -2,6 +2,7 @@
 import { zeros } from '../creation';
 import type { LinearOptions, LinearWeights } from '../ops';
 import { type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
+import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import type { Init } from './init';
@@ -19,6 +20,17 @@ export interface LinearLayerOptions extends SizeOptions {
   readonly generator?: Generator;
 }
 
+const OPTIONS: OptionNames<LinearLayerOptions> = {
+  inFeatures: 0,
+  outFeatures: 0,
+  rank: 0,
+  nblocks: 0,
+  ratio: 0,
+  bias: 0,
+  init: 0,
+  generator: 0,
+};
+
 export interface LinearForward {
   forward(x: Tensor, options?: LinearOptions): Tensor;
   /** The operands of one forward call, for kernels that fuse several layers. */
@@ -33,6 +45,7 @@ export abstract class LinearLayer extends Module implements LinearForward {
 
   protected constructor(where: string, options: LinearLayerOptions) {
     super();
+    checkKeys(where, options, OPTIONS);
     checkFeatures(where, options);
     this.inFeatures = options.inFeatures;
     this.outFeatures = options.outFeatures;

@@ -5,6 +5,9 @@ import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
 import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 
+/** Base of rotary positions where none is given (Su et al. 2021). */
+export const ROPE_BASE = 10000;
+
 export interface AttentionOptions {
   /** Query heads. */
   heads: number;
@@ -21,7 +24,7 @@ export interface AttentionOptions {
  */
 export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor {
   const where = 'causalAttention';
-  const { heads, kvHeads = heads, ropeBase = 10000 } = options;
+  const { heads, kvHeads = heads, ropeBase = ROPE_BASE } = options;
   checkInteger(`${where}: heads`, heads);
   checkInteger(`${where}: kvHeads`, kvHeads);
   checkNumber(`${where}: ropeBase`, ropeBase, 0);
