@@ -18,7 +18,7 @@ export function checkKeys<T extends object>(owner: string, options: T, known: Op
 }
 
 function hint(name: string, known: readonly string[]): string {
-  const distances = known.map((other) => editDistance(plain(name), plain(other)));
+  const distances = known.map((other) => distance(plain(name), plain(other)));
   const nearest = Math.min(...distances);
   if (nearest <= name.length / 2) return `did you mean ${known[distances.indexOf(nearest)]}?`;
   return `known are ${known.join(', ')}`;
@@ -26,6 +26,10 @@ function hint(name: string, known: readonly string[]): string {
 
 /** weight_decay and weightDecay are one word. */
 const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '');
+
+/** The beginning of a name is near to it. */
+const distance = (a: string, b: string): number =>
+  Math.min(editDistance(a, b), a.length > 2 && b.startsWith(a) ? 1 : a.length);
 
 /** Fewest insertions, deletions and replacements that make b of a (Levenshtein 1966). */
 function editDistance(a: string, b: string): number {

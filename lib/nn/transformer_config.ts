@@ -1,6 +1,6 @@
 /** What a TransformerLM is made of: plain data, checked and completed here and nowhere else, with presets. */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
-import { ACTIVATIONS, type Activation, NORM_EPS, ROPE_BASE } from '../ops';
+import { ACTIVATIONS, type Activation, FFN_ACTIVATION, NORM_EPS, ROPE_BASE } from '../ops';
 import { checkKeys, type OptionNames } from '../options';
 import type { FfnStructure } from './feed_forward';
 import { checkStructure } from './structures';
@@ -164,7 +164,7 @@ export type FeedForwardConfig = Pick<TransformerConfig, 'dModel' | 'dFF' | 'acti
 export function resolveFeedForward({
   dModel,
   dFF = 4 * dModel,
-  activation = 'gelu',
+  activation = FFN_ACTIVATION,
 }: FeedForwardConfig): Readonly<Required<FeedForwardConfig>> {
   checkInteger('FeedForward: dModel', dModel);
   checkInteger('FeedForward: dFF', dFF);

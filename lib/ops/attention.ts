@@ -2,6 +2,7 @@
 import { needsGrad, record } from '../autograd';
 import { checkInteger, checkNumber, OptionError, runNative } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
 import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 
@@ -24,6 +25,7 @@ export interface AttentionOptions {
  */
 export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor {
   const where = 'causalAttention';
+  checkKeys(where, options, { heads: 0, kvHeads: 0, ropeBase: 0 });
   const { heads, kvHeads = heads, ropeBase = ROPE_BASE } = options;
   checkInteger(`${where}: heads`, heads);
   checkInteger(`${where}: kvHeads`, kvHeads);

@@ -4,6 +4,7 @@ import { zeros } from '../creation';
 import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameDevice } from '../ops/check';
+import { checkKeys, type OptionNames } from '../options';
 import { keep } from '../scope';
 import { empty, type Tensor } from '../tensor';
 
@@ -17,6 +18,8 @@ export interface AdamWOptions {
   /** Default: 0.1, on every parameter, as in the paper. */
   readonly weightDecay?: number;
 }
+
+const OPTIONS: OptionNames<AdamWOptions> = { lr: 0, betas: 0, eps: 0, weightDecay: 0 };
 
 /** Parameters with options of their own; `lrScale` multiplies the learning rate. */
 export interface ParameterGroup extends AdamWOptions {
@@ -74,6 +77,7 @@ export class AdamW {
    * parameters are on one device: move the model first, then make its optimizer.
    */
   constructor(parameters: ReadonlyMap<string, Tensor> | readonly ParameterGroup[], options: AdamWOptions = {}) {
+    checkKeys('AdamW', options, OPTIONS);
     const groups: readonly ParameterGroup[] = isGroups(parameters) ? parameters : [{ parameters }];
     this.#groups = groups.map((group) => createGroup(group, options));
     const [first, ...others] = this.#slots.map(({ parameter }) => parameter);
@@ -98,7 +102,9 @@ export class AdamW {
    * One update from the gradients that are there; parameters without one are left as they are.
    * @returns the global norm of the gradients before clipping. It may be infinite or NaN: then nothing is updated.
    */
-  step({ lr, maxGradNorm = 0 }: StepOptions = {}): { gradNorm: number } {
+  step(options: StepOptions = {}): { gradNorm: number } {
+    checkKeys('AdamW.step', options, { lr: 0, maxGradNorm: 0 });
+    const { lr, maxGradNorm = 0 } = options;
     if (lr !== undefined) checkNumber('AdamW: lr', lr, 0);
     checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
     const slots = this.#slots.filter(({ parameter }) => parameter.grad !== null);
@@ -193,7 +199,9 @@ const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]
   Array.isArray(value);
 
 /** Options of the group, or of all groups where it has none. */
-function createGroup({ parameters, lrScale = 1, ...own }: ParameterGroup, shared: AdamWOptions): Group {
+function createGroup(group: ParameterGroup, shared: AdamWOptions): Group {
+  checkKeys('a group of AdamW', group, { ...OPTIONS, parameters: 0, lrScale: 0 });
+  const { parameters, lrScale = 1, ...own } = group;
   const lr = own.lr ?? shared.lr ?? 1e-3;
   const betas = own.betas ?? shared.betas ?? [0.9, 0.999];
   const eps = own.eps ?? shared.eps ?? 1e-8;

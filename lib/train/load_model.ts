@@ -5,7 +5,7 @@ import { loadCheckpoint, type StoredDType, type TensorData } from '../io';
 import { Guidance, type GuidanceState, SelfGuided, TransformerLM } from '../nn';
 import { tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
-import { planSteps, type TrainConfig } from './config';
+import { mixing, planSteps, type TrainConfig } from './config';
 
 /** `trainer.json`: what a trainer needs to go on, beside the weights and the optimizer's tensors. */
 export interface TrainerState {
@@ -43,7 +43,7 @@ export function loadModel(path: string): LoadedModel {
 function guidanceOf(path: string, state: unknown): Guidance {
   if (!isTrainerState(state) || !state.config.guidance || !state.guidance)
     throw new FormatError(path, 'it has guides, but no trainer.json beside them that says how much they count');
-  const guidance = new Guidance({ ...state.config.guidance, steps: planSteps(state.config).guided });
+  const guidance = new Guidance({ ...mixing(state.config.guidance), steps: planSteps(state.config).guided });
   guidance.restore(state.guidance);
   return guidance;
 }

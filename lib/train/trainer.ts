@@ -7,10 +7,11 @@ import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { scale } from '../ops';
 import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule } from '../optim';
+import { checkKeys } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
-import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
+import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT } from './load_model';
 
 /** One optimizer step. */
@@ -71,6 +72,8 @@ export class Trainer implements Disposable {
     { restored = false }: { restored?: boolean } = {},
   ) {
     checkTrainConfig(config);
+    // A copy: what the caller does to its object later changes nothing.
+    this.config = structuredClone(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
     this.plan = planSteps(config);
     this.#trainFile = new TokenFile(data.train, data.dtype);
@@ -85,7 +88,7 @@ export class Trainer implements Disposable {
     });
     this.#loaderStart = this.#loader.state();
     this.#guidance = guidance
-      ? new Guidance({ ...guidance, steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
+      ? new Guidance({ ...mixing(guidance), steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
       : null;
     this.model = new TransformerLM(config.model, {
       generator: new Generator(seed),
@@ -251,6 +254,7 @@ export interface EvaluateOptions {
 
 /** Loss of a model on a token file. The event loop gets its turn between batches. */
 export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
+  checkKeys('evaluate', options, { batchSize: 0, seqLen: 0, maxRows: 0, textBytes: 0 });
   const { batchSize, seqLen = model.config.seqLen, maxRows, textBytes } = options;
   const { training } = model;
   const { device } = model.embedding.weight;

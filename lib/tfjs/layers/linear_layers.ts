@@ -2,6 +2,7 @@
 import { checkInteger } from '../../errors';
 import type { Structure } from '../../nn';
 import { activatedFeatures } from '../../ops/activation';
+import { checkKeys, type OptionNames } from '../../options';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
@@ -9,6 +10,7 @@ import {
   FACTOR_KEYS,
   featuresOf,
   given,
+  STRUCTURED_OPTIONS,
   type StructuredConfig,
   type StructuredLayer,
   single,
@@ -27,6 +29,8 @@ export interface LinearLayerConfig extends StructuredConfig {
 
 export type LinearLayerConstructor = new (config: LinearLayerConfig) => StructuredLayer;
 
+const OPTIONS: OptionNames<LinearLayerConfig> = { ...STRUCTURED_OPTIONS, units: 0, tfjsActivation: 0 };
+
 const CLASSES = [
   ['FusedDense', 'dense'],
   ['LowRankDense', 'lowrank'],
@@ -44,8 +48,9 @@ function linearClass(tf: Tfjs, ops: TfOps, name: string, structure: Structure): 
 
     constructor(config: LinearLayerConfig) {
       super(config);
+      checkKeys(name, config, OPTIONS);
       checkInteger(`${name}: units`, config.units);
-      this.config = config;
+      this.config = Object.freeze({ ...config });
       this.tfjsActivation = config.tfjsActivation ?? null;
       this.after = this.tfjsActivation && tf.layers.activation({ activation: this.tfjsActivation });
       this.supportsMasking = true;
