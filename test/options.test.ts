@@ -17,7 +17,7 @@ import { CausalSelfAttention, createLinear, FeedForward, Guidance, LayerNorm, RM
 import { AdamW, constantSchedule, cosineSchedule } from '../lib/optim';
 import { checkKeys } from '../lib/options';
 import { ByteTokenizer, trainBpe } from '../lib/text';
-import { evaluate, type TrainConfig, Trainer } from '../lib/train';
+import { evaluate, type TrainConfig, Trainer, train, trainInWorker } from '../lib/train';
 import { smallModel } from './decode/support';
 
 /** What an untyped caller may pass. */
@@ -85,6 +85,8 @@ const PLACES: readonly [string, string, string, () => unknown][] = [
     'dModel',
     () => new Trainer(trainConfig({ model: { ...model.config, d_model: 1 } })),
   ],
+  ['train', 'signals', 'signal', () => train({ resume: 'none' }, untyped({ signals: 1 })).next()],
+  ['trainInWorker', 'sig', 'signal', () => trainInWorker({ resume: 'none' }, untyped({ sig: 1 })).next()],
   ['evaluate', 'batch_size', 'batchSize', () => evaluate(model, untyped({}), untyped({ batch_size: 1 }))],
   ['BatchLoader', 'orders', 'order', () => new BatchLoader(untyped({}), untyped({ orders: 'random' }))],
   ['evaluationBatches', 'max_rows', 'maxRows', () => [...evaluationBatches(untyped({}), untyped({ max_rows: 1 }))]],

@@ -1,7 +1,8 @@
 /** `structured-ffn info`. */
 import { cpus } from 'node:os';
 import { availableDevices, availableIsas, cudaStatus, getIsa, getNumThreads, memoryStats } from '../device';
-import { FeedForward, resolveFeedForward, STRUCTURE_NAMES } from '../nn';
+import { FeedForward, STRUCTURE_NAMES } from '../nn';
+import { resolveFeedForward } from '../nn/transformer_config';
 import { tidy } from '../scope';
 
 export interface InfoOptions {

@@ -15,4 +15,15 @@ export * from './self_guided';
 export type { ChosenSizes, SizeOptions } from './sizes';
 export * from './structures';
 export * from './transformer';
-export * from './transformer_config';
+export {
+  type AttentionConfig,
+  checkTransformerConfig,
+  type FeedForwardConfig,
+  PRESET_NAMES,
+  PRESETS,
+  type PresetName,
+  presetConfig,
+  type ResolvedConfig,
+  resolveConfig,
+  type TransformerConfig,
+} from './transformer_config';

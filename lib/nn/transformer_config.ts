@@ -94,8 +94,10 @@ export const FFN_OPTIONS: OptionNames<FfnStructure> = { structure: 0, rank: 0, n
 
 const REQUIRED = { vocabSize: whole, dModel: whole, nLayers: whole, nHeads: whole, seqLen: whole };
 
-/** Of attention: what a config says about it. */
-const ATTENTION = {
+/** What of a config attention needs to know. */
+export const ATTENTION_OPTIONS = {
+  dModel: whole,
+  nHeads: whole,
   nKvHeads: whole,
   headSize: whole,
   attnDim: whole,
@@ -109,7 +111,7 @@ const ATTENTION = {
 
 const OPTIONS: Readonly<Record<keyof TransformerConfig, Check>> = {
   ...REQUIRED,
-  ...ATTENTION,
+  ...ATTENTION_OPTIONS,
   dFF: whole,
   norm: choice(['layer', 'rms']),
   activation: choice(ACTIVATIONS),
@@ -135,14 +137,11 @@ function checkValues(where: string, values: object, checks: Readonly<Record<stri
   }
 }
 
-/** What attention needs to know. */
-export type AttentionConfig = Pick<TransformerConfig, 'dModel' | 'nHeads' | keyof typeof ATTENTION>;
-
-export const ATTENTION_OPTIONS: OptionNames<AttentionConfig> = { dModel: 0, nHeads: 0, ...ATTENTION };
+export type AttentionConfig = Pick<TransformerConfig, keyof typeof ATTENTION_OPTIONS>;
 
 /** Attention with every option set. @throws {OptionError} when the heads do not divide. */
 export function resolveAttention(config: AttentionConfig): Readonly<Required<AttentionConfig>> {
-  checkValues('attention', config, { dModel: whole, nHeads: whole, ...ATTENTION });
+  checkValues('attention', config, ATTENTION_OPTIONS);
   const { dModel, nHeads, nKvHeads = nHeads, ropeBase = ROPE_BASE, qkNorm = false, normEps = NORM_EPS } = config;
   const { bias = true, qkvBias = bias, outBias = bias } = config;
   const { attnDim = config.headSize === undefined ? dModel : nHeads * config.headSize } = config;

@@ -1,6 +1,7 @@
 /** A whole feedforward network as one layer of a tfjs model. */
 import { checkInteger } from '../../errors';
-import { checkStructure, resolveFeedForward, type Structure } from '../../nn';
+import { checkStructure, type Structure } from '../../nn';
+import { resolveFeedForward } from '../../nn/transformer_config';
 import { checkKeys, type OptionNames } from '../../options';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
