@@ -2,6 +2,7 @@
 import { formatShape, fromNative, GradientError, ShapeError } from './errors';
 import { native } from './native';
 import { checkSameKind } from './ops/check';
+import { checkKeys } from './options';
 import { keep } from './scope';
 import { empty, type Tensor } from './tensor';
 
@@ -98,6 +99,7 @@ function seed(root: Tensor, gradient: Tensor | null): Tensor {
 
 /** See Tensor.backward. */
 export function backward(root: Tensor, gradient: Tensor | null, options: BackwardOptions = {}): void {
+  checkKeys('backward', options, { releaseGraph: 0 });
   if (!root.requiresGrad)
     throw new GradientError('backward: the tensor does not depend on anything that requires a gradient');
   try {

@@ -3,10 +3,12 @@ import { checkDevice } from './device';
 import { checkDType } from './dtype';
 import { checkNumber, runNative } from './errors';
 import { native } from './native';
-import { checkShape, empty, type Shape, type Tensor, type TensorOptions } from './tensor';
+import { checkKeys } from './options';
+import { checkShape, empty, type Shape, TENSOR_OPTIONS, type Tensor, type TensorOptions } from './tensor';
 
 /** A tensor of `shape` with every element `value`. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  checkKeys('full', options, TENSOR_OPTIONS);
   const { dtype = 'float32', device = 'cpu', requiresGrad = false } = options;
   checkShape('full: shape', shape);
   checkDType('full: dtype', dtype);

@@ -33,10 +33,12 @@ export class DeviceError extends SffnError {
   }
 }
 
-/** An option or argument with a value that makes no sense. */
+/** An option or argument with a value that makes no sense, or an option that does not exist. */
 export class OptionError extends SffnError {
-  constructor(where: string, expected: string, got: unknown) {
-    super('ERR_OPTION', `${where}: expected ${expected}, got ${describe(got)}`);
+  constructor(message: string);
+  constructor(where: string, expected: string, got: unknown);
+  constructor(where: string, expected?: string, got?: unknown) {
+    super('ERR_OPTION', expected === undefined ? where : `${where}: expected ${expected}, got ${describe(got)}`);
   }
 }
 

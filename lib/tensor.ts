@@ -5,6 +5,7 @@ import { checkDevice, type Device } from './device';
 import { checkDType, DTYPES, type DType, dtypeOf, type TypedArray } from './dtype';
 import { DeviceError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
 import { native } from './native';
+import { checkKeys, type OptionNames } from './options';
 import { keep, track } from './scope';
 import { Storage } from './storage';
 
@@ -21,6 +22,8 @@ export interface TensorOptions {
   /** Whether backward() computes the gradient of this leaf. Default: false. */
   requiresGrad?: boolean;
 }
+
+export const TENSOR_OPTIONS: OptionNames<TensorOptions> = { dtype: 0, device: 0, requiresGrad: 0 };
 
 export class Tensor implements Disposable {
   /** The gradient that backward() left on a leaf; `null` before. */
@@ -227,6 +230,7 @@ function flatten(values: NestedNumbers, out: number[], shape: number[], depth: n
  * @throws {ShapeError} when the shape does not hold the values. @throws {DTypeError} for another kind of array.
  */
 export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, options: TensorOptions = {}): Tensor {
+  checkKeys('tensor', options, TENSOR_OPTIONS);
   const given = dtypeOf(values);
   if (given === null && ArrayBuffer.isView(values))
     throw new DTypeError('tensor', 'a Float32Array or Int32Array', Object.prototype.toString.call(values).slice(8, -1));

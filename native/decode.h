@@ -53,8 +53,14 @@ class DecodeModel {
   View embedding() const { return weights_[0]; }
   View embedding_scales() const { return weights_[1]; }
   DecodeNorm final_norm() const { return {weights_[2], weights_[3]}; }
+  View head() const { return weights_[4]; }
+  View head_scales() const { return weights_[5]; }
+  View positions() const { return weights_[6]; }  // [context, width], or empty
   DecodeNorm norm1(int64_t layer) const { return {of(layer, 0), of(layer, 1)}; }
   DecodeNorm norm2(int64_t layer) const { return {of(layer, 12), of(layer, 13)}; }
+  // Of each head [head_size], both or neither.
+  View query_norm(int64_t layer) const { return of(layer, 24); }
+  View key_norm(int64_t layer) const { return of(layer, 25); }
 
   DecodeLayer linear(int64_t layer, Place place) const {
     constexpr int64_t kFirst[] = {2, 7, 14, 19}, kDims = 6;
@@ -74,7 +80,7 @@ class DecodeModel {
   const double eps;
 
  private:
-  static constexpr int64_t kShape = 9, kShared = 4, kOfLayer = 24;  // entries of `shape` and `weights`
+  static constexpr int64_t kShape = 9, kShared = 7, kOfLayer = 26;  // entries of `shape` and `weights`
 
   const View& of(int64_t layer, int64_t index) const {
     return weights_[static_cast<size_t>(kShared + layer * kOfLayer + index)];

@@ -10,8 +10,9 @@ import { type Contender, OURS } from './contender';
 import { timeCalls } from './sampling';
 
 /** Where decode_step finds the linear layers among its weights and sizes; the order is that of native/kernels.def. */
-const SHARED = 4;
-const OF_LAYER = 24;
+const SHARED = 7;
+const OF_LAYER = 26;
+const HEAD = 4;
 const LINEAR = [2, 7, 14, 19] as const;
 const SHAPE = 9;
 const DIMS = 6;
@@ -43,9 +44,9 @@ export class DecodeMatrices implements Contender {
         return { views: weights.slice(at, at + 5), dims: shape.slice(sizes, sizes + DIMS) };
       }),
     );
-    const [embedding = null, scales = null] = weights;
+    const [matrix = null, scales = null] = weights.slice(HEAD);
     const head = {
-      views: [null, null, embedding, scales, null],
+      views: [null, null, matrix, scales, null],
       dims: Int32Array.of(1, dModel, dModel, 1, vocabSize, dModel),
     };
     this.#matrices = [...layers.flat(), head];

@@ -32,14 +32,14 @@ function rate(timings: readonly Timing[], phase: Timing['phase']): string {
 
 /** The text goes to standard output, the speed to standard error. */
 export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
-  const { prompt, device, dispatch, mergeBudget, ...rest } = options;
-  const { model, tokenizerFile, dtype } = loadModel(checkpoint);
+  const { prompt, device, dispatch, mergeBudget, dtype, ...rest } = options;
+  const { model, tokenizerFile, dtype: stored } = loadModel(checkpoint);
   model.to(device);
   using decoder = new Decoder(model, {
-    dtype: options.dtype ?? dtype,
+    dtype: dtype ?? stored,
     dispatch,
     mergeBudget: mergeBudget === undefined ? undefined : mergeBudget * 1e6,
-    table: dispatch === 'auto' ? measuredTable(model, options.dtype ?? dtype) : undefined,
+    table: dispatch === 'auto' ? measuredTable(model, dtype ?? stored) : undefined,
   });
   const timings: Timing[] = [];
   const pieces = generateText(decoder, tokenizerOf(tokenizerFile), prompt, {

@@ -2,6 +2,7 @@
 import { cpus } from 'node:os';
 import { availableDevices, availableIsas, cudaStatus, getIsa, getNumThreads, memoryStats } from '../device';
 import { FeedForward, STRUCTURE_NAMES } from '../nn';
+import { resolveFeedForward } from '../nn/transformer_config';
 import { tidy } from '../scope';
 
 export interface InfoOptions {
@@ -43,6 +44,7 @@ function cost(structure: (typeof STRUCTURE_NAMES)[number], { dModel, dFf, ratio 
 }
 
 export function infoCommand(options: InfoOptions): void {
+  const { dModel, dFF } = resolveFeedForward({ dModel: options.dModel, dFF: options.dFf });
   const machine = {
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
@@ -66,7 +68,7 @@ export function infoCommand(options: InfoOptions): void {
     `devices ${devices.join(', ')}; CUDA: ${cuda}`,
     `memory limit ${(memoryLimit / 2 ** 30).toFixed(1)} GiB`,
     '',
-    `A feedforward network of width ${options.dModel}, hidden ${options.dFf ?? 4 * options.dModel}, ratio ${options.ratio}:`,
+    `A feedforward network of width ${dModel}, hidden ${dFF}, ratio ${options.ratio}:`,
     ['structure', 'sizes', 'parameters', 'MFLOP/token', 'MiB to train'],
     ...costs.map((row) => [
       row.structure,

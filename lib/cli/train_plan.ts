@@ -45,6 +45,14 @@ export interface TrainOptions {
   readonly layers?: number;
   readonly heads?: number;
   readonly kvHeads?: number;
+  readonly headSize?: number;
+  readonly dFf?: number;
+  readonly norm?: 'layer' | 'rms';
+  readonly normEps?: number;
+  /** False with --no-bias. */
+  readonly bias: boolean;
+  readonly ropeBase?: number;
+  readonly untied?: boolean;
   readonly seqLen?: number;
   readonly allStructured?: boolean;
   readonly init?: string;
@@ -193,6 +201,13 @@ function modelConfig(options: TrainOptions, vocabSize: number | undefined): Tran
     nLayers: options.layers,
     nHeads: options.heads,
     nKvHeads: options.kvHeads,
+    headSize: options.headSize,
+    dFF: options.dFf,
+    norm: options.norm,
+    normEps: options.normEps,
+    bias: options.bias ? undefined : false,
+    ropeBase: options.ropeBase,
+    tieEmbeddings: options.untied ? false : undefined,
     seqLen: options.seqLen,
     activation: options.activation,
   };

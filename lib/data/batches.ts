@@ -1,5 +1,6 @@
 /** Batches of token rows for training and evaluation. */
 import { checkChoice, checkInteger, FormatError, IndexError } from '../errors';
+import { checkKeys } from '../options';
 import { Generator, type GeneratorState } from '../random';
 import type { TokenFile } from './token_file';
 
@@ -38,6 +39,7 @@ export class BatchLoader {
 
   /** @throws {FormatError} when the file is too short for one row. */
   constructor(file: TokenFile, options: BatchOptions) {
+    checkKeys('BatchLoader', options, { batchSize: 0, seqLen: 0, vocabSize: 0, order: 0, seed: 0 });
     const { batchSize, seqLen, vocabSize, order = 'random', seed = 0 } = options;
     checkInteger('BatchLoader: batchSize', batchSize);
     checkInteger('BatchLoader: seqLen', seqLen);
@@ -81,8 +83,10 @@ export class BatchLoader {
  */
 export function* evaluationBatches(
   file: TokenFile,
-  { batchSize, seqLen, vocabSize, maxRows = Number.POSITIVE_INFINITY }: BatchOptions & { maxRows?: number },
+  options: Pick<BatchOptions, 'batchSize' | 'seqLen' | 'vocabSize'> & { maxRows?: number },
 ): Iterable<Batch> {
+  checkKeys('evaluationBatches', options, { batchSize: 0, seqLen: 0, vocabSize: 0, maxRows: 0 });
+  const { batchSize, seqLen, vocabSize, maxRows = Number.POSITIVE_INFINITY } = options;
   const rows = Math.min(Math.floor((file.length - 1) / seqLen), maxRows);
   if (rows < 1) throw new FormatError(file.path, `${file.length} tokens are too few for one row of ${seqLen + 1}`);
   for (let row = 0; row < rows; row += batchSize) {

@@ -4,6 +4,7 @@ import type { Device } from '../device';
 import { checkChoice, checkInteger, DisposedError, fromNative, IndexError, OptionError } from '../errors';
 import { native } from '../native';
 import type { TransformerLM } from '../nn';
+import { checkKeys } from '../options';
 import { NativeBuffer } from './buffer';
 import { DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
@@ -51,6 +52,7 @@ export class Decoder implements Disposable {
 
   /** The model's own weights are used where they can be: it must not be disposed or trained before the decoder. */
   constructor(model: TransformerLM, options: DecoderOptions = {}) {
+    checkKeys('Decoder', options, { dtype: 0, dispatch: 0, table: 0, mergeBudget: 0, prefillChunk: 0 });
     const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
     checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
     checkChoice('decoder: dispatch', dispatch, MODES);
@@ -106,8 +108,8 @@ export class Decoder implements Disposable {
         buffers.sequences,
         operands.shape,
         logits.handle,
-        this.#model.eps,
-        this.#model.ropeBase,
+        this.config.normEps,
+        this.config.ropeBase,
       );
     } catch (error) {
       throw fromNative(error);

@@ -1,8 +1,9 @@
 /** Tokens that follow prompts, one after the other. */
 import { checkInteger, IndexError, OptionError } from '../errors';
+import { checkKeys, type OptionNames } from '../options';
 import type { DecodeSequence } from './cache';
 import type { Decoder, StepEntry } from './decoder';
-import { Sampler, type SamplingOptions } from './sampling';
+import { SAMPLING_OPTIONS, Sampler, type SamplingOptions } from './sampling';
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default: 100. */
@@ -14,6 +15,14 @@ export interface GenerateOptions extends SamplingOptions {
   /** Told how long each part took. */
   readonly onTiming?: (timing: Timing) => void;
 }
+
+export const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
+  ...SAMPLING_OPTIONS,
+  maxNewTokens: 0,
+  stopId: 0,
+  signal: 0,
+  onTiming: 0,
+};
 
 export interface Timing {
   readonly phase: 'prefill' | 'decode';
@@ -39,7 +48,7 @@ class Stream {
     readonly decoder: Decoder,
     readonly index: number,
     prompt: ArrayLike<number>,
-    options: GenerateOptions,
+    options: SamplingOptions,
   ) {
     this.ids = Array.from(prompt);
     this.sampler = new Sampler({ ...options, seed: (options.seed ?? 0) + index });
@@ -100,12 +109,13 @@ export async function* generateBatch(
   prompts: readonly ArrayLike<number>[],
   options: GenerateOptions = {},
 ): AsyncGenerator<BatchToken, void, void> {
-  const { maxNewTokens = 100, stopId = null, signal, onTiming = () => {} } = options;
+  checkKeys('generate', options, GENERATE_OPTIONS);
+  const { maxNewTokens = 100, stopId = null, signal, onTiming = () => {}, ...sampling } = options;
   checkInteger('generate: maxNewTokens', maxNewTokens, 0);
   for (const prompt of prompts) checkPrompt(decoder, prompt);
   const stopped = () => signal?.throwIfAborted();
   stopped();
-  let streams = prompts.map((prompt, index) => new Stream(decoder, index, prompt, options));
+  let streams = prompts.map((prompt, index) => new Stream(decoder, index, prompt, sampling));
   const all = streams;
   const timed = async <T>(phase: Timing['phase'], tokens: number, work: () => Promise<T>): Promise<T> => {
     const start = performance.now();

@@ -1,8 +1,9 @@
 /** Text that follows a prompt, as it comes. */
 import { OptionError } from '../errors';
+import { checkKeys } from '../options';
 import { StreamingDecoder, type Tokenizer } from '../text';
 import type { Decoder } from './decoder';
-import { type GenerateOptions, generate } from './generate';
+import { GENERATE_OPTIONS, type GenerateOptions, generate } from './generate';
 
 export interface GenerateTextOptions extends GenerateOptions {
   /** Generation ends before the first of these texts. */
@@ -64,14 +65,16 @@ export async function* generateText(
   prompt: string,
   options: GenerateTextOptions = {},
 ): AsyncGenerator<string, void, void> {
-  const filter = new StopFilter(options.stop ?? []);
+  checkKeys('generateText', options, { ...GENERATE_OPTIONS, stop: 0 });
+  const { stop = [], ...rest } = options;
+  const filter = new StopFilter(stop);
   const text = new StreamingDecoder(tokenizer);
-  const ids = generate(decoder, tokenizer.encode(prompt), { stopId: tokenizer.endOfText, ...options });
+  const ids = generate(decoder, tokenizer.encode(prompt), { stopId: tokenizer.endOfText, ...rest });
   for await (const id of ids) {
     const shown = filter.push(text.push(id));
     if (shown !== '') yield shown;
     if (filter.stopped) return;
   }
-  const rest = filter.push(text.end()) + filter.end();
-  if (rest !== '') yield rest;
+  const last = filter.push(text.end()) + filter.end();
+  if (last !== '') yield last;
 }

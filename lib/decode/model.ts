@@ -1,8 +1,8 @@
 /** The operands of decode_step for a whole model: its weights in the wanted type, in the order of native/kernels.def. */
 import type { Handle } from '../../types/native';
 import type { Device } from '../device';
-import { DeviceError } from '../errors';
-import type { LayerNorm, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
+import { DeviceError, OptionError } from '../errors';
+import type { LayerNorm, ResolvedConfig, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
 import { ACTIVATION_CODES } from '../ops/activation';
 import { PAGE_TOKENS } from './cache';
 import { DecoderLayer, type Form, type LayerOperands } from './layer';
@@ -21,61 +21,70 @@ interface DecoderBlock {
   readonly out: DecoderLayer;
   readonly fc1: DecoderLayer;
   readonly fc2: DecoderLayer;
+  readonly qnorm: DecoderNorm;
+  readonly knorm: DecoderNorm;
 }
 
-/** Weight and bias of a norm, in float32. */
+/** Weight and bias of a norm, in float32; none where there is no norm. */
 class DecoderNorm {
-  readonly #weight: WeightMatrix;
+  readonly #weight: WeightMatrix | null;
   readonly #bias: WeightMatrix | null;
 
-  constructor(norm: LayerNorm | RMSNorm) {
-    this.#weight = new WeightMatrix(norm.weight, 'float32');
-    this.#bias = 'bias' in norm && norm.bias ? new WeightMatrix(norm.bias, 'float32') : null;
+  constructor(norm: LayerNorm | RMSNorm | null) {
+    this.#weight = norm && new WeightMatrix(norm.weight, 'float32');
+    this.#bias = norm && 'bias' in norm && norm.bias ? new WeightMatrix(norm.bias, 'float32') : null;
+  }
+
+  get weight(): Handle | null {
+    return this.#weight?.handle ?? null;
   }
 
   get handles(): (Handle | null)[] {
-    return [this.#weight.handle, this.#bias?.handle ?? null];
+    return [this.weight, this.#bias?.handle ?? null];
   }
 
   dispose(): void {
-    this.#weight.dispose();
+    this.#weight?.dispose();
     this.#bias?.dispose();
   }
 }
 
 export class DecoderModel {
-  readonly config: TransformerLM['config'];
+  readonly config: ResolvedConfig;
   readonly device: Device;
-  readonly eps: number;
-  readonly ropeBase: number;
   /** Keys and values of one token in all layers, in floats. */
   readonly cacheFloats: number;
   readonly #embedding: WeightMatrix;
+  readonly #positions: WeightMatrix | null;
   readonly #norm: DecoderNorm;
+  readonly #head: WeightMatrix | null;
   readonly #blocks: readonly DecoderBlock[];
   readonly #sizes: readonly number[];
 
-  /** @throws {DeviceError} for a model on several devices. */
+  /** @throws {DeviceError} for a model on several devices. @throws {OptionError} for norms of queries and keys on CUDA. */
   constructor(model: TransformerLM, dtype: WeightDType) {
-    const { embedding, norm, config } = model;
+    const { embedding, positions, norm, head, config } = model;
     this.device = embedding.weight.device;
     for (const [name, { device }] of model.namedParameters())
       if (device !== this.device)
         throw new DeviceError(`decoder: the model has ${name} on '${device}' and the embedding on '${this.device}'`);
-    const { nHeads, nKvHeads = nHeads, attnDim = config.dModel, activation = 'gelu' } = config;
-    const headSize = attnDim / nHeads;
+    const { vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, activation } = config;
+    if (config.qkNorm && this.device !== 'cpu')
+      throw new OptionError(
+        'decoder: qkNorm',
+        "false on device 'cuda' (norms of queries and keys are decoded on 'cpu')",
+        true,
+      );
     this.config = config;
-    this.eps = norm.eps;
-    this.ropeBase = config.ropeBase ?? 10000;
-    this.cacheFloats = config.nLayers * nKvHeads * headSize * 2;
+    this.cacheFloats = nLayers * nKvHeads * headSize * 2;
     this.#embedding = new WeightMatrix(embedding.weight, dtype);
+    this.#positions = positions && new WeightMatrix(positions.weight, 'float32');
     this.#norm = new DecoderNorm(norm);
+    this.#head = head && new WeightMatrix(head.weight, dtype);
     this.#blocks = model.blocks.map((block) => decoderBlock(block, dtype));
     const normCode = config.norm === 'rms' ? 1 : 0;
-    this.#sizes = [config.vocabSize, config.dModel, config.nLayers, nHeads, nKvHeads, headSize, normCode].concat(
-      ACTIVATION_CODES[activation],
-      PAGE_TOKENS,
-    );
+    const sizes = [vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, normCode];
+    this.#sizes = [...sizes, ACTIVATION_CODES[activation], PAGE_TOKENS];
   }
 
   /** All layers with a choice of form, in order. */
@@ -86,24 +95,38 @@ export class DecoderModel {
   /** Bytes of the weights: what a step reads. */
   get bytes(): number {
     const layers = this.#blocks.flatMap(({ qkv, out, fc1, fc2 }) => [qkv, out, fc1, fc2]);
-    return layers.reduce((total, layer) => total + layer.bytes, this.#embedding.bytes);
+    const others = [this.#embedding, this.#positions, this.#head];
+    return [...layers, ...others].reduce((total, weights) => total + (weights?.bytes ?? 0), 0);
   }
 
   operands(form: (layer: DecoderLayer) => Form): ModelOperands {
-    const layers = this.#blocks.map(({ norm1, norm2, ...block }) => {
+    const layers = this.#blocks.map(({ norm1, norm2, qnorm, knorm, ...block }) => {
       const [qkv, out, fc1, fc2] = [block.qkv, block.out, block.fc1, block.fc2].map((layer) =>
         layer.operands(layer.structured ? form(layer) : 'factored'),
       ) as [LayerOperands, LayerOperands, LayerOperands, LayerOperands];
       return {
-        weights: [...norm1.handles, ...qkv.views, ...out.views, ...norm2.handles, ...fc1.views, ...fc2.views],
+        weights: [
+          ...norm1.handles,
+          ...qkv.views,
+          ...out.views,
+          ...norm2.handles,
+          ...fc1.views,
+          ...fc2.views,
+          qnorm.weight,
+          knorm.weight,
+        ],
         dims: [qkv, out, fc1, fc2].flatMap(({ dims }) => [...dims]),
       };
     });
+    const head = this.#head ?? this.#embedding;
     return {
       weights: [
         this.#embedding.handle,
         this.#embedding.scales,
         ...this.#norm.handles,
+        head.handle,
+        head.scales,
+        this.#positions?.handle ?? null,
         ...layers.flatMap(({ weights }) => weights),
       ],
       shape: Int32Array.from([...this.#sizes, ...layers.flatMap(({ dims }) => dims)]),
@@ -112,8 +135,7 @@ export class DecoderModel {
 
   /** Frees what is not the model's own. */
   dispose(): void {
-    this.#embedding.dispose();
-    this.#norm.dispose();
+    for (const part of [this.#embedding, this.#positions, this.#norm, this.#head]) part?.dispose();
     for (const block of this.#blocks) for (const part of Object.values(block)) part.dispose();
   }
 }
@@ -126,5 +148,7 @@ function decoderBlock({ norm1, norm2, attention, ffn }: TransformerBlock, dtype:
     out: new DecoderLayer(attention.out, dtype),
     fc1: new DecoderLayer(ffn.fc1, dtype),
     fc2: new DecoderLayer(ffn.fc2, dtype),
+    qnorm: new DecoderNorm(attention.qnorm),
+    knorm: new DecoderNorm(attention.knorm),
   };
 }

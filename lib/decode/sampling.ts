@@ -1,5 +1,6 @@
 /** The next token from logits: penalty, temperature, then the filters top-k, min-p and top-p, then one draw. */
 import { checkInteger, checkNumber, OptionError } from '../errors';
+import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 
 export interface SamplingOptions {
@@ -16,6 +17,15 @@ export interface SamplingOptions {
   /** Of the draws (docs/random.md). Default: 0. */
   readonly seed?: number;
 }
+
+export const SAMPLING_OPTIONS: OptionNames<SamplingOptions> = {
+  temperature: 0,
+  topK: 0,
+  topP: 0,
+  minP: 0,
+  repetitionPenalty: 0,
+  seed: 0,
+};
 
 /** A token that may be drawn, and its probability relative to the likeliest. */
 interface Candidate {
@@ -72,6 +82,7 @@ export class Sampler {
 
   /** @throws {OptionError} */
   constructor(options: SamplingOptions = {}) {
+    checkKeys('Sampler', options, SAMPLING_OPTIONS);
     const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
     checkNumber('generate: temperature', temperature, 0);
     checkInteger('generate: topK', topK, 0);

@@ -4,6 +4,7 @@ import { type Device, synchronize } from '../device';
 import { checkInteger } from '../errors';
 import { native } from '../native';
 import type { TransformerLM } from '../nn';
+import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { NativeBuffer } from './buffer';
 import { type WeightDType, WeightMatrix } from './matrix';
@@ -97,6 +98,7 @@ function measure(
 
 /** The crossovers of every layer shape of a model, with the threads and instruction set in use. @throws {OptionError} */
 export function tune(model: TransformerLM, options: TuneOptions = {}): Map<string, Crossover[]> {
+  checkKeys('tune', options, { dtype: 0, tokens: 0, milliseconds: 0, known: 0, onShape: 0 });
   const { dtype = 'float32', tokens = TOKENS, milliseconds = 40, known, onShape = () => {} } = options;
   for (const count of tokens) checkInteger('tune: tokens', count);
   const counts = [...new Set(tokens)].sort((a, b) => a - b);

@@ -3,9 +3,8 @@
  * weights of a block go. All have pre-norm blocks, rotary positions that turn halves, and a tied embedding where asked.
  */
 import { OptionError } from '../errors';
-import type { TransformerConfig, TransformerLM } from '../nn';
+import type { ResolvedConfig, TransformerLM } from '../nn';
 import type { Activation } from '../ops';
-import { sizesOf } from './values';
 
 export interface Architecture {
   /** What config.json says beyond the sizes. */
@@ -24,24 +23,30 @@ const ACTIVATION_NAMES: Readonly<Record<Exclude<Activation, 'swiglu'>, string>> 
   none: 'linear',
 };
 
-function llama(bias: boolean, eps: number): Architecture {
+function llama({ bias, qkvBias, outBias, normEps }: ResolvedConfig): Architecture {
+  if (qkvBias !== outBias) throw new OptionError('export: outBias', `qkvBias (${qkvBias}), as Llama has it`, outBias);
   const config = {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
     hidden_act: 'silu',
-    rms_norm_eps: eps,
-    attention_bias: bias,
+    rms_norm_eps: normEps,
+    attention_bias: qkvBias,
     mlp_bias: bias,
   };
   return { config, mlp: GATED };
 }
 
-function starcoder2(activation: Exclude<Activation, 'swiglu'>, bias: boolean, eps: number): Architecture {
+function starcoder2(
+  activation: Exclude<Activation, 'swiglu'>,
+  { bias, qkvBias, outBias, normEps }: ResolvedConfig,
+): Architecture {
+  for (const [name, value] of Object.entries({ qkvBias, outBias }))
+    if (value !== bias) throw new OptionError(`export: ${name}`, `bias (${bias}), as StarCoder2 has it`, value);
   const config = {
     architectures: ['Starcoder2ForCausalLM'],
     model_type: 'starcoder2',
     hidden_act: ACTIVATION_NAMES[activation],
-    norm_epsilon: eps,
+    norm_epsilon: normEps,
     use_bias: bias,
     sliding_window: null,
     embedding_dropout: 0,
@@ -50,13 +55,20 @@ function starcoder2(activation: Exclude<Activation, 'swiglu'>, bias: boolean, ep
   return { config, mlp: { fc1: ['c_fc'], fc2: 'c_proj' } };
 }
 
-function stableLm(eps: number): Architecture {
+function stableLm({ bias, qkvBias, outBias, normEps }: ResolvedConfig): Architecture {
+  for (const [name, value] of Object.entries({ bias, outBias }))
+    if (value)
+      throw new OptionError(
+        `export: ${name}`,
+        "false, as StableLM has it, beside norm 'layer' and activation 'swiglu'",
+        value,
+      );
   const config = {
     architectures: ['StableLmForCausalLM'],
     model_type: 'stablelm',
     hidden_act: 'silu',
-    layer_norm_eps: eps,
-    use_qkv_bias: false,
+    layer_norm_eps: normEps,
+    use_qkv_bias: qkvBias,
     use_parallel_residual: false,
     qk_layernorm: false,
     hidden_dropout: 0,
@@ -65,12 +77,15 @@ function stableLm(eps: number): Architecture {
   return { config, mlp: GATED };
 }
 
-function choose(config: TransformerConfig, eps: number): Architecture {
-  const { norm = 'layer', activation = 'gelu', bias = true, dModel, attnDim = dModel, ropeBase = 10000 } = config;
+function choose(config: ResolvedConfig): Architecture {
+  const { norm, activation, dModel, attnDim, ropeBase, learnedPositions, qkNorm } = config;
+  if (learnedPositions)
+    throw new OptionError('export: learnedPositions', 'false, as every known architecture has it', learnedPositions);
   if (ropeBase === 0)
     throw new OptionError('export: ropeBase', 'rotary positions, as every known architecture has them', ropeBase);
+  if (qkNorm) throw new OptionError('export: qkNorm', 'false, as every known architecture has it', qkNorm);
   if (norm === 'rms') {
-    if (activation === 'swiglu') return llama(bias, eps);
+    if (activation === 'swiglu') return llama(config);
     throw new OptionError('export: activation', "swiglu, as Llama has it, beside norm 'rms'", activation);
   }
   if (attnDim !== dModel)
@@ -79,20 +94,12 @@ function choose(config: TransformerConfig, eps: number): Architecture {
       `dModel (${dModel}), as StarCoder2 and StableLM have it, beside norm 'layer'`,
       attnDim,
     );
-  if (activation !== 'swiglu') return starcoder2(activation, bias, eps);
-  if (bias)
-    throw new OptionError(
-      'export: bias',
-      "false, as StableLM has it, beside norm 'layer' and activation 'swiglu'",
-      bias,
-    );
-  return stableLm(eps);
+  return activation === 'swiglu' ? stableLm(config) : starcoder2(activation, config);
 }
 
 /** @throws {OptionError} that names the option which no known architecture can express. */
-export function architectureOf(model: TransformerLM, endOfText: number | null): Architecture {
-  const chosen = choose(model.config, model.norm.eps);
-  const sizes = sizesOf(model);
+export function architectureOf({ config: sizes }: TransformerLM, endOfText: number | null): Architecture {
+  const chosen = choose(sizes);
   const partial = chosen.config.partial_rotary_factor;
   const config = {
     ...chosen.config,
@@ -112,7 +119,7 @@ export function architectureOf(model: TransformerLM, endOfText: number | null): 
       ...(partial !== undefined && { partial_rotary_factor: partial }),
     },
     attention_dropout: 0,
-    tie_word_embeddings: true,
+    tie_word_embeddings: sizes.tieEmbeddings,
     bos_token_id: endOfText,
     eos_token_id: endOfText,
     torch_dtype: 'float32',

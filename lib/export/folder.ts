@@ -3,11 +3,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync
 import { join } from 'node:path';
 import { FileError } from '../errors';
 import { withFile } from '../io/files';
+import type { OptionNames } from '../options';
 
 export interface FolderOptions {
   /** Whether files of the same names in a folder that is not empty are replaced; others stay. Default: false. */
   readonly force?: boolean;
 }
+
+export const FOLDER_OPTIONS: OptionNames<FolderOptions> = { force: 0 };
 
 function isCheckpoint(folder: string): boolean {
   const config = join(folder, 'config.json');

@@ -4,11 +4,12 @@ import { noGrad } from '../autograd';
 import { saveSafetensors, type TensorData } from '../io';
 import { writeJson } from '../io/files';
 import type { LayerNorm, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
+import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { type Architecture, architectureOf } from './architectures';
-import { type FolderOptions, writeFolder } from './folder';
+import { FOLDER_OPTIONS, type FolderOptions, writeFolder } from './folder';
 import { exportedTokenizer, writeTokenizer } from './tokenizer_files';
-import { linearValues, sizesOf, valuesOf } from './values';
+import { linearValues, valuesOf } from './values';
 
 export interface ExportHuggingFaceOptions extends FolderOptions {
   /** The model's tokenizer.json. Default: that of the byte tokenizer where the vocabulary has its size, else none. */
@@ -48,7 +49,7 @@ function* normParts(norm: LayerNorm | RMSNorm, name: string): Generator<[string,
 }
 
 function weightsOf(model: TransformerLM, { mlp }: Architecture): Weights {
-  const { dModel, dFF, nHeads, nKvHeads, headSize } = sizesOf(model);
+  const { dModel, dFF, nHeads, nKvHeads, headSize } = model.config;
   const [queries, keys] = [nHeads * headSize, nKvHeads * headSize];
   const weights: Weights = [['model.embed_tokens.weight', valuesOf(model.embedding.weight)]];
   model.blocks.forEach(({ norm1, attention, norm2, ffn }, i) => {
@@ -68,6 +69,7 @@ function weightsOf(model: TransformerLM, { mlp }: Architecture): Weights {
     );
   });
   weights.push(...normParts(model.norm, 'model.norm'));
+  if (model.head) weights.push(['lm_head.weight', valuesOf(model.head.weight)]);
   return weights;
 }
 
@@ -77,6 +79,7 @@ function weightsOf(model: TransformerLM, { mlp }: Architecture): Weights {
  * @throws {OptionError} naming what no known architecture can express. @throws {FileError | FormatError}
  */
 export function exportHuggingFace(model: TransformerLM, folder: string, options: ExportHuggingFaceOptions = {}): void {
+  checkKeys('exportHuggingFace', options, { ...FOLDER_OPTIONS, tokenizerFile: 0 });
   const tokenizer = exportedTokenizer(options.tokenizerFile, model.config.vocabSize);
   const architecture = architectureOf(model, tokenizer?.endOfText?.id ?? null);
   writeFolder(folder, options, (fresh) =>

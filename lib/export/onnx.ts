@@ -4,8 +4,9 @@ import { noGrad } from '../autograd';
 import { checkChoice } from '../errors';
 import { writeAtomically } from '../io/files';
 import type { TransformerLM } from '../nn';
+import { checkKeys } from '../options';
 import { tidy } from '../scope';
-import { type FolderOptions, writeFolder } from './folder';
+import { FOLDER_OPTIONS, type FolderOptions, writeFolder } from './folder';
 import { transformerGraph } from './onnx_model';
 import { exportedTokenizer, writeTokenizer } from './tokenizer_files';
 
@@ -29,6 +30,7 @@ const WEIGHTS = 'model.onnx.data';
  * @throws {OptionError} for factors of a model that still has guides. @throws {FileError | FormatError}
  */
 export function exportOnnx(model: TransformerLM, folder: string, options: ExportOnnxOptions = {}): void {
+  checkKeys('exportOnnx', options, { ...FOLDER_OPTIONS, weights: 0, cache: 0, tokenizerFile: 0, largestModel: 0 });
   const { weights = 'factored', cache = false, tokenizerFile, largestModel } = options;
   const tokenizer = exportedTokenizer(tokenizerFile, model.config.vocabSize);
   checkChoice('export: weights', weights, ['factored', 'merged']);

@@ -1,12 +1,11 @@
 /** A TransformerLM as an ONNX graph. */
 
 import type { TensorData } from '../io';
-import type { TransformerBlock, TransformerLM } from '../nn';
-import { LayerNorm, type RMSNorm } from '../nn';
+import { LayerNorm, type ResolvedConfig, type RMSNorm, type TransformerBlock, type TransformerLM } from '../nn';
 import { OnnxGraph } from './onnx_graph';
 import { addActivation, addLinear, addNorm, type NormValues } from './onnx_layers';
 import { rotaryTable } from './rotary_table';
-import { type ExportedSizes, linearValues, sizesOf, valuesOf } from './values';
+import { linearValues, valuesOf } from './values';
 
 export interface OnnxGraphOptions {
   /** Whether structured layers keep their factors or become the dense matrices that these stand for. */
@@ -32,6 +31,8 @@ interface Rotary {
 
 /** Values that all blocks share. */
 interface Positions {
+  /** int64 [seq]. */
+  readonly numbers: string;
   /** [batch, seq, query, key and value heads, headSize], the shape of a block's projection. */
   readonly projected: string;
   /** cos and sin [seq, 1, headSize/2] of the positions; null without rotary positions. */
@@ -40,7 +41,7 @@ interface Positions {
   readonly mask: string;
 }
 
-function addRotaryTable(graph: OnnxGraph, positions: string, { seqLen, headSize, ropeBase }: ExportedSizes): Rotary {
+function addRotaryTable(graph: OnnxGraph, positions: string, { seqLen, headSize, ropeBase }: ResolvedConfig): Rotary {
   const { cos, sin } = rotaryTable(seqLen, headSize, ropeBase);
   // Gather, and not Slice: it refuses positions beyond the table.
   const rows = (name: string, values: TensorData) =>
@@ -48,8 +49,8 @@ function addRotaryTable(graph: OnnxGraph, positions: string, { seqLen, headSize,
   return { cos: rows('rotary.cos', cos), sin: rows('rotary.sin', sin) };
 }
 
-function addPositions(graph: OnnxGraph, ids: string, firstPast: string | null, sizes: ExportedSizes): Positions {
-  const { nHeads, nKvHeads, headSize, ropeBase } = sizes;
+function addPositions(graph: OnnxGraph, ids: string, firstPast: string | null, config: ResolvedConfig): Positions {
+  const { nHeads, nKvHeads, headSize, ropeBase } = config;
   const group = nHeads / nKvHeads;
   const shape = graph.node('Shape', [ids]);
   const length = graph.node('Squeeze', [graph.node('Shape', [ids], { start: 1, end: 2 })]);
@@ -59,13 +60,14 @@ function addPositions(graph: OnnxGraph, ids: string, firstPast: string | null, s
       : graph.node('Squeeze', [graph.node('Shape', [firstPast], { start: 2, end: 3 })]);
   const total = graph.node('Add', [past, length]);
   const one = graph.integer(1);
-  const positions = graph.node('Range', [past, total, one]);
-  const rows = graph.node('Unsqueeze', [positions, graph.integers([1])]);
+  const numbers = graph.node('Range', [past, total, one]);
+  const rows = graph.node('Unsqueeze', [numbers, graph.integers([1])]);
   const visible = graph.node('LessOrEqual', [graph.node('Range', [graph.integer(0), total, one]), rows]);
   const mask = graph.node('Where', [visible, graph.float(0), graph.float(MASKED)]);
   return {
+    numbers,
     projected: graph.node('Concat', [shape, graph.integers([nHeads + 2 * nKvHeads, headSize])], { axis: 0 }),
-    rotary: ropeBase > 0 ? addRotaryTable(graph, positions, sizes) : null,
+    rotary: ropeBase > 0 ? addRotaryTable(graph, numbers, config) : null,
     mask: group === 1 ? mask : graph.node('Tile', [mask, graph.integers([group, 1])]),
   };
 }
@@ -86,18 +88,40 @@ interface Cache {
   readonly value: string;
 }
 
-/** Attention of the projection qkv [n, ...]; out [n, nHeads·headSize], and all keys and values [batch, nKvHeads, total, headSize]. */
+/** Heads [batch, seq, nHeads + nKvHeads, headSize] with the norms of queries and keys, where there are any. */
+function addHeadNorms(
+  graph: OnnxGraph,
+  name: string,
+  heads: string,
+  block: TransformerBlock,
+  config: ResolvedConfig,
+): string {
+  const { qnorm, knorm } = block.attention;
+  if (qnorm === null || knorm === null) return heads;
+  const [q, k] = graph.split(heads, [config.nHeads, config.nKvHeads], 2) as [string, string];
+  const normed = [
+    addNorm(graph, `${name}.qnorm`, q, normValues(qnorm)),
+    addNorm(graph, `${name}.knorm`, k, normValues(knorm)),
+  ];
+  return graph.node('Concat', normed, { axis: 2 });
+}
+
+/** Attention of x [n, dModel]; out [n, nHeads·headSize], and all keys and values [batch, nKvHeads, total, headSize]. */
 function addAttention(
   graph: OnnxGraph,
-  qkv: string,
+  name: string,
+  x: string,
+  block: TransformerBlock,
   positions: Positions,
   past: Cache | null,
-  { nHeads, nKvHeads, headSize }: ExportedSizes,
+  config: ResolvedConfig,
 ): { y: string; present: Cache } {
+  const { nHeads, nKvHeads, headSize } = config;
+  const qkv = addLinear(graph, `${name}.qkv`, x, linearValues(block.attention.qkv, false));
   const grouped = nHeads !== nKvHeads;
   const heads = graph.node('Reshape', [qkv, positions.projected]);
   const [turning, v] = graph.split(heads, [nHeads + nKvHeads, nKvHeads], 2) as [string, string];
-  const turned = addRotation(graph, turning, positions, headSize);
+  const turned = addRotation(graph, addHeadNorms(graph, name, turning, block, config), positions, headSize);
   const [q, k] = graph.split(turned, [nHeads, nKvHeads], 2) as [string, string];
   const byHead = (x: string) => graph.node('Transpose', [x], { perm: [0, 2, 1, 3] });
   const after = (earlier: string | undefined, x: string) =>
@@ -114,6 +138,24 @@ function addAttention(
   return { y, present };
 }
 
+/** Embeddings [n, dModel] of the tokens, plus those of their positions where these are learned. */
+function addEmbedding(
+  graph: OnnxGraph,
+  table: string,
+  ids: string,
+  { numbers }: Positions,
+  model: TransformerLM,
+): string {
+  const flat = (x: string, shape: readonly number[]) => graph.node('Reshape', [x, graph.integers(shape)]);
+  if (model.positions === null) return graph.node('Gather', [table, flat(ids, [-1])], { axis: 0 });
+  const learned = graph.weight('positions.weight', valuesOf(model.positions.weight));
+  const tokens = graph.node('Gather', [table, ids], { axis: 0 });
+  return flat(graph.node('Add', [tokens, graph.node('Gather', [learned, numbers], { axis: 0 })]), [
+    -1,
+    model.config.dModel,
+  ]);
+}
+
 function addFeedForward(graph: OnnxGraph, name: string, x: string, block: TransformerBlock, merged: boolean) {
   const { fc1, fc2, activation } = block.ffn;
   const hidden = addLinear(graph, `${name}.fc1`, x, linearValues(fc1, merged));
@@ -128,8 +170,8 @@ function addFeedForward(graph: OnnxGraph, name: string, x: string, block: Transf
  */
 export function transformerGraph(model: TransformerLM, options: OnnxGraphOptions): OnnxGraph {
   const merged = options.weights === 'merged';
-  const sizes = sizesOf(model);
-  const { vocabSize, nKvHeads, headSize } = sizes;
+  const { config } = model;
+  const { vocabSize, nKvHeads, headSize } = config;
   const graph = new OnnxGraph('structured-ffn transformer');
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   const cacheShape = (length: string) => ['batch', nKvHeads, length, headSize];
@@ -138,23 +180,23 @@ export function transformerGraph(model: TransformerLM, options: OnnxGraphOptions
     const input = (part: string) => graph.input(`past_key_values.${i}.${part}`, 'float32', cacheShape('past'));
     return { key: input('key'), value: input('value') };
   });
-  const positions = addPositions(graph, ids, pasts[0]?.key ?? null, sizes);
+  const positions = addPositions(graph, ids, pasts[0]?.key ?? null, config);
   const table = graph.weight('embedding.weight', valuesOf(model.embedding.weight));
   const presents: Cache[] = [];
-  let x = graph.node('Gather', [table, graph.node('Reshape', [ids, graph.integers([-1])])], { axis: 0 });
+  let x = addEmbedding(graph, table, ids, positions, model);
   model.blocks.forEach((block, i) => {
     const name = `blocks.${i}`;
-    const { qkv, out } = block.attention;
+    const attention = `${name}.attention`;
     const normed = addNorm(graph, `${name}.norm1`, x, normValues(block.norm1));
-    const projected = addLinear(graph, `${name}.attention.qkv`, normed, linearValues(qkv, merged));
-    const { y, present } = addAttention(graph, projected, positions, pasts[i] ?? null, sizes);
+    const { y, present } = addAttention(graph, attention, normed, block, positions, pasts[i] ?? null, config);
     presents.push(present);
-    x = graph.node('Add', [x, addLinear(graph, `${name}.attention.out`, y, linearValues(out, merged))]);
+    x = graph.node('Add', [x, addLinear(graph, `${attention}.out`, y, linearValues(block.attention.out, merged))]);
     const again = addNorm(graph, `${name}.norm2`, x, normValues(block.norm2));
     x = graph.node('Add', [x, addFeedForward(graph, `${name}.ffn`, again, block, merged)]);
   });
   const hidden = addNorm(graph, 'norm', x, normValues(model.norm));
-  const logits = graph.node('Gemm', [hidden, table], { transB: 1 });
+  const head = model.head ? graph.weight('head.weight', valuesOf(model.head.weight)) : table;
+  const logits = graph.node('Gemm', [hidden, head], { transB: 1 });
   const shape = graph.node('Concat', [graph.node('Shape', [ids]), graph.integers([vocabSize])], { axis: 0 });
   graph.output('logits', graph.node('Reshape', [logits, shape]), ['batch', 'sequence', vocabSize]);
   if (options.cache)

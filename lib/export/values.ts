@@ -1,27 +1,9 @@
-/** What exporters read from a model: its sizes with every default filled in, and its weights as arrays. */
+/** What exporters read from a model: its weights as arrays. */
 import { OptionError } from '../errors';
 import type { TensorData } from '../io';
-import { type LinearLayer, SelfGuided, type TransformerLM } from '../nn';
+import { type LinearLayer, SelfGuided } from '../nn';
 import type { Tensor } from '../tensor';
 import type { LinearValues } from './onnx_layers';
-
-export interface ExportedSizes {
-  readonly vocabSize: number;
-  readonly dModel: number;
-  readonly dFF: number;
-  readonly nLayers: number;
-  readonly nHeads: number;
-  readonly nKvHeads: number;
-  readonly headSize: number;
-  readonly seqLen: number;
-  readonly ropeBase: number;
-}
-
-export function sizesOf({ config }: TransformerLM): ExportedSizes {
-  const { vocabSize, dModel, nLayers, nHeads, seqLen } = config;
-  const { nKvHeads = nHeads, attnDim = dModel, dFF = 4 * dModel, ropeBase = 10000 } = config;
-  return { vocabSize, dModel, dFF, nLayers, nHeads, nKvHeads, headSize: attnDim / nHeads, seqLen, ropeBase };
-}
 
 /** Refers to the tensor's memory where it can. */
 export const valuesOf = (t: Tensor): TensorData => ({ shape: t.shape, data: t.host() });

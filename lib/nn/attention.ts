@@ -1,27 +1,25 @@
-import { checkInteger, OptionError } from '../errors';
-import { causalAttention, type LinearOptions } from '../ops';
+import { causalAttention, concat, type LinearOptions, reshape, slice } from '../ops';
+import { checkKeys } from '../options';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import { Linear } from './linear';
 import { Module } from './module';
+import { RMSNorm } from './norm';
+import { ATTENTION_OPTIONS, type AttentionConfig, resolveAttention } from './transformer_config';
 
-export interface AttentionModuleOptions {
-  readonly dModel: number;
-  readonly nHeads: number;
-  /** Key and value heads. Default: nHeads. */
-  readonly nKvHeads?: number;
-  /** Width of all query heads together. Default: dModel. */
-  readonly attnDim?: number;
-  /** Base of the rotary positions; 0 for none. Default: 10000. */
-  readonly ropeBase?: number;
-  /** Default: true. */
-  readonly bias?: boolean;
+export interface AttentionModuleOptions extends AttentionConfig {
   readonly generator?: Generator;
 }
 
-/** Parameters: `qkv.weight` [(nHeads + 2·nKvHeads)·headSize, dModel] (queries, keys, values), `out.weight` [dModel, attnDim]. */
+/**
+ * Parameters: `qkv.weight` [(nHeads + 2·nKvHeads)·headSize, dModel] (queries, keys, values), `out.weight` [dModel, attnDim], their
+ * biases, and with qkNorm `qnorm.weight` and `knorm.weight` [headSize].
+ */
 export class CausalSelfAttention extends Module {
   readonly qkv: Linear;
+  /** Of each query head, and of each key head; null without qkNorm. */
+  readonly qnorm: RMSNorm | null;
+  readonly knorm: RMSNorm | null;
   readonly out: Linear;
   readonly headSize: number;
   readonly #heads: number;
@@ -31,29 +29,43 @@ export class CausalSelfAttention extends Module {
   /** @throws {OptionError} when the heads do not divide. */
   constructor(options: AttentionModuleOptions) {
     super();
-    const { dModel, nHeads, nKvHeads = nHeads, attnDim = dModel, ropeBase = 10000, bias } = options;
-    const generator = options.generator ?? new Generator(0);
-    checkInteger('attention: nHeads', nHeads);
-    checkInteger('attention: nKvHeads', nKvHeads);
-    checkInteger('attention: attnDim', attnDim);
-    if (attnDim % nHeads !== 0) throw new OptionError('attention: nHeads', `a divisor of attnDim (${attnDim})`, nHeads);
-    if (nHeads % nKvHeads !== 0)
-      throw new OptionError('attention: nKvHeads', `a divisor of nHeads (${nHeads})`, nKvHeads);
-    this.headSize = attnDim / nHeads;
-    if (ropeBase > 0 && this.headSize % 2 !== 0)
-      throw new OptionError('attention: head size', 'an even number for rotary positions', this.headSize);
+    checkKeys('CausalSelfAttention', options, { ...ATTENTION_OPTIONS, generator: 0 });
+    const { generator = new Generator(0) } = options;
+    const { dModel, attnDim, nHeads, nKvHeads, headSize, ropeBase, qkvBias, outBias, qkNorm, normEps } =
+      resolveAttention(options);
+    this.headSize = headSize;
     this.#heads = nHeads;
     this.#kvHeads = nKvHeads;
     this.#ropeBase = ropeBase;
-    const qkvFeatures = (nHeads + 2 * nKvHeads) * this.headSize;
-    this.qkv = this.addModule('qkv', new Linear({ inFeatures: dModel, outFeatures: qkvFeatures, bias, generator }));
-    this.out = this.addModule('out', new Linear({ inFeatures: attnDim, outFeatures: dModel, bias, generator }));
+    const qkvFeatures = (nHeads + 2 * nKvHeads) * headSize;
+    const linear = (inFeatures: number, outFeatures: number, bias: boolean) =>
+      new Linear({ inFeatures, outFeatures, bias, generator });
+    const headNorm = (name: string) => (qkNorm ? this.addModule(name, new RMSNorm(headSize, { eps: normEps })) : null);
+    this.qkv = this.addModule('qkv', linear(dModel, qkvFeatures, qkvBias));
+    this.qnorm = headNorm('qnorm');
+    this.knorm = headNorm('knorm');
+    this.out = this.addModule('out', linear(attnDim, dModel, outBias));
   }
 
   /** x [batch, seq, dModel] → the same shape, plus the residual of that shape. */
   forward(x: Tensor, options: Pick<LinearOptions, 'residual'> = {}): Tensor {
     const heads = { heads: this.#heads, kvHeads: this.#kvHeads, ropeBase: this.#ropeBase };
-    return this.out.forward(causalAttention(this.qkv.forward(x), heads), options);
+    return this.out.forward(causalAttention(this.#normalized(this.qkv.forward(x)), heads), options);
+  }
+
+  /** qkv [batch, seq, features] with the norms of queries and keys, where there are any. */
+  #normalized(qkv: Tensor): Tensor {
+    const { qnorm, knorm } = this;
+    if (qnorm === null || knorm === null) return qkv;
+    const [keys, values] = [this.#heads, this.#heads + this.#kvHeads];
+    const heads = reshape(qkv, [...qkv.shape.slice(0, 2), values + this.#kvHeads, this.headSize]);
+    const part = (from: number, to: number) => slice(heads, 2, from, to);
+    const parts = [
+      qnorm.forward(part(0, keys)),
+      knorm.forward(part(keys, values)),
+      part(values, values + this.#kvHeads),
+    ];
+    return reshape(concat(parts, 2), qkv.shape);
   }
 
   /** Floating-point operations per token at a context of `seqLen`, forward; causality halves the products of scores. */

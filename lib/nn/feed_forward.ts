@@ -1,5 +1,5 @@
-import { checkInteger } from '../errors';
-import { type Activation, checkActivation, feedForward, type LinearOptions } from '../ops';
+import { type Activation, feedForward, type LinearOptions } from '../ops';
+import { checkKeys } from '../options';
 import { Generator } from '../random';
 import type { Sizes, Structure } from '../structures';
 import type { Tensor } from '../tensor';
@@ -9,6 +9,7 @@ import { createLinear } from './linear';
 import type { LinearLayer } from './linear_layer';
 import { Module } from './module';
 import { SelfGuided } from './self_guided';
+import { type FeedForwardConfig, FFN_OPTIONS, resolveFeedForward } from './transformer_config';
 
 /** How the layers of a feedforward network are built. */
 export interface FfnStructure extends Sizes {
@@ -21,18 +22,16 @@ export interface FfnStructure extends Sizes {
   readonly init?: Init;
 }
 
-export interface FeedForwardOptions extends FfnStructure {
-  readonly dModel: number;
-  /** Width after the activation. Default: 4·dModel. */
-  readonly dFF?: number;
-  /** Default: gelu. With swiglu fc1 makes 2·dFF features. */
-  readonly activation?: Activation;
+/** dFF is the width after the activation; with swiglu fc1 makes 2·dFF features. */
+export interface FeedForwardOptions extends FfnStructure, FeedForwardConfig {
   /** Default: true. */
   readonly bias?: boolean;
   /** Wraps both layers in SelfGuided. */
   readonly guidance?: Guidance;
   readonly generator?: Generator;
 }
+
+const FEED_FORWARD_OPTIONS = { ...FFN_OPTIONS, dModel: 0, dFF: 0, activation: 0, bias: 0, guidance: 0, generator: 0 };
 
 /** fc2(act(fc1(x))) in one kernel call. Parameters: those of the layers, below `fc1` and `fc2`. */
 export class FeedForward extends Module {
@@ -42,13 +41,11 @@ export class FeedForward extends Module {
 
   constructor(options: FeedForwardOptions) {
     super();
-    const { dModel, dFF = 4 * dModel, activation = 'gelu', bias, structure, rank, nblocks, ratio, init } = options;
+    checkKeys('FeedForward', options, FEED_FORWARD_OPTIONS);
+    const { dModel, dFF, activation } = resolveFeedForward(options);
+    const { bias, structure, rank, nblocks, ratio, init, generator = new Generator(0) } = options;
     const { fc1 = { rank, nblocks, ratio }, fc2 = { rank, nblocks, ratio } } = options;
-    checkInteger('FeedForward: dModel', dModel);
-    checkInteger('FeedForward: dFF', dFF);
-    checkActivation('FeedForward: activation', activation);
     this.activation = activation;
-    const generator = options.generator ?? new Generator(0);
     const build = (inFeatures: number, outFeatures: number, sizes: Sizes) => {
       const own = structure === 'dense' ? {} : { ...sizes, init };
       const layer = createLinear(structure, { inFeatures, outFeatures, ...own, bias, generator });

@@ -1,5 +1,6 @@
 /** The schedule of self-guided training: how much of the dense guide each step mixes in (Wei et al. 2024, section 3.2). */
 import { checkChoice, checkInteger, checkNumber } from '../errors';
+import { checkKeys } from '../options';
 import { Generator, type GeneratorState } from '../random';
 import { refuseWhileRecording } from '../recorded_step';
 
@@ -50,6 +51,7 @@ export class Guidance {
 
   /** @throws {OptionError} */
   constructor(options: GuidanceOptions) {
+    checkKeys('Guidance', options, { steps: 0, schedule: 0, form: 0, minProbability: 0, seed: 0 });
     const { steps, schedule = 'cosine', form = 'published', minProbability = 0, seed = 0 } = options;
     checkInteger('guidance: steps', steps);
     checkChoice('guidance: schedule', schedule, ['cosine', 'linear']);

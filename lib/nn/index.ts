@@ -18,4 +18,15 @@ export * from './module';
 export * from './norm';
 export * from './self_guided';
 export * from './transformer';
-export * from './transformer_config';
+export {
+  type AttentionConfig,
+  checkTransformerConfig,
+  type FeedForwardConfig,
+  PRESET_NAMES,
+  PRESETS,
+  type PresetName,
+  presetConfig,
+  type ResolvedConfig,
+  resolveConfig,
+  type TransformerConfig,
+} from './transformer_config';

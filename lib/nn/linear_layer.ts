@@ -3,6 +3,7 @@ import { clone, zeros } from '../creation';
 import { checkChoice } from '../errors';
 import type { LinearOptions, LinearWeights } from '../ops';
 import { type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
+import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { chooseLayer, DEFINITIONS, parametersOf, type SizeOptions, type Sizes, type Structure } from '../structures';
 import type { Tensor } from '../tensor';
@@ -27,6 +28,16 @@ export interface ChosenSizes extends Sizes {
   /** Why these sizes, where a ratio chose them. */
   readonly why?: string;
 }
+const OPTIONS: OptionNames<LinearLayerOptions> = {
+  inFeatures: 0,
+  outFeatures: 0,
+  rank: 0,
+  nblocks: 0,
+  ratio: 0,
+  bias: 0,
+  init: 0,
+  generator: 0,
+};
 
 export interface LinearForward {
   forward(x: Tensor, options?: LinearOptions): Tensor;
@@ -50,6 +61,7 @@ export class LinearLayer extends Module implements LinearForward {
   constructor(structure: Structure, options: LinearLayerOptions) {
     super();
     const { linear: where, inits } = DEFINITIONS[structure];
+    checkKeys(where, options, OPTIONS);
     const { init = inits[0], generator = new Generator(0), bias = true } = options;
     const chosen = chooseLayer(where, structure, options);
     checkChoice(`${where}: init`, init, inits);

@@ -5,6 +5,7 @@ import type { DType } from '../dtype';
 import { runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameShape, checkTensor } from '../ops/check';
+import { checkKeys } from '../options';
 import { keep, tidy } from '../scope';
 import { parameter, type Tensor } from '../tensor';
 
@@ -82,7 +83,9 @@ export abstract class Module {
    * @throws {StateDictError} that lists the names. @throws {ShapeError | DTypeError | DisposedError} that names the
    * parameter.
    */
-  loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { strict?: boolean } = {}): void {
+  loadStateDict(state: ReadonlyMap<string, Tensor>, options: { strict?: boolean } = {}): void {
+    checkKeys('loadStateDict', options, { strict: 0 });
+    const { strict = true } = options;
     const own = this.namedParameters();
     if (strict) {
       const missing = [...own.keys()].filter((name) => !state.has(name));

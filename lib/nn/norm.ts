@@ -1,6 +1,7 @@
 import { ones, zeros } from '../creation';
 import { checkInteger } from '../errors';
-import { layerNorm, rmsNorm } from '../ops';
+import { layerNorm, NORM_EPS, rmsNorm } from '../ops';
+import { checkKeys } from '../options';
 import type { Tensor } from '../tensor';
 import { Module } from './module';
 
@@ -17,8 +18,10 @@ export class LayerNorm extends Module {
   readonly bias: Tensor | null;
   readonly eps: number;
 
-  constructor(features: number, { eps = 1e-5, bias = true }: NormOptions = {}) {
+  constructor(features: number, options: NormOptions = {}) {
     super();
+    checkKeys('LayerNorm', options, { eps: 0, bias: 0 });
+    const { eps = NORM_EPS, bias = true } = options;
     checkInteger('LayerNorm: features', features);
     this.eps = eps;
     this.weight = this.addParameter('weight', ones([features]));
@@ -35,8 +38,10 @@ export class RMSNorm extends Module {
   readonly weight: Tensor;
   readonly eps: number;
 
-  constructor(features: number, { eps = 1e-5 }: NormOptions = {}) {
+  constructor(features: number, options: Pick<NormOptions, 'eps'> = {}) {
     super();
+    checkKeys('RMSNorm', options, { eps: 0 });
+    const { eps = NORM_EPS } = options;
     checkInteger('RMSNorm: features', features);
     this.eps = eps;
     this.weight = this.addParameter('weight', ones([features]));

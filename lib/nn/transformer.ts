@@ -1,7 +1,11 @@
-/** Decoder-only transformer: pre-norm blocks, rotary positions, tied embedding (Wei et al. 2024, section 4). */
+/**
+ * Decoder-only transformer: pre-norm blocks, by default with rotary positions and a tied embedding (Wei et al. 2024,
+ * section 4).
+ */
 import { formatShape, ShapeError } from '../errors';
-import { linear, linearCrossEntropy } from '../ops';
+import { add, linear, linearCrossEntropy, slice } from '../ops';
 import { checkTensor } from '../ops/check';
+import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import { CausalSelfAttention } from './attention';
@@ -9,9 +13,10 @@ import { Embedding } from './embedding';
 import { FeedForward, type FfnStructure } from './feed_forward';
 import type { Guidance } from './guidance';
 import type { Init } from './init';
+import { Linear } from './linear';
 import { Module, ModuleList } from './module';
 import { LayerNorm, RMSNorm } from './norm';
-import { checkTransformerConfig, type TransformerConfig } from './transformer_config';
+import { type ResolvedConfig, resolveAttention, resolveConfig, type TransformerConfig } from './transformer_config';
 
 export interface TransformerOptions {
   /** Source of the initial values. Default: a generator of seed 0. */
@@ -22,8 +27,10 @@ export interface TransformerOptions {
   readonly init?: Init;
 }
 
-function createNorm({ norm = 'layer', bias, dModel }: TransformerConfig): LayerNorm | RMSNorm {
-  return norm === 'rms' ? new RMSNorm(dModel) : new LayerNorm(dModel, { bias });
+const TRANSFORMER_OPTIONS: OptionNames<TransformerOptions> = { generator: 0, guidance: 0, init: 0 };
+
+function createNorm({ norm, normEps: eps, bias, dModel }: ResolvedConfig): LayerNorm | RMSNorm {
+  return norm === 'rms' ? new RMSNorm(dModel, { eps }) : new LayerNorm(dModel, { eps, bias });
 }
 
 /** x += attention(norm1(x)); x += ffn(norm2(x)). */
@@ -35,11 +42,13 @@ export class TransformerBlock extends Module {
 
   constructor(config: TransformerConfig, ffn: FfnStructure, options: TransformerOptions = {}) {
     super();
+    checkKeys('TransformerBlock', options, TRANSFORMER_OPTIONS);
     const { generator = new Generator(0), guidance, init = ffn.init } = options;
-    const { dModel, dFF, activation, bias } = config;
-    this.norm1 = this.addModule('norm1', createNorm(config));
-    this.attention = this.addModule('attention', new CausalSelfAttention({ ...config, generator }));
-    this.norm2 = this.addModule('norm2', createNorm(config));
+    const resolved = resolveConfig(config);
+    const { dModel, dFF, activation, bias } = resolved;
+    this.norm1 = this.addModule('norm1', createNorm(resolved));
+    this.attention = this.addModule('attention', new CausalSelfAttention({ ...resolveAttention(resolved), generator }));
+    this.norm2 = this.addModule('norm2', createNorm(resolved));
     const common = { dModel, dFF, activation, bias, guidance, generator };
     this.ffn = this.addModule('ffn', new FeedForward({ ...common, ...ffn, init }));
   }
@@ -65,24 +74,35 @@ const DENSE: FfnStructure = { structure: 'dense' };
 
 /** Language model. docs/checkpoint.md lists the names and shapes of its parameters. */
 export class TransformerLM extends Module {
-  readonly config: TransformerConfig;
+  /** With every default filled in; not the caller's object. */
+  readonly config: ResolvedConfig;
   readonly embedding: Embedding;
+  /** Of the positions 0 to seqLen − 1; null unless they are learned. */
+  readonly positions: Embedding | null;
   readonly blocks: readonly TransformerBlock[];
   readonly norm: LayerNorm | RMSNorm;
+  /** The output projection; null where the embedding is that too. */
+  readonly head: Linear | null;
 
   /** @throws {OptionError} naming the part of the config that makes no sense. */
   constructor(config: TransformerConfig, options: TransformerOptions = {}) {
     super();
-    checkTransformerConfig(config);
+    checkKeys('TransformerLM', options, TRANSFORMER_OPTIONS);
+    const resolved = resolveConfig(config);
     const generator = options.generator ?? new Generator(0);
-    const { ffn = DENSE, firstFfnDense = true } = config;
-    this.config = config;
-    this.embedding = this.addModule('embedding', new Embedding(config.vocabSize, config.dModel, generator));
+    const { vocabSize, dModel, seqLen, nLayers, ffn, firstFfnDense } = resolved;
+    this.config = resolved;
+    const embedding = (name: string, rows: number) => this.addModule(name, new Embedding(rows, dModel, generator));
+    this.embedding = embedding('embedding', vocabSize);
+    this.positions = resolved.learnedPositions ? embedding('positions', seqLen) : null;
     const block = (i: number) =>
-      new TransformerBlock(config, i === 0 && firstFfnDense ? DENSE : ffn, { ...options, generator });
-    this.blocks = Array.from({ length: config.nLayers }, (_, i) => block(i));
+      new TransformerBlock(resolved, i === 0 && firstFfnDense ? DENSE : ffn, { ...options, generator });
+    this.blocks = Array.from({ length: nLayers }, (_, i) => block(i));
     this.addModule('blocks', new ModuleList(this.blocks));
-    this.norm = this.addModule('norm', createNorm(config));
+    this.norm = this.addModule('norm', createNorm(resolved));
+    this.head = resolved.tieEmbeddings
+      ? null
+      : this.addModule('head', new Linear({ inFeatures: dModel, outFeatures: vocabSize, bias: false, generator }));
   }
 
   /** Final hidden states; ids [batch, seq] int32 → [batch, seq, dModel]. */
@@ -94,18 +114,25 @@ export class TransformerLM extends Module {
         `[batch, seq] with 1 <= seq <= ${this.config.seqLen}`,
         formatShape(ids.shape),
       );
-    const embedded = this.embedding.forward(ids);
+    const tokens = this.embedding.forward(ids);
+    const { positions } = this;
+    const embedded = positions ? add(tokens, slice(positions.weight, 0, 0, ids.shape[1]!)) : tokens;
     return this.norm.forward(this.blocks.reduce((x, block) => block.forward(x), embedded));
   }
 
-  /** Logits by the tied embedding; ids [batch, seq] int32 → [batch, seq, vocabSize]. */
+  /** The output projection [vocabSize, dModel]: the head's, or the tied embedding. */
+  get headWeight(): Tensor {
+    return (this.head ?? this.embedding).weight;
+  }
+
+  /** Logits; ids [batch, seq] int32 → [batch, seq, vocabSize]. */
   forward(ids: Tensor): Tensor {
-    return linear(this.hidden(ids), this.embedding.weight);
+    return linear(this.hidden(ids), this.headWeight);
   }
 
   /** Mean cross-entropy in nats per token, without the logits in memory; ids and targets [batch, seq] int32 → []. */
   loss(ids: Tensor, targets: Tensor, options: { ignoreIndex?: number } = {}): Tensor {
-    return linearCrossEntropy(this.hidden(ids), this.embedding.weight, targets, options);
+    return linearCrossEntropy(this.hidden(ids), this.headWeight, targets, options);
   }
 
   /** At a context of `seqLen` (default: the longest). */

@@ -1,7 +1,8 @@
-/** What a TransformerLM is made of: plain data, checked, with the paper's presets and small ones. */
+/** What a TransformerLM is made of: plain data, checked and completed here and nowhere else, with presets. */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
-import { ACTIVATIONS, type Activation } from '../ops';
-import { checkStructure } from '../structures';
+import { ACTIVATIONS, type Activation, FFN_ACTIVATION, NORM_EPS, ROPE_BASE } from '../ops';
+import { checkKeys, type OptionNames } from '../options';
+import { checkStructure, type Sizes } from '../structures';
 import type { FfnStructure } from './feed_forward';
 
 export interface TransformerConfig {
@@ -11,7 +12,9 @@ export interface TransformerConfig {
   readonly nHeads: number;
   /** Key and value heads (grouped queries). Default: nHeads. */
   readonly nKvHeads?: number;
-  /** Width of all query heads together. Default: dModel. */
+  /** Width of one head. Default: attnDim / nHeads. */
+  readonly headSize?: number;
+  /** Width of all query heads together. Default: nHeads·headSize where that is given, else dModel. */
   readonly attnDim?: number;
   /** Default: 4·dModel. */
   readonly dFF?: number;
@@ -19,17 +22,36 @@ export interface TransformerConfig {
   readonly seqLen: number;
   /** Default: layer. */
   readonly norm?: 'layer' | 'rms';
+  /** Added to the variance, or to the mean of the squares, in every norm. Default: 1e-5. */
+  readonly normEps?: number;
   /** Default: gelu. */
   readonly activation?: Activation;
   /** Biases in linear layers and norms. Default: true. */
   readonly bias?: boolean;
-  /** Default: 10000. */
+  /** A bias in the projection to queries, keys and values. Default: bias. */
+  readonly qkvBias?: boolean;
+  /** A bias in the projection of attention's output. Default: bias. */
+  readonly outBias?: boolean;
+  /** An RMS norm of each query and each key, before the rotary positions. Default: false. */
+  readonly qkNorm?: boolean;
+  /** Base of the rotary positions; 0 for none. Default: 10000, or 0 beside learned positions. */
   readonly ropeBase?: number;
+  /** Not supported yet: the kernels know rotary positions by their base alone. */
+  readonly ropeScaling?: null;
+  /** An embedding of the position, added to that of the token. Default: false. */
+  readonly learnedPositions?: boolean;
+  /** Earlier tokens that a token sees, itself included; null: all. Less than seqLen is not supported yet. Default: null. */
+  readonly slidingWindow?: number | null;
+  /** Whether the embedding is the output projection too; else that is a matrix of its own, `head`. Default: true. */
+  readonly tieEmbeddings?: boolean;
   /** Default: dense. */
   readonly ffn?: FfnStructure;
   /** Whether the first block's feedforward network stays dense, as in the paper. Default: true. */
   readonly firstFfnDense?: boolean;
 }
+
+/** A config with every option set; frozen, and nobody else's object. */
+export type ResolvedConfig = Readonly<Required<TransformerConfig>>;
 
 export type PresetName = 'tiny' | 'mini' | 'small' | 's' | 'm' | 'l' | 'xl';
 
@@ -51,24 +73,167 @@ export const PRESET_NAMES = Object.keys(PRESETS) as PresetName[];
 /** The config of a preset, with whatever is given in place of its values. vocabSize defaults to 32000. */
 export function presetConfig(name: PresetName, overrides: Partial<TransformerConfig> = {}): TransformerConfig {
   checkChoice('preset', name, PRESET_NAMES);
+  checkKeys('TransformerConfig', overrides, OPTIONS);
   return { vocabSize: 32000, ...PRESETS[name], ...overrides };
 }
 
-/** @throws {OptionError} that names the first value that makes no sense. */
-export function checkTransformerConfig(config: TransformerConfig): void {
+type Check = (where: string, value: unknown) => void;
+
+const whole: Check = (where, value) => checkInteger(where, value);
+const atLeastZero: Check = (where, value) => checkNumber(where, value, 0);
+const flag: Check = (where, value) => {
+  if (typeof value !== 'boolean') throw new OptionError(where, 'true or false', value);
+};
+const choice =
+  (choices: readonly string[]): Check =>
+  (where, value) =>
+    checkChoice(where, value, choices);
+
+/** Names of what `ffn` says. */
+export const FFN_OPTIONS: OptionNames<FfnStructure> = {
+  structure: 0,
+  rank: 0,
+  nblocks: 0,
+  ratio: 0,
+  fc1: 0,
+  fc2: 0,
+  init: 0,
+};
+const SIZES: OptionNames<Sizes> = { rank: 0, nblocks: 0 };
+
+const REQUIRED = { vocabSize: whole, dModel: whole, nLayers: whole, nHeads: whole, seqLen: whole };
+
+/** What of a config attention needs to know. */
+export const ATTENTION_OPTIONS = {
+  dModel: whole,
+  nHeads: whole,
+  nKvHeads: whole,
+  headSize: whole,
+  attnDim: whole,
+  ropeBase: atLeastZero,
+  bias: flag,
+  qkvBias: flag,
+  outBias: flag,
+  qkNorm: flag,
+  normEps: atLeastZero,
+};
+
+const OPTIONS: Readonly<Record<keyof TransformerConfig, Check>> = {
+  ...REQUIRED,
+  ...ATTENTION_OPTIONS,
+  dFF: whole,
+  norm: choice(['layer', 'rms']),
+  activation: choice(ACTIVATIONS),
+  ropeScaling: (where, value) => {
+    if (value !== null) throw new OptionError(where, 'null (scaled rotary positions are not supported yet)', value);
+  },
+  learnedPositions: flag,
+  slidingWindow: (where, value) => {
+    if (value !== null) checkInteger(where, value);
+  },
+  tieEmbeddings: flag,
+  ffn: (where, value) => {
+    if (value === null || typeof value !== 'object') throw new OptionError(where, 'an object', value);
+  },
+  firstFfnDense: flag,
+};
+
+/** The values that are there, and the required ones. */
+function checkValues(where: string, values: object, checks: Readonly<Record<string, Check>>): void {
+  for (const [name, check] of Object.entries(checks)) {
+    const value: unknown = Reflect.get(values, name);
+    if (value !== undefined || name in REQUIRED) check(`${where}: ${name}`, value);
+  }
+}
+
+export type AttentionConfig = Pick<TransformerConfig, keyof typeof ATTENTION_OPTIONS>;
+
+/** Attention with every option set. @throws {OptionError} when the heads do not divide. */
+export function resolveAttention(config: AttentionConfig): Readonly<Required<AttentionConfig>> {
+  checkValues('attention', config, ATTENTION_OPTIONS);
+  const { dModel, nHeads, nKvHeads = nHeads, ropeBase = ROPE_BASE, qkNorm = false, normEps = NORM_EPS } = config;
+  const { bias = true, qkvBias = bias, outBias = bias } = config;
+  const { attnDim = config.headSize === undefined ? dModel : nHeads * config.headSize } = config;
+  if (attnDim % nHeads !== 0) throw new OptionError('attention: nHeads', `a divisor of attnDim (${attnDim})`, nHeads);
+  const { headSize = attnDim / nHeads } = config;
+  if (headSize !== attnDim / nHeads)
+    throw new OptionError('attention: headSize', `attnDim / nHeads (${attnDim / nHeads})`, headSize);
+  if (nHeads % nKvHeads !== 0)
+    throw new OptionError('attention: nKvHeads', `a divisor of nHeads (${nHeads})`, nKvHeads);
+  if (ropeBase > 0 && headSize % 2 !== 0)
+    throw new OptionError('attention: head size', 'an even number for rotary positions', headSize);
+  return { dModel, nHeads, nKvHeads, headSize, attnDim, ropeBase, bias, qkvBias, outBias, qkNorm, normEps };
+}
+
+/** What a feedforward network needs to know beside its structure. */
+export type FeedForwardConfig = Pick<TransformerConfig, 'dModel' | 'dFF' | 'activation'>;
+
+/** Its sizes and activation with every option set. @throws {OptionError} */
+export function resolveFeedForward({
+  dModel,
+  dFF = 4 * dModel,
+  activation = FFN_ACTIVATION,
+}: FeedForwardConfig): Readonly<Required<FeedForwardConfig>> {
+  checkInteger('FeedForward: dModel', dModel);
+  checkInteger('FeedForward: dFF', dFF);
+  checkChoice('FeedForward: activation', activation, ACTIVATIONS);
+  return { dModel, dFF, activation };
+}
+
+/** A frozen copy. @throws {OptionError} for a name that is not known. */
+function copyOf(ffn: FfnStructure): FfnStructure {
+  checkKeys('TransformerConfig.ffn', ffn, FFN_OPTIONS);
+  checkStructure('config: ffn.structure', ffn.structure);
+  const sizes = (['fc1', 'fc2'] as const).flatMap((name) => {
+    const own = ffn[name];
+    if (own === undefined) return [];
+    checkKeys(`TransformerConfig.ffn.${name}`, own, SIZES);
+    return [[name, Object.freeze(structuredClone(own))] as const];
+  });
+  return Object.freeze({ ...structuredClone(ffn), ...Object.fromEntries(sizes) });
+}
+
+const RESOLVED = new WeakSet<object>();
+
+const isResolved = (config: TransformerConfig): config is ResolvedConfig => RESOLVED.has(config);
+
+/**
+ * A frozen copy with every option set. A resolved config is returned as it is.
+ * @throws {OptionError} that names the first option that is not known, makes no sense, or is not supported yet.
+ */
+export function resolveConfig(config: TransformerConfig): ResolvedConfig {
+  if (isResolved(config)) return config;
   if (config === null || typeof config !== 'object') throw new OptionError('config', 'an object', config);
-  for (const name of ['vocabSize', 'dModel', 'nLayers', 'nHeads', 'seqLen'] as const)
-    checkInteger(`config: ${name}`, config[name]);
-  for (const name of ['nKvHeads', 'attnDim', 'dFF'] as const)
-    if (config[name] !== undefined) checkInteger(`config: ${name}`, config[name]);
-  if (config.norm !== undefined) checkChoice('config: norm', config.norm, ['layer', 'rms']);
-  if (config.activation !== undefined) checkChoice('config: activation', config.activation, ACTIVATIONS);
-  if (config.ropeBase !== undefined) checkNumber('config: ropeBase', config.ropeBase, 0);
-  for (const name of ['bias', 'firstFfnDense'] as const)
-    if (config[name] !== undefined && typeof config[name] !== 'boolean')
-      throw new OptionError(`config: ${name}`, 'true or false', config[name]);
-  if (config.ffn === undefined) return;
-  if (config.ffn === null || typeof config.ffn !== 'object')
-    throw new OptionError('config: ffn', 'an object', config.ffn);
-  checkStructure('config: ffn.structure', config.ffn.structure);
+  checkKeys('TransformerConfig', config, OPTIONS);
+  checkValues('config', config, OPTIONS);
+  const { vocabSize, nLayers, seqLen, norm = 'layer', ffn = { structure: 'dense' }, firstFfnDense = true } = config;
+  const { ropeScaling = null, slidingWindow = null, tieEmbeddings = true, learnedPositions = false } = config;
+  const { ropeBase = learnedPositions ? 0 : undefined } = config;
+  if (slidingWindow !== null && slidingWindow < seqLen)
+    throw new OptionError(
+      'config: slidingWindow',
+      `null or seqLen (${seqLen}); less is not supported yet`,
+      slidingWindow,
+    );
+  const resolved = Object.freeze({
+    ...resolveAttention({ ...config, ropeBase }),
+    ...resolveFeedForward(config),
+    vocabSize,
+    nLayers,
+    seqLen,
+    norm,
+    ropeScaling,
+    learnedPositions,
+    slidingWindow,
+    tieEmbeddings,
+    ffn: copyOf(ffn),
+    firstFfnDense,
+  });
+  RESOLVED.add(resolved);
+  return resolved;
+}
+
+/** @throws {OptionError} as resolveConfig does. */
+export function checkTransformerConfig(config: TransformerConfig): void {
+  resolveConfig(config);
 }

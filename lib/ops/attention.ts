@@ -2,8 +2,12 @@
 import { needsGrad, record } from '../autograd';
 import { checkInteger, checkNumber, OptionError, runNative } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
 import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
+
+/** Base of rotary positions where none is given (Su et al. 2021). */
+export const ROPE_BASE = 10000;
 
 export interface AttentionOptions {
   /** Query heads. */
@@ -21,7 +25,8 @@ export interface AttentionOptions {
  */
 export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor {
   const where = 'causalAttention';
-  const { heads, kvHeads = heads, ropeBase = 10000 } = options;
+  checkKeys(where, options, { heads: 0, kvHeads: 0, ropeBase: 0 });
+  const { heads, kvHeads = heads, ropeBase = ROPE_BASE } = options;
   checkInteger(`${where}: heads`, heads);
   checkInteger(`${where}: kvHeads`, kvHeads);
   checkNumber(`${where}: ropeBase`, ropeBase, 0);

@@ -2,6 +2,7 @@
 import { needsGrad, record } from '../autograd';
 import { checkInteger, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
 import {
   checkSameDevice,
@@ -29,6 +30,7 @@ export interface CrossEntropyOptions {
  * @throws {SffnError} ERR_RANGE for a target that is neither a class nor ignoreIndex.
  */
 export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  checkKeys('crossEntropy', options, { ignoreIndex: 0, inPlace: 0 });
   const { ignoreIndex = -100, inPlace = false } = options;
   checkTensor('crossEntropy: logits', logits);
   const classes = logits.shape[logits.rank - 1] ?? 0;
@@ -70,6 +72,7 @@ export function linearCrossEntropy(
   targets: Tensor,
   options: { ignoreIndex?: number } = {},
 ): Tensor {
+  checkKeys('linearCrossEntropy', options, { ignoreIndex: 0 });
   const { ignoreIndex = -100 } = options;
   checkTensor('linearCrossEntropy: x', x);
   checkTensor('linearCrossEntropy: weight', weight);

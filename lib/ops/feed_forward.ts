@@ -2,6 +2,7 @@
 import { needsGrad, record } from '../autograd';
 import { runNative, ShapeError } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import type { Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
@@ -28,6 +29,7 @@ export function feedForward(
   options: Pick<LinearOptions, 'residual'> = {},
 ): Tensor {
   const where = 'feedForward';
+  checkKeys(where, options, { residual: 0 });
   checkActivation(`${where}: activation`, activation);
   checkTensor(`${where}: x`, x);
   const first = checkLinear(`${where}: fc1`, fc1);

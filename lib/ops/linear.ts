@@ -2,6 +2,7 @@
 import { needsGrad, record } from '../autograd';
 import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import type { Shape, Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
@@ -147,6 +148,7 @@ function checkRanks(where: string, v: Tensor, vRank: number, u: Tensor, uRank: n
 }
 
 function apply(where: string, x: Tensor, weights: LinearWeights, options: LinearOptions): Tensor {
+  checkKeys(where, options, { activation: 0, residual: 0 });
   const activation = options.activation ?? 'none';
   checkActivation(`${where}: activation`, activation);
   checkTensor(`${where}: x`, x);

@@ -2,6 +2,7 @@
 import { record } from '../autograd';
 import { formatShape, runNative, ShapeError } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import { numel, type Tensor } from '../tensor';
 import { int32Strides } from './broadcast';
 import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
@@ -17,7 +18,9 @@ export interface MatmulOptions {
  * a [..., m, k] times b [..., k, n] → [..., m, n]. The leading dimensions must agree, or b has none: then it is one
  * matrix for all of a.
  */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }: MatmulOptions = {}): Tensor {
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  checkKeys('matmul', options, { transposeA: 0, transposeB: 0 });
+  const { transposeA = false, transposeB = false } = options;
   checkTensor('matmul: a', a);
   checkTensor('matmul: b', b);
   if (a.rank < 2 || b.rank < 2)

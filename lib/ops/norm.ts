@@ -5,8 +5,11 @@ import { native } from '../native';
 import { empty, type Tensor } from '../tensor';
 import { checkSameKind, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
 
+/** Added to the variance where nothing else is given. */
+export const NORM_EPS = 1e-5;
+
 /** (x − mean) / √(variance + eps) · weight + bias; x [..., features], weight and bias [features]. */
-export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, eps = 1e-5): Tensor {
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, eps = NORM_EPS): Tensor {
   const features = checkNorm('layerNorm', x, weight, eps);
   if (bias) {
     checkTensor('layerNorm: bias', bias);
@@ -53,7 +56,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null,
 }
 
 /** x / √(mean(x²) + eps) · weight; x [..., features], weight [features]. */
-export function rmsNorm(x: Tensor, weight: Tensor, eps = 1e-5): Tensor {
+export function rmsNorm(x: Tensor, weight: Tensor, eps = NORM_EPS): Tensor {
   const features = checkNorm('rmsNorm', x, weight, eps);
   const n = rowsOf('rmsNorm: x', x, features);
   const y = emptyLike(x);

@@ -2,6 +2,7 @@
 import { record } from '../autograd';
 import { OptionError, runNative } from '../errors';
 import { native } from '../native';
+import { checkKeys } from '../options';
 import { empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkTensor, emptyAs, emptyLike } from './check';
@@ -51,6 +52,7 @@ function spread(dy: Tensor, like: Tensor, { outer, extent, inner }: Extent): Ten
 }
 
 function reduce(name: keyof typeof REDUCE, x: Tensor, options: ReduceOptions): { y: Tensor; extent: Extent } {
+  checkKeys(name, options, { dim: 0, keepDim: 0 });
   checkTensor(`${name}: x`, x);
   const extent = extentOf(name, x, options);
   if (extent.extent === 0 && name !== 'sum') throw new OptionError(`${name}: x`, 'at least one element to reduce', 0);

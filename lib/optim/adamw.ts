@@ -4,6 +4,7 @@ import { zeros } from '../creation';
 import { checkInteger, checkNumber, GradientError, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameDevice } from '../ops/check';
+import { checkKeys, type OptionNames } from '../options';
 import { keep } from '../scope';
 import { empty, items, type Tensor } from '../tensor';
 
@@ -17,6 +18,8 @@ export interface AdamWOptions {
   /** Default: 0.1, on every parameter, as in the paper. */
   readonly weightDecay?: number;
 }
+
+const OPTIONS: OptionNames<AdamWOptions> = { lr: 0, betas: 0, eps: 0, weightDecay: 0 };
 
 /** Parameters with options of their own; `lrScale` multiplies the learning rate. */
 export interface ParameterGroup extends AdamWOptions {
@@ -101,6 +104,7 @@ export class AdamW {
    * parameters are on one device: move the model first, then make its optimizer.
    */
   constructor(parameters: ReadonlyMap<string, Tensor> | readonly ParameterGroup[], options: AdamWOptions = {}) {
+    checkKeys('AdamW', options, OPTIONS);
     const groups: readonly ParameterGroup[] = isGroups(parameters) ? parameters : [{ parameters }];
     this.#groups = groups.map((group) => createGroup(group, options));
     const [first, ...others] = this.#slots.map(({ parameter }) => parameter);
@@ -127,7 +131,9 @@ export class AdamW {
    * One update from the gradients that are there; parameters without one are left as they are. Returns before the device has
    * done it.
    */
-  step({ lr, maxGradNorm = 0 }: StepOptions = {}): UpdateResult {
+  step(options: StepOptions = {}): UpdateResult {
+    checkKeys('AdamW.step', options, { lr: 0, maxGradNorm: 0 });
+    const { lr, maxGradNorm = 0 } = options;
     checkStep(lr, maxGradNorm);
     const calls = this.#callsOf(({ parameter }) => parameter.grad !== null);
     if (calls.length === 0) return { gradNorm: 0, readWith: items };
@@ -141,14 +147,18 @@ export class AdamW {
    * corrections. To be called before each run; `applyStep` in the recorded body is the other half. Every parameter must
    * get a gradient. The result may be read after the run.
    */
-  prepareStep({ lr }: Pick<StepOptions, 'lr'> = {}): UpdateResult {
+  prepareStep(options: Pick<StepOptions, 'lr'> = {}): UpdateResult {
+    checkKeys('AdamW.prepareStep', options, { lr: 0 });
+    const { lr } = options;
     checkStep(lr, 0);
     this.#prepared = this.#callsOf(() => true);
     return this.#begin(this.#prepared, lr);
   }
 
   /** The other half: all that `step` launches. @throws {GradientError} for a parameter without a gradient. */
-  applyStep({ maxGradNorm = 0 }: Pick<StepOptions, 'maxGradNorm'> = {}): void {
+  applyStep(options: Pick<StepOptions, 'maxGradNorm'> = {}): void {
+    checkKeys('AdamW.applyStep', options, { maxGradNorm: 0 });
+    const { maxGradNorm = 0 } = options;
     checkStep(undefined, maxGradNorm);
     const without = this.#slots.find(({ parameter }) => parameter.grad === null);
     if (without) throw new GradientError(`AdamW: applyStep: ${without.name} has no gradient`);
@@ -286,7 +296,9 @@ const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]
   Array.isArray(value);
 
 /** Options of the group, or of all groups where it has none. */
-function createGroup({ parameters, lrScale = 1, ...own }: ParameterGroup, shared: AdamWOptions): Group {
+function createGroup(group: ParameterGroup, shared: AdamWOptions): Group {
+  checkKeys('a group of AdamW', group, { ...OPTIONS, parameters: 0, lrScale: 0 });
+  const { parameters, lrScale = 1, ...own } = group;
   const lr = own.lr ?? shared.lr ?? 1e-3;
   const betas = own.betas ?? shared.betas ?? [0.9, 0.999];
   const eps = own.eps ?? shared.eps ?? 1e-8;

@@ -1,5 +1,6 @@
 /** Learning rates as functions of the step, counted from 0. */
 import { checkInteger, checkNumber } from '../errors';
+import { checkKeys } from '../options';
 
 /** Learning rate at a step. */
 export type Schedule = (step: number) => number;
@@ -16,6 +17,7 @@ export interface DecayOptions {
 }
 
 function decay(where: string, options: DecayOptions, curve: (part: number) => number): Schedule {
+  checkKeys(where, options, { peak: 0, totalSteps: 0, warmupSteps: 0, minRatio: 0 });
   const { peak, totalSteps, warmupSteps = 0, minRatio = 0.1 } = options;
   checkNumber(`${where}: peak`, peak, 0);
   checkInteger(`${where}: totalSteps`, totalSteps);

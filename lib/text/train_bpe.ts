@@ -3,6 +3,7 @@
  * on npm trains one. Encoding and decoding are the library's.
  */
 import { checkInteger, OptionError } from '../errors';
+import { checkKeys } from '../options';
 import { WORD } from './bpe';
 
 export interface TrainBpeOptions {
@@ -89,7 +90,9 @@ function merge(word: Word, index: number, pair: number, id: number, pairs: PairC
 }
 
 /** @returns a tokenizer.json, to be written to a file and read by `loadTokenizer`. @throws {OptionError} */
-export function trainBpe(texts: Iterable<string>, { vocabSize, minFrequency = 2 }: TrainBpeOptions): object {
+export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): object {
+  checkKeys('trainBpe', options, { vocabSize: 0, minFrequency: 0 });
+  const { vocabSize, minFrequency = 2 } = options;
   checkInteger('trainBpe: vocabSize', vocabSize, 257);
   checkInteger('trainBpe: minFrequency', minFrequency);
   if (vocabSize > SHIFT) throw new OptionError('trainBpe: vocabSize', `at most ${SHIFT}`, vocabSize);

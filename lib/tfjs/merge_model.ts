@@ -1,5 +1,6 @@
 /** Turns structured layers back into layers that every tfjs has, so that a model runs where there is no native code. */
 import { OptionError } from '../errors';
+import { FFN_ACTIVATION } from '../ops/activation';
 import { type FactorWeights, floats } from './layers/factor_weights';
 import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
@@ -113,7 +114,7 @@ class PlainLayers {
     const { tf } = this;
     const input = tf.input({ batchShape: shape });
     const [first, second] = layer.linears.map((linear) => matrixOf(linear, alpha));
-    const { activation = second ? 'gelu' : 'none' } = layer.config;
+    const { activation = second ? FFN_ACTIVATION : 'none' } = layer.config;
     let y = this.activated(input, `${name}_fc1`, first!, activation);
     if (second) y = this.dense(y, `${name}_fc2`, second);
     const { tfjsActivation } = layer;

@@ -1,6 +1,7 @@
 /** The layers as functions of tfjs tensors. */
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
-import type { Activation } from '../ops/activation';
+import { type Activation, FFN_ACTIVATION } from '../ops/activation';
+import { checkKeys } from '../options';
 import { checkStructure, DEFINITIONS, type Structure } from '../structures';
 import { BACKENDS } from './kernels';
 import { type LayerOperands, listLayer } from './operands';
@@ -118,13 +119,18 @@ export class TfOps {
   /** fc2(act(fc1(x))), each layer dense or structured, in one kernel. */
   structuredFFN(x: Tensor, fc1: TfLayer, fc2: TfLayer, options: TfFeedForwardOptions = {}): Tensor {
     const where = 'structuredFFN';
+    checkKeys(where, options, { activation: 0 });
     const first = checkLayer(`${where}: fc1`, fc1);
     const second = checkLayer(`${where}: fc2`, fc2);
     const operands = [...listLayer(first.operands, '1'), ...listLayer(second.operands, '2')];
-    return this.run(where, 'StructuredFFN', x, operands, options.activation ?? 'gelu', [first.alpha, second.alpha]);
+    return this.run(where, 'StructuredFFN', x, operands, options.activation ?? FFN_ACTIVATION, [
+      first.alpha,
+      second.alpha,
+    ]);
   }
 
   #linear(where: string, kernel: string, x: Tensor, layer: TfLayer, options: TfLinearOptions): Tensor {
+    checkKeys(where, options, { activation: 0, guide: 0 });
     const { operands, alpha } = checkLayer(where, { ...layer, guide: options.guide });
     return this.run(where, kernel, x, listLayer(operands), options.activation ?? 'none', [alpha, 0]);
   }

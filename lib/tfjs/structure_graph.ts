@@ -1,6 +1,7 @@
 /** Rewrites the products of a GraphModel with constant matrices to our ops. */
 import { FormatError, OptionError } from '../errors';
 import { nearestFactors } from '../nn';
+import { checkKeys } from '../options';
 import { checkStructure, chooseLayer, DEFINITIONS, type SizeOptions, type Structure } from '../structures';
 import type { Shape } from '../tensor';
 import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
@@ -137,6 +138,7 @@ async function encodeWeights(
  * @throws {FormatError} when it is no graph model. @throws {OptionError} for unknown nodes or sizes that do not fit.
  */
 export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: GraphOptions): Promise<StructuredGraph> {
+  checkKeys('structureGraph', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, nodes: 0 });
   checkStructure('structureGraph: structure', options.structure);
   if (source.load === undefined)
     throw new OptionError('structureGraph: source', 'a handler that loads', 'one that does not');

@@ -2,6 +2,7 @@
 import { OptionError } from '../errors';
 import { nearestFactors } from '../nn';
 import type { Activation } from '../ops/activation';
+import { checkKeys } from '../options';
 import {
   checkStructure,
   chooseLayer,
@@ -147,6 +148,7 @@ export async function structureModel(
   model: LayersModel,
   options: StructureOptions,
 ): Promise<StructuredModel> {
+  checkKeys('structureModel', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, layers: 0, guides: 0 });
   checkStructure('structureModel: structure', options.structure);
   const targets = chooseTargets(model, options);
   const byName = new Map(targets.map((target) => [target.name, target]));

@@ -3,6 +3,7 @@ import type { TokenDType } from '../data';
 import { checkDevice, type Device } from '../device';
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
+import { checkKeys, type OptionNames } from '../options';
 
 export interface GuidanceConfig {
   /**
@@ -77,11 +78,40 @@ export interface TrainConfig {
   readonly evalRows?: number;
 }
 
-/** @throws {OptionError} that names the first value that makes no sense. */
+const OPTIONS: OptionNames<TrainConfig> = {
+  model: 0,
+  data: 0,
+  tokenizer: 0,
+  steps: 0,
+  batchSize: 0,
+  gradientAccumulation: 0,
+  seqLen: 0,
+  learningRate: 0,
+  schedule: 0,
+  warmup: 0,
+  weightDecay: 0,
+  maxGradNorm: 0,
+  guidance: 0,
+  seed: 0,
+  device: 0,
+  precision: 0,
+  recordSteps: 0,
+  init: 0,
+  checkpoint: 0,
+  saveEvery: 0,
+  evalEvery: 0,
+  evalRows: 0,
+};
+const DATA: OptionNames<TrainConfig['data']> = { train: 0, validation: 0, dtype: 0, validationBytes: 0, order: 0 };
+const GUIDANCE: OptionNames<GuidanceConfig> = { protocol: 0, part: 0, schedule: 0, form: 0 };
+
+/** @throws {OptionError} that names the first value that makes no sense, or the first option that is not known. */
 export function checkTrainConfig(config: TrainConfig): void {
   if (config === null || typeof config !== 'object') throw new OptionError('train', 'a config object', config);
+  checkKeys('TrainConfig', config, OPTIONS);
   checkTransformerConfig(config.model);
   if (typeof config.data?.train !== 'string') throw new OptionError('train: data.train', 'a path', config.data?.train);
+  checkKeys('TrainConfig.data', config.data, DATA);
   for (const name of ['steps', 'batchSize'] as const) checkInteger(`train: ${name}`, config[name]);
   for (const name of ['gradientAccumulation', 'seqLen', 'saveEvery', 'evalEvery', 'evalRows'] as const)
     if (config[name] !== undefined) checkInteger(`train: ${name}`, config[name]);
@@ -102,10 +132,17 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (typeof recordSteps !== 'boolean') throw new OptionError('train: recordSteps', 'true or false', recordSteps);
   if (recordSteps && device === 'cpu')
     throw new OptionError('train: recordSteps', "false on device 'cpu' (only 'cuda' has CUDA graphs)", recordSteps);
+  if (guidance !== undefined) checkKeys('TrainConfig.guidance', guidance, GUIDANCE);
   if (guidance?.protocol !== undefined)
     checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);
   if (guidance?.part !== undefined) checkNumber('train: guidance.part', guidance.part, 0, 1);
 }
+
+/** What Guidance itself takes. */
+export const mixing = ({ schedule, form }: GuidanceConfig): Pick<GuidanceConfig, 'schedule' | 'form'> => ({
+  schedule,
+  form,
+});
 
 /** Steps of a run by their kind. */
 export interface StepPlan {

@@ -14,7 +14,7 @@ import { linearDims } from '../ops/linear_dims';
 import { tidy } from '../scope';
 import { DEFINITIONS } from '../structures';
 import { type Tensor, tensor } from '../tensor';
-import { planSteps, type TrainConfig } from './config';
+import { mixing, planSteps, type TrainConfig } from './config';
 
 /** `trainer.json`: what a trainer needs to go on, beside the weights and the optimizer's tensors. */
 export interface TrainerState {
@@ -69,7 +69,7 @@ export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<stri
 function guidanceOf(path: string, state: unknown): Guidance {
   if (!isTrainerState(state) || !state.config.guidance || !state.guidance)
     throw new FormatError(path, 'it has guides, but no trainer.json beside them that says how much they count');
-  const guidance = new Guidance({ ...state.config.guidance, steps: planSteps(state.config).guided });
+  const guidance = new Guidance({ ...mixing(state.config.guidance), steps: planSteps(state.config).guided });
   guidance.restore(state.guidance);
   return guidance;
 }

@@ -1,5 +1,6 @@
 /** A whole run: steps, evaluations and checkpoints, told as events. */
 import type { FlopsPerToken } from '../nn';
+import { checkKeys } from '../options';
 import type { StepPlan, TrainConfig } from './config';
 import { type Evaluation, type StepReport, Trainer } from './trainer';
 
@@ -26,7 +27,9 @@ export interface RunOptions {
 }
 
 /** Trains in this thread. @throws {DivergedError} and what Trainer throws. */
-export async function* train(source: RunSource, { signal }: RunOptions = {}): AsyncGenerator<TrainEvent> {
+export async function* train(source: RunSource, options: RunOptions = {}): AsyncGenerator<TrainEvent> {
+  checkKeys('train', options, { signal: 0 });
+  const { signal } = options;
   using trainer = 'resume' in source ? Trainer.resume(source.resume) : new Trainer(source.config);
   const { config, plan, model } = trainer;
   const folder = config.checkpoint ?? ('resume' in source ? source.resume : undefined);

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { SffnError } from '../errors';
+import { checkKeys } from '../options';
 import type { RunOptions, RunSource, TrainEvent } from './run';
 
 interface WorkerMessage {
@@ -20,7 +21,9 @@ function workerPath(): string {
 /**
  * `train` in a worker thread: the same events, the same errors. Ending the loop early stops the thread after its step.
  */
-export async function* trainInWorker(source: RunSource, { signal }: RunOptions = {}): AsyncGenerator<TrainEvent> {
+export async function* trainInWorker(source: RunSource, options: RunOptions = {}): AsyncGenerator<TrainEvent> {
+  checkKeys('trainInWorker', options, { signal: 0 });
+  const { signal } = options;
   const worker = new Worker(workerPath(), { workerData: source });
   const messages: WorkerMessage[] = [];
   let wake: () => void = () => {};

@@ -7,10 +7,11 @@ import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { scale } from '../ops';
 import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule, type UpdateResult } from '../optim';
+import { checkKeys } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
-import { checkTrainConfig, planSteps, type StepPlan, type TrainConfig } from './config';
+import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
 import { RecordedPasses } from './recorded_passes';
 
@@ -80,6 +81,8 @@ export class Trainer implements Disposable {
     { restored }: { restored?: ReadonlyMap<string, TensorData> } = {},
   ) {
     checkTrainConfig(config);
+    // A copy: what the caller does to its object later changes nothing.
+    this.config = structuredClone(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
     this.plan = planSteps(config);
     this.#trainFile = new TokenFile(data.train, data.dtype);
@@ -94,7 +97,7 @@ export class Trainer implements Disposable {
     });
     this.#loaderStart = this.#loader.state();
     this.#guidance = guidance
-      ? new Guidance({ ...guidance, steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
+      ? new Guidance({ ...mixing(guidance), steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
       : null;
     const weights = restored ?? (config.init === undefined ? null : loadCheckpoint(config.init).model);
     this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
@@ -292,6 +295,7 @@ export interface EvaluateOptions {
 
 /** Loss of a model on a token file. The event loop gets its turn between batches. */
 export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
+  checkKeys('evaluate', options, { batchSize: 0, seqLen: 0, maxRows: 0, textBytes: 0 });
   const { batchSize, seqLen = model.config.seqLen, maxRows, textBytes } = options;
   const { training } = model;
   const { device } = model.embedding.weight;

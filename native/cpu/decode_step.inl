@@ -29,8 +29,8 @@ inline Rotary rotary_of(const std::vector<DecodeToken>& tokens, int64_t head_siz
   return rotary;
 }
 
-inline void embed(const DecodeModel& model, Ints ids, float* x) {
-  const View table = model.embedding();
+inline void embed(const DecodeModel& model, const std::vector<DecodeToken>& tokens, Ints ids, float* x) {
+  const View table = model.embedding(), positions = model.positions();
   const int64_t width = model.shape.width;
   for (size_t t = 0; t < ids.size(); ++t) {
     const int64_t id = ids[t];
@@ -41,7 +41,24 @@ inline void embed(const DecodeModel& model, Ints ids, float* x) {
       widen_rows(table.bf16() + id * width, nullptr, to, 1, width);
     else
       widen_rows(table.i8() + id * width, model.embedding_scales().f32() + id, to, 1, width);
+    if (!positions) continue;
+    const float* position = positions.f32() + tokens[t].position * width;
+    for_vectors(0, width,
+                [&](int64_t i, auto part) { store(to + i, load(to + i, part) + load(position + i, part), part); });
   }
+}
+
+// Each head of the queries and keys of n tokens by its norm, in place.
+inline void normalize_heads(const DecodeModel& model, int64_t layer, float* qkv, int64_t n) {
+  const DecodeShape& s = model.shape;
+  const View queries = model.query_norm(layer), keys = model.key_norm(layer);
+  if (!queries) return;
+  const int64_t heads = s.heads + s.kv_heads;
+  for_tasks(n * heads, s.head_size, [&](int64_t task) {
+    const int64_t head = task % heads;
+    float* at = qkv + task / heads * s.qkv() + head * s.head_size;
+    rms_norm_row(at, (head < s.heads ? queries : keys).f32(), at, s.head_size, model.eps);
+  });
 }
 
 inline void decode_layer(const DecodeModel& model, const DecodeBatch& batch, Views pages, const Rotary& rotary,
@@ -49,6 +66,7 @@ inline void decode_layer(const DecodeModel& model, const DecodeBatch& batch, Vie
   const int64_t n = static_cast<int64_t>(batch.tokens.size());
   decode_norm(model, model.norm1(layer), x, normed, n);
   apply_decoded(model.linear(layer, DecodeModel::kQkv), normed, qkv, n, kNoActivation, false);
+  normalize_heads(model, layer, qkv, n);
   cache_tokens(model.shape, batch.tokens, pages, layer, rotary, qkv);
   decode_attention(model.shape, batch.tokens, pages, layer, qkv, attended);
   apply_decoded(model.linear(layer, DecodeModel::kOut), attended, x, n, kNoActivation, true);
@@ -67,7 +85,7 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
   decode_norm(model, model.final_norm(), last.get(), normed.get(), n);
   const int32_t d = static_cast<int32_t>(width);
   const std::array<int32_t, 6> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d};
-  const DecodeLayer head{View{}, View{}, model.embedding(), model.embedding_scales(), View{}, dims};
+  const DecodeLayer head{View{}, View{}, model.head(), model.head_scales(), View{}, dims};
   apply_decoded(head, normed.get(), logits, n, kNoActivation, false);
 }
 
@@ -79,7 +97,7 @@ void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shap
   const Rotary rotary = rotary_of(batch.tokens, model.shape.head_size, rotary_base);
   const int64_t n = static_cast<int64_t>(ids.size()), width = model.shape.width;
   Scratch<float> x(n * width), normed(n * width), qkv(n * model.shape.qkv()), attended(n * model.shape.attention());
-  embed(model, ids, x.get());
+  embed(model, batch.tokens, ids, x.get());
   for (int64_t layer = 0; layer < model.shape.layers; ++layer)
     decode_layer(model, batch, pages, rotary, layer, x.get(), normed.get(), qkv.get(), attended.get());
   decode_logits(model, batch, x.get(), logits.f32());

@@ -1,24 +1,24 @@
 // RMS norm over the last dimension: y = x·rstd·weight with rstd = 1/√(mean(x²) + eps). Backward, with g = dy·weight and
 // x̂ = x·rstd: dx = rstd·(g − x̂·mean(g·x̂)), dweight = Σ dy·x̂ over the rows.
 
+// One row, y may be x; returns rstd.
+inline float rms_norm_row(const float* x, const float* weight, float* y, int64_t features, double eps) {
+  Vec squares{};
+  for_vectors(0, features, [&](int64_t i, auto part) {
+    const Vec value = load(x + i, part);
+    squares += value * value;
+  });
+  const double mean_square = double{sum(squares)} / static_cast<double>(features);
+  const float factor = static_cast<float>(1 / std::sqrt(mean_square + eps));
+  for_vectors(0, features,
+              [&](int64_t i, auto part) { store(y + i, load(x + i, part) * factor * load(weight + i, part), part); });
+  return factor;
+}
+
 void rms_norm_forward(View x, View weight, View y, View rstd, int64_t n, int64_t features, double eps) {
-  const float* scale = weight.f32();
   for_rows(n, features, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float* from = x.f32() + r * features;
-      float* to = y.f32() + r * features;
-      Vec squares{};
-      for_vectors(0, features, [&](int64_t i, auto part) {
-        const Vec value = load(from + i, part);
-        squares += value * value;
-      });
-      const double mean_square = double{sum(squares)} / static_cast<double>(features);
-      const float factor = static_cast<float>(1 / std::sqrt(mean_square + eps));
-      for_vectors(0, features, [&](int64_t i, auto part) {
-        store(to + i, load(from + i, part) * factor * load(scale + i, part), part);
-      });
-      rstd.f32()[r] = factor;
-    }
+    for (int64_t r = begin; r < end; ++r)
+      rstd.f32()[r] = rms_norm_row(x.f32() + r * features, weight.f32(), y.f32() + r * features, features, eps);
   });
 }
 

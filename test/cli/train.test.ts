@@ -50,6 +50,19 @@ test('text to a checkpoint, a summary, a sample and a report', () => {
   expect(cli([...sample, '--temperature', '0', '--stop', greedy.slice(9, 12)]).stdout).toBe(`${greedy.slice(0, 9)}\n`);
 }, 60_000);
 
+test('the model is what the options say', () => {
+  const out = join(folder, 'options');
+  const model = ['--head-size', '8', '--d-ff', '48', '--norm', 'rms', '--norm-eps', '1e-6', '--no-bias'];
+  const rest = ['--rope-base', '500', '--untied', '--steps', '1', '--json', '--out', out];
+  expect(train('--data', text, ...model, ...rest)).toMatchObject({ status: 0, stderr: '' });
+  const config = JSON.parse(readFileSync(join(out, 'checkpoint', 'config.json'), 'utf8')).model;
+  expect(config).toMatchObject({ headSize: 8, dFF: 48, norm: 'rms', normEps: 1e-6, bias: false, ropeBase: 500 });
+  const { tensors } = loadSafetensors(join(out, 'checkpoint', 'model.safetensors'));
+  expect(tensors.get('head.weight')?.shape).toEqual([257, 64]);
+  expect(tensors.get('blocks.0.attention.qkv.weight')?.shape).toEqual([48, 64]);
+  expect([...tensors.keys()].filter((name) => name.endsWith('.bias'))).toEqual([]);
+});
+
 test('a folder is several documents, a tenth of them held out whole', () => {
   const path = join(folder, 'texts');
   mkdirSync(path);

@@ -48,6 +48,7 @@ for (const device of availableDevices().filter((name) => name !== 'cpu'))
     test.each<[string, Partial<TransformerConfig>]>([
       ['grouped queries, swiglu, rms norm, no biases', { nKvHeads: 2, norm: 'rms', activation: 'swiglu', bias: false }],
       ['swiglu in blocks', { activation: 'swiglu', ffn: STRUCTURES.blockshuffle }],
+      ['learned positions, a head of its own', { learnedPositions: true, tieEmbeddings: false, normEps: 0.1 }],
       ['no rotary positions', { ropeBase: 0, activation: 'silu' }],
       ['heads of several vectors and a part', { nHeads: 2, nKvHeads: 1, attnDim: 168 }],
       ['odd widths', { dModel: 23, nHeads: 1, attnDim: 22, dFF: 17, vocabSize: 37 }],
@@ -148,6 +149,10 @@ for (const device of availableDevices().filter((name) => name !== 'cpu'))
       }
       using decoder = new Decoder(model, { dispatch: 'auto', table });
       expect(decoder.stats().dispatch.mergedBytes).toBe(0);
+    });
+
+    test('norms of queries and keys are refused by name', () => {
+      expect(() => new Decoder(smallModel({ qkNorm: true }).to(device))).toThrow(/decoder: qkNorm: expected false/);
     });
 
     test('a model on two devices is refused with both names', () => {

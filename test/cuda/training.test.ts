@@ -11,7 +11,7 @@ import { SMALL_FFN, STRUCTURED } from '../support/structures';
 const STEPS = 4;
 const [ROWS, SEQ, VOCABULARY] = [2, 9, 23];
 
-const config = (ffn: TransformerConfig['ffn']): TransformerConfig => ({
+const config = (overrides: Partial<TransformerConfig>): TransformerConfig => ({
   vocabSize: VOCABULARY,
   dModel: 24,
   nLayers: 2,
@@ -19,12 +19,22 @@ const config = (ffn: TransformerConfig['ffn']): TransformerConfig => ({
   nKvHeads: 2,
   seqLen: SEQ,
   activation: 'swiglu',
-  ffn,
+  ...overrides,
 });
 
-function losses(ffn: TransformerConfig['ffn'], device: Device, dtype: DType): number[] {
+const PRETRAINED: Partial<TransformerConfig> = {
+  norm: 'rms',
+  qkNorm: true,
+  learnedPositions: true,
+  ropeBase: 100,
+  headSize: 8,
+  tieEmbeddings: false,
+  qkvBias: false,
+};
+
+function losses(overrides: Partial<TransformerConfig>, device: Device, dtype: DType): number[] {
   const guidance = new Guidance({ steps: STEPS, seed: 1 });
-  const model = new TransformerLM(config(ffn), { generator: new Generator(3), guidance }).to(device, dtype);
+  const model = new TransformerLM(config(overrides), { generator: new Generator(3), guidance }).to(device, dtype);
   const optimizer = new AdamW(model.namedParameters(), { lr: 3e-3 });
   const random = new TestRandom(5);
   const found = Array.from({ length: STEPS }, () => {
@@ -45,9 +55,11 @@ function losses(ffn: TransformerConfig['ffn'], device: Device, dtype: DType): nu
   return found;
 }
 
-describe.each(STRUCTURED)('%s', (structure) => {
-  const ffn = SMALL_FFN[structure];
-  const expected = losses(ffn, 'cpu', 'float32');
+describe.each<[string, Partial<TransformerConfig>]>([
+  ...STRUCTURED.map((structure): [string, Partial<TransformerConfig>] => [structure, { ffn: SMALL_FFN[structure] }]),
+  ['norms of queries and keys, learned positions, a head of its own', PRETRAINED],
+])('%s', (_, overrides) => {
+  const expected = losses(overrides, 'cpu', 'float32');
 
   test('the loss on random tokens starts near that of a uniform guess and changes', () => {
     expect(Math.abs(expected[0]! - Math.log(VOCABULARY))).toBeLessThan(0.2);
@@ -59,7 +71,7 @@ describe.each(STRUCTURED)('%s', (structure) => {
       ['float32', 2e-5],
       ['bfloat16', 1e-2],
     ])(`on ${device} in %s`, (dtype, tolerance) => {
-      losses(ffn, device, dtype).forEach((loss, i) => {
+      losses(overrides, device, dtype).forEach((loss, i) => {
         expect(Math.abs(loss / expected[i]! - 1)).toBeLessThan(tolerance);
       });
     });

@@ -81,7 +81,43 @@ test('a vocabulary of unknown origin has no tokenizer', () => {
   expect(readJson(join(out, 'config.json')).eos_token_id).toBeNull();
 });
 
+const exported = (name: string, config: Partial<TransformerConfig>) => {
+  const model = randomModel({ ...BASE, ...config });
+  const out = join(folder, name);
+  exportHuggingFace(model, out);
+  const { tensors } = loadSafetensors(join(out, 'model.safetensors'));
+  return { model, config: readJson(join(out, 'config.json')), tensors };
+};
+const LLAMA: Partial<TransformerConfig> = { norm: 'rms', activation: 'swiglu', bias: false };
+
+test('a head of its own is exported as one', () => {
+  const { model, config, tensors } = exported('untied', { ...LLAMA, tieEmbeddings: false });
+  expect(config).toMatchObject({ model_type: 'llama', tie_word_embeddings: false });
+  expect(tensors.get('lm_head.weight')).toMatchObject({ shape: [257, 8], data: model.head!.weight.toArray() });
+});
+
+test('eps, head size and biases go where each architecture has them', () => {
+  const llama = exported('llama-biases', { ...LLAMA, qkvBias: true, outBias: true, normEps: 1e-6, headSize: 6 });
+  expect(llama.config).toMatchObject({ attention_bias: true, mlp_bias: false, rms_norm_eps: 1e-6, head_dim: 6 });
+  expect([...llama.tensors.keys()].filter((name) => name.endsWith('bias'))).toEqual(
+    ['q', 'k', 'v', 'o'].map((part) => `model.layers.0.self_attn.${part}_proj.bias`),
+  );
+  const stablelm = exported('stablelm-biases', { activation: 'swiglu', bias: false, qkvBias: true, normEps: 1e-4 });
+  expect(stablelm.config).toMatchObject({ model_type: 'stablelm', use_qkv_bias: true, layer_norm_eps: 1e-4 });
+  expect(stablelm.tensors.has('model.layers.0.self_attn.o_proj.bias')).toBe(false);
+  expect(exported('starcoder2-eps', { normEps: 1e-6 }).config).toMatchObject({ norm_epsilon: 1e-6 });
+});
+
 test.each<[string, Partial<TransformerConfig>, RegExp]>([
+  ['learned positions', { learnedPositions: true }, /export: learnedPositions: expected false/],
+  ['norms of queries and keys', { ...LLAMA, qkNorm: true }, /export: qkNorm: expected false/],
+  ['Llama with one bias', { ...LLAMA, qkvBias: true }, /export: outBias: expected qkvBias \(true\), as Llama/],
+  ['StarCoder2 with one bias less', { outBias: false }, /export: outBias: expected bias \(true\), as StarCoder2/],
+  [
+    'StableLM with an output bias',
+    { activation: 'swiglu', bias: false, outBias: true },
+    /export: outBias: expected false/,
+  ],
   ['ropeBase', { ropeBase: 0 }, /export: ropeBase: expected rotary positions/],
   ['rms norm without swiglu', { norm: 'rms', activation: 'silu' }, /export: activation: expected swiglu/],
   ['layer norm with swiglu and biases', { activation: 'swiglu' }, /export: bias: expected false/],

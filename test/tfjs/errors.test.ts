@@ -139,6 +139,36 @@ const TABLE: readonly [string, Kind, string, () => unknown][] = [
     'structuredFFN: fc2: weight: the tensor was disposed',
     () => sffn.structuredFFN(z(3, 4), { u: z(8, 4) }, { u: disposed() }),
   ],
+  [
+    'an unknown option of a layer',
+    OptionError,
+    'use_bias: unknown option of LowRankDense; did you mean useBias?',
+    () => sffn.layers.lowRankDense(untyped({ units: 4, rank: 2, use_bias: false })),
+  ],
+  [
+    'an unknown option of a network',
+    OptionError,
+    'hiden: unknown option of StructuredFeedForward; did you mean hidden?',
+    () => sffn.layers.structuredFeedForward(untyped({ structure: 'dense', hiden: 8 })),
+  ],
+  [
+    'an unknown option of a wrapper',
+    OptionError,
+    'alfa: unknown option of SelfGuided; did you mean alpha?',
+    () => sffn.layers.selfGuided(untyped({ layer: sffn.layers.lowRankDense({ units: 4, rank: 2 }), alfa: 1 })),
+  ],
+  [
+    'an unknown option of a call',
+    OptionError,
+    'activate: unknown option of dense; did you mean activation?',
+    () => sffn.dense(z(3, 4), z(2, 4), null, untyped({ activate: 'gelu' })),
+  ],
+  [
+    'an unknown option of the guidance',
+    OptionError,
+    'step: unknown option of Guidance; did you mean steps?',
+    () => sffn.guide(untyped({}), untyped({ step: 3 })),
+  ],
 ];
 
 describe.each(['cpu', 'wasm'])('on %s', (backend) => {

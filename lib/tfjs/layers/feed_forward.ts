@@ -1,5 +1,7 @@
 /** A whole feedforward network as one layer of a tfjs model. */
 import { checkInteger } from '../../errors';
+import { resolveFeedForward } from '../../nn/transformer_config';
+import { checkKeys, type OptionNames } from '../../options';
 import { checkStructure, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
@@ -8,6 +10,7 @@ import {
   FACTOR_KEYS,
   featuresOf,
   given,
+  STRUCTURED_OPTIONS,
   type StructuredConfig,
   type StructuredLayer,
   single,
@@ -25,6 +28,8 @@ export interface FeedForwardConfig extends StructuredConfig {
 
 export type FeedForwardConstructor = new (config: FeedForwardConfig) => StructuredLayer;
 
+const OPTIONS: OptionNames<FeedForwardConfig> = { ...STRUCTURED_OPTIONS, structure: 0, hidden: 0, units: 0 };
+
 /** fc2(act(fc1(x))), by default with GELU; swiglu makes fc1 twice as wide. */
 export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
   const name = 'StructuredFeedForward';
@@ -36,16 +41,22 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
 
     constructor(config: FeedForwardConfig) {
       super(config);
+      checkKeys(name, config, OPTIONS);
       checkStructure(`${name}: structure`, config.structure);
       if (config.hidden !== undefined) checkInteger(`${name}: hidden`, config.hidden);
       if (config.units !== undefined) checkInteger(`${name}: units`, config.units);
-      this.config = config;
+      this.config = Object.freeze({ ...config });
       this.supportsMasking = true;
     }
 
     override build(shape: TfShape | TfShape[]): void {
       const features = featuresOf(name, singleShape(shape));
-      const { structure, hidden = 4 * features, units = features, activation = 'gelu', seed } = this.config;
+      const { structure, units = features, seed } = this.config;
+      const { dFF: hidden, activation } = resolveFeedForward({
+        dModel: features,
+        dFF: this.config.hidden,
+        activation: this.config.activation,
+      });
       const add = (weight: string, size: readonly number[]) =>
         this.addWeight(weight, [...size], 'float32', tf.initializers.zeros());
       const second = seed === undefined ? this.config : { ...this.config, seed: seed + 1 };

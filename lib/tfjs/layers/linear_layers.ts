@@ -1,6 +1,7 @@
 /** Structured counterparts of tfjs's Dense layer. */
 import { checkInteger } from '../../errors';
 import { activatedFeatures } from '../../ops/activation';
+import { checkKeys, type OptionNames } from '../../options';
 import { byStructure, DEFINITIONS, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
@@ -9,6 +10,7 @@ import {
   FACTOR_KEYS,
   featuresOf,
   given,
+  STRUCTURED_OPTIONS,
   type StructuredConfig,
   type StructuredLayer,
   single,
@@ -27,6 +29,8 @@ export interface LinearLayerConfig extends StructuredConfig {
 
 export type LinearLayerConstructor = new (config: LinearLayerConfig) => StructuredLayer;
 
+const OPTIONS: OptionNames<LinearLayerConfig> = { ...STRUCTURED_OPTIONS, units: 0, tfjsActivation: 0 };
+
 function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerConstructor {
   const name = DEFINITIONS[structure].tfjsLayer;
   class StructuredDense extends tf.layers.Layer {
@@ -38,8 +42,9 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
 
     constructor(config: LinearLayerConfig) {
       super(config);
+      checkKeys(name, config, OPTIONS);
       checkInteger(`${name}: units`, config.units);
-      this.config = config;
+      this.config = Object.freeze({ ...config });
       this.tfjsActivation = config.tfjsActivation ?? null;
       this.after = this.tfjsActivation && tf.layers.activation({ activation: this.tfjsActivation });
       this.supportsMasking = true;

@@ -1,10 +1,12 @@
 /** Self-guided training in tfjs models: a layer helped at first by dense matrices that are annealed away. */
 import { OptionError } from '../../errors';
 import type { Guidance } from '../../nn';
+import { checkKeys } from '../../options';
 import type { LayersModel, Tensor, Tfjs } from '../tfjs';
 import type { LayerVariable } from './factor_weights';
 import {
   isStructuredLayer,
+  LAYER_ARGS,
   type LayerArgs,
   type StructuredLayer,
   single,
@@ -59,6 +61,7 @@ export function selfGuidedClass(
 
     constructor(config: SelfGuidedConfig) {
       super(config);
+      checkKeys(name, config, { ...LAYER_ARGS, layer: 0, alpha: 0, released: 0 });
       const { layer, alpha = 1, released = false } = config;
       const inner = 'className' in layer ? create(layer.className, layer.config) : layer;
       if (!isStructuredLayer(inner)) throw new OptionError(`${name}: layer`, 'a structured layer', layer);

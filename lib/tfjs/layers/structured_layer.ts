@@ -1,6 +1,7 @@
 /** What the layers of tfjs models share. The classes are made per `tf`, whose Layer they extend. */
 import { OptionError } from '../../errors';
 import type { Activation } from '../../ops/activation';
+import type { OptionNames } from '../../options';
 import type { Tensor, Tfjs } from '../tfjs';
 import type { FactorConfig, FactorWeights } from './factor_weights';
 
@@ -64,4 +65,21 @@ export function given<T extends object>(config: T, names: readonly (keyof T & st
   };
 }
 
-export const FACTOR_KEYS = ['rank', 'nblocks', 'ratio', 'init', 'seed', 'useBias', 'activation'] as const;
+/** Of every layer of tfjs; its loader adds the last one. */
+export const LAYER_ARGS: OptionNames<LayerArgs & { customObjects?: unknown }> = {
+  inputShape: 0,
+  batchInputShape: 0,
+  batchSize: 0,
+  dtype: 0,
+  inputDType: 0,
+  name: 0,
+  trainable: 0,
+  weights: 0,
+  customObjects: 0,
+};
+
+const OWN = { rank: 0, nblocks: 0, ratio: 0, init: 0, seed: 0, useBias: 0, activation: 0 };
+
+export const FACTOR_KEYS = Object.keys(OWN) as (keyof typeof OWN)[];
+
+export const STRUCTURED_OPTIONS: OptionNames<StructuredConfig> = { ...LAYER_ARGS, ...OWN };

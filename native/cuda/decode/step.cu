@@ -14,12 +14,15 @@ namespace {
 
 constexpr size_t kSteps = 8;  // kept; each has space for at most 16 tokens
 
+// learned: the embedding of the positions, if any.
 template <class W>
 __global__ void __launch_bounds__(kThreads)
-    embed_kernel(const W* table, const float* scales, const int64_t* ids, float* x, int64_t size, int64_t width) {
+    embed_kernel(const W* table, const float* scales, const float* learned, const int64_t* ids,
+                 const int64_t* positions, float* x, int64_t size, int64_t width) {
   for (int64_t i = first_item(); i < size; i += item_stride()) {
-    const int64_t id = ids[i / width];
-    x[i] = static_cast<float>(table[id * width + i % width]) * (scales ? scales[id] : 1.f);
+    const int64_t token = i / width, column = i % width, id = ids[token];
+    const float value = static_cast<float>(table[id * width + column]) * (scales ? scales[id] : 1.f);
+    x[i] = learned ? value + learned[positions[token] * width + column] : value;
   }
 }
 
@@ -95,7 +98,7 @@ class Step {
     const DecodeInputs inputs = device_inputs();
     const DecodeSpace space{hidden_.get(), pre_.get()};
     const auto activation = static_cast<Activation>(s.activation);
-    embed(model, inputs.ids);
+    embed(model, inputs);
     for (int64_t layer = 0; layer < s.layers; ++layer) {
       norm(model, model.norm1(layer), x_.get(), normed_.get(), n);
       apply_decoded(model.linear(layer, DecodeModel::kQkv), normed_.get(), qkv_.get(), n, Activation::none, false,
@@ -118,12 +121,13 @@ class Step {
     return {ids, positions, tables, wanted, reinterpret_cast<float* const*>(wanted + size_.wanted)};
   }
 
-  void embed(const DecodeModel& model, const int64_t* ids) const {
+  void embed(const DecodeModel& model, const DecodeInputs& inputs) const {
     const View table = model.embedding();
     const int64_t size = size_.tokens * model.shape.width;
     const auto launch = [&](const auto* values) {
-      embed_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(values, model.embedding_scales().f32(), ids, x_.get(),
-                                                                size, model.shape.width);
+      embed_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(values, model.embedding_scales().f32(),
+                                                                model.positions().f32(), inputs.ids, inputs.positions,
+                                                                x_.get(), size, model.shape.width);
     };
     if (table.dtype == DType::f32)
       launch(table.f32());
@@ -154,8 +158,8 @@ class Step {
     norm(model, model.final_norm(), normed_.get(), x_.get(), size_.wanted);
     const int32_t d = static_cast<int32_t>(width);
     const std::array<int32_t, 6> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d};
-    apply_decoded({View{}, View{}, model.embedding(), model.embedding_scales(), View{}, dims}, x_.get(), logits,
-                  size_.wanted, Activation::none, false, {});
+    apply_decoded({View{}, View{}, model.head(), model.head_scales(), View{}, dims}, x_.get(), logits, size_.wanted,
+                  Activation::none, false, {});
   }
 
   const StepSize size_;

@@ -1,0 +1,44 @@
+/** Options objects: each is held against the list of its names, so that a misspelt option is never ignored. */
+import { OptionError } from './errors';
+
+/** Every name of T once: the compiler refuses a list that lacks one or has one too many. A table of defaults is a list too. */
+export type OptionNames<T> = Readonly<Record<keyof T, unknown>>;
+
+/**
+ * @param owner what the options are of, for the message: `AdamW`.
+ * @throws {OptionError} for what is no object, and for a name that is not known: "weight_decay: unknown option of AdamW; did
+ * you mean weightDecay?".
+ */
+export function checkKeys<T extends object>(owner: string, options: T, known: OptionNames<NoInfer<T>>): void {
+  if (options === null || typeof options !== 'object' || Array.isArray(options))
+    throw new OptionError(owner, 'an object of options', options);
+  for (const name of Object.keys(options))
+    if (!Object.hasOwn(known, name))
+      throw new OptionError(`${name}: unknown option of ${owner}; ${hint(name, Object.keys(known))}`);
+}
+
+function hint(name: string, known: readonly string[]): string {
+  const distances = known.map((other) => distance(plain(name), plain(other)));
+  const nearest = Math.min(...distances);
+  if (nearest <= name.length / 2) return `did you mean ${known[distances.indexOf(nearest)]}?`;
+  return `known are ${known.join(', ')}`;
+}
+
+/** weight_decay and weightDecay are one word. */
+const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '');
+
+/** The beginning of a name is near to it. */
+const distance = (a: string, b: string): number =>
+  Math.min(editDistance(a, b), a.length > 2 && b.startsWith(a) ? 1 : a.length);
+
+/** Fewest insertions, deletions and replacements that make b of a (Levenshtein 1966). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (const letter of a) {
+    const next = [row[0]! + 1];
+    for (let j = 0; j < b.length; j++)
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (letter === b[j] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}
