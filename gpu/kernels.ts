@@ -21,12 +21,8 @@ const switches = ['CHAINS', 'WGMMA', 'TILE']
 
 type Launches = Readonly<Record<string, number>>;
 
-/** How often each kernel of products was launched since the process started; only addons that count them know. */
-const launched = (): Launches | undefined => (native as { kernelLaunches?: () => Launches }).kernelLaunches?.();
-
 /** What was launched between two counts. */
-function launchesBetween(before: Launches | undefined, after: Launches | undefined): Launches | undefined {
-  if (before === undefined || after === undefined) return undefined;
+function launchesBetween(before: Launches, after: Launches): Launches {
   const counts = Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)] as const);
   return Object.fromEntries(counts.filter(([, count]) => count > 0));
 }
@@ -84,7 +80,7 @@ function measure(problem: KernelProblem): void {
   const { call, dispose } = prepare(problem);
   try {
     const { milliseconds, enqueueMilliseconds } = timeCalls(device, call);
-    const before = launched();
+    const before = native.kernelLaunches();
     call();
     settle(device);
     script.emit({
@@ -94,7 +90,7 @@ function measure(problem: KernelProblem): void {
       microseconds: round(1e3 * milliseconds, 2),
       enqueueMicroseconds: round(1e3 * enqueueMilliseconds, 2),
       tflops: round(problem.flops / milliseconds / 1e9, 3),
-      launches: launchesBetween(before, launched()),
+      launches: launchesBetween(before, native.kernelLaunches()),
       switches: switches || undefined,
     });
   } finally {
