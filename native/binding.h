@@ -1,0 +1,210 @@
+// How a kernel of kernels.def is called from JavaScript: each value becomes what its operand asks for, and elements
+// that it does not take are refused.
+#pragma once
+
+#include <napi.h>
+
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "async.h"
+#include "environment.h"
+#include "kernels.h"
+#include "operands.h"
+#include "thread_pool.h"
+
+namespace sffn {
+
+// An argument of a call: what the kernel gets, and what keeps it alive while an asynchronous job runs.
+template <class T>
+struct Argument;
+
+template <>
+struct Argument<int64_t> {
+  int64_t value = 0;
+  Argument(Environment&, const Napi::Value& v, bool) : value(v.As<Napi::Number>().Int64Value()) {}
+};
+
+template <>
+struct Argument<double> {
+  double value = 0;
+  Argument(Environment&, const Napi::Value& v, bool) : value(v.As<Napi::Number>().DoubleValue()) {}
+};
+
+template <>
+struct Argument<View> {
+  View value;
+  std::shared_ptr<Buffer> owner;
+  Argument(Environment& environment, const Napi::Value& v, bool async) {
+    if (v.IsNull()) return;
+    double handle;
+    if (napi_get_value_double(v.Env(), v, &handle) == napi_ok) {
+      const auto& buffer = environment.operand(handle);
+      if (async) owner = buffer;
+      value = buffer->view();
+      return;
+    }
+    if (async) throw Error("ERR_ARGUMENT", "an asynchronous job takes tensors only");
+    value = typed_array(v);
+  }
+
+ private:
+  // napi_get_typedarray_info alone is three times as fast as the wrapper's accessors.
+  static View typed_array(const Napi::Value& v) {
+    napi_typedarray_type type;
+    size_t size;
+    void* data;
+    if (napi_get_typedarray_info(v.Env(), v, &type, &size, &data, nullptr, nullptr) != napi_ok)
+      throw Error("ERR_ARGUMENT", "expected a tensor or a typed array");
+    if (type != napi_float32_array && type != napi_int32_array)
+      throw Error("ERR_DTYPE", "expected a Float32Array or an Int32Array");
+    return {data, static_cast<int64_t>(size), type == napi_float32_array ? DType::f32 : DType::i32, Device::cpu};
+  }
+};
+
+template <>
+struct Argument<Ints> {
+  std::vector<int32_t> storage;
+  Ints value;
+  Argument(Environment&, const Napi::Value& v, bool) {
+    napi_typedarray_type type;
+    size_t size;
+    void* data;
+    if (napi_get_typedarray_info(v.Env(), v, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+        type != napi_int32_array)
+      throw Error("ERR_ARGUMENT", "expected an Int32Array of sizes");
+    const int32_t* values = static_cast<const int32_t*>(data);
+    storage.assign(values, values + size);
+    value = storage;
+  }
+  Argument(Argument&& other) noexcept : storage(std::move(other.storage)), value(storage) {}
+};
+
+template <>
+struct Argument<Views> {
+  std::vector<View> storage;
+  std::vector<std::shared_ptr<Buffer>> owners;
+  Views value;
+  Argument(Environment& environment, const Napi::Value& v, bool async) {
+    const Napi::Array array = v.As<Napi::Array>();
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+      Argument<View> one(environment, array.Get(i), async);
+      storage.push_back(one.value);
+      if (one.owner) owners.push_back(std::move(one.owner));
+    }
+    value = storage;
+  }
+  Argument(Argument&& other) noexcept
+      : storage(std::move(other.storage)), owners(std::move(other.owners)), value(storage) {}
+};
+
+// One operand, of the type that it has in operands.h.
+template <class One>
+requires requires { One::agrees; }
+struct Argument<One> : Argument<View> {
+  using Argument<View>::Argument;
+};
+template <class One>
+struct Argument<operand::ListOf<One>> : Argument<Views> {
+  using Argument<Views>::Argument;
+};
+
+// Where a kernel runs: where its operands are. TypeScript has refused mixed ones, and elements that an op does not
+// take, with the names of its own arguments; nothing else that reaches this boundary can make a kernel read wrong
+// bytes, either.
+class OperandCheck {
+ public:
+  explicit OperandCheck(const Description& description) : description_(description) {}
+
+  Device device() const { return first_ ? first_->device : Device::cpu; }
+
+  template <class One>
+  requires requires { One::agrees; }
+  void add(const Argument<One>& argument, size_t index) { add<One>(argument.value, index); }
+  template <class One>
+  void add(const Argument<operand::ListOf<One>>& argument, size_t index) {
+    for (const View& view : argument.value) add<One>(view, index);
+  }
+  template <class T>
+  void add(const Argument<T>&, size_t) {}
+
+ private:
+  template <class One>
+  void add(const View& view, size_t index) {
+    if (!view) return;
+    if (!first_) first_ = &view;
+    if (view.device != first_->device)
+      throw Error("ERR_DEVICE", std::string(description_.kernel) + ": operands on 'cpu' and on 'cuda'");
+    if (!One::accepts(view.dtype, view.device)) refuse(index, One::expected, view.dtype);
+    if constexpr (One::agrees) {
+      if (!agreed_) agreed_ = &view;
+      if (view.dtype != agreed_->dtype) refuse(index, name_of(agreed_->dtype), view.dtype);
+    }
+  }
+
+  [[noreturn]] void refuse(size_t index, const char* expected, DType got) const {
+    throw Error("ERR_DTYPE", std::string(description_.kernel) + ": " + name_of_parameter(index) + ": expected " +
+                                 expected + ", got " + name_of(got));
+  }
+
+  // Of "Float x, Float v, ..." the last word of the part `index`.
+  std::string name_of_parameter(size_t index) const {
+    const std::string_view text = description_.parameters;
+    size_t begin = 0;
+    for (; index > 0; --index) begin = text.find(',', begin) + 1;
+    const std::string_view part = text.substr(begin, text.find(',', begin) - begin);
+    return std::string(part.substr(part.rfind(' ') + 1));
+  }
+
+  const Description& description_;
+  const View* first_ = nullptr;
+  const View* agreed_ = nullptr;
+};
+
+// Wraps the kernel `Member` of the table: arity and conversions derive from its signature in operands.h.
+template <auto Member, class Signature, const Description& kDescription>
+struct Binding;
+
+template <auto Member, class... A, const Description& kDescription>
+struct Binding<Member, void(A...), kDescription> {
+  using Arguments = std::tuple<Argument<A>...>;
+
+  static Napi::Value call(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      Arguments arguments = convert(info, false, std::index_sequence_for<A...>{});
+      run(arguments, std::index_sequence_for<A...>{});
+      return info.Env().Undefined();
+    });
+  }
+
+  static Napi::Value call_async(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      if (Environment::of(info.Env()).recording)
+        throw Error("ERR_RECORDING", "while a CUDA graph is recorded, no job can be: it would wait for the end");
+      auto arguments = std::make_shared<Arguments>(convert(info, true, std::index_sequence_for<A...>{}));
+      return enqueue(info.Env(), [arguments] { run(*arguments, std::index_sequence_for<A...>{}); });
+    });
+  }
+
+ private:
+  template <size_t... I>
+  static Arguments convert(const Napi::CallbackInfo& info, bool async, std::index_sequence<I...>) {
+    if (info.Length() != sizeof...(A))
+      throw Error("ERR_ARGUMENT",
+                  "expected " + std::to_string(sizeof...(A)) + " arguments, got " + std::to_string(info.Length()));
+    Environment& environment = Environment::of(info.Env());
+    return Arguments{Argument<A>(environment, info[I], async)...};
+  }
+
+  template <size_t... I>
+  static void run(const Arguments& arguments, std::index_sequence<I...>) {
+    OperandCheck check(kDescription);
+    (check.add(std::get<I>(arguments), I), ...);
+    auto kernel = kernels_on(check.device()).*Member;
+    const ComputeScope scope(check.device());
+    kernel(std::get<I>(arguments).value...);
+  }
+};
+
+}  // namespace sffn
