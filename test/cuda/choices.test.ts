@@ -17,6 +17,8 @@ const run = (cases: readonly string[], env: NodeJS.ProcessEnv) =>
   runNode(['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'served.ts'), ...cases], {
     STRUCTURED_FFN_TF32: '0',
     PTXSIM_MULTIPROCESSORS: '8',
+    // As much as an H100 has: chains of products need it.
+    PTXSIM_SHARED_BYTES: '232448',
     ...env,
   });
 
