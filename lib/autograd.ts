@@ -1,7 +1,7 @@
 /** The tape. An op leaves a closure that turns the gradient of its result into those of its inputs; this file runs them. */
 import { formatShape, fromNative, GradientError, ShapeError } from './errors';
 import { native } from './native';
-import { checkSameKind } from './ops/check';
+import { checkSameKind, checkTensor } from './ops/check';
 import { checkKeys } from './options';
 import { keep } from './scope';
 import { empty, type Tensor } from './tensor';
@@ -91,6 +91,7 @@ function seed(root: Tensor, gradient: Tensor | null): Tensor {
     native.fill(one.handle, 1);
     return one;
   }
+  checkTensor('backward: gradient', gradient, 'any');
   if (gradient.shape.length !== root.shape.length || gradient.shape.some((size, i) => size !== root.shape[i]))
     throw new ShapeError('backward', `a gradient of shape ${formatShape(root.shape)}`, formatShape(gradient.shape));
   checkSameKind('backward: gradient', root, gradient);

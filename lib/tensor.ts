@@ -128,6 +128,7 @@ export class Tensor implements Disposable {
    * @throws {ShapeError | DTypeError} unless `source` has the same shape and dtype.
    */
   copyFrom(source: Tensor): this {
+    if (!isTensor(source)) throw new OptionError('copyFrom: source', 'a tensor', source);
     if (source.rank !== this.rank || source.shape.some((size, i) => size !== this.shape[i]))
       throw new ShapeError('copyFrom', `a tensor of shape ${formatShape(this.shape)}`, formatShape(source.shape));
     if (source.dtype !== this.dtype) throw new DTypeError('copyFrom', `a ${this.dtype} tensor`, source.dtype);
@@ -267,15 +268,17 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
  * all. @throws {ShapeError | DTypeError | DeviceError}
  */
 export function items(tensors: readonly Tensor[]): number[] {
-  const [first] = tensors;
-  if (first === undefined) return [];
+  if (!Array.isArray(tensors)) throw new OptionError('items', 'an array of tensors', tensors);
+  if (tensors.length === 0) return [];
+  const device = (tensors as readonly Tensor[])[0]?.device;
   for (const t of tensors) {
+    if (!isTensor(t)) throw new OptionError('items', 'an array of tensors', tensors);
     if (t.size !== 1) throw new ShapeError('items', 'tensors of one element', formatShape(t.shape));
     if (t.dtype !== 'float32') throw new DTypeError('items', 'float32 tensors', t.dtype);
-    if (t.device !== first.device)
-      throw new DeviceError(`items: tensors on '${first.device}' and '${t.device}'; move one with .to(device)`);
+    if (t.device !== device)
+      throw new DeviceError(`items: tensors on '${device}' and '${t.device}'; move one with .to(device)`);
   }
-  const together = empty([tensors.length], 'float32', first.device);
+  const together = empty([tensors.length], 'float32', device);
   try {
     runNative(() =>
       native.gather_scalars(

@@ -68,6 +68,7 @@ test('what has no gradient says so', () => {
   expect(() => square(leaf(1, 2)).backward()).toThrow('needs the gradient of its own shape');
   expect(() => square(leaf(1, 2)).backward(tensor([1, 1], [2], { dtype: 'int32' }))).toThrow(DTypeError);
   expect(() => square(leaf(1, 2)).backward(tensor([1]))).toThrow(ShapeError);
+  expect(() => square(leaf(1, 2)).backward([1, 1] as never)).toThrow('backward: gradient: expected a tensor');
   const y = square(leaf(1));
   y.backward();
   expect(() => y.backward()).toThrow('already used');

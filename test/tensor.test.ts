@@ -42,11 +42,14 @@ test('one tensor is copied into another of its shape and dtype', () => {
   expect([...x.data]).toEqual([1, 2]);
   expect(() => x.copyFrom(tensor([[1, 2]]))).toThrow('copyFrom: expected a tensor of shape [2], got [1, 2]');
   expect(() => x.copyFrom(tensor(Int32Array.of(1, 2)))).toThrow(DTypeError);
+  expect(() => x.copyFrom([1, 2] as never)).toThrow('copyFrom: source: expected a tensor, got [1, 2]');
 });
 
 test('values of tensors of one element are read together', () => {
   expect(items([tensor([3]), tensor(4), tensor([[5]])])).toEqual([3, 4, 5]);
   expect(items([])).toEqual([]);
+  for (const wrong of [tensor([1]), undefined, [undefined], [3], [tensor([1]), null]])
+    expect(() => items(wrong as never)).toThrow('items: expected an array of tensors');
   expect(() => items([tensor([1, 2])])).toThrow(ShapeError);
   expect(() => items([tensor(Int32Array.of(1))])).toThrow(DTypeError);
 });

@@ -1,12 +1,13 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { noGrad } from '../autograd';
 import { zeros } from '../creation';
+import type { DType } from '../dtype';
 import { checkInteger, checkNumber, GradientError, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
-import { checkSameDevice } from '../ops/check';
+import { checkSameDevice, checkSameShape } from '../ops/check';
 import { checkKeys, type OptionNames } from '../options';
 import { keep } from '../scope';
-import { empty, items, type Tensor } from '../tensor';
+import { empty, isTensor, items, type Tensor } from '../tensor';
 
 export interface AdamWOptions {
   /** Learning rate where `step` is given none. Default: 1e-3. */
@@ -95,8 +96,8 @@ export class AdamW {
   #stepCount = 0;
   /** Reads the norm of the latest update, where that was not done: only then is it known whether the update counts. */
   #settle: (() => void) | null = null;
-  /** Of prepareStep. */
-  #prepared: readonly Call[] = [];
+  /** Of prepareStep, until applyStep takes it. */
+  #prepared: readonly Call[] | null = null;
 
   /**
    * @param parameters by name (module.namedParameters()), or groups of them.
@@ -136,7 +137,9 @@ export class AdamW {
     const { lr, maxGradNorm = 0 } = options;
     checkStep(lr, maxGradNorm);
     const calls = this.#callsOf(({ parameter }) => parameter.grad !== null);
+    for (const { slots } of calls) slots.forEach(checkGradient);
     if (calls.length === 0) return { gradNorm: 0, readWith: items };
+    this.#prepared = null;
     const result = this.#begin(calls, lr);
     this.#apply(calls, maxGradNorm);
     return result;
@@ -151,18 +154,27 @@ export class AdamW {
     checkKeys('AdamW.prepareStep', options, { lr: 0 });
     const { lr } = options;
     checkStep(lr, 0);
-    this.#prepared = this.#callsOf(() => true);
-    return this.#begin(this.#prepared, lr);
+    const calls = this.#callsOf(() => true);
+    const result = this.#begin(calls, lr);
+    this.#prepared = calls;
+    return result;
   }
 
-  /** The other half: all that `step` launches. @throws {GradientError} for a parameter without a gradient. */
+  /**
+   * The other half: all that `step` launches. @throws {GradientError} for a parameter without a gradient, and unless
+   * prepareStep was the latest call.
+   */
   applyStep(options: Pick<StepOptions, 'maxGradNorm'> = {}): void {
     checkKeys('AdamW.applyStep', options, { maxGradNorm: 0 });
     const { maxGradNorm = 0 } = options;
     checkStep(undefined, maxGradNorm);
     const without = this.#slots.find(({ parameter }) => parameter.grad === null);
     if (without) throw new GradientError(`AdamW: applyStep: ${without.name} has no gradient`);
-    this.#apply(this.#prepared, maxGradNorm);
+    const prepared = this.#prepared;
+    if (prepared === null) throw new GradientError('AdamW: applyStep: call prepareStep before each one');
+    for (const { slots } of prepared) slots.forEach(checkGradient);
+    this.#prepared = null;
+    this.#apply(prepared, maxGradNorm);
   }
 
   #callsOf(takesPart: (slot: Slot) => boolean): Call[] {
@@ -249,6 +261,7 @@ export class AdamW {
   /** Forgets parameters and frees their state, as when self-guided training hands over. Others are ignored. */
   remove(parameters: readonly Tensor[]): void {
     this.#settle?.();
+    this.#prepared = null;
     const gone = new Set(parameters);
     for (const group of this.#groups) {
       for (const slot of group.slots)
@@ -265,14 +278,12 @@ export class AdamW {
     return { stepCount: this.stepCount, tensors };
   }
 
-  /** @throws {StateDictError} when a part is missing or has another size; nothing is changed then. */
+  /** @throws {StateDictError} when a part is missing or has another size or dtype; nothing is changed then. */
   loadStateDict({ stepCount, tensors }: { stepCount: number; tensors: ReadonlyMap<string, Tensor> }): void {
     checkInteger('AdamW: stepCount', stepCount, 0);
     this.#settle?.();
     const own = this.stateDict().tensors;
-    for (const [name, { size }] of own)
-      if (tensors.get(name)?.size !== size)
-        throw new StateDictError(`AdamW: ${name}: expected ${size} values, got ${tensors.get(name)?.size ?? 'none'}`);
+    for (const [name, { size, dtype }] of own) checkState(name, size, dtype, tensors.get(name));
     runNative(() => {
       for (const [name, state] of own) native.transfer(tensors.get(name)!.handle, state.handle);
     });
@@ -292,12 +303,37 @@ function checkStep(lr: number | undefined, maxGradNorm: number): void {
   checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
 }
 
+/** The kernel takes the size of the parameter for that of its gradient. */
+function checkGradient({ name, parameter }: Slot): void {
+  checkSameShape(`AdamW: gradient of ${name}`, parameter.grad!, parameter.shape);
+}
+
+function checkState(name: string, size: number, dtype: DType, given: Tensor | undefined): void {
+  if (given?.size !== size || given.dtype !== dtype)
+    throw new StateDictError(
+      `AdamW: ${name}: expected ${size} ${dtype} values, got ${given ? `${given.size} ${given.dtype}` : 'none'}`,
+    );
+}
+
+/** @throws {OptionError} for a module, its parameters() and the like, which lack the names. */
+function checkParameters(parameters: unknown): void {
+  const entries: unknown[] = Symbol.iterator in Object(parameters) ? [...(parameters as Iterable<unknown>)] : [null];
+  if (!entries.every((entry) => Array.isArray(entry) && isTensor(entry[1])))
+    throw new OptionError(
+      'AdamW: parameters',
+      'tensors by name (module.namedParameters()) or groups of them',
+      parameters,
+    );
+}
+
 const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]): value is readonly ParameterGroup[] =>
   Array.isArray(value);
 
 /** Options of the group, or of all groups where it has none. */
 function createGroup(group: ParameterGroup, shared: AdamWOptions): Group {
+  if (isTensor(group)) checkParameters(group);
   checkKeys('a group of AdamW', group, { ...OPTIONS, parameters: 0, lrScale: 0 });
+  checkParameters(group.parameters);
   const { parameters, lrScale = 1, ...own } = group;
   const lr = own.lr ?? shared.lr ?? 1e-3;
   const betas = own.betas ?? shared.betas ?? [0.9, 0.999];
@@ -316,5 +352,5 @@ function createGroup(group: ParameterGroup, shared: AdamWOptions): Group {
     master: parameter.dtype === 'bfloat16' ? keep(noGrad(() => parameter.as('float32'))) : null,
     updates: keep(zeros([1])),
   }));
-  return { slots, lr, lrScale, betas, eps, weightDecay };
+  return { slots, lr, lrScale, betas: [betas[0], betas[1]], eps, weightDecay };
 }

@@ -80,7 +80,8 @@ function checkGiven(where: string, structure: Structure, options: SizeOptions): 
 
 function forRatio(where: string, structure: Structure, ratio: number, features: Features): ChosenLayer {
   const definition = DEFINITIONS[structure];
-  checkNumber(`${where}: ratio`, ratio, Number.MIN_VALUE, 1);
+  checkNumber(`${where}: ratio`, ratio, 0, 1);
+  if (ratio === 0) throw new OptionError(`${where}: ratio`, 'a number above 0', ratio);
   const published = definition.published?.(ratio, features);
   if (published) return { ...definition.shapes(where, published, features), why: `the published size of ${ratio}` };
   const { inFeatures, outFeatures } = features;

@@ -218,6 +218,49 @@ test('the two halves of a step are the step, and one that was prepared only does
   expect(() => optimizers[1]!.applyStep()).toThrow('AdamW: applyStep: p has no gradient');
 });
 
+test('an update that was not prepared is refused', () => {
+  const p = parameter(tensor([1, 2]));
+  const optimizer = new AdamW(new Map([['p', p]]), { lr: 0.1 });
+  p.grad = tensor([1, 1]);
+  const refused = 'AdamW: applyStep: call prepareStep before each one';
+  expect(() => optimizer.applyStep()).toThrow(refused);
+  optimizer.prepareStep();
+  optimizer.applyStep();
+  expect(() => optimizer.applyStep()).toThrow(refused);
+  optimizer.prepareStep();
+  optimizer.step();
+  expect(() => optimizer.applyStep()).toThrow(refused);
+  expect(optimizer.stepCount).toBe(2);
+});
+
+test('a gradient of another shape is refused, and its step does not count', () => {
+  const p = parameter(tensor([1, 2]));
+  const optimizer = new AdamW(new Map([['p', p]]), { lr: 0.1 });
+  for (const gradient of [[1], [1, 2, 3]]) {
+    p.grad = tensor(gradient);
+    expect(() => optimizer.step()).toThrow('AdamW: gradient of p: expected [2]');
+    optimizer.prepareStep();
+    expect(() => optimizer.applyStep()).toThrow('AdamW: gradient of p: expected [2]');
+  }
+  expect([optimizer.stepCount, ...p.data]).toEqual([0, 1, 2]);
+});
+
+test('options that the caller changes later change nothing', () => {
+  const p = parameter(tensor([1]));
+  const betas: [number, number] = [0.9, 0.999];
+  const optimizer = new AdamW(new Map([['p', p]]), { betas });
+  betas[0] = 0;
+  p.grad = tensor([1]);
+  optimizer.step();
+  expect(optimizer.stateDict().tensors.get('p.exp_avg')!.item()).toBeCloseTo(0.1, 6);
+});
+
+test('parameters without names are refused', () => {
+  const p = parameter(tensor([1]));
+  for (const parameters of [[p], [{ parameters: [p] }], new Map([['p', 1]]), { p }, undefined])
+    expect(() => new AdamW(parameters as never)).toThrow('AdamW: parameters: expected tensors by name');
+});
+
 test('bad options and foreign states are refused', () => {
   const p = parameter(tensor([1]));
   const all = new Map([['p', p]]);
@@ -229,6 +272,9 @@ test('bad options and foreign states are refused', () => {
   const optimizer = new AdamW(all);
   expect(() => optimizer.step({ lr: -1 })).toThrow(OptionError);
   expect(() => optimizer.loadStateDict({ stepCount: 1, tensors: new Map() })).toThrow(StateDictError);
+  const { tensors } = optimizer.stateDict();
+  tensors.set('p.exp_avg', tensor(new Int32Array([1])));
+  expect(() => optimizer.loadStateDict({ stepCount: 1, tensors })).toThrow('expected 1 float32 values, got 1 int32');
 });
 
 describe('schedules', () => {

@@ -67,7 +67,8 @@ describe.each(STRUCTURED)('%s', (structure) => {
     };
     const { required, optional } = DEFINITIONS[structure];
     refused({}, `test: expected either ratio or ${required.join(' and ')}, got 'none of them'`);
-    refused({ ratio: 1.5 }, 'test: ratio: expected a number from');
+    refused({ ratio: 1.5 }, 'test: ratio: expected a number from 0 to 1, got 1.5');
+    refused({ ratio: 0 }, 'test: ratio: expected a number above 0, got 0');
     refused({ ...SMALL[structure], ratio: 0.5 }, 'expected either ratio or');
     refused({ inFeatures: 0, ratio: 0.5 }, 'test: inFeatures');
     refused(
