@@ -92,37 +92,39 @@ function compile(source, architecture, output) {
  */
 export async function ptxasEvidence() {
   const scratch = mkdtempSync(join(tmpdir(), 'cuda-report-'));
-  const ptx = new Map(
-    kernelsOf(requireBinary()).map(({ name, target, lines }) => [
-      name,
-      { target, text: lines.map(({ text }) => text).join('\n') },
-    ]),
-  );
-  const isEmpty = (mangled, architecture) => {
-    const { target } = ptx.get(mangled) ?? {};
-    return target?.endsWith('a') && target !== architecture;
-  };
   const { cuda } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
   const jobs = cuda.flatMap((source) => ARCHITECTURES.map((architecture) => ({ source, architecture })));
   const cubin = (i) => join(scratch, `${i}.cubin`);
   const outputs = await inParallel(jobs, ({ source, architecture }, i) => compile(source, architecture, cubin(i)));
   const instructions = jobs.map((_, i) => (hasCommand(NVDISASM) ? disassemble(cubin(i)) : new Map()));
   rmSync(scratch, { recursive: true });
+  const evidenceOf = outputs.map(parse);
+  const executed = kernelsOf(requireBinary());
+  // Mangled names of what a source alone can see have a part that differs from one compilation to the next.
+  const mangled = [...new Set([...executed.map(({ name }) => name), ...evidenceOf.flatMap((one) => [...one.keys()])])];
+  const names = readable(mangled);
+  const nameOf = new Map(mangled.map((name, i) => [name, names[i]]));
+  const ptx = new Map(
+    executed.map(({ name, target, lines }) => [
+      nameOf.get(name),
+      { target, text: lines.map(({ text }) => text).join('\n') },
+    ]),
+  );
+  const isEmpty = (name, architecture) => {
+    const { target } = ptx.get(name) ?? {};
+    return target?.endsWith('a') && target !== architecture;
+  };
   const kernels = new Map();
   for (const [i, { source, architecture }] of jobs.entries())
-    for (const [mangled, evidence] of parse(outputs[i])) {
-      if (isEmpty(mangled, architecture)) continue;
-      const kernel = kernels.get(mangled) ?? {
+    for (const [long, evidence] of evidenceOf[i]) {
+      const name = nameOf.get(long);
+      if (isEmpty(name, architecture)) continue;
+      const kernel = kernels.get(name) ?? {
+        name,
         source: source.replace('native/cuda/', ''),
-        threads: Number(/\.maxntid (\d+)/.exec(ptx.get(mangled)?.text)?.[1] ?? 1024),
+        threads: Number(/\.maxntid (\d+)/.exec(ptx.get(name)?.text)?.[1] ?? 1024),
       };
-      kernels.set(mangled, {
-        ...kernel,
-        [architecture]: { ...evidence, instructions: instructions[i].get(mangled) },
-      });
+      kernels.set(name, { ...kernel, [architecture]: { ...evidence, instructions: instructions[i].get(long) } });
     }
-  const names = readable([...kernels.keys()]);
-  return [...kernels.values()]
-    .map((kernel, i) => ({ ...kernel, name: names[i] }))
-    .sort((a, b) => a.source.localeCompare(b.source) || a.name.localeCompare(b.name));
+  return [...kernels.values()].sort((a, b) => a.source.localeCompare(b.source) || a.name.localeCompare(b.name));
 }

@@ -17,7 +17,7 @@ struct Costs {
   // other's multiply-adds, or for what these read from shared memory (128 bytes a cycle).
   double bf16_64 = 384, bf16_128 = 1024, wgmma = 640, tf32_64 = 192, tf32_128 = 512, f32 = 512;
   double latency = 1500;  // of a block: until its first operands have come, and its last results have left
-  double stall = 128;     // of a step: its barriers, and instructions that wait for each other
+  double stall = 8;       // of a step: its barriers, and instructions that wait for each other
   double store = 2;       // 128 bytes of results, in sectors of 32
   // How many times as long as single batches those of a group may take: what else a partly written sector costs (memory
   // that corrects errors reads the rest of it) is not in the model.
