@@ -10,7 +10,14 @@ function run(scenario: string): Record<string, number> {
   const { stdout, stderr, status } = spawnSync(
     process.execPath,
     // Without the collections that V8 makes when it has been idle for a time.
-    ['--expose-gc', '--no-memory-reducer', '-r', './scripts/register_ts.cjs', 'test/native/collections_child.ts', scenario],
+    [
+      '--expose-gc',
+      '--no-memory-reducer',
+      '-r',
+      './scripts/register_ts.cjs',
+      'test/native/collections_child.ts',
+      scenario,
+    ],
     { cwd: ROOT, encoding: 'utf8', timeout: 100_000 },
   );
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
