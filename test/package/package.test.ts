@@ -144,3 +144,11 @@ test('the package holds what a build needs, and no tests', () => {
     expect(listed).toContain(`package/${file}\n`);
   expect(listed).not.toMatch(/package\/(test|lib|bench|build)\//);
 });
+
+test('the API reference covers what the package exports', () => {
+  const { entryPoints } = JSON.parse(readFileSync(join(ROOT, 'tools', 'api', 'typedoc.json'), 'utf8')) as {
+    entryPoints: string[];
+  };
+  const sources = subpaths.map((entry) => `../../lib${entry.slice(1)}/index.ts`);
+  expect(entryPoints.toSorted()).toEqual(sources.toSorted());
+});
