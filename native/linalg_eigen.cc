@@ -114,12 +114,15 @@ void ql_iteration(double* d, double* e, int64_t n, double* vectors) {
   constexpr size_t kBatch = 1 << 17;
   std::vector<Rotation> rotations;
   rotations.reserve(kBatch + static_cast<size_t>(n));
+  // What rounding has left of a zero, measured by the whole matrix: between two eigenvalues of a null space, which are
+  // rounding errors themselves, e would never be small beside its neighbours.
+  double largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(d[i]) + std::abs(e[i]));
+  const double negligible = std::numeric_limits<double>::epsilon() * largest;
   for (int64_t l = 0; l < n; ++l) {
     for (int iteration = 0;; ++iteration) {
       int64_t m = l;
-      while (m + 1 < n &&
-             std::abs(e[m]) > std::numeric_limits<double>::epsilon() * (std::abs(d[m]) + std::abs(d[m + 1])))
-        ++m;
+      while (m + 1 < n && std::abs(e[m]) > negligible) ++m;
       if (m == l) break;
       if (iteration == kMaxIterations) throw Error("ERR_NUMERIC", "the eigenvalue iteration did not converge");
       double g = (d[l + 1] - d[l]) / (2 * e[l]);

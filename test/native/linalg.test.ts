@@ -71,6 +71,43 @@ describe('svd', () => {
   });
 
   test.each([
+    ['20 of 256', 256, 256, 20],
+    ['3 of 300, tall', 300, 200, 3],
+    ['1 of 200, wide', 100, 200, 1],
+    ['half', 150, 150, 75],
+  ])('of a matrix whose rank is smaller than its sizes: %s', (_, m, n, rank) => {
+    const wave = (i: number, j: number) => {
+      let sum = 0;
+      for (let c = 1; c <= rank; c++) sum += Math.sin(1.3 * i * c + c) * Math.cos(0.7 * j * c + 2 * c);
+      return sum;
+    };
+    const a = Float32Array.from({ length: m * n }, (__, at) => wave(Math.floor(at / n), at % n));
+    for (const scale of [1, 1e-20, 1e20]) {
+      const s = expectDecomposition(
+        a.map((value) => scale * value),
+        m,
+        n,
+      );
+      expect(s[rank]! / s[0]!).toBeLessThan(1e-6);
+    }
+  });
+
+  test('of a matrix with many equal rows, and of one with blocks of zeros', () => {
+    const row = randomArray(90, 3);
+    expectDecomposition(
+      Float32Array.from({ length: 90 * 90 }, (_, at) => (at < 450 ? at % 7 : row[at % 90]!)),
+      90,
+      90,
+    );
+    const full = randomArray(90 * 90, 4);
+    expectDecomposition(
+      full.map((value, at) => (Math.floor(at / 900) === Math.floor((at % 90) / 10) ? value : 0)),
+      90,
+      90,
+    );
+  });
+
+  test.each([
     ['equal values', Array(12).fill(2.5)],
     ['two clusters', [...Array(6).fill(7), ...Array(6).fill(1e-3)]],
     ['a wide range', Array.from({ length: 12 }, (_, i) => 10 ** (-i / 2))],

@@ -54,6 +54,19 @@ test.each(SHAPES)(
   },
 );
 
+test('a matrix that a structured layer was merged into is found again by every structure that holds it', () => {
+  const random = new TestRandom(5);
+  const [vShape, uShape]: [Shape, Shape] = [
+    [4, 16, 24],
+    [4, 40, 16],
+  ];
+  const merged = Float32Array.from(mergeOf(vShape, uShape, random.array(numel(vShape)), random.array(numel(uShape))));
+  expect(nearestFactors(merged, vShape, uShape).error).toBeLessThan(1e-6);
+  // Of rank 64: LowRank and BlockDense of that rank hold it, and far more of BlockDense than it needs.
+  expect(nearestFactors(merged, [64, 96], [160, 64]).error).toBeLessThan(1e-6);
+  expect(nearestFactors(merged, [4, 24, 24], [160, 96]).error).toBeLessThan(1e-6);
+});
+
 test('a matrix of zeros, and one of another size', () => {
   const { v, u, error } = nearestFactors(new Float32Array(80), [3, 10], [8, 3]);
   expect([...v, ...u].every((value) => value === 0)).toBe(true);
