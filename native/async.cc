@@ -31,7 +31,7 @@ class JobQueue {
     }
   }
 
-  // Called while the environment goes down: the job at work is waited for, those behind it are dropped.
+  // The job at work is waited for, those behind it are dropped.
   ~JobQueue() {
     {
       std::lock_guard lock(mutex_);
@@ -104,7 +104,17 @@ Environment::~Environment() = default;
 
 Napi::Promise enqueue(Napi::Env env, std::function<void()> work) {
   Environment& environment = Environment::of(env);
-  if (!environment.jobs) environment.jobs = std::make_unique<JobQueue>(env);
+  if (!environment.jobs) {
+    environment.jobs = std::make_unique<JobQueue>(env);
+    // Hooks run in the reverse order: the thread ends before its callback goes, whose lock it needs for that. In the
+    // destructor of the environment it would be too late, and Node 24 would wait for ever.
+    env.AddCleanupHook(
+        [](Environment* going) {
+          going->recording.reset();  // the job at work may be waiting for its end
+          going->jobs.reset();
+        },
+        &environment);
+  }
   return environment.jobs->push(env, std::move(work));
 }
 

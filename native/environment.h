@@ -27,7 +27,7 @@ struct Environment {
   BufferTable buffers;
   std::array<Undisposed, 2> undisposed;  // by device
   std::unique_ptr<JobQueue> jobs;
-  // While this thread records. Goes first: a job may be waiting for its end.
+  // While this thread records.
   std::unique_ptr<RecordedWork> recording;
 };
 

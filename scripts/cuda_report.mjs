@@ -11,16 +11,14 @@ import { ROOT } from './files.mjs';
 import { GPUS, modelOf, occupancyOf } from './gpu_model.mjs';
 import { buildForExecutor } from './ptx_binary.mjs';
 import { ARCHITECTURES, NVCC, ptxasEvidence } from './ptxas_report.mjs';
+import { skip } from './skip.mjs';
 
 const FOLDER = join(ROOT, 'docs', 'cuda');
 const BASELINE = join(FOLDER, 'kernels.json');
 const checking = process.argv.includes('--check');
 
 const missing = [NVCC, 'cmake'].filter((command) => !hasCommand(command));
-if (missing.length > 0) {
-  console.log(`CUDA: no report, not installed: ${missing.join(', ')}`);
-  process.exit(0);
-}
+if (missing.length > 0) skip(`not installed: ${missing.join(', ')}`);
 buildForExecutor();
 
 const toolkit = () => /release ([\d.]+)/.exec(execFileSync(NVCC, ['--version'], { encoding: 'utf8' }))[1];

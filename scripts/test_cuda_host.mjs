@@ -7,11 +7,9 @@ import { join } from 'node:path';
 import { hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
 import { NVCC } from './ptxas_report.mjs';
+import { skip } from './skip.mjs';
 
-if (!hasCommand(NVCC)) {
-  console.log(`CUDA functions on the host: not tested, not installed: ${NVCC}`);
-  process.exit(0);
-}
+if (!hasCommand(NVCC)) skip(`not installed: ${NVCC}`);
 
 const FOLDER = join(ROOT, 'build-cuda-host');
 const BINARY = join(FOLDER, 'cuda_host_test');

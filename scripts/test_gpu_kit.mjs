@@ -16,11 +16,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BINARY, ROOT } from './files.mjs';
+import { skip } from './skip.mjs';
 
-if (process.platform !== 'linux') {
-  console.log('GPU kit: not tested, it is for Linux');
-  process.exit(0);
-}
+if (process.platform !== 'linux') skip('it is for Linux');
 
 const folder = mkdtempSync(join(tmpdir(), 'gpu-kit-'));
 const at = (name) => join(folder, name);

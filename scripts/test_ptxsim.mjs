@@ -9,12 +9,10 @@ import { dirname, join } from 'node:path';
 import { hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
 import { buildForExecutor, PTXSIM_BINARY, PTXSIM_FOLDER } from './ptx_binary.mjs';
+import { skip } from './skip.mjs';
 
 const missing = [process.env.NVCC ?? 'nvcc', 'cmake'].filter((command) => !hasCommand(command));
-if (missing.length > 0) {
-  console.log(`CUDA: not tested, not installed: ${missing.join(', ')}`);
-  process.exit(0);
-}
+if (missing.length > 0) skip(`not installed: ${missing.join(', ')}`);
 
 const require = createRequire(import.meta.url);
 const REPORTS = join(PTXSIM_FOLDER, 'reports');

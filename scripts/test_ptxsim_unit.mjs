@@ -3,11 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
+import { skip } from './skip.mjs';
 
-if (!hasCommand('cmake')) {
-  console.log('PTX executor: not tested, not installed: cmake');
-  process.exit(0);
-}
+if (!hasCommand('cmake')) skip('not installed: cmake');
 
 const FOLDER = join(ROOT, 'build-ptxsim-test');
 const run = (command, args) => spawnSync(command, args, { cwd: ROOT, stdio: 'inherit' }).status ?? 1;

@@ -5,11 +5,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { compileAddon, hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
+import { skip } from './skip.mjs';
 
-if (process.platform !== 'linux' || !hasCommand('g++')) {
-  console.log('sanitizers: not run, they need Linux and g++');
-  process.exit(0);
-}
+if (process.platform !== 'linux' || !hasCommand('g++')) skip('it needs Linux and g++');
 const given = process.argv.slice(2);
 const tests = given.length > 0 ? given : ['test/ops', 'test/native', 'test/functional', 'test/conformance'];
 

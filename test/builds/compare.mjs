@@ -1,7 +1,9 @@
 // `npm run test:builds`: the node-gyp and the cmake-js build give the same bits. Needs cmake.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { hasCommand } from '../../scripts/compile.mjs';
 import { BINARY, ROOT } from '../../scripts/files.mjs';
+import { skip } from '../../scripts/skip.mjs';
 
 const CMAKE_BINARY = join(ROOT, 'build-cmake', 'Release', 'structured_ffn.node');
 
@@ -22,6 +24,7 @@ function run(args, env = {}) {
 const fingerprint = (binary) =>
   run(['-r', './scripts/register_ts.cjs', 'test/builds/fingerprint.ts'], { STRUCTURED_FFN_BINARY: binary }).split('\n');
 
+if (!hasCommand('cmake')) skip('not installed: cmake');
 run(['scripts/build.mjs', '--native']);
 run(['node_modules/cmake-js/bin/cmake-js', 'build', '-O', 'build-cmake', '--CDSTRUCTURED_FFN_CUDA=OFF']);
 const [gyp, cmake] = [BINARY, CMAKE_BINARY].map(fingerprint);
