@@ -11,7 +11,7 @@ export interface ConvertCommandOptions {
 }
 
 export function convertCommand(checkpoint: string, { dtype, out }: ConvertCommandOptions): void {
-  if (existsSync(out)) throw new UsageError(`--out ${out}: it is there already`);
+  if (existsSync(out)) throw new UsageError(`--out ${out}: it exists already`);
   const { model, tokenizerFile } = loadModel(checkpoint);
   const weights = convertWeights(model, dtype);
   saveCheckpoint(out, { model: weights, dtype, config: model.config, tokenizerFile });

@@ -55,7 +55,7 @@ export async function generateCommand(checkpoint: string, options: GenerateComma
   const { factored, merged, overBudget, mergedBytes } = decoder.stats().dispatch;
   if (dispatch !== 'factored')
     process.stderr.write(
-      `dispatch: ${factored} layer calls factored (${overBudget} for want of budget), ${merged} merged; ` +
+      `dispatch: ${factored} layer calls factored (${overBudget} over the budget), ${merged} merged; ` +
         `${(mergedBytes / 1e6).toFixed(1)} MB of merged copies\n`,
     );
 }

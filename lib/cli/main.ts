@@ -15,16 +15,19 @@ const program = new Command('structured-ffn')
   .description('Train and run transformer language models with structured feedforward layers.')
   .version(version)
   .option('--debug', 'show stack traces of errors')
-  .showHelpAfterError('(--help tells more)')
+  .showHelpAfterError('(--help lists the options)')
   .configureHelp({ helpWidth: 110 })
   // Subcommands inherit this. Help and the version end the program too, with 0.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USED_WRONGLY));
 
 program
   .command('train')
-  .description('Train a language model on text, on tokens, or go on from a checkpoint.')
+  .description('Train a language model on text or tokens, or resume from a checkpoint.')
   .optionsGroup('Data:')
-  .option('--data <path>', 'a text file, or a folder of .txt and .md files; a tenth, in whole files, is held out')
+  .option(
+    '--data <path>',
+    'a text file, or a folder of text files; every tenth file is held out, or the last tenth of one file',
+  )
   .option('--tokens <file>', 'a file of uint16 token ids instead of text')
   .option('--validation-tokens <file>', 'token ids to evaluate on')
   .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json', 'bpe:2048')
@@ -32,28 +35,37 @@ program
   .addOption(new Option('--order <order>', 'order of the rows').choices(['random', 'sequential']).default('random'))
   .optionsGroup('Model:')
   .option('--preset <name>', 'tiny, mini, small (for a laptop), s, m, l, xl (of the paper)', 'mini')
-  .addOption(new Option('--structure <name>', 'of the feedforward layers').choices(STRUCTURE_NAMES).default('lowrank'))
+  .addOption(
+    new Option('--structure <name>', 'structure of the feedforward layers').choices(STRUCTURE_NAMES).default('lowrank'),
+  )
   .option('--ratio <part>', 'part of the dense feedforward parameters to keep (default: 0.32)', decimal)
   .option('--rank <n>', 'rank, instead of --ratio', positiveInteger)
   .option(
     '--nblocks <n>',
-    'number of blocks, or two of them (4,8) for the two factors, instead of --ratio',
+    'number of blocks, or two numbers (4,8) for the two factors, instead of --ratio',
     blockCounts,
   )
-  .addOption(new Option('--activation <name>', 'of the feedforward layers').choices(['gelu', 'silu', 'relu', 'swiglu']))
-  .option('--d-model <n>', "instead of the preset's", positiveInteger)
-  .option('--layers <n>', "instead of the preset's", positiveInteger)
-  .option('--heads <n>', "instead of the preset's", positiveInteger)
+  .addOption(
+    new Option('--activation <name>', 'activation of the feedforward layers').choices([
+      'gelu',
+      'silu',
+      'relu',
+      'swiglu',
+    ]),
+  )
+  .option('--d-model <n>', 'width of the model (default: from the preset)', positiveInteger)
+  .option('--layers <n>', 'number of blocks (default: from the preset)', positiveInteger)
+  .option('--heads <n>', 'attention heads (default: from the preset)', positiveInteger)
   .option('--kv-heads <n>', 'key and value heads (default: as many as heads)', positiveInteger)
   .option('--head-size <n>', 'width of one head (default: the width divided by the heads)', positiveInteger)
   .option('--d-ff <n>', 'hidden width of the feedforward layers (default: 4 times the width)', positiveInteger)
   .addOption(new Option('--norm <kind>', 'layer norms or RMS norms (default: layer)').choices(['layer', 'rms']))
-  .option('--norm-eps <value>', 'what norms add to the variance (default: 1e-5)', decimal)
+  .option('--norm-eps <value>', 'value that norms add to the variance (default: 1e-5)', decimal)
   .option('--no-bias', 'no biases in linear layers and norms')
-  .option('--rope-base <value>', 'base of the rotary positions; 0: none (default: 10000)', decimal)
-  .option('--untied', 'an output projection of its own instead of the embedding')
-  .option('--seq-len <n>', "instead of the preset's", positiveInteger)
-  .option('--all-structured', "give the first block's feedforward network the structure too")
+  .option('--rope-base <value>', 'base of the rotary positions; 0: no rotary positions (default: 10000)', decimal)
+  .option('--untied', 'use a separate output projection instead of the embedding')
+  .option('--seq-len <n>', 'context length (default: from the preset)', positiveInteger)
+  .option('--all-structured', "use the structure also in the first block's feedforward network")
   .option('--init <checkpoint>', 'start from the model and weights of a checkpoint folder or .safetensors file')
   .optionsGroup('Training:')
   .option('--steps <n>', 'optimizer steps', positiveInteger, 400)
@@ -61,11 +73,13 @@ program
   .option('--accumulate <n>', 'forward passes in one step', positiveInteger, 1)
   .option('--lr <rate>', 'peak learning rate', decimal, 2e-3)
   .addOption(
-    new Option('--schedule <name>', 'of the learning rate').choices(['cosine', 'linear', 'constant']).default('cosine'),
+    new Option('--schedule <name>', 'learning rate schedule')
+      .choices(['cosine', 'linear', 'constant'])
+      .default('cosine'),
   )
-  .option('--warmup <part>', 'part of the steps that warm up', decimal, 0.1)
-  .option('--weight-decay <rate>', 'of AdamW', decimal, 0.1)
-  .option('--max-grad-norm <norm>', 'clip gradients to this norm; 0: do not', decimal, 1)
+  .option('--warmup <part>', 'part of the steps for the warmup', decimal, 0.1)
+  .option('--weight-decay <rate>', 'weight decay of AdamW', decimal, 0.1)
+  .option('--max-grad-norm <norm>', 'clip gradients to this norm; 0: no clipping', decimal, 1)
   .addOption(
     new Option('--guidance <protocol>', 'self-guided training (default: fixed-step; none with --init)').choices([
       'fixed-step',
@@ -73,31 +87,34 @@ program
       'none',
     ]),
   )
-  .option('--guided-part <part>', 'guided steps, as a part of all', decimal)
+  .option('--guided-part <part>', 'guided steps, as a part of all steps (default: 0.5; fixed-flop: 0.3)', decimal)
   .addOption(
     new Option('--guidance-form <form>', 'how the guide is mixed in').choices(['published', 'unbiased', 'mixed']),
   )
-  .addOption(new Option('--alpha-schedule <name>', 'how the guide fades').choices(['cosine', 'linear']))
-  .option('--seed <n>', 'of the initial weights and all draws', wholeNumber, 0)
+  .addOption(new Option('--alpha-schedule <name>', 'how the weight of the guide falls').choices(['cosine', 'linear']))
+  .option('--seed <n>', 'seed of the initial weights and all random draws', wholeNumber, 0)
   .option('--threads <n>', 'compute threads (default: the physical cores)', positiveInteger)
   .addOption(new Option('--device <name>', 'where the model is trained').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(
-    new Option('--precision <dtype>', 'of weights and activations; bfloat16 on cuda only')
+    new Option('--precision <dtype>', 'type of weights and activations; bfloat16 only on cuda')
       .choices(['float32', 'bfloat16'])
       .default('float32'),
   )
   .option(
     '--record-steps',
-    'record the training step as a CUDA graph and replay it, once no guide is left; on cuda only',
+    'record the training step as a CUDA graph and replay it, after the guided steps; only on cuda',
   )
   .optionsGroup('Output:')
-  .option('--out <folder>', 'checkpoint, tokens, tokenizer and report go here', join('runs', 'latest'))
-  .option('--resume <folder>', 'go on from this checkpoint, with everything as it was; other options are ignored')
+  .option('--out <folder>', 'folder for the checkpoint, tokens and tokenizer', join('runs', 'latest'))
+  .option(
+    '--resume <folder>',
+    'continue this run; of the other options, only --threads, --report, --sample and --json have an effect',
+  )
   .option('--eval-every <n>', 'steps between evaluations on a part of the held-out text', positiveInteger)
-  .option('--save-every <n>', 'steps between checkpoints; there is always one at the end', positiveInteger)
-  .option('--report <file>', 'write the run as one HTML page')
-  .option('--sample <text>', 'after training, show what follows this text')
-  .option('--json', 'one JSON object a line on standard output, and nothing else')
+  .option('--save-every <n>', 'steps between checkpoints; one is always written at the end', positiveInteger)
+  .option('--report <file>', 'write a report of the run as one HTML page')
+  .option('--sample <text>', 'after training, generate and print what follows this text')
+  .option('--json', 'one JSON object per line on standard output, and nothing else')
   .addHelpText(
     'after',
     `
@@ -113,30 +130,30 @@ Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits a
 
 program
   .command('eval')
-  .description('Loss of a checkpoint on text or tokens.')
+  .description('Compute the loss of a checkpoint on text or tokens.')
   .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
-  .option('--data <path>', 'a text file, or a folder of them')
-  .option('--tokens <file>', 'a file of uint16 token ids instead')
+  .option('--data <path>', 'a text file, or a folder of text files')
+  .option('--tokens <file>', 'a file of uint16 token ids instead of text')
   .option('--batch-size <n>', 'rows in one forward pass', positiveInteger, 8)
-  .option('--json', 'the result as one JSON object')
+  .option('--json', 'print the result as one JSON object')
   .addHelpText('after', '\nExample:\n  structured-ffn eval runs/latest/checkpoint --data other_book.txt')
   .action(async (checkpoint, options) => (await import('./eval_command.js')).evalCommand(checkpoint, options));
 
 program
   .command('generate')
-  .description('Text that follows a prompt.')
+  .description('Generate text that follows a prompt.')
   .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
-  .requiredOption('--prompt <text>', 'what to go on from')
-  .option('--max-new-tokens <n>', 'length', positiveInteger, 200)
-  .option('--temperature <t>', '0 takes the likeliest token each time', decimal, 0.8)
-  .option('--top-k <n>', 'draw among this many likeliest tokens; 0: all', wholeNumber, 40)
-  .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', decimal, 1)
-  .option('--min-p <p>', 'draw among tokens at least this part as likely as the likeliest', decimal, 0)
+  .requiredOption('--prompt <text>', 'text to continue')
+  .option('--max-new-tokens <n>', 'maximum number of new tokens', positiveInteger, 200)
+  .option('--temperature <t>', 'temperature of the draws; 0: always the most likely token', decimal, 0.8)
+  .option('--top-k <n>', 'draw among this many most likely tokens; 0: all', wholeNumber, 40)
+  .option('--top-p <p>', 'draw among the most likely tokens that together have this probability', decimal, 1)
+  .option('--min-p <p>', 'draw among tokens with at least this fraction of the highest probability', decimal, 0)
   .option('--repetition-penalty <x>', 'above 1: tokens seen before become less likely', decimal, 1)
   .option('--stop <text...>', 'end before any of these texts')
-  .option('--seed <n>', 'of the draws', wholeNumber, 0)
+  .option('--seed <n>', 'seed of the random draws', wholeNumber, 0)
   .addOption(
-    new Option('--dtype <name>', "of the weights (default: the checkpoint's); activations are float32").choices([
+    new Option('--dtype <name>', "type of the weights (default: the checkpoint's); activations are float32").choices([
       'float32',
       'bfloat16',
       'int8',
@@ -144,11 +161,14 @@ program
   )
   .addOption(new Option('--device <name>', 'where the model runs').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(
-    new Option('--dispatch <how>', 'compute structured layers by their factors, merged, or as measured')
+    new Option(
+      '--dispatch <how>',
+      'compute structured layers with factors, with merged matrices, or with the faster form (measured)',
+    )
       .choices(['factored', 'merged', 'auto'])
       .default('factored'),
   )
-  .option('--merge-budget <MB>', 'most megabytes of merged copies (default: no limit)', decimal)
+  .option('--merge-budget <MB>', 'maximum megabytes of merged copies (default: no limit)', decimal)
   .addHelpText('after', '\nExample:\n  structured-ffn generate runs/latest/checkpoint --prompt "My fellow Americans,"')
   .action(async (checkpoint, options) => (await import('./generate_command.js')).generateCommand(checkpoint, options));
 
@@ -161,7 +181,7 @@ program
       .choices(['onnx', 'hf'])
       .makeOptionMandatory(),
   )
-  .requiredOption('--out <folder>', 'where the files go')
+  .requiredOption('--out <folder>', 'folder for the files')
   .addOption(
     new Option(
       '--weights <how>',
@@ -169,7 +189,7 @@ program
     ).choices(['factored', 'merged']),
   )
   .option('--cache', 'onnx: keys and values of earlier tokens as inputs and outputs')
-  .option('--force', 'replace files of the same names in a folder that is not empty')
+  .option('--force', 'replace files with the same names in a folder that is not empty')
   .addHelpText(
     'after',
     `
@@ -184,34 +204,38 @@ program
   .description('Write a checkpoint with smaller weights, for inference.')
   .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
   .addOption(
-    new Option('--dtype <name>', 'of the matrices').choices(['float32', 'bfloat16', 'int8']).makeOptionMandatory(),
+    new Option('--dtype <name>', 'type of the matrices').choices(['float32', 'bfloat16', 'int8']).makeOptionMandatory(),
   )
-  .requiredOption('--out <folder>', 'the new checkpoint; must not be there yet')
+  .requiredOption('--out <folder>', 'folder of the new checkpoint; it must not exist')
   .addHelpText('after', '\nExample:\n  structured-ffn convert runs/latest/checkpoint --dtype int8 --out small')
   .action(async (checkpoint, options) => (await import('./convert_command.js')).convertCommand(checkpoint, options));
 
 program
   .command('tune')
   .description(
-    'Measure when merged layers are faster than factors on this machine, for generate --dispatch auto; with --device cuda first ' +
-      'what the choice of kernels for matrix products goes by.',
+    'Measure when merged layers are faster than factors on this machine, for generate --dispatch auto. With --device cuda, ' +
+      'first measure the costs by which kernels for matrix products are chosen.',
   )
   .argument('[checkpoint]', 'the model whose layers are measured; not needed with --device cuda')
-  .addOption(new Option('--device <name>', 'what is measured').choices(['cpu', 'cuda']).default('cpu'))
+  .addOption(new Option('--device <name>', 'device to measure').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(
-    new Option('--dtype <name>', "of the weights (default: the checkpoint's)").choices(['float32', 'bfloat16', 'int8']),
+    new Option('--dtype <name>', "type of the weights (default: the checkpoint's)").choices([
+      'float32',
+      'bfloat16',
+      'int8',
+    ]),
   )
-  .option('--table <file>', 'where measurements are kept (default: in the cache folder of the user)')
-  .option('--costs <file>', 'where those of matrix products are kept (default: there, too)')
+  .option('--table <file>', 'file for the measurements (default: in the cache folder of the user)')
+  .option('--costs <file>', 'file for the costs of matrix products (default: also in the cache folder)')
   .action(async (checkpoint, options) => (await import('./tune_command.js')).tuneCommand(checkpoint, options));
 
 program
   .command('info')
-  .description('What this machine offers, and what a feedforward network costs in each structure.')
+  .description('Show what this machine supports, and the cost of a feedforward network in each structure.')
   .option('--d-model <n>', 'width', positiveInteger, 768)
   .option('--d-ff <n>', 'hidden width (default: 4 times the width)', positiveInteger)
   .option('--ratio <part>', 'part of the dense parameters to keep', decimal, 0.32)
-  .option('--json', 'as one JSON object')
+  .option('--json', 'print one JSON object')
   .action(async (options) => (await import('./info_command.js')).infoCommand(options));
 
 program

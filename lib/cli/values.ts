@@ -1,15 +1,16 @@
-/** Values of options: what is no number, or none of the kind wanted, is a usage error. */
+/** Values of options. A value that is not a number of the right kind is a usage error. */
 import { InvalidArgumentError } from 'commander';
 
 export function decimal(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is no number.');
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is not a number.');
   return value;
 }
 
 export function wholeNumber(text: string): number {
   const value = decimal(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('It is no whole number.');
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new InvalidArgumentError('It must be a whole number, 0 or more.');
   return value;
 }
 
@@ -22,6 +23,6 @@ export function positiveInteger(text: string): number {
 /** `4`, or a pair such as `4,8`. */
 export function blockCounts(text: string): number | [number, number] {
   const [first, second, ...others] = text.split(',').map(positiveInteger);
-  if (others.length > 0) throw new InvalidArgumentError('It must be one number or two.');
+  if (others.length > 0) throw new InvalidArgumentError('It must be one or two numbers.');
   return second === undefined ? first! : [first!, second];
 }

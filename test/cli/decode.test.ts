@@ -55,7 +55,7 @@ test('convert writes a checkpoint that generate and eval take', () => {
   expect(small).toMatchObject({ status: 0, stdout: expect.stringMatching(/^abc/) });
   expect(cli(['eval', out, '--tokens', join(folder, 'train.bin')]).status).toBe(0);
   const again = cli(['convert', checkpoint, '--dtype', 'int8', '--out', out]);
-  expect(again).toMatchObject({ status: 2, stderr: expect.stringMatching(/it is there already/) });
+  expect(again).toMatchObject({ status: 2, stderr: expect.stringMatching(/it exists already/) });
 }, 60_000);
 
 test.each<[string, string[], number, RegExp]>([
