@@ -18,7 +18,7 @@ const PAGES: readonly {
     title: 'Linear layers',
     suites: ['kernels'],
     plots: ['speedup_width.svg', 'speedup_tokens.svg', 'roofline.svg'],
-    text: 'Up to 8 tokens the weights come from memory: calls rotate over copies of more than 100 MB. A blockdense ratio is that of d → 4d and 4d → d together: the first has more parameters, the second fewer.',
+    text: 'Up to 8 tokens, the weights are read from memory, because calls rotate over copies of more than 100 MB. A blockdense ratio is the ratio of d → 4d and 4d → d together: the first has more parameters, the second fewer.',
     body: (figures) => goalsTable(figures) + timings(figures, 'kernels'),
   },
   {
@@ -26,7 +26,7 @@ const PAGES: readonly {
     title: 'Feedforward networks',
     suites: ['ffn'],
     plots: [],
-    text: 'Up, bias, GELU, down, bias. onnxruntime and TensorFlow.js compute forward only, on weights that may stay in the caches; TensorFlow.js on one thread.',
+    text: 'The network is: up, bias, GELU, down, bias. onnxruntime and TensorFlow.js compute only forward, on weights that may stay in the caches. TensorFlow.js uses one thread.',
     body: (figures) => timings(figures, 'ffn'),
   },
   {
@@ -34,7 +34,7 @@ const PAGES: readonly {
     title: 'A training step',
     suites: ['training', 'memory'],
     plots: [],
-    text: 'Forward, loss, backward, clipping and AdamW. The first block is dense; losses were checked to agree over 3 steps. Memory is how much a fresh process grew at most.',
+    text: 'A step is forward, loss, backward, clipping and AdamW. The first block is dense. Losses were checked to agree over 3 steps. Memory is the largest growth of a fresh process.',
     body: trainingPage,
   },
   {
@@ -42,7 +42,7 @@ const PAGES: readonly {
     title: 'Decoding',
     suites: ['decode'],
     plots: [],
-    text: 'One new token for each sequence of a batch, all of one length of context; the first block is dense. Weights are float32 where nothing else is said, activations always. Logits of the rivals were checked to agree. PyTorch is eager with keys and values kept in place; onnxruntime runs our export, whose cache comes back from each call as new tensors. Each structure takes turns with dense in tables of its own. "Matrices alone" are the linear layers of a step on one token, one call each, in turns with plain reads of 256 MB ("memory").',
+    text: 'A step computes one new token for each sequence of a batch, all with the same context length. The first block is dense. Weights are float32 unless stated otherwise; activations are always float32. Logits of the rivals were checked to agree. PyTorch is eager and keeps keys and values in place. onnxruntime runs our export, which returns the cache from each call as new tensors. Each structure takes turns with dense in a separate table. "Matrices alone" are the linear layers of a step on one token, one call each, in turns with plain reads of 256 MB ("memory").',
     body: decodePage,
   },
   {
@@ -50,7 +50,7 @@ const PAGES: readonly {
     title: 'Inside tfjs models',
     suites: ['tfjs'],
     plots: [],
-    text: 'A feedforward network as a layer of a tfjs model: `predict` of one batch with its result read, and `fit` of one batch with Adam. tfjs computes the same on the backend of the title with layers of its own, on one thread. Copies between tfjs and the kernels are included (there are none on these backends).',
+    text: 'A feedforward network as a layer of a tfjs model: `predict` of one batch with its result read, and `fit` of one batch with Adam. tfjs computes the same with its own layers, on the backend in the title and on one thread. Times include copies between tfjs and the kernels, but these backends need no copies.',
     body: (figures) => timings(figures, 'tfjs'),
   },
   {
@@ -66,7 +66,7 @@ const PAGES: readonly {
     title: 'The cost of a call',
     suites: ['overhead'],
     plots: [],
-    text: 'What remains when there is nothing to compute.',
+    text: 'The time of a call that has almost nothing to compute.',
     body: overheadPage,
   },
 ];
@@ -93,7 +93,7 @@ function indexPage(
 ): string {
   const machine = runs[runs.length - 1]!.machine;
   const list = PAGES.filter(({ file }) => written.includes(file)).map(({ file, title }) => `- [${title}](${file})`);
-  if (notes) list.push(`- [What was not reached, and why](${NOTES})`);
+  if (notes) list.push(`- [Goals that were not reached, and why](${NOTES})`);
   const limits = peaks.map(({ isa, threads, gflops, gbps }) => [
     isa,
     String(threads),
@@ -102,7 +102,7 @@ function indexPage(
   ]);
   return `# Benchmarks
 
-Measured by this project's own suite on one machine; the same commands measure yours. Written by \`npm run bench:report\`.
+Results of this project's benchmark suite on one machine. The same commands measure yours. This page is written by \`npm run bench:report\`.
 
 ${list.join('\n')}
 
@@ -118,10 +118,12 @@ ${runTable(runs)}
 
 ## How to read it
 
-Times are medians; the spread is half the distance between the quartiles. Contenders take turns within one run, after their results
-were found equal. "vs X" is how many times faster we are than X with the same structure, "vs X dense" than X's dense layer.
-Percentages of the peak compare with what the suite measured on this machine in the same runs: multiply-adds in registers, reads
-from memory. GB/s counts inputs, weights and results once, so it can exceed the peak of memory where they stay in caches.
+- Times are medians. The spread is half the distance between the quartiles.
+- All contenders take turns within one run. Before that, their results are checked to be equal.
+- "vs X" is how many times faster we are than X with the same structure. "vs X dense" compares with X's dense layer.
+- Percentages of the peak compare with peaks that the suite measured on this machine in the same runs: multiply-adds in registers, and
+  reads from memory.
+- GB/s counts inputs, weights and results once. It can exceed the peak of memory when they stay in caches.
 
     npm run bench                        # under 5 minutes; --help lists the filters
     npm run bench -- --full              # more widths, structures and token counts
