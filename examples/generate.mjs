@@ -1,4 +1,4 @@
-// Text from a checkpoint that `structured-ffn train` wrote.
+// Generates text with a checkpoint that `structured-ffn train` wrote.
 // Run: node examples/generate.mjs runs/demo/checkpoint "Fellow citizens"
 import { Decoder, generateText } from 'structured-ffn/decode';
 import { ByteTokenizer, loadTokenizer } from 'structured-ffn/text';

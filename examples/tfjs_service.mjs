@@ -1,4 +1,4 @@
-// A service without a browser: answers with the era of a passage, from the model that tfjs_structure_model.mjs saved.
+// An HTTP service that answers with the era of a passage. It uses the model that tfjs_structure_model.mjs saved.
 //
 // Run: node examples/tfjs_service.mjs FOLDER [PORT]
 //      curl -d 'We choose to go to the moon in this decade.' localhost:8080
@@ -12,7 +12,7 @@ const [folder, port = '8080'] = process.argv.slice(2);
 if (folder === undefined) throw new Error('usage: node examples/tfjs_service.mjs FOLDER [PORT]');
 
 tf.enableProdMode();
-// Nothing is copied between the cpu backend and the kernels, and nothing else in this model is slow there.
+// The kernels need no copies on the cpu backend, and the rest of this model is fast there.
 await tf.setBackend('cpu');
 const sffn = install(tf);
 const model = await tf.loadLayersModel(sffn.fileIO(folder));

@@ -1,5 +1,5 @@
-// A tfjs LayersModel trained on real data, made low-rank, fine-tuned, and merged back for places without native code. It tells
-// in which era a passage of a State of the Union address was written; whole addresses are held out.
+// A tfjs LayersModel is trained on real data, made low-rank, fine-tuned, and merged back for use without native code. It predicts
+// in which era a passage of a State of the Union address was written. Whole addresses are held out.
 //
 // Run: npm run build && node examples/tfjs_structure_model.mjs [FOLDER to save to]
 import * as tf from '@tensorflow/tfjs';
@@ -13,7 +13,7 @@ await tf.setBackend('wasm');
 const sffn = install(tf);
 const [folder] = process.argv.slice(2);
 
-/** Five sentences are a passage. */
+/** Passages of five sentences. */
 function passages({ year, text }) {
   const list = sentences(text);
   return Array.from({ length: Math.floor(list.length / 5) }, (_, i) => ({

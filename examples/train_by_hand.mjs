@@ -1,4 +1,4 @@
-// A training loop by hand: a low-rank feedforward network learns the function y = sin(3x), in constant memory.
+// A training loop written by hand. A low-rank feedforward network learns y = sin(3x) in constant memory.
 // Run: npm run build && node examples/train_by_hand.mjs
 import { Generator, gelu, mean, mul, sub, tensor, tidy } from 'structured-ffn';
 import { Linear, LowRankLinear, Module } from 'structured-ffn/nn';

