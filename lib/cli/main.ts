@@ -78,7 +78,17 @@ program
       .default('cosine'),
   )
   .option('--warmup <part>', 'part of the steps for the warmup', decimal, 0.1)
-  .option('--weight-decay <rate>', 'weight decay of AdamW', decimal, 0.1)
+  .addOption(
+    new Option('--optimizer <name>', 'muon: for matrices, with AdamW for the rest')
+      .choices(['adamw', 'muon'])
+      .default('adamw'),
+  )
+  .option('--weight-decay <rate>', 'weight decay of the optimizer', decimal, 0.1)
+  .addOption(
+    new Option('--decay <which>', 'parameters with weight decay; matrices: no norms, biases, embeddings')
+      .choices(['all', 'matrices'])
+      .default('all'),
+  )
   .option('--max-grad-norm <norm>', 'clip gradients to this norm; 0: no clipping', decimal, 1)
   .addOption(
     new Option('--guidance <protocol>', 'self-guided training (default: fixed-step; none with --init)').choices([

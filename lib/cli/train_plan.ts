@@ -23,7 +23,7 @@ import {
 } from '../nn';
 import type { Activation } from '../ops';
 import type { Tokenizer } from '../text';
-import type { GuidanceConfig, RunSource, TrainConfig } from '../train';
+import type { GuidanceConfig, OptimizerConfig, RunSource, TrainConfig } from '../train';
 import { UsageError } from './failure';
 import { tokenizerFrom, tokenizerOf } from './tokenizer_option';
 
@@ -62,7 +62,9 @@ export interface TrainOptions {
   readonly lr: number;
   readonly schedule: 'cosine' | 'linear' | 'constant';
   readonly warmup: number;
+  readonly optimizer: OptimizerConfig['name'];
   readonly weightDecay: number;
+  readonly decay: OptimizerConfig['decay'];
   readonly maxGradNorm: number;
   readonly guidance?: 'fixed-step' | 'fixed-flop' | 'none';
   readonly guidedPart?: number;
@@ -123,6 +125,7 @@ export function planTraining(options: TrainOptions, say: (line: string) => void)
     learningRate: options.lr,
     schedule: options.schedule,
     warmup: options.warmup,
+    optimizer: { name: options.optimizer, decay: options.decay },
     weightDecay: options.weightDecay,
     maxGradNorm: options.maxGradNorm,
     guidance: guidanceConfig(options, model),

@@ -1,13 +1,26 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { noGrad } from '../autograd';
 import { zeros } from '../creation';
-import type { DType } from '../dtype';
-import { checkInteger, checkNumber, GradientError, OptionError, runNative, StateDictError } from '../errors';
+import { checkChoice, checkNumber, GradientError, OptionError, runNative } from '../errors';
 import { native } from '../native';
-import { checkSameDevice, checkSameShape } from '../ops/check';
+import { checkSameDevice } from '../ops/check';
 import { checkKeys, type OptionNames } from '../options';
 import { keep } from '../scope';
-import { empty, isTensor, items, type Tensor } from '../tensor';
+import { empty, isTensor, type Tensor } from '../tensor';
+import { GradientClip } from './clip';
+import { type NamedParameter, namedParameters, type ParameterKind, type ParameterSource } from './groups';
+import {
+  checkGradient,
+  checkState,
+  checkStep,
+  copyState,
+  dropGradients,
+  NO_UPDATE,
+  type OptimizerState,
+  type RecordableOptimizer,
+  type StepOptions,
+  type UpdateResult,
+} from './optimizer';
 
 export interface AdamWOptions {
   /** Learning rate where `step` is given none. Default: 1e-3. */
@@ -16,34 +29,20 @@ export interface AdamWOptions {
   readonly betas?: readonly [number, number];
   /** Default: 1e-8. */
   readonly eps?: number;
-  /** Default: 0.1, on every parameter, as in the paper. */
+  /** Default: 0.1. */
   readonly weightDecay?: number;
+  /**
+   * Which parameters decay: `all`, as in the paper, or `matrices`: all but norms, biases and embeddings. Default: all.
+   */
+  readonly decay?: 'all' | 'matrices';
 }
 
-const OPTIONS: OptionNames<AdamWOptions> = { lr: 0, betas: 0, eps: 0, weightDecay: 0 };
+export const ADAMW_OPTIONS: OptionNames<AdamWOptions> = { lr: 0, betas: 0, eps: 0, weightDecay: 0, decay: 0 };
 
 /** Parameters with options of their own; `lrScale` multiplies the learning rate. */
 export interface ParameterGroup extends AdamWOptions {
-  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly parameters: ParameterSource;
   readonly lrScale?: number;
-}
-
-export interface StepOptions {
-  /** Learning rate of this step. */
-  readonly lr?: number;
-  /** Scales all gradients so that their global norm is at most this; 0: no clipping. Default: 0. */
-  readonly maxGradNorm?: number;
-}
-
-/** What an update did, which the device knows later than the call returns. */
-export interface UpdateResult {
-  /**
-   * The global norm of the gradients before clipping; reading it waits for the device. It may be infinite or NaN: then nothing
-   * was updated, and the step does not count.
-   */
-  readonly gradNorm: number;
-  /** The values of other float32 tensors of one element, read together with the norm: one copy, one wait. */
-  readWith(others: readonly Tensor[]): number[];
 }
 
 interface Slot {
@@ -87,31 +86,36 @@ interface Call {
   readonly first: number;
 }
 
-export class AdamW {
+export class AdamW implements RecordableOptimizer {
   readonly #groups: Group[];
-  readonly #norm: Tensor;
-  readonly #gradScale: Tensor;
+  /** Where the caller of `step` has none. */
+  readonly #clip: GradientClip;
   /** [slots, 8]: what the kernel multiplies with. On the device, because a recorded update reads it anew. */
   readonly #numbers: Tensor;
   #stepCount = 0;
-  /** Reads the norm of the latest update, where that was not done: only then is it known whether the update counts. */
-  #settle: (() => void) | null = null;
+  /** The latest update, until somebody reads its norm: only then is it known whether it counts. */
+  #pending: UpdateResult | null = null;
   /** Of prepareStep, until applyStep takes it. */
-  #prepared: readonly Call[] | null = null;
+  #prepared: { readonly calls: readonly Call[]; readonly clip: GradientClip } | null = null;
 
   /**
-   * @param parameters by name (module.namedParameters()), or groups of them.
-   * @throws {OptionError} for a name in two groups, or an option that makes no sense. @throws {DeviceError} unless all
-   * parameters are on one device: move the model first, then make its optimizer.
+   * @param parameters a module, its parameters, or groups of them. Their names are those of the state.
+   * @throws {OptionError} for a name in two groups, or an option that makes no sense. @throws {DTypeError} for int32 parameters.
+   * @throws {DeviceError} unless all parameters are on one device: move the model first, then make its optimizer.
    */
-  constructor(parameters: ReadonlyMap<string, Tensor> | readonly ParameterGroup[], options: AdamWOptions = {}) {
-    checkKeys('AdamW', options, OPTIONS);
+  constructor(parameters: ParameterSource | readonly ParameterGroup[], options: AdamWOptions = {}) {
+    checkKeys('AdamW', options, ADAMW_OPTIONS);
+    checkAdamWValues('AdamW', options);
     const groups: readonly ParameterGroup[] = isGroups(parameters) ? parameters : [{ parameters }];
-    this.#groups = groups.map((group) => createGroup(group, options));
+    let count = 0;
+    this.#groups = groups.flatMap((group) => {
+      const created = createGroups(group, options, count);
+      for (const { slots } of created) count += slots.length;
+      return created;
+    });
     const [first, ...others] = this.#slots.map(({ parameter }) => parameter);
     const device = first ? checkSameDevice('AdamW: parameters', first, ...others) : 'cpu';
-    this.#norm = keep(empty([1], 'float32', device));
-    this.#gradScale = keep(empty([1], 'float32', device));
+    this.#clip = new GradientClip(device);
     this.#numbers = keep(empty([this.#slots.length, NUMBERS], 'float32', device));
     const names = this.#slots.map(({ name }) => name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -124,57 +128,48 @@ export class AdamW {
 
   /** Steps taken. Waits for the latest one where nobody has read its norm. */
   get stepCount(): number {
-    this.#settle?.();
+    this.#settle();
     return this.#stepCount;
   }
 
-  /**
-   * One update from the gradients that are there; parameters without one are left as they are. Returns before the device has
-   * done it.
-   */
+  #settle(): void {
+    this.#pending?.readWith([]);
+  }
+
   step(options: StepOptions = {}): UpdateResult {
-    checkKeys('AdamW.step', options, { lr: 0, maxGradNorm: 0 });
-    const { lr, maxGradNorm = 0 } = options;
-    checkStep(lr, maxGradNorm);
+    checkStep('AdamW.step', options, { lr: 0, maxGradNorm: 0, clip: 0 });
+    const { lr, maxGradNorm, clip } = options;
     const calls = this.#callsOf(({ parameter }) => parameter.grad !== null);
-    for (const { slots } of calls) slots.forEach(checkGradient);
-    if (calls.length === 0) return { gradNorm: 0, readWith: items };
+    const taking = calls.flatMap(({ slots }) => slots);
+    for (const { name, parameter } of taking) checkGradient('AdamW', name, parameter);
+    if (taking.length === 0 && clip === undefined) return NO_UPDATE;
     this.#prepared = null;
-    const result = this.#begin(calls, lr);
-    this.#apply(calls, maxGradNorm);
-    return result;
+    const measured = clip ?? this.#clip.begin();
+    this.#begin(calls, lr, measured);
+    if (clip === undefined) this.#measure(calls, maxGradNorm);
+    this.#apply(calls, measured);
+    return measured.result;
   }
 
-  /**
-   * The first half of a `step` that is recorded (RecordedStep): counts it and uploads the learning rate and the bias
-   * corrections. To be called before each run; `applyStep` in the recorded body is the other half. Every parameter must
-   * get a gradient. The result may be read after the run.
-   */
-  prepareStep(options: Pick<StepOptions, 'lr'> = {}): UpdateResult {
-    checkKeys('AdamW.prepareStep', options, { lr: 0 });
-    const { lr } = options;
-    checkStep(lr, 0);
+  prepareStep(options: Pick<StepOptions, 'lr' | 'clip'> = {}): UpdateResult {
+    checkStep('AdamW.prepareStep', options, { lr: 0, clip: 0 });
     const calls = this.#callsOf(() => true);
-    const result = this.#begin(calls, lr);
-    this.#prepared = calls;
-    return result;
+    const clip = options.clip ?? this.#clip.begin();
+    this.#begin(calls, options.lr, clip);
+    this.#prepared = { calls, clip };
+    return clip.result;
   }
 
-  /**
-   * The other half: all that `step` launches. @throws {GradientError} for a parameter without a gradient, and unless
-   * prepareStep was the latest call.
-   */
   applyStep(options: Pick<StepOptions, 'maxGradNorm'> = {}): void {
-    checkKeys('AdamW.applyStep', options, { maxGradNorm: 0 });
-    const { maxGradNorm = 0 } = options;
-    checkStep(undefined, maxGradNorm);
+    checkStep('AdamW.applyStep', options, { maxGradNorm: 0 });
     const without = this.#slots.find(({ parameter }) => parameter.grad === null);
     if (without) throw new GradientError(`AdamW: applyStep: ${without.name} has no gradient`);
-    const prepared = this.#prepared;
-    if (prepared === null) throw new GradientError('AdamW: applyStep: call prepareStep before each one');
-    for (const { slots } of prepared) slots.forEach(checkGradient);
+    if (this.#prepared === null) throw new GradientError('AdamW: applyStep: call prepareStep before each one');
+    const { calls, clip } = this.#prepared;
+    for (const { name, parameter } of this.#slots) checkGradient('AdamW', name, parameter);
     this.#prepared = null;
-    this.#apply(prepared, maxGradNorm);
+    if (clip === this.#clip) this.#measure(calls, options.maxGradNorm);
+    this.#apply(calls, clip);
   }
 
   #callsOf(takesPart: (slot: Slot) => boolean): Call[] {
@@ -193,8 +188,8 @@ export class AdamW {
   }
 
   /** Counts an update and uploads its numbers. */
-  #begin(calls: readonly Call[], lr: number | undefined): UpdateResult {
-    this.#settle?.();
+  #begin(calls: readonly Call[], lr: number | undefined, clip: GradientClip): void {
+    this.#settle();
     const taking = calls.flatMap(({ slots }) => slots);
     for (const { updates } of taking) updates.data[0]!++;
     for (const { group, slots, first } of calls)
@@ -210,32 +205,23 @@ export class AdamW {
           group.weightDecay,
         ),
       );
-    // What stays of an update that fails before it has a norm: it does not count.
-    runNative(() => native.fill(this.#norm.handle, Number.NaN));
-    let gradNorm: number | null = null;
-    const read = (others: readonly Tensor[]): number[] => {
-      if (gradNorm !== null) return items(others);
-      const [norm, ...values] = items([this.#norm, ...others]) as [number, ...number[]];
-      this.#settle = null;
-      if (Number.isFinite(norm)) this.#stepCount++;
+    this.#pending = clip.result;
+    clip.whenKnown((finite) => {
+      this.#pending = null;
+      if (finite) this.#stepCount++;
       else for (const { updates } of taking) updates.data[0]!--;
-      gradNorm = norm;
-      return values;
-    };
-    this.#settle = () => read([]);
-    return {
-      get gradNorm() {
-        read([]);
-        return gradNorm!;
-      },
-      readWith: read,
-    };
+    });
   }
 
-  #apply(calls: readonly Call[], maxGradNorm: number): void {
-    const gradients = calls.flatMap(({ slots }) => slots.map(({ parameter }) => parameter.grad!.handle));
+  #measure(calls: readonly Call[], maxGradNorm?: number): void {
+    this.#clip.launch(
+      calls.flatMap(({ slots }) => slots.map(({ parameter }) => parameter)),
+      maxGradNorm,
+    );
+  }
+
+  #apply(calls: readonly Call[], clip: GradientClip): void {
     runNative(() => {
-      native.grad_norm(gradients, this.#norm.handle, this.#gradScale.handle, maxGradNorm);
       for (const { slots, first } of calls)
         native.adamw_step(
           slots.map(({ parameter }) => parameter.handle),
@@ -243,24 +229,19 @@ export class AdamW {
           slots.map(({ expAvg }) => expAvg.handle),
           slots.map(({ expAvgSq }) => expAvgSq.handle),
           slots.flatMap(({ master }) => master?.handle ?? []),
-          this.#gradScale.handle,
+          clip.scale.handle,
           this.#numbers.handle,
           first,
         );
     });
   }
 
-  /** Drops the gradients of all parameters. */
   zeroGrad(): void {
-    for (const { parameter } of this.#slots) {
-      parameter.grad?.dispose();
-      parameter.grad = null;
-    }
+    dropGradients(this.#slots.map(({ parameter }) => parameter));
   }
 
-  /** Forgets parameters and frees their state, as when self-guided training hands over. Others are ignored. */
   remove(parameters: readonly Tensor[]): void {
-    this.#settle?.();
+    this.#settle();
     this.#prepared = null;
     const gone = new Set(parameters);
     for (const group of this.#groups) {
@@ -270,87 +251,76 @@ export class AdamW {
     }
   }
 
-  /** The state itself, not copies: `<name>.exp_avg`, `<name>.exp_avg_sq` and `<name>.step`, with the number of steps. */
-  stateDict(): { stepCount: number; tensors: Map<string, Tensor> } {
+  /** `<name>.exp_avg`, `<name>.exp_avg_sq`, `<name>.step`, and `<name>.master` of bfloat16 parameters. */
+  stateDict(): OptimizerState & { readonly tensors: Map<string, Tensor> } {
     const tensors = new Map<string, Tensor>();
     for (const slot of this.#slots)
       for (const [ending, state] of stateOf(slot)) tensors.set(`${slot.name}.${ending}`, state);
     return { stepCount: this.stepCount, tensors };
   }
 
-  /** @throws {StateDictError} when a part is missing or has another size or dtype; nothing is changed then. */
-  loadStateDict({ stepCount, tensors }: { stepCount: number; tensors: ReadonlyMap<string, Tensor> }): void {
-    checkInteger('AdamW: stepCount', stepCount, 0);
-    this.#settle?.();
+  loadStateDict(state: OptimizerState): void {
     const own = this.stateDict().tensors;
-    for (const [name, { size, dtype }] of own) checkState(name, size, dtype, tensors.get(name));
-    runNative(() => {
-      for (const [name, state] of own) native.transfer(tensors.get(name)!.handle, state.handle);
-    });
-    this.#stepCount = stepCount;
+    checkState('AdamW', own, state);
+    copyState(own, state);
+    this.#stepCount = state.stepCount;
   }
 
-  /** Frees the state. */
   dispose(): void {
-    this.#settle = null;
+    this.#pending = null;
     this.remove(this.#slots.map(({ parameter }) => parameter));
-    for (const t of [this.#norm, this.#gradScale, this.#numbers]) t.dispose();
+    this.#clip[Symbol.dispose]();
+    this.#numbers.dispose();
   }
 }
 
-function checkStep(lr: number | undefined, maxGradNorm: number): void {
-  if (lr !== undefined) checkNumber('AdamW: lr', lr, 0);
-  checkNumber('AdamW: maxGradNorm', maxGradNorm, 0);
+/** @throws {OptionError} that names `where` and the first option that makes no sense. */
+export function checkAdamWValues(where: string, { lr, betas, eps, weightDecay, decay }: AdamWOptions): void {
+  if (lr !== undefined) checkNumber(`${where}: lr`, lr, 0);
+  if (betas !== undefined)
+    for (const beta of [betas[0], betas[1]]) checkNumber(`${where}: betas`, beta, 0, 1 - Number.EPSILON);
+  if (eps !== undefined) checkNumber(`${where}: eps`, eps, 0);
+  if (weightDecay !== undefined) checkNumber(`${where}: weightDecay`, weightDecay, 0);
+  if (decay !== undefined) checkChoice(`${where}: decay`, decay, ['all', 'matrices']);
 }
 
-/** The kernel takes the size of the parameter for that of its gradient. */
-function checkGradient({ name, parameter }: Slot): void {
-  checkSameShape(`AdamW: gradient of ${name}`, parameter.grad!, parameter.shape);
-}
+/** Whether a parameter of this kind decays. */
+export const decays = (kind: ParameterKind, decay: AdamWOptions['decay']): boolean =>
+  decay !== 'matrices' || kind === 'matrix' || kind === 'head';
 
-function checkState(name: string, size: number, dtype: DType, given: Tensor | undefined): void {
-  if (given?.size !== size || given.dtype !== dtype)
-    throw new StateDictError(
-      `AdamW: ${name}: expected ${size} ${dtype} values, got ${given ? `${given.size} ${given.dtype}` : 'none'}`,
-    );
-}
+const isGroups = (value: ParameterSource | readonly ParameterGroup[]): value is readonly ParameterGroup[] =>
+  Array.isArray(value) && !value.some(isTensor);
 
-/** @throws {OptionError} for a module, its parameters() and the like, which lack the names. */
-function checkParameters(parameters: unknown): void {
-  const entries: unknown[] = Symbol.iterator in Object(parameters) ? [...(parameters as Iterable<unknown>)] : [null];
-  if (!entries.every((entry) => Array.isArray(entry) && isTensor(entry[1])))
-    throw new OptionError(
-      'AdamW: parameters',
-      'tensors by name (module.namedParameters()) or groups of them',
-      parameters,
-    );
-}
-
-const isGroups = (value: ReadonlyMap<string, Tensor> | readonly ParameterGroup[]): value is readonly ParameterGroup[] =>
-  Array.isArray(value);
-
-/** Options of the group, or of all groups where it has none. */
-function createGroup(group: ParameterGroup, shared: AdamWOptions): Group {
-  if (isTensor(group)) checkParameters(group);
-  checkKeys('a group of AdamW', group, { ...OPTIONS, parameters: 0, lrScale: 0 });
-  checkParameters(group.parameters);
-  const { parameters, lrScale = 1, ...own } = group;
-  const lr = own.lr ?? shared.lr ?? 1e-3;
-  const betas = own.betas ?? shared.betas ?? [0.9, 0.999];
-  const eps = own.eps ?? shared.eps ?? 1e-8;
-  const weightDecay = own.weightDecay ?? shared.weightDecay ?? 0.1;
-  checkNumber('AdamW: lr', lr, 0);
-  checkNumber('AdamW: lrScale', lrScale, 0);
-  for (const beta of [betas[0], betas[1]]) checkNumber('AdamW: betas', beta, 0, 1 - Number.EPSILON);
-  checkNumber('AdamW: eps', eps, 0);
-  checkNumber('AdamW: weightDecay', weightDecay, 0);
-  const slots = [...parameters].map(([name, parameter]) => ({
+function createSlot({ name, parameter }: NamedParameter): Slot {
+  const { shape, device, dtype } = parameter;
+  return {
     name,
     parameter,
-    expAvg: keep(zeros(parameter.shape, { device: parameter.device })),
-    expAvgSq: keep(zeros(parameter.shape, { device: parameter.device })),
-    master: parameter.dtype === 'bfloat16' ? keep(noGrad(() => parameter.as('float32'))) : null,
+    expAvg: keep(zeros(shape, { device })),
+    expAvgSq: keep(zeros(shape, { device })),
+    master: dtype === 'bfloat16' ? keep(noGrad(() => parameter.as('float32'))) : null,
     updates: keep(zeros([1])),
+  };
+}
+
+/** Options of the group, or of all groups where it has none; parameters without decay become a group of their own. */
+function createGroups(group: ParameterGroup, shared: AdamWOptions, count: number): Group[] {
+  checkKeys('a group of AdamW', group, { ...ADAMW_OPTIONS, parameters: 0, lrScale: 0 });
+  checkAdamWValues('AdamW', group);
+  const named = namedParameters('AdamW', group.parameters, count);
+  const { lrScale = 1 } = group;
+  checkNumber('AdamW: lrScale', lrScale, 0);
+  const lr = group.lr ?? shared.lr ?? 1e-3;
+  const betas = group.betas ?? shared.betas ?? [0.9, 0.999];
+  const eps = group.eps ?? shared.eps ?? 1e-8;
+  const decay = group.decay ?? shared.decay;
+  const rate = group.weightDecay ?? shared.weightDecay ?? 0.1;
+  return [true, false].map((decayed) => ({
+    slots: named.filter(({ kind }) => decays(kind, decay) === decayed).map(createSlot),
+    lr,
+    lrScale,
+    betas: [betas[0], betas[1]],
+    eps,
+    weightDecay: decayed ? rate : 0,
   }));
-  return { slots, lr, lrScale, betas: [betas[0], betas[1]], eps, weightDecay };
 }

@@ -4,6 +4,7 @@ import { checkDevice, type Device } from '../device';
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
 import { checkKeys, type OptionNames } from '../options';
+import { checkOptimizerConfig, type OptimizerConfig } from './optimizer';
 
 export interface GuidanceConfig {
   /**
@@ -41,6 +42,8 @@ export interface TrainConfig {
   readonly gradientAccumulation?: number;
   /** Length of a row. Default: the model's seqLen. */
   readonly seqLen?: number;
+  /** Default: AdamW. */
+  readonly optimizer?: OptimizerConfig;
   /** Peak of the learning rate. */
   readonly learningRate: number;
   /** Default: cosine. */
@@ -86,6 +89,7 @@ const OPTIONS: OptionNames<TrainConfig> = {
   batchSize: 0,
   gradientAccumulation: 0,
   seqLen: 0,
+  optimizer: 0,
   learningRate: 0,
   schedule: 0,
   warmup: 0,
@@ -117,6 +121,7 @@ export function checkTrainConfig(config: TrainConfig): void {
     if (config[name] !== undefined) checkInteger(`train: ${name}`, config[name]);
   if (config.seqLen !== undefined && config.seqLen > config.model.seqLen)
     throw new OptionError('train: seqLen', `at most the model's ${config.model.seqLen}`, config.seqLen);
+  if (config.optimizer !== undefined) checkOptimizerConfig(config.optimizer);
   checkNumber('train: learningRate', config.learningRate, 0);
   if (config.schedule !== undefined) checkChoice('train: schedule', config.schedule, ['cosine', 'linear', 'constant']);
   if (config.warmup !== undefined) checkNumber('train: warmup', config.warmup, 0, 1);

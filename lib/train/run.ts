@@ -2,7 +2,7 @@
 import type { FlopsPerToken } from '../nn';
 import { checkKeys } from '../options';
 import type { StepPlan, TrainConfig } from './config';
-import { type Evaluation, type StepReport, Trainer } from './trainer';
+import { type Evaluation, type StepReport, TRAINER_OPTIONS, Trainer, type TrainerOptions } from './trainer';
 
 /** What the model costs, told once at the start. */
 export interface ModelReport {
@@ -27,10 +27,10 @@ export interface RunOptions {
 }
 
 /** Trains in this thread. @throws {DivergedError} and what Trainer throws. */
-export async function* train(source: RunSource, options: RunOptions = {}): AsyncGenerator<TrainEvent> {
-  checkKeys('train', options, { signal: 0 });
-  const { signal } = options;
-  using trainer = 'resume' in source ? Trainer.resume(source.resume) : new Trainer(source.config);
+export async function* train(source: RunSource, options: RunOptions & TrainerOptions = {}): AsyncGenerator<TrainEvent> {
+  checkKeys('train', options, { ...TRAINER_OPTIONS, signal: 0 });
+  const { signal, ...own } = options;
+  using trainer = 'resume' in source ? Trainer.resume(source.resume, own) : new Trainer(source.config, own);
   const { config, plan, model } = trainer;
   const folder = config.checkpoint ?? ('resume' in source ? source.resume : undefined);
   yield {

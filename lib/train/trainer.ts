@@ -1,18 +1,29 @@
-/** Training, step by step: loss, gradients, clipping, AdamW, guidance, and everything needed to go on after a stop. */
+/** Training, step by step: loss, gradients, clipping, the optimizer, guidance, and everything needed to go on after a stop. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd';
 import { type Batch, BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
-import { FormatError, SffnError } from '../errors';
+import { FormatError, OptionError, SffnError } from '../errors';
 import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { scale } from '../ops';
-import { AdamW, constantSchedule, cosineSchedule, linearSchedule, type Schedule, type UpdateResult } from '../optim';
-import { checkKeys } from '../options';
+import {
+  constantSchedule,
+  cosineSchedule,
+  GradientClip,
+  isRecordable,
+  linearSchedule,
+  type Optimizer,
+  type RecordableOptimizer,
+  type Schedule,
+  type UpdateResult,
+} from '../optim';
+import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
+import { createOptimizer, type OptimizerFactory } from './optimizer';
 import { RecordedPasses } from './recorded_passes';
 
 /** One optimizer step. */
@@ -48,6 +59,19 @@ export class DivergedError extends SffnError {
 
 const SCHEDULES = { cosine: cosineSchedule, linear: linearSchedule, constant: constantSchedule } as const;
 
+/** What a trainer does that is no plain data, and so is in no checkpoint. */
+export interface TrainerOptions {
+  /** Makes the optimizer, in the place of the config's. */
+  readonly optimizer?: OptimizerFactory;
+  /**
+   * Called between the backward passes of a step and its clipping and update, with the parameters, whose `grad` it may change: where
+   * several processes add theirs. A parameter without a part in the step has none. Not with `recordSteps`.
+   */
+  readonly onGradients?: (parameters: ReadonlyMap<string, Tensor>) => void | Promise<void>;
+}
+
+export const TRAINER_OPTIONS: OptionNames<TrainerOptions> = { optimizer: 0, onGradients: 0 };
+
 /** Work under way on the device. */
 interface Launched {
   /** Of each pass. */
@@ -62,7 +86,11 @@ const GUIDANCE_SEED = 2;
 export class Trainer implements Disposable {
   readonly model: TransformerLM;
   readonly plan: StepPlan;
-  readonly #optimizer: AdamW;
+  readonly #optimizer: Optimizer;
+  /** The same, where steps are recorded. */
+  readonly #recordable: RecordableOptimizer | null;
+  readonly #clip: GradientClip;
+  readonly #onGradients: TrainerOptions['onGradients'];
   readonly #guidance: Guidance | null;
   readonly #learningRate: Schedule;
   readonly #trainFile: TokenFile;
@@ -78,9 +106,21 @@ export class Trainer implements Disposable {
    */
   constructor(
     readonly config: TrainConfig,
-    { restored }: { restored?: ReadonlyMap<string, TensorData> } = {},
+    options: TrainerOptions = {},
+    restored?: ReadonlyMap<string, TensorData>,
   ) {
     checkTrainConfig(config);
+    checkKeys('Trainer', options, TRAINER_OPTIONS);
+    const { optimizer, onGradients } = options;
+    if (optimizer && config.optimizer !== undefined)
+      throw new OptionError('Trainer: optimizer', 'none beside that of the config', optimizer);
+    if (onGradients && config.recordSteps)
+      throw new OptionError(
+        'Trainer: onGradients',
+        'none with recordSteps, whose steps have no such place',
+        onGradients,
+      );
+    this.#onGradients = onGradients;
     // A copy: what the caller does to its object later changes nothing.
     this.config = structuredClone(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
@@ -107,7 +147,9 @@ export class Trainer implements Disposable {
     });
     if (weights && !restored) loadWeights(this.model, weights);
     this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
-    this.#optimizer = new AdamW(this.model.namedParameters(), { weightDecay: config.weightDecay });
+    this.#optimizer = (optimizer ?? createOptimizer)(this.model, this.config);
+    this.#recordable = config.recordSteps ? recordable(this.#optimizer) : null;
+    this.#clip = new GradientClip(config.device);
     this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
       peak: config.learningRate,
       totalSteps: this.plan.total,
@@ -115,12 +157,15 @@ export class Trainer implements Disposable {
     });
   }
 
-  /** A trainer that goes on where the checkpoint was written, to the last bit. @throws {FileError | FormatError} */
-  static resume(folder: string): Trainer {
+  /**
+   * A trainer that goes on where the checkpoint was written, to the last bit; with the options that it had.
+   * @throws {FileError | FormatError} @throws {StateDictError} for the state of another optimizer.
+   */
+  static resume(folder: string, options: TrainerOptions = {}): Trainer {
     const { trainer: state, model, optimizer } = loadCheckpoint(folder);
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
-    const trainer = new Trainer(state.config, { restored: model });
+    const trainer = new Trainer(state.config, options, model);
     trainer.#restore(state, model, optimizer);
     return trainer;
   }
@@ -203,14 +248,25 @@ export class Trainer implements Disposable {
       const { device } = this.config;
       losses.push(tidy(() => this.#pass(tensor(inputs, shape, { device }), tensor(targets, shape, { device }))));
     }
-    const { maxGradNorm = 1 } = this.config;
-    return { losses: losses.map(keep), update: this.#optimizer.step({ lr, maxGradNorm }) };
+    await this.#reduce();
+    const clip = this.#clip.measure(this.model.parameters(), this.config.maxGradNorm ?? 1);
+    return { losses: losses.map(keep), update: this.#optimizer.step({ lr, clip }) };
+  }
+
+  /** What the caller does with the gradients; where it fails the step is none, and leaves none behind. */
+  async #reduce(): Promise<void> {
+    try {
+      await this.#onGradients?.(this.model.namedParameters());
+    } catch (error) {
+      this.#optimizer.zeroGrad();
+      throw error;
+    }
   }
 
   /** The same by a CUDA graph; while the step is recorded the event loop stands still. */
   async #replay(recorded: RecordedPasses, batches: readonly Batch[], lr: number): Promise<Launched> {
     await nextTurn();
-    const update = this.#optimizer.prepareStep({ lr });
+    const update = this.#recordable!.prepareStep({ lr, clip: this.#clip.begin() });
     return { losses: recorded.run(batches), update };
   }
 
@@ -226,15 +282,17 @@ export class Trainer implements Disposable {
 
   /** What steps are recorded in, where they are: alpha, a kernel's argument, is another one in each step with a guide. */
   #recordedPasses(): RecordedPasses | null {
-    const { recordSteps, batchSize, seqLen = this.config.model.seqLen, gradientAccumulation = 1 } = this.config;
-    if (!recordSteps || (this.#guidance && !this.#guidance.finished)) return null;
+    const { batchSize, seqLen = this.config.model.seqLen, gradientAccumulation = 1 } = this.config;
+    const optimizer = this.#recordable;
+    if (optimizer === null || (this.#guidance && !this.#guidance.finished)) return null;
     this.#recorded ??= new RecordedPasses({
       passes: gradientAccumulation,
       shape: [batchSize, seqLen],
       pass: (inputs, targets) => this.#pass(inputs, targets),
       update: () => {
-        this.#optimizer.applyStep({ maxGradNorm: this.config.maxGradNorm ?? 1 });
-        this.#optimizer.zeroGrad();
+        this.#clip.launch(this.model.parameters(), this.config.maxGradNorm ?? 1);
+        optimizer.applyStep();
+        optimizer.zeroGrad();
       },
     });
     return this.#recorded;
@@ -278,10 +336,16 @@ export class Trainer implements Disposable {
   [Symbol.dispose](): void {
     this.#recorded?.[Symbol.dispose]();
     this.#optimizer.dispose();
+    this.#clip[Symbol.dispose]();
     this.model.dispose();
     this.#trainFile.close();
     this.#validationFile?.close();
   }
+}
+
+function recordable(optimizer: Optimizer): RecordableOptimizer {
+  if (isRecordable(optimizer)) return optimizer;
+  throw new OptionError('train: recordSteps', 'false with an optimizer that has no prepareStep and applyStep', true);
 }
 
 export interface EvaluateOptions {

@@ -3,7 +3,7 @@
 import type { Device } from '../../lib';
 import { availableDevices, type DType, tensor, tidy } from '../../lib';
 import { Guidance, type TransformerConfig, TransformerLM } from '../../lib/nn';
-import { AdamW } from '../../lib/optim';
+import { AdamW, Muon } from '../../lib/optim';
 import { Generator } from '../../lib/random';
 import { TestRandom } from '../support/random';
 import { SMALL_FFN, STRUCTURED } from '../support/structures';
@@ -32,10 +32,20 @@ const PRETRAINED: Partial<TransformerConfig> = {
   qkvBias: false,
 };
 
-function losses(overrides: Partial<TransformerConfig>, device: Device, dtype: DType): number[] {
+const OPTIMIZERS = {
+  adamw: (model: TransformerLM) => new AdamW(model, { lr: 3e-3 }),
+  muon: (model: TransformerLM) => new Muon(model, { lr: 3e-3, adjustLr: 'match-rms-adamw' }),
+} as const;
+
+function losses(
+  overrides: Partial<TransformerConfig>,
+  optimizerName: keyof typeof OPTIMIZERS,
+  device: Device,
+  dtype: DType,
+): number[] {
   const guidance = new Guidance({ steps: STEPS, seed: 1 });
   const model = new TransformerLM(config(overrides), { generator: new Generator(3), guidance }).to(device, dtype);
-  const optimizer = new AdamW(model.namedParameters(), { lr: 3e-3 });
+  const optimizer = OPTIMIZERS[optimizerName](model);
   const random = new TestRandom(5);
   const found = Array.from({ length: STEPS }, () => {
     const ids = () => Int32Array.from({ length: ROWS * SEQ }, () => random.int(0, VOCABULARY - 1));
@@ -55,11 +65,14 @@ function losses(overrides: Partial<TransformerConfig>, device: Device, dtype: DT
   return found;
 }
 
-describe.each<[string, Partial<TransformerConfig>]>([
-  ...STRUCTURED.map((structure): [string, Partial<TransformerConfig>] => [structure, { ffn: SMALL_FFN[structure] }]),
-  ['norms of queries and keys, learned positions, a head of its own', PRETRAINED],
-])('%s', (_, overrides) => {
-  const expected = losses(overrides, 'cpu', 'float32');
+type Case = [string, Partial<TransformerConfig>, keyof typeof OPTIMIZERS];
+
+describe.each<Case>([
+  ...STRUCTURED.map((structure): Case => [structure, { ffn: SMALL_FFN[structure] }, 'adamw']),
+  ['norms of queries and keys, learned positions, a head of its own', PRETRAINED, 'adamw'],
+  ['blockshuffle by Muon', { ffn: SMALL_FFN.blockshuffle }, 'muon'],
+])('%s', (_, overrides, optimizer) => {
+  const expected = losses(overrides, optimizer, 'cpu', 'float32');
 
   test('the loss on random tokens starts near that of a uniform guess and changes', () => {
     expect(Math.abs(expected[0]! - Math.log(VOCABULARY))).toBeLessThan(0.2);
@@ -71,7 +84,7 @@ describe.each<[string, Partial<TransformerConfig>]>([
       ['float32', 2e-5],
       ['bfloat16', 1e-2],
     ])(`on ${device} in %s`, (dtype, tolerance) => {
-      losses(overrides, device, dtype).forEach((loss, i) => {
+      losses(overrides, optimizer, device, dtype).forEach((loss, i) => {
         expect(Math.abs(loss / expected[i]! - 1)).toBeLessThan(tolerance);
       });
     });

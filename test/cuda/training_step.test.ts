@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { availableDevices, memoryStats, OptionError } from '../../lib';
 import { native } from '../../lib/native';
+import type { Optimizer } from '../../lib/optim';
 import { type TrainConfig, Trainer } from '../../lib/train';
 import { CONFIG, folder, take } from '../train/support';
 
@@ -21,6 +22,7 @@ if (availableDevices().includes('cuda')) {
     ['a step', ON_DEVICE],
     ['a step of several passes', { ...ON_DEVICE, gradientAccumulation: 2 }],
     ['a recorded step', { ...ON_DEVICE, recordSteps: true }],
+    ['a step of Muon', { ...ON_DEVICE, optimizer: { name: 'muon' } }],
   ])(
     '%s waits for the device once, and asks it for no more memory',
     async (_, config) => {
@@ -42,6 +44,7 @@ if (availableDevices().includes('cuda')) {
 
   test.each<[string, TrainConfig, number]>([
     ['lowrank', ON_DEVICE, 4],
+    ['by Muon', { ...ON_DEVICE, optimizer: { name: 'muon' } }, 4],
     [
       'blockshuffle in bfloat16, several passes, a guide at first',
       {
@@ -78,6 +81,13 @@ if (availableDevices().includes('cuda')) {
     },
     120_000,
   );
+
+  test('what a recorded step has no place for is refused', () => {
+    const config = { ...ON_DEVICE, recordSteps: true };
+    expect(() => new Trainer(config, { onGradients: () => {} })).toThrow('Trainer: onGradients: expected none');
+    const optimizer = () => ({}) as Optimizer;
+    expect(() => new Trainer(config, { optimizer })).toThrow('that has no prepareStep and applyStep');
+  });
 
   test('a recorded step whose loss is not finite ends the run', async () => {
     using trainer = new Trainer({ ...ON_DEVICE, recordSteps: true });

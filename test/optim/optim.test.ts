@@ -1,4 +1,5 @@
-import { OptionError, parameter, StateDictError, tensor } from '../../lib';
+import { DisposedError, DTypeError, OptionError, ones, parameter, StateDictError, tensor } from '../../lib';
+import { Linear } from '../../lib/nn';
 import { AdamW, constantSchedule, cosineSchedule, linearSchedule } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
@@ -255,10 +256,35 @@ test('options that the caller changes later change nothing', () => {
   expect(optimizer.stateDict().tensors.get('p.exp_avg')!.item()).toBeCloseTo(0.1, 6);
 });
 
-test('parameters without names are refused', () => {
+test.each<[string, (layer: Linear) => ConstructorParameters<typeof AdamW>[0], string[]]>([
+  ['a module', (layer) => layer, ['weight', 'bias']],
+  ['its named parameters', (layer) => layer.namedParameters(), ['weight', 'bias']],
+  ['its parameters', (layer) => layer.parameters(), ['0', '1']],
+  ['groups of tensors', ({ u, bias }) => [{ parameters: [u] }, { parameters: [bias!], lrScale: 2 }], ['0', '1']],
+  ['groups of modules', (layer) => [{ parameters: layer, weightDecay: 0 }], ['weight', 'bias']],
+])('%s is what an optimizer is made of', (_, source, names) => {
+  const layer = new Linear({ inFeatures: 3, outFeatures: 2 });
+  const optimizer = new AdamW(source(layer));
+  expect([...optimizer.stateDict().tensors.keys()].filter((name) => name.endsWith('.step'))).toEqual(
+    names.map((name) => `${name}.step`),
+  );
+  for (const p of layer.parameters()) p.grad = ones(p.shape);
+  const before = layer.parameters().map((p) => p.toArray());
+  optimizer.step({ lr: 0.1 });
+  layer.parameters().forEach((p, i) => {
+    expect(p.toArray()).not.toEqual(before[i]);
+  });
+});
+
+test('what is no parameter is refused', () => {
   const p = parameter(tensor([1]));
-  for (const parameters of [[p], [{ parameters: [p] }], new Map([['p', 1]]), { p }, undefined])
-    expect(() => new AdamW(parameters as never)).toThrow('AdamW: parameters: expected tensors by name');
+  for (const parameters of [[p, 1], [{ parameters: [1] }], new Map([['p', 1]]), { p }, undefined])
+    expect(() => new AdamW(parameters as never)).toThrow('AdamW: parameters: expected a module, tensors');
+  const ids = tensor(new Int32Array([1]));
+  expect(() => new AdamW(new Map([['ids', ids]]))).toThrow(DTypeError);
+  expect(() => new AdamW([ids])).toThrow('AdamW: 0: expected a float32 or bfloat16 tensor, got int32');
+  ids.dispose();
+  expect(() => new AdamW([ids])).toThrow(DisposedError);
 });
 
 test('bad options and foreign states are refused', () => {

@@ -15,6 +15,11 @@ const CASES: [string, TrainConfig][] = [
   ['with repeats at the end', { ...CONFIG, guidance: { protocol: 'fixed-flop', part: 0.5 } }],
   ['sequential', { ...CONFIG, data: { ...CONFIG.data, order: 'sequential' } }],
   ['with several passes a step', { ...CONFIG, gradientAccumulation: 2, guidance: {} }],
+  ['with Muon', { ...CONFIG, optimizer: { name: 'muon' }, guidance: { part: 0.34 } }],
+  [
+    'with Muon, several passes, stopped before the hand-over',
+    { ...CONFIG, optimizer: { name: 'muon', nesterov: false }, gradientAccumulation: 2, guidance: { part: 0.8 } },
+  ],
   ...STRUCTURE_NAMES.map((structure): [string, TrainConfig] => [
     structure,
     { ...CONFIG, model: { ...model, ffn: structure === 'dense' ? { structure } : { structure, ratio: 0.5 } } },

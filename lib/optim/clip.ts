@@ -1,0 +1,134 @@
+/** Clipping by the global norm of the gradients: on their device, without waiting for it. */
+import type { Device } from '../device';
+import { checkNumber, GradientError, runNative } from '../errors';
+import { native } from '../native';
+import { keep } from '../scope';
+import { empty, items, type Tensor } from '../tensor';
+import { namedParameters, type ParameterSource } from './groups';
+import type { UpdateResult } from './optimizer';
+
+/** A norm, read when it is asked for; others are told then. */
+class NormReading implements UpdateResult {
+  readonly #tensor: Tensor;
+  readonly #listeners: ((finite: boolean) => void)[] = [];
+  #norm: number | null = null;
+
+  constructor(tensor: Tensor) {
+    this.#tensor = tensor;
+  }
+
+  get gradNorm(): number {
+    this.readWith([]);
+    return this.#norm!;
+  }
+
+  readWith(others: readonly Tensor[]): number[] {
+    if (this.#norm !== null) return items(others);
+    const [norm, ...values] = items([this.#tensor, ...others]) as [number, ...number[]];
+    this.#norm = norm;
+    for (const listener of this.#listeners) listener(Number.isFinite(norm));
+    return values;
+  }
+
+  whenKnown(listener: (finite: boolean) => void): void {
+    if (this.#norm === null) this.#listeners.push(listener);
+    else listener(Number.isFinite(this.#norm));
+  }
+}
+
+/**
+ * Measures the gradients of each step, so that an update can clip them as it reads them: `optimizer.step({ clip })`. An
+ * optimizer that cannot multiply by a scale calls `apply` first.
+ */
+export class GradientClip implements Disposable {
+  /** [1], float32: the global norm before clipping. */
+  readonly norm: Tensor;
+  /** [1], float32: what clipping multiplies the gradients with; NaN where the norm is not finite. */
+  readonly scale: Tensor;
+  #reading: NormReading | null = null;
+
+  /** @param device where the gradients are. Default: cpu. */
+  constructor(device: Device = 'cpu') {
+    this.norm = keep(empty([1], 'float32', device));
+    this.scale = keep(empty([1], 'float32', device));
+  }
+
+  /** Of the latest measurement. @throws {GradientError} before the first one. */
+  get result(): UpdateResult {
+    return this.#latest;
+  }
+
+  get #latest(): NormReading {
+    if (this.#reading === null) throw new GradientError('GradientClip: call measure before each step');
+    return this.#reading;
+  }
+
+  /** Tells, as soon as somebody reads the norm of the latest measurement, whether it is finite: whether the step counts. */
+  whenKnown(listener: (finite: boolean) => void): void {
+    this.#latest.whenKnown(listener);
+  }
+
+  /** Both halves: the norm of the gradients that are there, and the scale that makes it at most `maxNorm`; 0: any norm is right. */
+  measure(parameters: readonly Tensor[], maxNorm = 0): this {
+    return this.begin().launch(parameters, maxNorm);
+  }
+
+  /**
+   * The first half of `measure`, where the second one is recorded: a new measurement. Reads the one before, where nobody did,
+   * as it is about to be written over.
+   */
+  begin(): this {
+    this.#reading?.readWith([]);
+    // What stays of a step that fails before it has a norm: it does not count.
+    runNative(() => native.fill(this.norm.handle, Number.NaN));
+    this.#reading = new NormReading(this.norm);
+    return this;
+  }
+
+  /** The other half: all that `measure` launches. */
+  launch(parameters: readonly Tensor[], maxNorm = 0): this {
+    checkNumber('GradientClip: maxNorm', maxNorm, 0);
+    const gradients = parameters.flatMap(({ grad }) => grad?.handle ?? []);
+    runNative(() => native.grad_norm(gradients, this.norm.handle, this.scale.handle, maxNorm));
+    return this;
+  }
+
+  /** Multiplies the gradients themselves; nothing is read or written where they need no clipping. */
+  apply(parameters: readonly Tensor[]): this {
+    for (const parameter of parameters) {
+      const { grad } = parameter;
+      if (grad === null) continue;
+      const target = ownGradient(grad);
+      parameter.grad = target;
+      runNative(() => native.scale_by(target.handle, this.scale.handle));
+    }
+    return this;
+  }
+
+  [Symbol.dispose](): void {
+    this.norm.dispose();
+    this.scale.dispose();
+  }
+}
+
+/** A gradient in memory that nobody else sees: one gradient may serve several tensors. */
+function ownGradient(grad: Tensor): Tensor {
+  if (!grad.storage.shared) return grad;
+  const copy = keep(empty(grad.shape, grad.dtype, grad.device));
+  runNative(() => native.copy(grad.handle, copy.handle));
+  grad.dispose();
+  return copy;
+}
+
+/**
+ * Scales the gradients so that their global norm is at most `maxNorm`; 0: does not. Gradients of a norm that is not finite
+ * become NaN, and no optimizer of this library steps on them. Returns the norm before [1], of which `item()` waits for the device.
+ * For an optimizer of this library, `step({ maxGradNorm })` does the same in fewer passes over memory.
+ * @throws {OptionError | DTypeError | DisposedError}
+ */
+export function clipGradNorm(parameters: ParameterSource, maxNorm: number): Tensor {
+  checkNumber('clipGradNorm: maxNorm', maxNorm, 0);
+  const tensors = namedParameters('clipGradNorm', parameters).map(({ parameter }) => parameter);
+  using clip = new GradientClip(tensors.find(({ grad }) => grad !== null)?.device);
+  return clip.measure(tensors, maxNorm).apply(tensors).norm.view();
+}

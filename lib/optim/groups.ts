@@ -1,0 +1,78 @@
+/** Which parameters an optimizer has, what they are called, and groups of them by rule. */
+import { OptionError } from '../errors';
+import { Embedding } from '../nn/embedding';
+import { Module } from '../nn/module';
+import { checkTensor } from '../ops/check';
+import { isTensor, type Tensor } from '../tensor';
+
+/** A module, tensors by name (module.namedParameters()), or tensors alone, which are called by their places: 0, 1, 2, ... */
+export type ParameterSource = Module | ReadonlyMap<string, Tensor> | readonly Tensor[];
+
+/**
+ * `vector`: of at most one dimension, as norms and biases are. `embedding`: a table of which rows are looked up: of an
+ * Embedding, or by the name `embedding.weight` or `positions.weight`. `head`: an output projection, by the name `head.weight`.
+ * `matrix`: all others; with more than two dimensions, as block-diagonal factors have, the last two are those of a matrix.
+ */
+export type ParameterKind = 'matrix' | 'embedding' | 'head' | 'vector';
+
+export interface NamedParameter {
+  readonly name: string;
+  readonly parameter: Tensor;
+  readonly kind: ParameterKind;
+}
+
+const EMBEDDING_NAME = /(^|\.)(embedding|positions)\.weight$/;
+const HEAD_NAME = /(^|\.)head\.weight$/;
+
+function kindOf(name: string, { rank }: Tensor, isTable: boolean): ParameterKind {
+  if (rank < 2) return 'vector';
+  if (isTable || EMBEDDING_NAME.test(name)) return 'embedding';
+  return HEAD_NAME.test(name) ? 'head' : 'matrix';
+}
+
+/** What there is in a value that may be anything. */
+function entriesOf(source: unknown, first: number): (readonly [string, unknown])[] | null {
+  if (source instanceof Module) return [...source.namedParameters()];
+  if (source instanceof Map) return [...source];
+  return Array.isArray(source) ? source.map((value, i) => [String(first + i), value]) : null;
+}
+
+/**
+ * The parameters of a source, in its order.
+ * @param first place of the first one of the source, among those of all sources.
+ * @throws {OptionError} for what is no source. @throws {DTypeError} for an int32 tensor. @throws {DisposedError}
+ */
+export function namedParameters(where: string, source: ParameterSource, first = 0): NamedParameter[] {
+  const entries = entriesOf(source, first);
+  if (!entries?.every((entry): entry is readonly [string, Tensor] => isTensor(entry[1])))
+    throw new OptionError(
+      `${where}: parameters`,
+      'a module, tensors (by name or in an array) or groups of them',
+      source,
+    );
+  const modules = source instanceof Module ? [...source.modules()] : [];
+  const tables = new Set(modules.flatMap((module) => (module instanceof Embedding ? [module.weight] : [])));
+  return entries.map(([name, parameter]) => {
+    checkTensor(`${where}: ${name}`, parameter, 'stored');
+    return { name, parameter, kind: kindOf(name, parameter, tables.has(parameter)) };
+  });
+}
+
+/**
+ * Groups by a rule: parameters for which it gives the same options share one. Without decay of norms, biases and embeddings:
+ * `parameterGroups(model, ({ kind }) => (kind === 'vector' || kind === 'embedding' ? { weightDecay: 0 } : {}))`.
+ * @throws {OptionError | DTypeError | DisposedError}
+ */
+export function parameterGroups<Options extends object>(
+  source: ParameterSource,
+  rule: (parameter: NamedParameter) => Options,
+): (Options & { readonly parameters: ReadonlyMap<string, Tensor> })[] {
+  const groups = new Map<string, Options & { readonly parameters: Map<string, Tensor> }>();
+  for (const named of namedParameters('parameterGroups', source)) {
+    const options = rule(named);
+    const key = JSON.stringify(options);
+    if (!groups.has(key)) groups.set(key, { ...options, parameters: new Map() });
+    groups.get(key)!.parameters.set(named.name, named.parameter);
+  }
+  return [...groups.values()];
+}

@@ -1,0 +1,348 @@
+/**
+ * Muon (Jordan et al. 2024): momentum, made orthogonal by a Newton-Schulz iteration, for matrices; AdamW for all other
+ * parameters.
+ */
+import { noGrad } from '../autograd';
+import { full, zeros } from '../creation';
+import type { DType } from '../dtype';
+import { checkChoice, checkInteger, checkNumber, formatShape, GradientError, OptionError, ShapeError } from '../errors';
+import {
+  add,
+  addScalar,
+  argmax,
+  concat,
+  div,
+  embedding,
+  greater,
+  matmul,
+  mul,
+  reshape,
+  scale,
+  sqrt,
+  square,
+  sub,
+  sum,
+} from '../ops';
+import { checkSameDevice, checkTensor } from '../ops/check';
+import { checkKeys, type OptionNames } from '../options';
+import { keep, tidy } from '../scope';
+import { numel, type Tensor, tensor } from '../tensor';
+import { ADAMW_OPTIONS, AdamW, type AdamWOptions, checkAdamWValues, decays } from './adamw';
+import { GradientClip } from './clip';
+import { type NamedParameter, namedParameters, type ParameterSource } from './groups';
+import {
+  checkGradient,
+  checkState,
+  checkStep,
+  copyState,
+  dropGradients,
+  type OptimizerState,
+  type RecordableOptimizer,
+  type StepOptions,
+  type UpdateResult,
+} from './optimizer';
+
+/** `betas`, `eps` and `decay` are those of AdamW for the parameters that are no matrices. */
+export interface MuonOptions extends AdamWOptions {
+  /** Learning rate of the matrices where `step` is given none. Default: 0.02. */
+  readonly lr?: number;
+  /** Of the matrices, and of what else decays. Default: 0.1. */
+  readonly weightDecay?: number;
+  /** What each step multiplies the sum of the gradients before with. Default: 0.95. */
+  readonly momentum?: number;
+  /** Whether an update looks one step of the momentum ahead. Default: true. */
+  readonly nesterov?: boolean;
+  /** Of Newton-Schulz. Default: 5. */
+  readonly iterations?: number;
+  /**
+   * What the learning rate of a matrix [rows, columns] is multiplied with. `original`: √max(1, rows/columns).
+   * `match-rms-adamw`: 0.2·√max(rows, columns), so that an update is as large as one of AdamW and one rate serves both (Liu et
+   * al. 2025). Default: original.
+   */
+  readonly adjustLr?: 'original' | 'match-rms-adamw';
+  /** Learning rate of AdamW, as a part of that of the matrices. Default: 0.015, or 1 with `match-rms-adamw`. */
+  readonly adamwLrScale?: number;
+  /** Which parameters are taken for matrices, of those with two dimensions or more. Default: those of the kind `matrix`. */
+  readonly isMatrix?: (parameter: NamedParameter) => boolean;
+}
+
+export const MUON_OPTIONS: OptionNames<MuonOptions> = {
+  ...ADAMW_OPTIONS,
+  momentum: 0,
+  nesterov: 0,
+  iterations: 0,
+  adjustLr: 0,
+  adamwLrScale: 0,
+  isMatrix: 0,
+};
+
+/** How the learning rate is adjusted, and that of AdamW by default. */
+const ADJUSTMENTS = {
+  original: { factor: (rows: number, columns: number) => Math.sqrt(Math.max(1, rows / columns)), adamw: 0.015 },
+  'match-rms-adamw': { factor: (rows: number, columns: number) => 0.2 * Math.sqrt(Math.max(rows, columns)), adamw: 1 },
+} as const;
+
+interface Slot {
+  readonly name: string;
+  readonly parameter: Tensor;
+  /** Sum of the gradients, of which each step multiplies the older ones with `momentum`; float32. */
+  readonly buffer: Tensor;
+  /** The float32 original of a bfloat16 parameter. */
+  readonly master: Tensor | null;
+}
+
+/** What a checkpoint keeps of a slot, by the ending of its name. */
+const stateOf = ({ buffer, master }: Slot): [string, Tensor][] => [
+  ['momentum_buffer', buffer],
+  ...(master ? [['master', master] satisfies [string, Tensor]] : []),
+];
+
+export class Muon implements RecordableOptimizer {
+  #slots: Slot[];
+  /** Of all other parameters. It counts the steps, too. */
+  readonly #adamw: AdamW;
+  #others: Tensor[];
+  readonly #options: Required<Pick<MuonOptions, 'lr' | 'weightDecay' | 'momentum' | 'nesterov' | 'iterations'>>;
+  readonly #adjustment: (typeof ADJUSTMENTS)[keyof typeof ADJUSTMENTS];
+  /** Where the caller of `step` has none. */
+  readonly #clip: GradientClip;
+  /** [1]: on the device, because a recorded update reads it anew. */
+  readonly #lr: Tensor;
+  /** The clip of prepareStep, until applyStep takes it. */
+  #prepared: GradientClip | null = null;
+
+  /**
+   * @param parameters a module, or its parameters. Each block of a block-diagonal factor is a matrix of its own.
+   * @throws {OptionError | DTypeError | DeviceError} as AdamW does.
+   */
+  constructor(parameters: ParameterSource, options: MuonOptions = {}) {
+    checkKeys('Muon', options, MUON_OPTIONS);
+    checkMuonValues('Muon', options);
+    const { lr = 0.02, weightDecay = 0.1, momentum = 0.95, nesterov = true, iterations = 5 } = options;
+    this.#options = { lr, weightDecay, momentum, nesterov, iterations };
+    const { adjustLr = 'original', isMatrix = ({ kind }) => kind === 'matrix', betas, eps, decay } = options;
+    this.#adjustment = ADJUSTMENTS[adjustLr];
+    const { adamwLrScale: lrScale = this.#adjustment.adamw } = options;
+    const named = namedParameters('Muon', parameters);
+    const [first, ...rest] = named.map(({ parameter }) => parameter);
+    const device = first ? checkSameDevice('Muon: parameters', first, ...rest) : 'cpu';
+    const matrices = named.filter((one) => one.parameter.rank >= 2 && isMatrix(one));
+    const others = named.filter((one) => !matrices.includes(one));
+    this.#others = others.map(({ parameter }) => parameter);
+    this.#adamw = new AdamW(
+      [true, false].map((decayed) => ({
+        parameters: new Map(
+          others
+            .filter(({ kind }) => decays(kind, decay) === decayed)
+            .map(({ name, parameter }) => [name, parameter] as const),
+        ),
+        weightDecay: decayed ? weightDecay : 0,
+        lrScale,
+      })),
+      { betas, eps },
+    );
+    this.#slots = matrices.map(createSlot);
+    this.#clip = new GradientClip(device);
+    this.#lr = keep(zeros([1], { device }));
+  }
+
+  get #parameters(): Tensor[] {
+    return [...this.#slots.map(({ parameter }) => parameter), ...this.#others];
+  }
+
+  /** Steps taken. Waits for the latest one where nobody has read its norm. */
+  get stepCount(): number {
+    return this.#adamw.stepCount;
+  }
+
+  /** `lr` is that of the matrices. */
+  step(options: StepOptions = {}): UpdateResult {
+    checkStep('Muon.step', options, { lr: 0, maxGradNorm: 0, clip: 0 });
+    const { lr = this.#options.lr, maxGradNorm } = options;
+    const taking = this.#slots.filter(({ parameter }) => parameter.grad !== null);
+    for (const slot of taking) checkSlot(slot);
+    this.#prepared = null;
+    if (taking.length === 0) return this.#adamw.step({ ...options, lr });
+    const clip = options.clip ?? this.#clip.measure(this.#parameters, maxGradNorm);
+    const result = this.#adamw.step({ lr, clip });
+    this.#setRate(lr);
+    this.#apply(taking, clip);
+    return result;
+  }
+
+  prepareStep(options: Pick<StepOptions, 'lr' | 'clip'> = {}): UpdateResult {
+    checkStep('Muon.prepareStep', options, { lr: 0, clip: 0 });
+    const { lr = this.#options.lr } = options;
+    const clip = options.clip ?? this.#clip.begin();
+    const result = this.#adamw.prepareStep({ lr, clip });
+    this.#setRate(lr);
+    this.#prepared = clip;
+    return result;
+  }
+
+  applyStep(options: Pick<StepOptions, 'maxGradNorm'> = {}): void {
+    checkStep('Muon.applyStep', options, { maxGradNorm: 0 });
+    const without = this.#slots.find(({ parameter }) => parameter.grad === null);
+    if (without) throw new GradientError(`Muon: applyStep: ${without.name} has no gradient`);
+    const clip = this.#prepared;
+    if (clip === null) throw new GradientError('Muon: applyStep: call prepareStep before each one');
+    for (const slot of this.#slots) checkSlot(slot);
+    this.#prepared = null;
+    if (clip === this.#clip) clip.launch(this.#parameters, options.maxGradNorm);
+    this.#adamw.applyStep();
+    this.#apply(this.#slots, clip);
+  }
+
+  #setRate(lr: number): void {
+    using rate = tensor([lr]);
+    this.#lr.copyFrom(rate);
+  }
+
+  #apply(slots: readonly Slot[], clip: GradientClip): void {
+    const { weightDecay, momentum, nesterov, iterations } = this.#options;
+    noGrad(() =>
+      tidy(() => {
+        const { device } = clip.scale;
+        // 1, or 0 where the norm is not finite and so nothing may change. The device alone knows which.
+        const counts = greater(clip.scale, zeros([1], { device }));
+        const row = argmax(concat([full([1], 0.5, { device }), counts]));
+        const rate = mul(this.#lr, counts);
+        const keptMomentum = addScalar(scale(counts, momentum - 1), 1);
+        const keptWeights = addScalar(scale(rate, -weightDecay), 1);
+        const gradientScale = orZeros(clip.scale, row);
+        for (const { parameter, buffer, master } of slots)
+          tidy(() => {
+            const gradient = mul(orZeros(parameter.grad!, row).as('float32'), gradientScale);
+            buffer.copyFrom(add(mul(buffer, keptMomentum), gradient));
+            const ahead = nesterov ? add(scale(buffer, momentum), gradient) : buffer;
+            const update = newtonSchulz(ahead, { iterations, dtype: parameter.dtype });
+            const [rows, columns] = parameter.shape.slice(-2) as [number, number];
+            const step = mul(scale(update, this.#adjustment.factor(rows, columns)), rate);
+            const weights = master ?? parameter;
+            weights.copyFrom(sub(mul(weights, keptWeights), step));
+            if (master) parameter.copyFrom(master.as('bfloat16'));
+          });
+      }),
+    );
+  }
+
+  zeroGrad(): void {
+    dropGradients(this.#parameters);
+  }
+
+  remove(parameters: readonly Tensor[]): void {
+    this.#adamw.remove(parameters);
+    this.#prepared = null;
+    const gone = new Set(parameters);
+    for (const slot of this.#slots)
+      if (gone.has(slot.parameter)) for (const [, state] of stateOf(slot)) state.dispose();
+    this.#slots = this.#slots.filter(({ parameter }) => !gone.has(parameter));
+    this.#others = this.#others.filter((parameter) => !gone.has(parameter));
+  }
+
+  get #state(): Map<string, Tensor> {
+    return new Map(
+      this.#slots.flatMap((slot) => stateOf(slot).map(([ending, state]) => [`${slot.name}.${ending}`, state])),
+    );
+  }
+
+  /** `<name>.momentum_buffer` of matrices, and `<name>.master` of bfloat16 ones; of the other parameters what AdamW has. */
+  stateDict(): OptimizerState {
+    const { stepCount, tensors } = this.#adamw.stateDict();
+    return { stepCount, tensors: new Map([...this.#state, ...tensors]) };
+  }
+
+  loadStateDict(state: OptimizerState): void {
+    const own = this.#state;
+    checkState('Muon', own, state);
+    this.#adamw.loadStateDict(state);
+    copyState(own, state);
+  }
+
+  dispose(): void {
+    this.#adamw.dispose();
+    this.remove(this.#parameters);
+    this.#clip[Symbol.dispose]();
+    this.#lr.dispose();
+  }
+}
+
+/** @throws {OptionError} that names `where` and the first option that makes no sense. */
+export function checkMuonValues(where: string, options: MuonOptions): void {
+  checkAdamWValues(where, options);
+  const { momentum, nesterov, iterations, adjustLr, adamwLrScale, isMatrix } = options;
+  if (momentum !== undefined) checkNumber(`${where}: momentum`, momentum, 0, 1 - Number.EPSILON);
+  if (nesterov !== undefined && typeof nesterov !== 'boolean')
+    throw new OptionError(`${where}: nesterov`, 'true or false', nesterov);
+  if (iterations !== undefined) checkInteger(`${where}: iterations`, iterations);
+  if (adjustLr !== undefined) checkChoice(`${where}: adjustLr`, adjustLr, ['original', 'match-rms-adamw']);
+  if (adamwLrScale !== undefined) checkNumber(`${where}: adamwLrScale`, adamwLrScale, 0);
+  if (isMatrix !== undefined && typeof isMatrix !== 'function')
+    throw new OptionError(`${where}: isMatrix`, 'a function', isMatrix);
+}
+
+function createSlot({ name, parameter }: NamedParameter): Slot {
+  const { shape, device, dtype } = parameter;
+  return {
+    name,
+    parameter,
+    buffer: keep(zeros(shape, { device })),
+    master: dtype === 'bfloat16' ? keep(noGrad(() => parameter.as('float32'))) : null,
+  };
+}
+
+function checkSlot({ name, parameter, buffer }: Slot): void {
+  checkSameDevice(`Muon: ${name}`, buffer, parameter);
+  checkGradient('Muon', name, parameter);
+}
+
+/** x where `row`, an int32 of the device, is 1; zeros where it is 0. No product with 0 does that: it keeps NaN. */
+function orZeros(x: Tensor, row: Tensor): Tensor {
+  const { shape, dtype, device } = x;
+  const table = concat([zeros([1, x.size], { dtype, device }), reshape(x, [1, x.size])]);
+  return reshape(embedding(row, table), shape);
+}
+
+/** Coefficients of the iteration, made to grow small singular values fast (Jordan et al. 2024). */
+const [A, B, C] = [3.4445, -4.775, 2.0315];
+/** Added to the norm, for matrices of zeros. */
+const EPSILON = 1e-7;
+
+export interface NewtonSchulzOptions {
+  /** Default: 5. */
+  readonly iterations?: number;
+  /** Of the matrix products; the norm is taken in float32. Default: float32. */
+  readonly dtype?: DType;
+}
+
+/**
+ * Each matrix of x [..., rows, columns], float32, with its singular values made about 1 (from 0.7 to 1.2), in the same shape, outside
+ * of the graph: X ← aX + (bS + cS²)X with S = XXᵀ, from X divided by its norm. Where there are more rows than columns it is the
+ * transpose of that. Small singular values, below about 1/100 of the norm, stay smaller after 5 iterations.
+ * @throws {ShapeError} for fewer than two dimensions.
+ */
+export function newtonSchulz(x: Tensor, options: NewtonSchulzOptions = {}): Tensor {
+  checkKeys('newtonSchulz', options, { iterations: 0, dtype: 0 });
+  const { iterations = 5, dtype = 'float32' } = options;
+  checkTensor('newtonSchulz: x', x, 'float32');
+  if (x.rank < 2) throw new ShapeError('newtonSchulz', '[..., rows, columns]', formatShape(x.shape));
+  const [rows, columns] = x.shape.slice(-2) as [number, number];
+  const tall = rows > columns;
+  return noGrad(() =>
+    tidy(() => {
+      const flat = reshape(x, [numel(x.shape.slice(0, -2)), rows * columns]);
+      const norms = sqrt(sum(square(flat), { dim: 1, keepDim: true }));
+      let y = reshape(div(flat, addScalar(norms, EPSILON)), x.shape).as(dtype);
+      for (let i = 0; i < iterations; i++) {
+        const before = y;
+        y = tidy(() => {
+          const gram = matmul(before, before, tall ? { transposeA: true } : { transposeB: true });
+          const polynomial = add(scale(gram, B), scale(matmul(gram, gram), C));
+          return add(scale(before, A), tall ? matmul(before, polynomial) : matmul(polynomial, before));
+        });
+        before.dispose();
+      }
+      return y.as('float32');
+    }),
+  );
+}
