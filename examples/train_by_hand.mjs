@@ -23,7 +23,7 @@ const xs = Float32Array.from({ length: 128 }, (_, i) => (i / 64 - 1) * 2);
 const ys = xs.map((x) => Math.sin(3 * x));
 
 const network = new Network(new Generator(1));
-const optimizer = new AdamW(network.namedParameters(), { weightDecay: 0 });
+const optimizer = new AdamW(network, { weightDecay: 0 });
 const learningRate = cosineSchedule({ peak: 1e-2, totalSteps: steps, warmupSteps: 20 });
 
 for (let step = 0; step < steps; step++) {

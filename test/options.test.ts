@@ -14,7 +14,7 @@ import { BatchLoader, evaluationBatches } from '../lib/data';
 import { Decoder, generate, generateText, Sampler, tune } from '../lib/decode';
 import { exportHuggingFace, exportOnnx } from '../lib/export';
 import { CausalSelfAttention, createLinear, FeedForward, Guidance, LayerNorm, RMSNorm, TransformerLM } from '../lib/nn';
-import { AdamW, constantSchedule, cosineSchedule } from '../lib/optim';
+import { AdamW, constantSchedule, cosineSchedule, Muon, newtonSchulz } from '../lib/optim';
 import { checkKeys } from '../lib/options';
 import { ByteTokenizer, trainBpe } from '../lib/text';
 import { evaluate, type TrainConfig, Trainer, train, trainInWorker } from '../lib/train';
@@ -64,6 +64,9 @@ const PLACES: readonly [string, string, string, () => unknown][] = [
   ['AdamW', 'weight_decay', 'weightDecay', () => new AdamW(new Map(), untyped({ weight_decay: 0 }))],
   ['a group of AdamW', 'lr_scale', 'lrScale', () => new AdamW([untyped({ parameters: new Map(), lr_scale: 2 })])],
   ['AdamW.step', 'max_grad_norm', 'maxGradNorm', () => new AdamW(new Map()).step(untyped({ max_grad_norm: 2 }))],
+  ['Muon', 'nesterof', 'nesterov', () => new Muon(new Map(), untyped({ nesterof: true }))],
+  ['newtonSchulz', 'iteration', 'iterations', () => newtonSchulz(tensor([[1]]), untyped({ iteration: 3 }))],
+  ['Trainer', 'onGradient', 'onGradients', () => new Trainer(trainConfig({}), untyped({ onGradient: 0 }))],
   [
     'cosineSchedule',
     'warmup_steps',

@@ -90,7 +90,7 @@ export class AdamW implements RecordableOptimizer {
   readonly #groups: Group[];
   /** Where the caller of `step` has none. */
   readonly #clip: GradientClip;
-  /** [slots, 8]: what the kernel multiplies with. On the device, because a recorded update reads it anew. */
+  /** What the kernel multiplies with, [slots, 8]. On the device, because a recorded update reads it anew. */
   readonly #numbers: Tensor;
   #stepCount = 0;
   /** The latest update, until somebody reads its norm: only then is it known whether it counts. */

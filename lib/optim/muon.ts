@@ -66,7 +66,7 @@ export interface MuonOptions extends AdamWOptions {
   readonly isMatrix?: (parameter: NamedParameter) => boolean;
 }
 
-export const MUON_OPTIONS: OptionNames<MuonOptions> = {
+const MUON_OPTIONS: OptionNames<MuonOptions> = {
   ...ADAMW_OPTIONS,
   momentum: 0,
   nesterov: 0,
@@ -106,7 +106,7 @@ export class Muon implements RecordableOptimizer {
   readonly #adjustment: (typeof ADJUSTMENTS)[keyof typeof ADJUSTMENTS];
   /** Where the caller of `step` has none. */
   readonly #clip: GradientClip;
-  /** [1]: on the device, because a recorded update reads it anew. */
+  /** Learning rate of the matrices, [1]. On the device, because a recorded update reads it anew. */
   readonly #lr: Tensor;
   /** The clip of prepareStep, until applyStep takes it. */
   #prepared: GradientClip | null = null;
@@ -324,6 +324,7 @@ export interface NewtonSchulzOptions {
 export function newtonSchulz(x: Tensor, options: NewtonSchulzOptions = {}): Tensor {
   checkKeys('newtonSchulz', options, { iterations: 0, dtype: 0 });
   const { iterations = 5, dtype = 'float32' } = options;
+  checkInteger('newtonSchulz: iterations', iterations);
   checkTensor('newtonSchulz: x', x, 'float32');
   if (x.rank < 2) throw new ShapeError('newtonSchulz', '[..., rows, columns]', formatShape(x.shape));
   const [rows, columns] = x.shape.slice(-2) as [number, number];

@@ -63,6 +63,20 @@ test('the model is what the options say', () => {
   expect([...tensors.keys()].filter((name) => name.endsWith('.bias'))).toEqual([]);
 });
 
+test('the optimizer is what the options say, also where the run goes on', () => {
+  const out = join(folder, 'optimizer');
+  const options = ['--optimizer', 'muon', '--decay', 'matrices', '--steps', '2', '--json', '--out', out];
+  expect(train('--data', text, ...options)).toMatchObject({ status: 0, stderr: '' });
+  const checkpoint = join(out, 'checkpoint');
+  const { config } = JSON.parse(readFileSync(join(checkpoint, 'trainer.json'), 'utf8'));
+  expect(config.optimizer).toEqual({ name: 'muon', decay: 'matrices' });
+  const { tensors } = loadSafetensors(join(checkpoint, 'optimizer.safetensors'));
+  expect(tensors.get('blocks.0.attention.qkv.weight.momentum_buffer')?.shape).toEqual([192, 64]);
+  expect(tensors.get('embedding.weight.exp_avg')?.shape).toEqual([257, 64]);
+  expect(cli(['train', '--resume', checkpoint, '--json'])).toMatchObject({ status: 0, stderr: '' });
+  expect(train('--data', text, '--optimizer', 'sgd')).toMatchObject({ status: 2 });
+});
+
 test('a folder is several documents, a tenth of them held out whole', () => {
   const path = join(folder, 'texts');
   mkdirSync(path);
