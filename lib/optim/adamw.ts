@@ -140,9 +140,8 @@ export class AdamW implements RecordableOptimizer {
     checkStep('AdamW.step', options, { lr: 0, maxGradNorm: 0, clip: 0 });
     const { lr, maxGradNorm, clip } = options;
     const calls = this.#callsOf(({ parameter }) => parameter.grad !== null);
-    const taking = calls.flatMap(({ slots }) => slots);
-    for (const { name, parameter } of taking) checkGradient('AdamW', name, parameter);
-    if (taking.length === 0 && clip === undefined) return NO_UPDATE;
+    checkGradients(calls);
+    if (calls.length === 0 && clip === undefined) return NO_UPDATE;
     this.#prepared = null;
     const measured = clip ?? this.#clip.begin();
     this.#begin(calls, lr, measured);
@@ -166,7 +165,7 @@ export class AdamW implements RecordableOptimizer {
     if (without) throw new GradientError(`AdamW: applyStep: ${without.name} has no gradient`);
     if (this.#prepared === null) throw new GradientError('AdamW: applyStep: call prepareStep before each one');
     const { calls, clip } = this.#prepared;
-    for (const { name, parameter } of this.#slots) checkGradient('AdamW', name, parameter);
+    checkGradients(calls);
     this.#prepared = null;
     if (clip === this.#clip) this.#measure(calls, options.maxGradNorm);
     this.#apply(calls, clip);
@@ -214,10 +213,9 @@ export class AdamW implements RecordableOptimizer {
   }
 
   #measure(calls: readonly Call[], maxGradNorm?: number): void {
-    this.#clip.launch(
-      calls.flatMap(({ slots }) => slots.map(({ parameter }) => parameter)),
-      maxGradNorm,
-    );
+    const parameters: Tensor[] = [];
+    for (const { slots } of calls) for (const { parameter } of slots) parameters.push(parameter);
+    this.#clip.launch(parameters, maxGradNorm);
   }
 
   #apply(calls: readonly Call[], clip: GradientClip): void {
@@ -272,6 +270,10 @@ export class AdamW implements RecordableOptimizer {
     this.#clip[Symbol.dispose]();
     this.#numbers.dispose();
   }
+}
+
+function checkGradients(calls: readonly Call[]): void {
+  for (const { slots } of calls) for (const { name, parameter } of slots) checkGradient('AdamW', name, parameter);
 }
 
 /** @throws {OptionError} that names `where` and the first option that makes no sense. */

@@ -1,4 +1,5 @@
 /** Clipping by the global norm of the gradients: on their device, without waiting for it. */
+import type { Handle } from '../../types/native';
 import type { Device } from '../device';
 import { checkNumber, GradientError, runNative } from '../errors';
 import { native } from '../native';
@@ -88,7 +89,8 @@ export class GradientClip implements Disposable {
   /** The other half: all that `measure` launches. */
   launch(parameters: readonly Tensor[], maxNorm = 0): this {
     checkNumber('GradientClip: maxNorm', maxNorm, 0);
-    const gradients = parameters.flatMap(({ grad }) => grad?.handle ?? []);
+    const gradients: Handle[] = [];
+    for (const { grad } of parameters) if (grad !== null) gradients.push(grad.handle);
     runNative(() => native.grad_norm(gradients, this.norm.handle, this.scale.handle, maxNorm));
     return this;
   }
