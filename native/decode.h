@@ -26,13 +26,14 @@ struct DecodeMatrix {
 
 struct DecodeLayer {
   View v, v_scales, u, u_scales, bias;
-  Ints dims;  // {K, q, p, L, s, r}
+  Ints dims;  // {K, q, p, L, s, r, inner activation}
 
   DecodeMatrix first() const { return {v, v_scales.f32(), dims[0], dims[1], dims[2]}; }
   DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5]}; }
   int64_t in() const { return v ? int64_t{dims[0]} * dims[2] : dims[5]; }
   int64_t hidden() const { return v ? int64_t{dims[0]} * dims[1] : 0; }
   int64_t out() const { return int64_t{dims[3]} * dims[4]; }
+  int64_t inner() const { return dims[6]; }
 };
 
 struct DecodeNorm {
@@ -63,7 +64,7 @@ class DecodeModel {
   View key_norm(int64_t layer) const { return of(layer, 25); }
 
   DecodeLayer linear(int64_t layer, Place place) const {
-    constexpr int64_t kFirst[] = {2, 7, 14, 19}, kDims = 6;
+    constexpr int64_t kFirst[] = {2, 7, 14, 19}, kDims = 7;
     const int64_t at = kFirst[place];
     return {of(layer, at),     of(layer, at + 1),
             of(layer, at + 2), of(layer, at + 3),

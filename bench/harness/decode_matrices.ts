@@ -15,7 +15,7 @@ const OF_LAYER = 26;
 const HEAD = 4;
 const LINEAR = [2, 7, 14, 19] as const;
 const SHAPE = 9;
-const DIMS = 6;
+const DIMS = 7;
 
 interface Matrix {
   readonly views: readonly (Handle | null)[];
@@ -47,7 +47,7 @@ export class DecodeMatrices implements Contender {
     const [matrix = null, scales = null] = weights.slice(HEAD);
     const head = {
       views: [null, null, matrix, scales, null],
-      dims: Int32Array.of(1, dModel, dModel, 1, vocabSize, dModel),
+      dims: Int32Array.of(1, dModel, dModel, 1, vocabSize, dModel, 0),
     };
     this.#matrices = [...layers.flat(), head];
     const widest = Math.max(...this.#matrices.flatMap(({ dims: [K = 1, , p = 1, L = 1, s = 1] }) => [K * p, L * s]));

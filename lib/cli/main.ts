@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { INNER_ACTIVATIONS } from '../ops/inner_activation';
 import { STRUCTURE_NAMES } from '../structures';
 import { fail, USED_WRONGLY } from './failure';
 import { blockCounts, decimal, positiveInteger, wholeNumber } from './values';
@@ -52,6 +53,11 @@ program
       'relu',
       'swiglu',
     ]),
+  )
+  .addOption(
+    new Option('--inner-activation <name>', 'activation between the factors of each layer (default: none)').choices(
+      INNER_ACTIVATIONS,
+    ),
   )
   .option('--d-model <n>', 'width of the model (default: from the preset)', positiveInteger)
   .option('--layers <n>', 'number of blocks (default: from the preset)', positiveInteger)

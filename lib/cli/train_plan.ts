@@ -21,7 +21,7 @@ import {
   type Structure,
   type TransformerConfig,
 } from '../nn';
-import type { Activation } from '../ops';
+import type { Activation, InnerActivation } from '../ops';
 import type { Tokenizer } from '../text';
 import type { GuidanceConfig, OptimizerConfig, RunSource, TrainConfig } from '../train';
 import { UsageError } from './failure';
@@ -41,6 +41,7 @@ export interface TrainOptions {
   readonly rank?: number;
   readonly nblocks?: BlockCounts;
   readonly activation?: Activation;
+  readonly innerActivation?: InnerActivation;
   readonly dModel?: number;
   readonly layers?: number;
   readonly heads?: number;
@@ -221,10 +222,11 @@ function modelConfig(options: TrainOptions, vocabSize: number | undefined): Tran
   });
 }
 
-function ffnStructure({ structure, ratio, rank, nblocks }: TrainOptions): FfnStructure {
-  if (structure === 'dense') return { structure };
-  if (rank !== undefined || nblocks !== undefined) return { structure, rank, nblocks, ratio };
-  return { structure, ratio: ratio ?? 0.32 };
+function ffnStructure({ structure, ratio, rank, nblocks, innerActivation }: TrainOptions): FfnStructure {
+  const common = { structure, ...(innerActivation && { innerActivation }) };
+  if (structure === 'dense') return common;
+  if (rank !== undefined || nblocks !== undefined) return { ...common, rank, nblocks, ratio };
+  return { ...common, ratio: ratio ?? 0.32 };
 }
 
 /** Weights from a checkpoint are trained already: unless asked for, they get no guide. */

@@ -69,12 +69,12 @@ export class Dispatcher {
 
   /** For each structured layer. */
   #wantsMerged(tokens: number): boolean[] {
-    if (this.mode !== 'auto') return this.#layers.map(() => this.mode === 'merged');
+    if (this.mode !== 'auto') return this.#layers.map(({ mergeable }) => mergeable && this.mode === 'merged');
     const setting = settingOf(this.model.device);
     if (setting !== this.#setting) {
       this.#setting = setting;
-      this.#measured = this.#layers.map(({ factoredDims, dtype }) =>
-        this.table?.get(tableKey(factoredDims, dtype, setting)),
+      this.#measured = this.#layers.map(({ mergeable, factoredDims, dtype }) =>
+        mergeable ? this.table?.get(tableKey(factoredDims, dtype, setting)) : undefined,
       );
     }
     return this.#measured.map((measured) => prefersMerged(measured, tokens));

@@ -2,12 +2,13 @@
 import type { Handle } from '../../types/native';
 import { noGrad } from '../autograd';
 import { type LinearLayer, SelfGuided } from '../nn';
+import { checkMergeable } from '../ops/inner_activation';
 import { keep, tidy } from '../scope';
 import { type WeightDType, WeightMatrix } from './matrix';
 
 export type Form = 'factored' | 'merged';
 
-/** What decode_step takes: {K, q, p, L, s, r} and [v, its scales, u, its scales, bias]. */
+/** What decode_step takes: {K, q, p, L, s, r, inner activation} and [v, its scales, u, its scales, bias]. */
 export interface LayerOperands {
   readonly dims: Int32Array;
   readonly views: readonly (Handle | null)[];
@@ -27,6 +28,7 @@ export class DecoderLayer {
     // A layer that still has its guide is computed as the dense matrix that evaluation applies.
     const guided = layer instanceof SelfGuided && layer.guide !== null;
     this.#layer = layer instanceof SelfGuided ? layer.layer : layer;
+    if (guided) checkMergeable('decoder: a layer with a guide', this.#layer.innerActivation);
     this.#v = guided || this.#layer.v === null ? null : new WeightMatrix(this.#layer.v, dtype);
     this.#u = guided
       ? new WeightMatrix(
@@ -40,6 +42,11 @@ export class DecoderLayer {
 
   get structured(): boolean {
     return this.#v !== null;
+  }
+
+  /** Whether it has a choice of form: with an activation between them, factors stay factors. */
+  get mergeable(): boolean {
+    return this.structured && this.#layer.innerActivation === 'none';
   }
 
   /** Of the layer as it is computed: a dense one for a layer with a guide. */
@@ -85,6 +92,6 @@ export class DecoderLayer {
 
   #denseDims(): Int32Array {
     const { inFeatures, outFeatures } = this.#layer;
-    return Int32Array.of(1, inFeatures, inFeatures, 1, outFeatures, inFeatures);
+    return Int32Array.of(1, inFeatures, inFeatures, 1, outFeatures, inFeatures, 0);
   }
 }

@@ -87,7 +87,7 @@ export class DecoderModel {
     this.#sizes = [...sizes, ACTIVATION_CODES[activation], PAGE_TOKENS];
   }
 
-  /** All layers with a choice of form, in order. */
+  /** All layers of two factors, in order. */
   get structuredLayers(): DecoderLayer[] {
     return this.#blocks.flatMap(({ fc1, fc2 }) => [fc1, fc2]).filter((layer) => layer.structured);
   }
@@ -102,7 +102,7 @@ export class DecoderModel {
   operands(form: (layer: DecoderLayer) => Form): ModelOperands {
     const layers = this.#blocks.map(({ norm1, norm2, qnorm, knorm, ...block }) => {
       const [qkv, out, fc1, fc2] = [block.qkv, block.out, block.fc1, block.fc2].map((layer) =>
-        layer.operands(layer.structured ? form(layer) : 'factored'),
+        layer.operands(layer.mergeable ? form(layer) : 'factored'),
       ) as [LayerOperands, LayerOperands, LayerOperands, LayerOperands];
       return {
         weights: [

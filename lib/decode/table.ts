@@ -20,8 +20,9 @@ const gpuName = () => (gpu ??= cudaStatus());
 export const settingOf = (device: Device): string =>
   device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName();
 
-export const tableKey = (dims: Int32Array, dtype: string, setting: string): string =>
-  `${[...dims].join(',')} ${dtype} ${setting}`;
+/** By the sizes of a layer: there is no activation between factors that can be merged. */
+export const tableKey = ([K, q, p, L, s, r]: Int32Array, dtype: string, setting: string): string =>
+  `${[K, q, p, L, s, r].join(',')} ${dtype} ${setting}`;
 
 /** Whether the merged form is faster at the measured token counts on both sides of `tokens`. */
 export function prefersMerged(measured: readonly Crossover[] | undefined, tokens: number): boolean {

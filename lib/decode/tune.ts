@@ -107,12 +107,13 @@ export function tune(model: TransformerLM, options: TuneOptions = {}): Map<strin
   const { device } = decoder;
   const table = new Map<string, Crossover[]>();
   try {
-    for (const { factoredDims } of decoder.structuredLayers) {
+    for (const { mergeable, factoredDims } of decoder.structuredLayers) {
+      if (!mergeable) continue;
       const key = tableKey(factoredDims, dtype, settingOf(device));
       if (table.has(key) || known?.has(key)) continue;
       const [K = 1, , p = 1, L = 1, s = 1] = factoredDims;
       using factored = new ColdLayer(factoredDims, true, dtype, device);
-      using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p), false, dtype, device);
+      using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p, 0), false, dtype, device);
       using x = new NativeBuffer(most * K * p, 'float32', device);
       using y = new NativeBuffer(most * L * s, 'float32', device);
       native.fill(x.handle, 0.5);

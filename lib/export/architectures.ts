@@ -5,6 +5,7 @@
 import { OptionError } from '../errors';
 import type { ResolvedConfig, TransformerLM } from '../nn';
 import type { Activation } from '../ops';
+import { checkMergeable } from '../ops/inner_activation';
 
 export interface Architecture {
   /** What config.json says beyond the sizes. */
@@ -78,7 +79,8 @@ function stableLm({ bias, qkvBias, outBias, normEps }: ResolvedConfig): Architec
 }
 
 function choose(config: ResolvedConfig): Architecture {
-  const { norm, activation, dModel, attnDim, ropeBase, learnedPositions, qkNorm } = config;
+  const { norm, activation, dModel, attnDim, ropeBase, learnedPositions, qkNorm, ffn } = config;
+  checkMergeable('export: ffn', ffn.innerActivation ?? 'none');
   if (learnedPositions)
     throw new OptionError('export: learnedPositions', 'false, as every known architecture has it', learnedPositions);
   if (ropeBase === 0)

@@ -1,7 +1,7 @@
 /** The layers as ONNX operations on rows: x is [n, features]. */
 
 import type { TensorData } from '../io';
-import type { Activation } from '../ops';
+import type { Activation, InnerActivation } from '../ops';
 import type { OnnxGraph } from './onnx_graph';
 
 /** The values of a linear layer of any structure, shaped as docs/checkpoint.md says; `v` is null for a dense one. */
@@ -9,6 +9,8 @@ export interface LinearValues {
   readonly v: TensorData | null;
   readonly u: TensorData;
   readonly bias: TensorData | null;
+  /** Between the factors. Default: none. */
+  readonly innerActivation?: InnerActivation;
 }
 
 /** [blocks, rows, columns] → [blocks, columns, rows]: MatMul transposes nothing by itself. */
@@ -49,10 +51,11 @@ function shuffledFactor(graph: OnnxGraph, name: string, h: string, u: TensorData
 }
 
 /** A linear layer of any structure with its factors kept, or a dense one. */
-export function addLinear(graph: OnnxGraph, name: string, x: string, { v, u, bias }: LinearValues): string {
+export function addLinear(graph: OnnxGraph, name: string, x: string, layer: LinearValues): string {
+  const { v, u, bias, innerActivation = 'none' } = layer;
   const shift = bias && graph.weight(`${name}.bias`, bias);
   if (v === null) return dense(graph, x, graph.weight(`${name}.weight`, u), shift);
-  const h = firstFactor(graph, `${name}.v`, x, v);
+  const h = addActivation(graph, firstFactor(graph, `${name}.v`, x, v), innerActivation);
   if (u.shape.length === 2) return dense(graph, h, graph.weight(`${name}.u`, u), shift);
   const y = shuffledFactor(graph, `${name}.u`, h, u);
   return shift === null ? y : graph.node('Add', [y, shift]);
@@ -60,8 +63,8 @@ export function addLinear(graph: OnnxGraph, name: string, x: string, { v, u, bia
 
 const silu = (graph: OnnxGraph, x: string): string => graph.node('Mul', [x, graph.node('Sigmoid', [x])]);
 
-/** `features` before the activation; SwiGLU halves them. */
-export function addActivation(graph: OnnxGraph, x: string, activation: Activation, features: number): string {
+/** `features` before the activation; only SwiGLU, which halves them, asks. */
+export function addActivation(graph: OnnxGraph, x: string, activation: Activation, features = 0): string {
   switch (activation) {
     case 'none':
       return x;

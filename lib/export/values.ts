@@ -10,7 +10,7 @@ export const valuesOf = (t: Tensor): TensorData => ({ shape: t.shape, data: t.ho
 
 /**
  * The factors of a layer, or the dense matrix that evaluation applies.
- * @throws {OptionError} for factors of a layer that still has a guide.
+ * @throws {OptionError} for factors of a layer that still has a guide, for the matrix of one with an inner activation.
  */
 export function linearValues(layer: LinearLayer | SelfGuided, merged: boolean): LinearValues {
   const bias = layer.bias && valuesOf(layer.bias);
@@ -20,8 +20,8 @@ export function linearValues(layer: LinearLayer | SelfGuided, merged: boolean): 
     const expected = "'merged', because the guides still count at this step of training";
     throw new OptionError('export: weights', expected, 'factored');
   }
-  const { v, u } = layer;
+  const { v, u, innerActivation } = layer;
   return v === null || !merged
-    ? { v: v && valuesOf(v), u: valuesOf(u), bias }
+    ? { v: v && valuesOf(v), u: valuesOf(u), bias, innerActivation }
     : { v: null, u: valuesOf(layer.merge()), bias };
 }

@@ -5,7 +5,7 @@ import { checkLength, checkRows } from './buffers';
 import { type Call, checkObject, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
 import type { LinearGradients } from './linear';
 import { type FactorSpec, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
-import { type CheckedArrays, checkArrays, gradientLengths, type LinearArrays } from './weights';
+import { type CheckedArrays, checkArrays, gradientLengths, type LinearArrays, savedHidden } from './weights';
 
 export interface FeedForwardSpec {
   /** For swiglu its outFeatures are twice the inFeatures of fc2: the first half is gated by the second. */
@@ -44,7 +44,7 @@ export interface FeedForwardResult {
 export interface FeedForwardBackwardInputs extends FeedForwardInputs {
   /** Gradient by y. */
   readonly dy: Float32Array;
-  /** From forward with `training`; `pre` is needed, h1 and h2 are computed again when absent. */
+  /** From forward with `training`: `pre` is needed, h1 and h2 with an inner activation, or they are computed again. */
   readonly saved: FeedForwardSaved;
 }
 
@@ -178,10 +178,10 @@ export class FunctionalFeedForward {
     const { needs, out = {} } = checkOptions(where, options);
     const { first, second, n, numbers } = this.#prepare(where, inputs);
     checkLength(`${where}: dy`, inputs.dy, n * this.#second.features);
-    const { h1 = null, pre, h2 = null } = inputs.saved ?? {};
-    if (h1 !== null) checkLength(`${where}: saved.h1`, h1, n * this.#first.dims.hidden);
+    const { pre, ...saved } = inputs.saved ?? {};
+    const h1 = savedHidden(`${where}: saved.h1`, saved.h1, n, this.#first.dims);
     checkLength(`${where}: saved.pre`, pre, n * this.#first.dims.outFeatures);
-    if (h2 !== null) checkLength(`${where}: saved.h2`, h2, n * this.#second.dims.hidden);
+    const h2 = savedHidden(`${where}: saved.h2`, saved.h2, n, this.#second.dims);
     const fc1 = gradientLengths(this.#first.shapes, first.guide !== null);
     const fc2 = gradientLengths(this.#second.shapes, second.guide !== null);
     const lengths: Record<FeedForwardGradient, number> = {

@@ -1,12 +1,13 @@
 /** One linear layer, dense or structured, forward and backward on raw typed arrays. */
 import { OptionError } from '../errors';
 import { ACTIVATION_CODES } from '../ops/activation';
+import { checkMergeable } from '../ops/inner_activation';
 import type { LinearDims } from '../ops/linear_dims';
 import { numel } from '../tensor';
 import { checkLength, checkRows } from './buffers';
 import { type Call, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
 import { type FactorSpec, type LinearShapes, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
-import { checkArrays, gradientLengths, type LinearArrays } from './weights';
+import { checkArrays, gradientLengths, type LinearArrays, savedHidden } from './weights';
 
 export interface LinearInputs extends LinearArrays {
   /** [tokens, inFeatures]. */
@@ -15,7 +16,7 @@ export interface LinearInputs extends LinearArrays {
 
 /** What forward keeps for backward. */
 export interface LinearSaved {
-  /** The intermediate [tokens, dims.hidden], in the order in which u reads it; none for a dense layer. */
+  /** The intermediate [tokens, dims.hidden], before the inner activation, in the order of u; none for a dense layer. */
   readonly h?: Float32Array;
   /** The pre-activation [tokens, outFeatures]; none without an activation. */
   readonly pre?: Float32Array;
@@ -37,7 +38,7 @@ export interface LinearResult {
 export interface LinearBackwardInputs extends LinearInputs {
   /** Gradient by y, [tokens, features]. */
   readonly dy: Float32Array;
-  /** From forward with `training`. Without h it is computed again; with an activation, `pre` is needed. */
+  /** From forward with `training`: `pre` is needed with an activation, `h` with an inner one, or is computed again. */
   readonly saved?: LinearSaved;
 }
 
@@ -106,10 +107,14 @@ export class FunctionalLinear {
     return runCallAsync(call, out);
   }
 
-  /** The dense weight [outFeatures, inFeatures] of the factors alone. @throws {OptionError} for a dense layer. */
+  /**
+   * The dense weight [outFeatures, inFeatures] of the factors alone.
+   * @throws {OptionError} for a dense layer, and where an activation is between the factors.
+   */
   merge(weights: Pick<LinearArrays, 'v' | 'u'>, out?: Float32Array): Float32Array {
     const { shapes, dims } = this.#layer;
     if (shapes.v === null) throw new OptionError('linear.merge', 'a layer of two factors', 'a dense one');
+    checkMergeable('linear.merge', dims.innerActivation);
     const { v, u } = checkArrays('linear.merge', shapes, weights);
     const call: Call<'v' | 'u', 'weight'> = {
       where: 'linear.merge',
@@ -162,8 +167,7 @@ export class FunctionalLinear {
     const { v, u, guide, factorScale, guideScale } = checkArrays(where, shapes, inputs);
     const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
     checkLength(`${where}: dy`, inputs.dy, n * features);
-    const h = inputs.saved?.h ?? null;
-    if (h !== null) checkLength(`${where}: saved.h`, h, n * dims.hidden);
+    const h = savedHidden(`${where}: saved.h`, inputs.saved?.h, n, dims);
     const pre = activation === 'none' ? null : inputs.saved?.pre;
     if (pre !== null) checkLength(`${where}: saved.pre`, pre, n * dims.outFeatures);
     const call: Call<'dy' | 'x' | 'v' | 'u' | 'guide' | 'h' | 'pre', LinearGradient> = {

@@ -1,6 +1,7 @@
 /** What a layer is, in plain data, and the shapes of its arrays that follow. */
 import { formatShape, OptionError, ShapeError } from '../errors';
 import { type Activation, activatedFeatures, checkActivation } from '../ops/activation';
+import type { InnerActivation } from '../ops/inner_activation';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
 import { checkStructure, chooseLayer, type FactorShapes, type SizeOptions, type Structure } from '../structures';
 import { checkShape, numel, type Shape } from '../tensor';
@@ -17,6 +18,8 @@ export interface LinearSpec extends SizeOptions {
 
 /** Any layer of the family, by its factors: v [K, q, p] or [rank, in], null for a dense layer; u [L, s, r] or [out, rank]. */
 export interface FactorSpec extends FactorShapes {
+  /** Between the factors: u·σ(v x). Default: none. */
+  readonly innerActivation?: InnerActivation;
   /** Default: none. */
   readonly activation?: Activation;
 }
@@ -41,7 +44,7 @@ export function resolveLinear(where: string, spec: LinearSpec | FactorSpec): Res
   const { activation = 'none' } = spec;
   checkActivation(`${where}: activation`, activation);
   const { v, u } = 'u' in spec ? checkFactors(where, spec) : factorsOf(where, spec);
-  const dims = linearDims(where, v, u);
+  const dims = linearDims(where, v, u, spec.innerActivation);
   const { inFeatures, outFeatures } = dims;
   if (activation === 'swiglu' && outFeatures % 2 !== 0)
     throw new ShapeError(where, 'an even number of output features for swiglu', String(outFeatures));

@@ -1,5 +1,6 @@
 /** The weights of one layer as raw arrays. */
 import { checkNumber, OptionError } from '../errors';
+import type { LinearDims } from '../ops/linear_dims';
 import { numel } from '../tensor';
 import { checkLength } from './buffers';
 import { checkObject } from './call';
@@ -45,6 +46,18 @@ export function checkArrays(where: string, shapes: LinearShapes, arrays: LinearA
   checkLength(`${where}: guide`, guide, numel(shapes.guide));
   checkNumber(`${where}: alpha`, alpha, 0, 1);
   return { v, u, bias, guide, factorScale: 1 - alpha, guideScale: alpha };
+}
+
+/** The h that forward saved: it may be left out unless there is an inner activation. @throws as checkLength does. */
+export function savedHidden(
+  where: string,
+  h: Float32Array | undefined,
+  n: number,
+  { hidden, innerActivation }: LinearDims,
+): Float32Array | null {
+  if (h === undefined && innerActivation === 'none') return null;
+  checkLength(where, h, n * hidden);
+  return h;
 }
 
 /** Elements of each gradient by the weights; 0 for those that the layer does not have. */

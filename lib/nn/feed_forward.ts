@@ -1,4 +1,4 @@
-import { type Activation, feedForward, type LinearOptions } from '../ops';
+import { type Activation, feedForward, type InnerActivation, type LinearOptions } from '../ops';
 import { checkKeys } from '../options';
 import { Generator } from '../random';
 import type { Sizes, Structure } from '../structures';
@@ -19,6 +19,8 @@ export interface FfnStructure extends Sizes {
   /** Sizes of one layer, in place of those for both. */
   readonly fc1?: Sizes;
   readonly fc2?: Sizes;
+  /** Between the factors of each layer. Default: none. */
+  readonly innerActivation?: InnerActivation;
   readonly init?: Init;
 }
 
@@ -43,12 +45,12 @@ export class FeedForward extends Module {
     super();
     checkKeys('FeedForward', options, FEED_FORWARD_OPTIONS);
     const { dModel, dFF, activation } = resolveFeedForward(options);
-    const { bias, structure, rank, nblocks, ratio, init, generator = new Generator(0) } = options;
+    const { bias, structure, rank, nblocks, ratio, init, innerActivation, generator = new Generator(0) } = options;
     const { fc1 = { rank, nblocks, ratio }, fc2 = { rank, nblocks, ratio } } = options;
     this.activation = activation;
     const build = (inFeatures: number, outFeatures: number, sizes: Sizes) => {
       const own = structure === 'dense' ? {} : { ...sizes, init };
-      const layer = createLinear(structure, { inFeatures, outFeatures, ...own, bias, generator });
+      const layer = createLinear(structure, { inFeatures, outFeatures, ...own, innerActivation, bias, generator });
       return options.guidance && structure !== 'dense' ? new SelfGuided(layer, options.guidance) : layer;
     };
     this.fc1 = this.addModule('fc1', build(dModel, activation === 'swiglu' ? 2 * dFF : dFF, fc1));

@@ -2,7 +2,8 @@
 import { clone, zeros } from '../creation';
 import { checkChoice } from '../errors';
 import type { LinearOptions, LinearWeights } from '../ops';
-import { type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
+import { type InnerActivation, type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
+import { checkMergeable } from '../ops/inner_activation';
 import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { chooseLayer, DEFINITIONS, parametersOf, type SizeOptions, type Sizes, type Structure } from '../structures';
@@ -34,6 +35,7 @@ const OPTIONS: OptionNames<LinearLayerOptions> = {
   rank: 0,
   nblocks: 0,
   ratio: 0,
+  innerActivation: 0,
   bias: 0,
   init: 0,
   generator: 0,
@@ -55,6 +57,8 @@ export class LinearLayer extends Module implements LinearForward {
   /** Second factor, or the dense weight. */
   readonly u: Tensor;
   readonly bias: Tensor | null;
+  /** Between the factors. */
+  readonly innerActivation: InnerActivation;
   readonly #why?: string;
 
   /** @throws {OptionError} for sizes that the structure does not allow. */
@@ -62,12 +66,13 @@ export class LinearLayer extends Module implements LinearForward {
     super();
     const { linear: where, inits } = DEFINITIONS[structure];
     checkKeys(where, options, OPTIONS);
-    const { init = inits[0], generator = new Generator(0), bias = true } = options;
+    const { init = inits[0], generator = new Generator(0), bias = true, innerActivation = 'none' } = options;
     const chosen = chooseLayer(where, structure, options);
     checkChoice(`${where}: init`, init, inits);
     this.structure = structure;
     this.inFeatures = options.inFeatures;
     this.outFeatures = options.outFeatures;
+    this.innerActivation = innerActivation;
     this.#why = chosen.why;
     const { v, u } = initFactors(generator, chosen, init);
     this.v = v && this.addParameter('v', v);
@@ -76,7 +81,7 @@ export class LinearLayer extends Module implements LinearForward {
   }
 
   weights(): LinearWeights {
-    return { v: this.v, u: this.u, bias: this.bias };
+    return { v: this.v, u: this.u, bias: this.bias, innerActivation: this.innerActivation };
   }
 
   /** x [..., inFeatures] → [..., outFeatures]. */
@@ -85,15 +90,24 @@ export class LinearLayer extends Module implements LinearForward {
   }
 
   get dims(): LinearDims {
-    return linearDims(this.structure, this.v?.shape ?? null, this.u.shape);
+    return linearDims(this.structure, this.v?.shape ?? null, this.u.shape, this.innerActivation);
   }
 
   get sizes(): Sizes {
     return DEFINITIONS[this.structure].sizes(this.dims);
   }
 
-  /** The exact dense matrix [outFeatures, inFeatures] of the factors, in memory of its own. */
+  /**
+   * The exact dense matrix [outFeatures, inFeatures] of the factors, in memory of its own.
+   * @throws {OptionError} where an activation is between them.
+   */
   merge(): Tensor {
+    checkMergeable(`${DEFINITIONS[this.structure].linear}.merge`, this.innerActivation);
+    return this.product();
+  }
+
+  /** u·v [outFeatures, inFeatures], whatever is between them, in memory of its own. */
+  product(): Tensor {
     return this.v === null ? clone(this.u) : mergeFactors(this.v, this.u);
   }
 

@@ -10,8 +10,8 @@ import type { LinearForward, LinearLayer } from './linear_layer';
 import { Module } from './module';
 
 /**
- * Wraps any structured layer. The guide starts as the exact dense matrix of the factors, so at the start the function is
- * the layer's, whatever α is. Parameters: the layer's under their own names, and `guide` [out, in] until `release`.
+ * Wraps any structured layer. The guide starts as the product of the factors: unless an activation is between them, the
+ * function at the start is the layer's, whatever α is. Parameters: the layer's under their own names, and `guide` [out, in] until `release`.
  */
 export class SelfGuided extends Module implements LinearForward {
   readonly layer: LinearLayer;
@@ -25,7 +25,7 @@ export class SelfGuided extends Module implements LinearForward {
     this.layer = layer;
     this.guidance = guidance;
     for (const [name, value] of layer.namedParameters()) this.addParameter(name, value);
-    this.#guide = this.addParameter('guide', layer.merge());
+    this.#guide = this.addParameter('guide', layer.product());
   }
 
   /** W [out, in]; null once released. */
@@ -56,7 +56,10 @@ export class SelfGuided extends Module implements LinearForward {
     return structuredLinear(x, this.weights(), options);
   }
 
-  /** The dense matrix that evaluation applies, α·W + (1−α)·S [out, in], in memory of its own. */
+  /**
+   * The dense matrix that evaluation applies, α·W + (1−α)·S [out, in], in memory of its own.
+   * @throws {OptionError} where S has an activation between its factors.
+   */
   merge(): Tensor {
     const guide = this.#guide;
     if (guide === null) return this.layer.merge();
@@ -64,13 +67,13 @@ export class SelfGuided extends Module implements LinearForward {
     return noGrad(() => tidy(() => add(scale(guide, guideScale), scale(this.layer.merge(), factorScale))));
   }
 
-  /** Makes the guide the exact matrix of the factors again, after other factors were loaded. */
+  /** Makes the guide the product of the factors again, after other factors were loaded. */
   resetGuide(): void {
     const guide = this.#guide;
     if (guide === null) return;
-    const merged = this.layer.merge();
-    runNative(() => native.copy(merged.handle, guide.handle));
-    merged.dispose();
+    const product = this.layer.product();
+    runNative(() => native.copy(product.handle, guide.handle));
+    product.dispose();
   }
 
   /**

@@ -1,6 +1,7 @@
 /** What a TransformerLM is made of: plain data, checked and completed here and nowhere else, with presets. */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { ACTIVATIONS, type Activation, FFN_ACTIVATION, NORM_EPS, ROPE_BASE } from '../ops';
+import { checkInnerActivation } from '../ops/inner_activation';
 import { checkKeys, type OptionNames } from '../options';
 import { checkStructure, type Sizes } from '../structures';
 import type { FfnStructure } from './feed_forward';
@@ -97,6 +98,7 @@ export const FFN_OPTIONS: OptionNames<FfnStructure> = {
   ratio: 0,
   fc1: 0,
   fc2: 0,
+  innerActivation: 0,
   init: 0,
 };
 const SIZES: OptionNames<Sizes> = { rank: 0, nblocks: 0 };
@@ -184,6 +186,7 @@ export function resolveFeedForward({
 function copyOf(ffn: FfnStructure): FfnStructure {
   checkKeys('TransformerConfig.ffn', ffn, FFN_OPTIONS);
   checkStructure('config: ffn.structure', ffn.structure);
+  checkInnerActivation('config: ffn', ffn.innerActivation ?? 'none', ffn.structure === 'dense');
   const sizes = (['fc1', 'fc2'] as const).flatMap((name) => {
     const own = ffn[name];
     if (own === undefined) return [];

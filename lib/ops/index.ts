@@ -4,10 +4,12 @@ export * from './cross_entropy';
 export * from './elementwise';
 export * from './embedding';
 export { feedForward } from './feed_forward';
+export type { InnerActivation } from './inner_activation';
 export * from './linalg';
 export {
   blockDenseLinear,
   blockShuffleLinear,
+  type FactorOptions,
   type Guide,
   type LinearOptions,
   type LinearWeights,

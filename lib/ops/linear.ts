@@ -6,6 +6,7 @@ import { checkKeys } from '../options';
 import type { Shape, Tensor } from '../tensor';
 import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
+import type { InnerActivation } from './inner_activation';
 import { type LinearDims, linearDims } from './linear_dims';
 
 /** A dense guide beside the factors: y = guideScale · x Wᵀ + factorScale · S(x). */
@@ -25,6 +26,8 @@ export interface LinearWeights {
   /** [out]. */
   readonly bias?: Tensor | null;
   readonly guide?: Guide | null;
+  /** Between the factors: u·σ(v x). Default: none. */
+  readonly innerActivation?: InnerActivation;
 }
 
 export interface LinearOptions {
@@ -32,6 +35,11 @@ export interface LinearOptions {
   activation?: Activation;
   /** Added to the result after the activation, and of its shape. */
   residual?: Tensor | null;
+}
+
+export interface FactorOptions extends LinearOptions {
+  /** Between the factors: u·σ(v x). Default: none. */
+  innerActivation?: InnerActivation;
 }
 
 /** What a kernel call needs of one layer: checked weights and their sizes. */
@@ -47,10 +55,10 @@ export interface CheckedLinear {
 
 /** @throws {ShapeError | DTypeError | DeviceError | DisposedError | OptionError} naming the weight that does not fit. */
 export function checkLinear(where: string, weights: LinearWeights): CheckedLinear {
-  const { u, v = null, bias = null, guide = null } = weights;
+  const { u, v = null, bias = null, guide = null, innerActivation } = weights;
   checkTensor(`${where}: ${v ? 'u' : 'weight'}`, u);
   if (v) checkTensor(`${where}: v`, v);
-  const dims = linearDims(where, v?.shape ?? null, u.shape);
+  const dims = linearDims(where, v?.shape ?? null, u.shape, innerActivation);
   if (bias) {
     checkTensor(`${where}: bias`, bias);
     checkSameShape(`${where}: bias`, bias, [dims.outFeatures]);
@@ -104,16 +112,16 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null, options:
   return apply('linear', x, { u: weight, bias }, options);
 }
 
-/** act((x vᵀ) uᵀ + bias) + residual, v [rank, in], u [out, rank]. */
+/** act(σ(x vᵀ) uᵀ + bias) + residual, v [rank, in], u [out, rank]. */
 export function lowRankLinear(
   x: Tensor,
   v: Tensor,
   u: Tensor,
   bias?: Tensor | null,
-  options: LinearOptions = {},
+  { innerActivation, ...options }: FactorOptions = {},
 ): Tensor {
   checkRanks('lowRankLinear', v, 2, u, 2);
-  return apply('lowRankLinear', x, { v, u, bias }, options);
+  return apply('lowRankLinear', x, { v, u, bias, innerActivation }, options);
 }
 
 /** Block-diagonal v [nblocks, rank/nblocks, in/nblocks], then dense u [out, rank]. */
@@ -122,10 +130,10 @@ export function blockDenseLinear(
   v: Tensor,
   u: Tensor,
   bias?: Tensor | null,
-  options: LinearOptions = {},
+  { innerActivation, ...options }: FactorOptions = {},
 ): Tensor {
   checkRanks('blockDenseLinear', v, 3, u, 2);
-  return apply('blockDenseLinear', x, { v, u, bias }, options);
+  return apply('blockDenseLinear', x, { v, u, bias, innerActivation }, options);
 }
 
 /** Monarch: block-diagonal v [K, q, p], shuffle, block-diagonal u [L, s, r], K·q = L·r; the paper has K = L = nblocks. */
@@ -134,10 +142,10 @@ export function blockShuffleLinear(
   v: Tensor,
   u: Tensor,
   bias?: Tensor | null,
-  options: LinearOptions = {},
+  { innerActivation, ...options }: FactorOptions = {},
 ): Tensor {
   checkRanks('blockShuffleLinear', v, 3, u, 3);
-  return apply('blockShuffleLinear', x, { v, u, bias }, options);
+  return apply('blockShuffleLinear', x, { v, u, bias, innerActivation }, options);
 }
 
 function checkRanks(where: string, v: Tensor, vRank: number, u: Tensor, uRank: number): void {
@@ -208,7 +216,7 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   });
 }
 
-/** The dense matrix [out, in] that the factors stand for. Not differentiable. */
+/** The dense matrix [out, in] that the factors stand for, without an activation between them. Not differentiable. */
 export function mergeFactors(v: Tensor, u: Tensor): Tensor {
   checkTensor('mergeFactors: v', v);
   checkTensor('mergeFactors: u', u);

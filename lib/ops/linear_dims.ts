@@ -1,11 +1,13 @@
 /**
  * Sizes of a linear layer. All structures are one family: a block-diagonal factor v [K, q, p], a shuffle across its
- * blocks, a block-diagonal factor u [L, s, r], with K·q = L·r (native/kernels.def has the formulas). A dense layer has
- * no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
+ * blocks, maybe an activation, a block-diagonal factor u [L, s, r], with K·q = L·r (native/kernels.def has the formulas).
+ * A dense layer has no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
  */
 import { formatShape, ShapeError } from '../errors';
 import type { Shape } from '../tensor';
+import { ACTIVATION_CODES } from './activation';
 import { int32Sizes } from './broadcast';
+import { checkInnerActivation, type InnerActivation } from './inner_activation';
 
 export interface LinearDims {
   readonly inFeatures: number;
@@ -14,16 +16,27 @@ export interface LinearDims {
   readonly hidden: number;
   /** Multiply-accumulates per token. */
   readonly macs: number;
-  /** {K, q, p, L, s, r} for the kernels. */
+  /** Between the factors; none for a dense layer. */
+  readonly innerActivation: InnerActivation;
+  /** {K, q, p, L, s, r, inner activation} for the kernels. */
   readonly sizes: Int32Array;
 }
 
-/** Dims of factors of the given shapes; `v` is null for a dense weight [out, in]. @throws {ShapeError} */
-export function linearDims(where: string, v: Shape | null, u: Shape): LinearDims {
+/**
+ * Dims of factors of the given shapes; `v` is null for a dense weight [out, in].
+ * @throws {ShapeError} @throws {OptionError} for an inner activation that is not known, or of a dense layer.
+ */
+export function linearDims(
+  where: string,
+  v: Shape | null,
+  u: Shape,
+  innerActivation: InnerActivation = 'none',
+): LinearDims {
+  checkInnerActivation(where, innerActivation, v === null);
   if (v === null) {
     if (u.length !== 2) throw new ShapeError(where, 'a weight of [out, in]', formatShape(u));
     const [out, inn] = u as [number, number];
-    return describe(where, [1, inn, inn, 1, out, inn], false);
+    return describe(where, [1, inn, inn, 1, out, inn], null);
   }
   const first = asBlocks(where, 'v', v);
   const second = asBlocks(where, 'u', u);
@@ -35,7 +48,7 @@ export function linearDims(where: string, v: Shape | null, u: Shape): LinearDims
       `u to take the ${K * q} features that v of ${formatShape(v)} makes`,
       `u of ${formatShape(u)}, which takes ${L * r}`,
     );
-  return describe(where, [K, q, p, L, s, r], true);
+  return describe(where, [K, q, p, L, s, r], innerActivation);
 }
 
 /** A factor of [rows, columns] is one block. */
@@ -48,14 +61,16 @@ function asBlocks(where: string, name: string, shape: Shape): [number, number, n
 function describe(
   where: string,
   sizes: [number, number, number, number, number, number],
-  structured: boolean,
+  between: InnerActivation | null,
 ): LinearDims {
   const [K, q, p, L, s, r] = sizes;
+  const innerActivation = between ?? 'none';
   return {
     inFeatures: K * p,
     outFeatures: L * s,
-    hidden: structured ? K * q : 0,
-    macs: (structured ? K * q * p : 0) + L * s * r,
-    sizes: int32Sizes(where, sizes),
+    hidden: between ? K * q : 0,
+    macs: (between ? K * q * p : 0) + L * s * r,
+    innerActivation,
+    sizes: int32Sizes(where, [...sizes, ACTIVATION_CODES[innerActivation]]),
   };
 }

@@ -3,6 +3,7 @@
  * line, benchmarks and tests loop over them.
  */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
+import { checkInnerActivation, type InnerActivation } from '../ops/inner_activation';
 import type { Shape } from '../tensor';
 import { blockdense } from './block_dense';
 import { blockshuffle } from './block_shuffle';
@@ -30,6 +31,8 @@ export const byStructure = <T>(of: (name: Structure) => T): Record<Structure, T>
 export interface SizeOptions extends Features, Sizes {
   /** In place of the sizes: the part of the dense parameters to keep, 0 < ratio <= 1. */
   readonly ratio?: number;
+  /** Between the two factors, u·σ(v x), which then are no one matrix any more. Default: none. */
+  readonly innerActivation?: InnerActivation;
 }
 
 /** Factors whose sizes are decided. */
@@ -57,6 +60,7 @@ export function chooseLayer(where: string, structure: Structure, options: SizeOp
   checkInteger(`${where}: inFeatures`, options.inFeatures);
   checkInteger(`${where}: outFeatures`, options.outFeatures);
   checkGiven(where, structure, options);
+  checkInnerActivation(where, options.innerActivation ?? 'none', structure === 'dense');
   return options.ratio === undefined
     ? DEFINITIONS[structure].shapes(where, options, options)
     : forRatio(where, structure, options.ratio, options);

@@ -1,28 +1,53 @@
 /** The attributes of the kernels: plain values, as they also stand in a graph model's nodes. */
 import { OptionError } from '../errors';
 import { type Activation, checkActivation } from '../ops/activation';
+import { checkInnerActivation, type InnerActivation } from '../ops/inner_activation';
 import type { NamedAttrMap } from './tfjs';
+
+/** Of one layer, or of the two of a feedforward network. */
+export interface LayerAttributes {
+  /** Weight of the guide. */
+  readonly alpha: number;
+  readonly innerActivation: InnerActivation;
+}
 
 export interface KernelAttributes {
   /** Names of the inputs, in their order. */
   readonly operands: readonly string[];
   readonly activation: Activation;
-  /** Weights of the guides, of one layer or of two. */
-  readonly alphas: readonly [number, number];
+  readonly layers: readonly [LayerAttributes, LayerAttributes];
   /** Whether to return what the gradient needs, too. */
   readonly training: boolean;
 }
 
+/** As they stand among a kernel's and a node's attributes, and back. */
+export const layerAttributes = ([first, second]: KernelAttributes['layers']) => ({
+  alpha1: first.alpha,
+  alpha2: second.alpha,
+  innerActivation1: first.innerActivation,
+  innerActivation2: second.innerActivation,
+});
+
 /** @throws {OptionError} */
-export function parseAttributes(where: string, attrs: NamedAttrMap | undefined): KernelAttributes {
-  const { operands, activation = 'none', alpha1 = 0, alpha2 = 0, training = true } = attrs ?? {};
+export function parseLayers(where: string, attrs: Readonly<Record<string, unknown>>): KernelAttributes['layers'] {
+  const layer = (index: 1 | 2): LayerAttributes => {
+    const { [`alpha${index}`]: alpha = 0, [`innerActivation${index}`]: innerActivation = 'none' } = attrs;
+    checkInnerActivation(where, innerActivation, false);
+    return { alpha: Number(alpha), innerActivation };
+  };
+  return [layer(1), layer(2)];
+}
+
+/** @throws {OptionError} */
+export function parseAttributes(where: string, attrs: NamedAttrMap = {}): KernelAttributes {
+  const { operands, activation = 'none', training = true } = attrs;
   checkActivation(`${where}: activation`, activation);
   if (!Array.isArray(operands) || !operands.every((name) => typeof name === 'string'))
     throw new OptionError(`${where}: operands`, 'the names of the inputs', operands);
   return {
     operands: operands.filter((name) => typeof name === 'string'),
     activation,
-    alphas: [Number(alpha1), Number(alpha2)],
+    layers: parseLayers(where, attrs),
     training: Boolean(training),
   };
 }

@@ -2,7 +2,7 @@
  * The same functions in tfjs's own ops: slow, but differentiable as often as wanted. Gradients of gradients go through
  * them, and the tests compare the kernels with them.
  */
-import type { KernelAttributes } from './attributes';
+import type { KernelAttributes, LayerAttributes } from './attributes';
 import { type LayerOperands, layerOperands, type Named, operand } from './operands';
 import type { Tensor, Tensor2D, Tensor3D, Tfjs } from './tfjs';
 
@@ -26,8 +26,14 @@ function secondFactor(tf: Tfjs, h: Tensor2D, u: Tensor): Tensor2D {
   return tf.reshape(tf.transpose(products, [1, 2, 0]), [-1, u.shape[0]! * u.shape[1]!]);
 }
 
-function layer(tf: Tfjs, x: Tensor2D, { v, u, bias, guide }: LayerOperands<Tensor>, alpha: number): Tensor2D {
-  const structured = secondFactor(tf, v === null ? x : firstFactor(tf, x, v), u);
+function layer(
+  tf: Tfjs,
+  x: Tensor2D,
+  { v, u, bias, guide }: LayerOperands<Tensor>,
+  { alpha, innerActivation }: LayerAttributes,
+): Tensor2D {
+  const hidden = v === null ? x : ACTIVATIONS[innerActivation](tf, firstFactor(tf, x, v));
+  const structured = secondFactor(tf, hidden, u);
   const mixed: Tensor2D =
     guide === null ? structured : tf.add(tf.mul(structured, 1 - alpha), tf.mul(times(tf, x, guide), alpha));
   return bias === null ? mixed : tf.add(mixed, bias);
@@ -53,17 +59,17 @@ const ACTIVATIONS: Readonly<Record<KernelAttributes['activation'], (tf: Tfjs, x:
 };
 
 /** What the kernel of these operands computes. */
-export function composed(tf: Tfjs, operands: Named<Tensor>, { activation, alphas }: KernelAttributes): Tensor {
+export function composed(tf: Tfjs, operands: Named<Tensor>, { activation, layers }: KernelAttributes): Tensor {
   const x = operand(operands, 'x');
   const rows: Tensor2D = tf.reshape(x, [-1, x.shape[x.rank - 1]!]);
   const act = ACTIVATIONS[activation];
   const y = operands.has('u')
-    ? act(tf, layer(tf, rows, layerOperands(operands), alphas[0]))
+    ? act(tf, layer(tf, rows, layerOperands(operands), layers[0]))
     : layer(
         tf,
-        act(tf, layer(tf, rows, layerOperands(operands, '1'), alphas[0])),
+        act(tf, layer(tf, rows, layerOperands(operands, '1'), layers[0])),
         layerOperands(operands, '2'),
-        alphas[1],
+        layers[1],
       );
   return tf.reshape(y, [...x.shape.slice(0, -1), y.shape[1]]);
 }

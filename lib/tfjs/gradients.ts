@@ -1,5 +1,5 @@
 /** How tfjs differentiates the kernels. */
-import { parseAttributes } from './attributes';
+import { layerAttributes, parseAttributes } from './attributes';
 import { composed } from './composed';
 import { gradOf, KERNELS } from './kernels';
 import { named } from './operands';
@@ -30,8 +30,7 @@ export function registerGradients(tf: Tfjs): void {
           : runKernel(tf, gradOf(kernel), [dy, ...saved], {
               operands: [...operands],
               activation: attributes.activation,
-              alpha1: attributes.alphas[0],
-              alpha2: attributes.alphas[1],
+              ...layerAttributes(attributes.layers),
             });
         return Object.fromEntries(gradients.map((gradient, i) => [String(i), () => gradient]));
       },

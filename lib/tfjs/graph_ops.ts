@@ -1,6 +1,7 @@
 /** The kernels as ops of graph models: nodes with their names execute wherever `install` was called. */
 import { OptionError } from '../errors';
 import { checkActivation } from '../ops/activation';
+import { parseLayers } from './attributes';
 import { KERNELS } from './kernels';
 import { checkTfTensor, type TfOps } from './ops';
 import type { Tfjs } from './tfjs';
@@ -12,7 +13,7 @@ export const ACTIVATION = 'activation';
 export function registerGraphOps(tf: Tfjs, ops: TfOps): void {
   for (const kernel of KERNELS)
     tf.registerOp(kernel, ({ inputs, attrs }) => {
-      const { [OPERANDS]: operands, [ACTIVATION]: activation = 'none', alpha1 = 0, alpha2 = 0 } = attrs;
+      const { [OPERANDS]: operands, [ACTIVATION]: activation = 'none' } = attrs;
       if (typeof operands !== 'string') throw new OptionError(`${kernel}: ${OPERANDS}`, 'names of weights', operands);
       checkActivation(`${kernel}: ${ACTIVATION}`, activation);
       const [x, ...weights] = inputs;
@@ -21,6 +22,6 @@ export function registerGraphOps(tf: Tfjs, ops: TfOps): void {
         throw new OptionError(`${kernel}: ${OPERANDS}`, `x and ${names.length} weights`, `${inputs.length} inputs`);
       for (const [i, weight] of weights.entries()) checkTfTensor(`${kernel}: ${names[i]}`, weight);
       const named = weights.map((weight, i): [string, typeof weight] => [names[i]!, weight]);
-      return ops.run(kernel, kernel, x, named, activation, [Number(alpha1), Number(alpha2)]);
+      return ops.run(kernel, kernel, x, named, activation, parseLayers(kernel, attrs));
     });
 }

@@ -1,6 +1,7 @@
 /** Turns structured layers back into layers that every tfjs has, so that a model runs where there is no native code. */
 import { OptionError } from '../errors';
 import { FFN_ACTIVATION } from '../ops/activation';
+import { checkMergeable } from '../ops/inner_activation';
 import { type FactorWeights, floats } from './layers/factor_weights';
 import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
@@ -21,11 +22,12 @@ interface Matrix {
   readonly outFeatures: number;
 }
 
-/** The matrix of a linear part; with a guide, the mix of both as in evaluation. */
+/** The matrix of a linear part; with a guide, the mix of both as in evaluation. @throws {OptionError} for none. */
 function matrixOf(linear: FactorWeights, alpha: number): Matrix {
   const { bias } = linear;
   const { u, guide } = linear.operands(alpha);
-  const factors = linear.v === null ? floats(u.dataSync()) : linear.merge();
+  checkMergeable('mergeModel', linear.innerActivation);
+  const factors = linear.v === null ? floats(u.dataSync()) : linear.product();
   const dense = guide ? floats(guide.weight.dataSync()) : null;
   const weight = dense ? factors.map((value, i) => alpha * dense[i]! + (1 - alpha) * value) : factors;
   const { inFeatures, outFeatures } = linear;
@@ -142,6 +144,7 @@ function structuredIn(layer: TfLayerBase): Found | null {
 /**
  * A new model, not compiled, that computes the same with layers of tfjs alone: a structured layer becomes a Dense one,
  * or, where it takes several, a model of the layer's name. The given model is left as it is.
+ * @throws {OptionError} for a layer with an activation between its factors.
  */
 export async function mergeModel(tf: Tfjs, model: LayersModel): Promise<LayersModel> {
   const weights: DenseWeights = new Map();

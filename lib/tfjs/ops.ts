@@ -1,8 +1,10 @@
 /** The layers as functions of tfjs tensors. */
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { type Activation, FFN_ACTIVATION } from '../ops/activation';
+import type { InnerActivation } from '../ops/inner_activation';
 import { checkKeys } from '../options';
 import { checkStructure, DEFINITIONS, type Structure } from '../structures';
+import { type KernelAttributes, type LayerAttributes, layerAttributes } from './attributes';
 import { BACKENDS } from './kernels';
 import { type LayerOperands, listLayer } from './operands';
 import { runKernel, type Tensor, type Tfjs } from './tfjs';
@@ -19,6 +21,8 @@ export interface TfLinearOptions {
   /** Default: none. */
   readonly activation?: Activation;
   readonly guide?: TfGuide | null;
+  /** Between the factors: u·σ(v x). Default: none. */
+  readonly innerActivation?: InnerActivation;
 }
 
 /** The weights of one layer: v is left out for a dense one, whose weight is u. */
@@ -27,6 +31,8 @@ export interface TfLayer {
   readonly u: Tensor;
   readonly bias?: Tensor | null;
   readonly guide?: TfGuide | null;
+  /** Between the factors: u·σ(v x). Default: none. */
+  readonly innerActivation?: InnerActivation;
 }
 
 export interface TfFeedForwardOptions {
@@ -59,15 +65,21 @@ function checkBackend(tf: Tfjs, where: string, kernel: string): void {
 
 interface TfOperands {
   readonly operands: LayerOperands<Tensor>;
-  readonly alpha: number;
+  readonly attributes: LayerAttributes;
 }
 
-function checkLayer(where: string, { v = null, u, bias = null, guide = null }: TfLayer): TfOperands {
+const PLAIN: LayerAttributes = { alpha: 0, innerActivation: 'none' };
+
+function checkLayer(where: string, layer: TfLayer): TfOperands {
+  const { v = null, u, bias = null, guide = null, innerActivation = 'none' } = layer;
   if (v !== null) checkTfTensor(`${where}: v`, v);
   checkTfTensor(`${where}: ${v === null ? 'weight' : 'u'}`, u);
   if (bias !== null) checkTfTensor(`${where}: bias`, bias);
   if (guide !== null) checkTfTensor(`${where}: guide`, guide.weight);
-  return { operands: { v, u, bias, guide: guide?.weight ?? null }, alpha: guide?.alpha ?? 0 };
+  return {
+    operands: { v, u, bias, guide: guide?.weight ?? null },
+    attributes: { alpha: guide?.alpha ?? 0, innerActivation },
+  };
 }
 
 /** The functional API on the given tfjs. x is [..., in]; the results are ordinary tfjs tensors with gradients. */
@@ -88,11 +100,15 @@ export class TfOps {
   structuredLinear(
     structure: Structure,
     x: Tensor,
-    { guide, ...layer }: TfLayer,
+    { guide, innerActivation, ...layer }: TfLayer,
     { activation }: Pick<TfLinearOptions, 'activation'> = {},
   ): Tensor {
     checkStructure('structuredLinear: structure', structure);
-    return this.#linear('structuredLinear', DEFINITIONS[structure].kernel, x, layer, { activation, guide });
+    return this.#linear('structuredLinear', DEFINITIONS[structure].kernel, x, layer, {
+      activation,
+      guide,
+      innerActivation,
+    });
   }
 
   /** act((x vᵀ) uᵀ + bias), v [rank, in], u [out, rank]. */
@@ -123,16 +139,15 @@ export class TfOps {
     const first = checkLayer(`${where}: fc1`, fc1);
     const second = checkLayer(`${where}: fc2`, fc2);
     const operands = [...listLayer(first.operands, '1'), ...listLayer(second.operands, '2')];
-    return this.run(where, 'StructuredFFN', x, operands, options.activation ?? FFN_ACTIVATION, [
-      first.alpha,
-      second.alpha,
-    ]);
+    const layers = [first.attributes, second.attributes] as const;
+    return this.run(where, 'StructuredFFN', x, operands, options.activation ?? FFN_ACTIVATION, layers);
   }
 
   #linear(where: string, kernel: string, x: Tensor, layer: TfLayer, options: TfLinearOptions): Tensor {
-    checkKeys(where, options, { activation: 0, guide: 0 });
-    const { operands, alpha } = checkLayer(where, { ...layer, guide: options.guide });
-    return this.run(where, kernel, x, listLayer(operands), options.activation ?? 'none', [alpha, 0]);
+    checkKeys(where, options, { activation: 0, guide: 0, innerActivation: 0 });
+    const { activation = 'none', guide, innerActivation } = options;
+    const { operands, attributes } = checkLayer(where, { ...layer, guide, innerActivation });
+    return this.run(where, kernel, x, listLayer(operands), activation, [attributes, PLAIN]);
   }
 
   /** Any of the kernels, by its name and the names of its weights, checked ones; `where` begins the messages. */
@@ -142,7 +157,7 @@ export class TfOps {
     x: Tensor,
     weights: readonly [string, Tensor][],
     activation: Activation,
-    [alpha1, alpha2]: readonly [number, number],
+    layers: KernelAttributes['layers'],
   ): Tensor {
     const tf = this.#tf;
     checkTfTensor(`${where}: x`, x);
@@ -152,7 +167,7 @@ export class TfOps {
     // What the kernel saves for its gradient belongs to this scope, and to the gradient's tape where one records.
     return tf.tidy(where, () => {
       const inputs = [x, ...weights.map(([, tensor]) => tensor)];
-      return runKernel(tf, kernel, inputs, { operands, activation, alpha1, alpha2, training })[0]!;
+      return runKernel(tf, kernel, inputs, { operands, activation, ...layerAttributes(layers), training })[0]!;
     });
   }
 }

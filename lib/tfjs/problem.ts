@@ -5,7 +5,7 @@ import type { FeedForwardGradient } from '../functional/feed_forward';
 import type { LinearGradient } from '../functional/linear';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
 import { numel, type Shape } from '../tensor';
-import type { KernelAttributes } from './attributes';
+import type { KernelAttributes, LayerAttributes } from './attributes';
 import { type LayerOperands, layerOperands, type Named, operand } from './operands';
 
 type Arrays = Named<Float32Array>;
@@ -28,8 +28,12 @@ function leading(where: string, x: Shape, features: number): Shape {
 }
 
 /** Sizes of a layer. @throws {ShapeError} unless its operands fit each other. */
-function dimsOf(where: string, { v, u, bias, guide }: LayerOperands<Shape>): LinearDims {
-  const dims = linearDims(where, v, u);
+function dimsOf(
+  where: string,
+  { v, u, bias, guide }: LayerOperands<Shape>,
+  { innerActivation }: LayerAttributes,
+): LinearDims {
+  const dims = linearDims(where, v, u, innerActivation);
   const check = (name: string, shape: Shape | null, expected: Shape) => {
     if (shape !== null && formatShape(shape) !== formatShape(expected))
       throw new ShapeError(`${where}: ${name}`, formatShape(expected), formatShape(shape));
@@ -44,20 +48,21 @@ const present = (shapes: readonly (readonly [string, Shape | false])[]): Named<S
   new Map(shapes.flatMap(([name, shape]): [string, Shape][] => (shape ? [[name, shape]] : [])));
 
 /** A layer's arrays as the functional API takes them: alpha belongs to a guide. */
-const arraysOf = (arrays: Arrays, alpha: number, suffix: '' | '1' | '2' = '') => {
+const arraysOf = (arrays: Arrays, { alpha }: LayerAttributes, suffix: '' | '1' | '2' = '') => {
   const layer = layerOperands(arrays, suffix);
   return layer.guide === null ? layer : { ...layer, alpha };
 };
 
 /** act(alpha · x Wᵀ + (1 − alpha) · S(x) + bias). @throws {ShapeError} */
 export function linearProblem(where: string, shapes: Named<Shape>, attributes: KernelAttributes): Problem {
-  const { activation, alphas } = attributes;
+  const { activation, layers } = attributes;
   const operands = layerOperands(shapes);
-  const dims = dimsOf(where, operands);
-  const layer = defineLinear({ v: operands.v, u: operands.u, activation });
+  const dims = dimsOf(where, operands, layers[0]);
+  const { innerActivation } = dims;
+  const layer = defineLinear({ v: operands.v, u: operands.u, activation, innerActivation });
   const lead = leading(where, operand(shapes, 'x'), dims.inFeatures);
   const n = numel(lead);
-  const inputs = (arrays: Arrays) => ({ x: operand(arrays, 'x'), ...arraysOf(arrays, alphas[0]) });
+  const inputs = (arrays: Arrays) => ({ x: operand(arrays, 'x'), ...arraysOf(arrays, layers[0]) });
   const gradients: Readonly<Record<string, LinearGradient>> = {
     x: 'dx',
     v: 'dv',
@@ -84,17 +89,21 @@ export function linearProblem(where: string, shapes: Named<Shape>, attributes: K
 
 /** fc2(act(fc1(x))). @throws {ShapeError} */
 export function ffnProblem(where: string, shapes: Named<Shape>, attributes: KernelAttributes): Problem {
-  const { activation, alphas } = attributes;
+  const { activation, layers } = attributes;
   const [first, second] = [layerOperands(shapes, '1'), layerOperands(shapes, '2')];
-  const fc1 = dimsOf(`${where}: fc1`, first);
-  const fc2 = dimsOf(`${where}: fc2`, second);
-  const network = defineFeedForward({ fc1: first, fc2: second, activation });
+  const fc1 = dimsOf(`${where}: fc1`, first, layers[0]);
+  const fc2 = dimsOf(`${where}: fc2`, second, layers[1]);
+  const network = defineFeedForward({
+    fc1: { ...first, innerActivation: fc1.innerActivation },
+    fc2: { ...second, innerActivation: fc2.innerActivation },
+    activation,
+  });
   const lead = leading(where, operand(shapes, 'x'), fc1.inFeatures);
   const n = numel(lead);
   const inputs = (arrays: Arrays) => ({
     x: operand(arrays, 'x'),
-    fc1: arraysOf(arrays, alphas[0], '1'),
-    fc2: arraysOf(arrays, alphas[1], '2'),
+    fc1: arraysOf(arrays, layers[0], '1'),
+    fc2: arraysOf(arrays, layers[1], '2'),
   });
   const gradients: Readonly<Record<string, FeedForwardGradient>> = {
     x: 'dx',

@@ -140,7 +140,11 @@ inline Product with_weights(Product p, const DecodeMatrix& w) {
 inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
   const Layer layer(f.v, f.u, View{}, f.bias, f.dims, 1, 0);
   Scratch<float> h(n * f.hidden());
-  if (f.v) gemm(with_weights(first_stage(layer, x, h.get(), n), f.first()));
+  if (f.v) {
+    Product first = with_weights(first_stage(layer, x, h.get(), n), f.first());
+    first.activation = f.inner();
+    gemm(first);
+  }
   Product last = with_weights(second_stage(layer, f.v ? h.get() : x, y, n), f.second());
   last.bias = layer.bias;
   last.activation = activation;
@@ -150,7 +154,7 @@ inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t 
 
 inline void decode_few(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
   Scratch<float> h(n * f.hidden());
-  if (f.v) decode_product(f.first(), x, n, {h.get(), f.dims[3], nullptr, kNoActivation, false});
+  if (f.v) decode_product(f.first(), x, n, {h.get(), f.dims[3], nullptr, f.inner(), false});
   decode_product(f.second(), f.v ? h.get() : x, n, {y, f.dims[4], f.bias.f32(), activation, add});
 }
 

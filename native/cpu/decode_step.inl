@@ -84,7 +84,7 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
     std::copy_n(x + int64_t{batch.wanted[static_cast<size_t>(i)]} * width, width, last.get() + i * width);
   decode_norm(model, model.final_norm(), last.get(), normed.get(), n);
   const int32_t d = static_cast<int32_t>(width);
-  const std::array<int32_t, 6> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d};
+  const std::array<int32_t, 7> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d, kNoActivation};
   const DecodeLayer head{View{}, View{}, model.head(), model.head_scales(), View{}, dims};
   apply_decoded(head, normed.get(), logits, n, kNoActivation, false);
 }

@@ -22,7 +22,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
 
   Prologue after_second(second, dy.f32(), nullptr, dbias2.f32(), n, kNoActivation);
   after_second.run(true);
-  LayerBackward second_backward(second, after_second.g(), after_second.blocks(), n);
+  LayerBackward second_backward(second, after_second.g(), after_second.blocks(), h2.f32(), n);
   Scratch<float> hidden_gradient(n * second.in());
   second_backward.input_gradient(hidden_gradient.get());
 
@@ -32,10 +32,9 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   Prologue after_first(first, hidden_gradient.get(), pre.f32(), dbias1.f32(), n, activation);
   after_first.run(true, weights2 && activated ? hidden.get() : nullptr);
   if (weights2)
-    second_backward.weight_gradients(activated ? hidden.get() : pre.f32(), h2.f32(), dv2.f32(), du2.f32(),
-                                     dguide2.f32());
+    second_backward.weight_gradients(activated ? hidden.get() : pre.f32(), dv2.f32(), du2.f32(), dguide2.f32());
 
-  LayerBackward first_backward(first, after_first.g(), after_first.blocks(), n);
+  LayerBackward first_backward(first, after_first.g(), after_first.blocks(), h1.f32(), n);
   if (dx) first_backward.input_gradient(dx.f32());
-  if (weights1) first_backward.weight_gradients(x.f32(), h1.f32(), dv1.f32(), du1.f32(), dguide1.f32());
+  if (weights1) first_backward.weight_gradients(x.f32(), dv1.f32(), du1.f32(), dguide1.f32());
 }

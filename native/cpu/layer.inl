@@ -6,6 +6,7 @@ struct Layer {
   const float* guide = nullptr;
   const float* bias = nullptr;
   int64_t K = 1, q = 0, p = 0, L = 1, s = 0, r = 0;
+  int64_t inner = kNoActivation;  // activation between the factors
   float factor_scale = 1, guide_scale = 0;
 
   Layer(View v, View u, View guide, View bias, Ints dims, double factor_scale, double guide_scale)
@@ -19,6 +20,7 @@ struct Layer {
         L(dims[3]),
         s(dims[4]),
         r(dims[5]),
+        inner(dims[6]),
         factor_scale(static_cast<float>(factor_scale)),
         guide_scale(guide ? static_cast<float>(guide_scale) : 0.f) {}
 
@@ -47,7 +49,7 @@ inline Product first_stage(const Layer& f, const float* x, float* h, int64_t n) 
           .shuffle = f.L};
 }
 
-// y = scale · blockdiag(u) h', interleaved; for a dense layer h' is x.
+// y = scale · blockdiag(u) h', interleaved; here h' is that after the inner activation, for a dense layer x.
 inline Product second_stage(const Layer& f, const float* h, float* y, int64_t n) {
   return {.batch = f.L,
           .m = n,

@@ -15,6 +15,11 @@ SFFN_INLINE Vec activate(Vec x, int64_t activation) {
   }
 }
 
+// y = activate(x), which may be y itself.
+inline void activate_row(const float* x, float* y, int64_t count, int64_t activation) {
+  for_vectors(0, count, [&](int64_t j, auto part) { store(y + j, activate(load(x + j, part), activation), part); });
+}
+
 // d activate(x) / dx; the value itself comes with it.
 SFFN_INLINE Vec activation_derivative(Vec x, int64_t activation, Vec& value) {
   switch (activation) {

@@ -4,13 +4,18 @@
 // applied here.
 inline void layer_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
                           int64_t n, int64_t activation) {
-  Scratch<float> own_h(f.v && !h && f.uses_factors() ? n * f.hidden() : 0);
-  const bool guided = f.guide_scale != 0;
-  if (f.v && (f.uses_factors() || h)) {
-    if (!h) h = own_h.get();
-    gemm(first_stage(f, x, h, n));
+  const bool activated = f.inner != kNoActivation;
+  const bool has_hidden = f.v && (f.uses_factors() || h), kept = h && !activated;
+  Scratch<float> own_hidden(has_hidden && !kept ? n * f.hidden() : 0);
+  float* hidden = kept ? h : own_hidden.get();
+  if (has_hidden) {
+    Product first = first_stage(f, x, hidden, n);
+    first.activation = f.inner;
+    first.pre = kept ? nullptr : h;
+    gemm(first);
   }
-  Product last = f.uses_factors() ? second_stage(f, f.v ? h : x, y, n) : guide_product(f, x, y, n);
+  const bool guided = f.guide_scale != 0;
+  Product last = f.uses_factors() ? second_stage(f, f.v ? hidden : x, y, n) : guide_product(f, x, y, n);
   if (guided && f.uses_factors()) {
     gemm(guide_product(f, x, y, n));
     last.accumulate = true;

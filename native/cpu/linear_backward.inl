@@ -6,9 +6,10 @@ inline void clear(float* to, int64_t count) {
 
 class LayerBackward {
  public:
-  // g = dL/dpre [n, out]; `blocks` is the same with each block's columns together, g itself when L = 1.
-  LayerBackward(const Layer& layer, const float* g, const float* blocks, int64_t n)
-      : f_(layer), g_(g), blocks_(blocks), n_(n) {}
+  // g = dL/dpre [n, out]; `blocks` is the same with each block's columns together, g itself when L = 1. h may be null
+  // unless there is an inner activation: it is computed again where it is needed.
+  LayerBackward(const Layer& layer, const float* g, const float* blocks, const float* h, int64_t n)
+      : f_(layer), g_(g), blocks_(blocks), h_(h), n_(n) {}
 
   void input_gradient(float* dx) {
     if (f_.uses_factors()) {
@@ -32,15 +33,13 @@ class LayerBackward {
     gemm(p);
   }
 
-  // Each gradient may be null; h too: it is computed again then.
-  void weight_gradients(const float* x, const float* h, float* dv, float* du, float* dguide) {
+  // Each gradient may be null.
+  void weight_gradients(const float* x, float* dv, float* du, float* dguide) {
     if (f_.uses_factors()) {
-      Scratch<float> own_h(f_.v && !h && du ? n_ * f_.hidden() : 0);
-      if (f_.v && !h && du) {
-        gemm(first_stage(f_, x, own_h.get(), n_));
-        h = own_h.get();
+      if (du) {
+        Scratch<float> own;
+        gemm(weight_gradient(f_.L, f_.s, f_.r, n_, blocks_, f_.v ? hidden(x, own) : x, du, f_.factor_scale));
       }
-      if (du) gemm(weight_gradient(f_.L, f_.s, f_.r, n_, blocks_, f_.v ? h : x, du, f_.factor_scale));
       if (f_.v && dv) gemm(weight_gradient(f_.K, f_.q, f_.p, n_, hidden_gradient(), x, dv, 1));
     } else {
       clear(dv, f_.K * f_.q * f_.p);
@@ -53,11 +52,26 @@ class LayerBackward {
   }
 
  private:
+  // What the second factor reads: h where that is it, else in `own`.
+  const float* hidden(const float* x, Scratch<float>& own) const {
+    const bool activated = f_.inner != kNoActivation;
+    if (h_ && !activated) return h_;
+    own = Scratch<float>(n_ * f_.hidden());
+    if (!activated) {
+      gemm(first_stage(f_, x, own.get(), n_));
+      return own.get();
+    }
+    for_ranges(n_ * f_.hidden(), kTaskElements,
+               [&](int64_t begin, int64_t end) { activate_row(h_ + begin, own.get() + begin, end - begin, f_.inner); });
+    return own.get();
+  }
+
   // dh [n, K·q] in the order of the first factor's rows, so that its blocks are contiguous.
   const float* hidden_gradient() {
     if (!has_hidden_gradient_) {
       hidden_gradient_ = Scratch<float>(n_ * f_.hidden());
       through_second_factor(hidden_gradient_.get());
+      if (f_.inner != kNoActivation) through_inner_activation(hidden_gradient_.get());
       has_hidden_gradient_ = true;
     }
     return hidden_gradient_.get();
@@ -73,9 +87,29 @@ class LayerBackward {
     gemm(p);
   }
 
+  void through_inner_activation(float* dh) const {
+    const int64_t hidden = f_.hidden();
+    for_rows(n_, hidden, [&](int64_t begin, int64_t end) {
+      Scratch<float> line(f_.L > 1 ? hidden : 0);
+      for (int64_t t = begin; t < end; ++t) {
+        float* to = dh + t * hidden;
+        const float* h = h_ + t * hidden;
+        if (f_.L > 1) {
+          interleave_row(h, f_.r, f_.L, f_.r, line.get(), false);
+          h = line.get();
+        }
+        for_vectors(0, hidden, [&](int64_t j, auto part) {
+          Vec value;
+          store(to + j, load(to + j, part) * activation_derivative(load(h + j, part), f_.inner, value), part);
+        });
+      }
+    });
+  }
+
   const Layer& f_;
   const float* g_;
   const float* blocks_;
+  const float* h_;
   int64_t n_;
   Scratch<float> hidden_gradient_;
   bool has_hidden_gradient_ = false;
@@ -89,7 +123,7 @@ void linear_backward(View dy, View x, View v, View u, View guide, View h, View p
   Prologue prologue(f, dy.f32(), pre.f32(), dbias.f32(), n, activation);
   if (!dx && !weights) return prologue.run(false);
   prologue.run(true);
-  LayerBackward backward(f, prologue.g(), prologue.blocks(), n);
+  LayerBackward backward(f, prologue.g(), prologue.blocks(), h.f32(), n);
   if (dx) backward.input_gradient(dx.f32());
-  if (weights) backward.weight_gradients(x.f32(), h.f32(), dv.f32(), du.f32(), dguide.f32());
+  if (weights) backward.weight_gradients(x.f32(), dv.f32(), du.f32(), dguide.f32());
 }

@@ -170,10 +170,17 @@ inline void skinny_product(const Product& p) {
     }
     skinny_columns_of(p, block, begin, end, tile.get(), tile_row);
     if (p.shuffle == 1) return store_tile(p, block, 0, p.m, begin, end, tile.get(), tile_row, p.accumulate, true);
-    for (int64_t r = 0; r < p.m; ++r)
-      for (int64_t j = begin; j < end; ++j) {
-        const int64_t feature = block * p.n + j;
-        p.c[r * p.c_row + feature % p.shuffle * group + feature / p.shuffle] = tile[r * tile_row + j - begin];
-      }
+    for (int64_t r = 0; r < p.m; ++r) {
+      float* row = tile.get() + r * tile_row;
+      const auto shuffle_to = [&](float* to) {
+        for (int64_t j = begin; j < end; ++j) {
+          const int64_t feature = block * p.n + j;
+          to[r * p.c_row + feature % p.shuffle * group + feature / p.shuffle] = row[j - begin];
+        }
+      };
+      if (p.pre) shuffle_to(p.pre);
+      if (p.activation != kNoActivation) activate_row(row, row, end - begin, p.activation);
+      shuffle_to(p.c);
+    }
   });
 }

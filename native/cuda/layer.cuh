@@ -18,6 +18,7 @@ struct Layer {
         L(dims[3]),
         s(dims[4]),
         r(dims[5]),
+        inner(static_cast<Activation>(dims[6])),
         factor_scale(static_cast<float>(factor_scale)),
         guide_scale(guide ? static_cast<float>(guide_scale) : 0.f) {}
 
@@ -31,6 +32,7 @@ struct Layer {
   const void *v, *u, *guide, *bias;
   DType dtype;
   int K, q, p, L, s, r;
+  Activation inner;  // between the factors
   float factor_scale, guide_scale;
   // Inside the feedforward module the features between two layers need not be in their own order. in_blocks = B:
   // feature i·B + l of x lies at column l·in/B + i, and the columns of guide (and of u, where there is no v) as well;
@@ -40,13 +42,15 @@ struct Layer {
   bool blocked_out = false;
 };
 
-// Everything forward. h [n, hidden], each block of the second factor's columns together, and pre may be null. y has the
+// Everything forward. h [n, hidden], each block of the second factor's columns together and before the inner
+// activation, and pre may be null. y has the
 // columns of the activation, residual, which is added to it and may be y itself or null, too.
 void layer_forward(const Layer& layer, const void* x, void* h, void* pre, void* y, int n, Activation activation,
                    const void* residual);
 
 // g [n, out] is the gradient before the activation with the columns of each block together (made by `prologue`).
-// h may be null: it is computed again where it is needed. Null outputs are not computed.
+// h may be null unless there is an inner activation: it is computed again where it is needed. Null outputs are not
+// computed.
 struct LayerGradients {
   void *dx = nullptr, *dv = nullptr, *du = nullptr, *dguide = nullptr, *dbias = nullptr;
   // [n, hidden], the gradient of the hidden features: kept here by a call for dx, and taken from here by a later one

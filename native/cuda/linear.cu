@@ -39,7 +39,7 @@ Product first_product(const Layer& f, const void* x, void* h, int n) {
   return product;
 }
 
-// h is x for a dense layer.
+// h is after the inner activation, and x for a dense layer.
 Product second_product(const Layer& f, const void* x, const void* h, void* pre, void* y, int n, Activation activation,
                        const void* residual) {
   const int halves = activation == Activation::swiglu ? 2 : 1;
@@ -87,12 +87,19 @@ void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, i
   Product second = second_product(f, x, f.v ? h : x, pre, y, n, activation, residual);
   if (!f.v || !f.uses_factors()) return launch_gemm(second, f.dtype);
   Product first = first_product(f, x, h, n);
-  if (launch_chain(first, second, f.dtype)) return;
+  const bool activated = f.inner != Activation::none;
+  if (!activated && launch_chain(first, second, f.dtype)) return;
   Workspace<char> own_h;
-  if (!h) {
+  if (!h || activated) {
     own_h = elements(int64_t{n} * f.hidden(), f.dtype);
     first.c = own_h.get();
     second.factors[0].a = own_h.get();
+  }
+  if (activated) {
+    first.activation = f.inner;
+    first.pre = h;
+    first.pre_ld = first.ldc;
+    std::copy_n(first.c_batch, 2, first.pre_batch);
   }
   launch_gemm(first, f.dtype);
   launch_gemm(second, f.dtype);
@@ -100,8 +107,9 @@ void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, i
 
 namespace {
 
-// to [n, hidden] = g · u in the order of the first factor's rows, so that its blocks are contiguous.
-Product second_factor_product(const Layer& f, const void* g, void* to, int n) {
+// to [n, hidden] = g · u in the order of the first factor's rows, so that its blocks are contiguous. Where u is one
+// block, it goes through the inner activation, if any, on its way.
+Product second_factor_product(const Layer& f, const void* g, const void* h, void* to, int n) {
   Product product;
   product.m = n;
   product.n = f.r;
@@ -119,6 +127,10 @@ Product second_factor_product(const Layer& f, const void* g, void* to, int n) {
   product.ldc = f.hidden();
   product.c_column = f.L;
   product.c_batch[1] = 1;
+  if (f.L == 1 && f.inner != Activation::none) {
+    product.activation = f.inner;
+    product.through.pre = h;
+  }
   return product;
 }
 
@@ -136,6 +148,31 @@ Product by_first_blocks(const Layer& f, Product product) {
   product.c_batch[0] = 1;
   product.c_batch[1] = f.q;
   return product;
+}
+
+// The elementwise kernels have these activations in the same order.
+int64_t unary_of(Activation inner) {
+  constexpr int64_t kUnaryGelu = 7;
+  return static_cast<int64_t>(inner) - static_cast<int64_t>(Activation::gelu) + kUnaryGelu;
+}
+
+View hidden_view(const Layer& f, const void* data, int n) {
+  return {const_cast<void*>(data), int64_t{n} * f.hidden(), f.dtype, Device::cuda};
+}
+
+// What the second factor read.
+void apply_inner_activation(const Layer& f, const void* h, void* to, int n) {
+  unary(hidden_view(f, h, n), hidden_view(f, to, n), unary_of(f.inner), 0);
+}
+
+// dh, in the order of the first factor's rows, through the inner activation of several blocks; h is brought into that
+// order.
+void through_inner_activation(const Layer& f, const void* h, void* dh, int n) {
+  const int32_t dims[] = {n, f.r, f.L}, strides[] = {f.hidden(), 1, f.r};
+  const Workspace<char> space = elements(int64_t{n} * f.hidden(), f.dtype);
+  const View ordered = hidden_view(f, space.get(), n), gradient = hidden_view(f, dh, n);
+  strided_copy(hidden_view(f, h, n), ordered, 0, dims, strides);
+  unary_backward(gradient, ordered, ordered, gradient, unary_of(f.inner), 0);
 }
 
 // dx = (dh or g, by the factor nearest to x) + g · guide, and through the activation that made x.
@@ -226,17 +263,19 @@ void weight_gradient(const WeightGradient& w, int n, DType dtype) {
 }  // namespace
 
 void layer_backward(const Layer& f, const void* g, const void* x, const void* h, const LayerGradients& to, int n) {
-  Workspace<char> own_dh, own_h;
+  Workspace<char> own_dh, own_hidden;
+  const bool activated = f.inner != Activation::none;
   const bool known_dh = to.dh && !to.dx;
   const bool needs_dh = f.v && f.uses_factors() && (to.dx || to.dv) && !known_dh;
   if (needs_dh && !to.dh) own_dh = elements(int64_t{n} * f.hidden(), f.dtype);
   void* dh = to.dh ? to.dh : own_dh.get();
-  Product first = second_factor_product(f, g, to.dv || to.dh ? dh : nullptr, n);
+  Product first = second_factor_product(f, g, h, to.dv || to.dh ? dh : nullptr, n);
   const Product second = input_product(f, g, dh, to, n);
-  const bool can_chain = needs_dh && to.dx && f.q % f.L == 0;
+  const bool can_chain = needs_dh && to.dx && f.q % f.L == 0 && !activated;
   if (!can_chain || !launch_chain(by_first_blocks(f, first), second, f.dtype)) {
     first.c = dh;
     if (needs_dh) launch_gemm(first, f.dtype);
+    if (needs_dh && activated && f.L > 1) through_inner_activation(f, h, dh, n);
     if (to.dx) launch_gemm(second, f.dtype);
   }
   const int64_t run_step = f.in() / f.in_blocks;
@@ -245,13 +284,17 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
   const bool with_dguide = !with_du && to.dguide && f.guide_scale != 0 && f.in() > 0;
   if (to.dbias && !with_du && !with_dguide) bias_gradient(f, g, to.dbias, n);
   if (to.du) {
-    if (f.v && !h && f.uses_factors()) {
-      own_h = elements(int64_t{n} * f.hidden(), f.dtype);
-      launch_gemm(first_product(f, x, own_h.get(), n), f.dtype);
-      h = own_h.get();
+    const void* hidden = f.v ? h : x;
+    if (f.v && f.uses_factors() && (!h || activated)) {
+      own_hidden = elements(int64_t{n} * f.hidden(), f.dtype);
+      if (activated)
+        apply_inner_activation(f, h, own_hidden.get(), n);
+      else
+        launch_gemm(first_product(f, x, own_hidden.get(), n), f.dtype);
+      hidden = own_hidden.get();
     }
     weight_gradient({.a = g,
-                     .b = f.v ? h : x,
+                     .b = hidden,
                      .lda = f.out(),
                      .ldb = f.hidden(),
                      .b_block = f.r,

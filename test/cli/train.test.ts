@@ -53,10 +53,12 @@ test('text to a checkpoint, a summary, a sample and a report', () => {
 test('the model is what the options say', () => {
   const out = join(folder, 'options');
   const model = ['--head-size', '8', '--d-ff', '48', '--norm', 'rms', '--norm-eps', '1e-6', '--no-bias'];
+  const ffn = ['--structure', 'lowrank', '--inner-activation', 'silu'];
   const rest = ['--rope-base', '500', '--untied', '--steps', '1', '--json', '--out', out];
-  expect(train('--data', text, ...model, ...rest)).toMatchObject({ status: 0, stderr: '' });
+  expect(train('--data', text, ...model, ...ffn, ...rest)).toMatchObject({ status: 0, stderr: '' });
   const config = JSON.parse(readFileSync(join(out, 'checkpoint', 'config.json'), 'utf8')).model;
   expect(config).toMatchObject({ headSize: 8, dFF: 48, norm: 'rms', normEps: 1e-6, bias: false, ropeBase: 500 });
+  expect(config.ffn).toEqual({ structure: 'lowrank', ratio: 0.32, innerActivation: 'silu' });
   const { tensors } = loadSafetensors(join(out, 'checkpoint', 'model.safetensors'));
   expect(tensors.get('head.weight')?.shape).toEqual([257, 64]);
   expect(tensors.get('blocks.0.attention.qkv.weight')?.shape).toEqual([48, 64]);

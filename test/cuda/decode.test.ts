@@ -4,6 +4,7 @@ import { Decoder, type DecoderOptions, type DecodeSequence, generate, tune } fro
 import { setMemoryLimit } from '../../lib/device';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
 import { difference, inPieces, randomIds, STRUCTURES, smallModel } from '../decode/support';
+import { STRUCTURED } from '../support/structures';
 
 const F32 = 1e-5;
 /** The CPU rounds the rows of int8 products to 16 bits. */
@@ -44,6 +45,12 @@ for (const device of availableDevices().filter((name) => name !== 'cpu'))
         await compare({ ffn, dFF: 60 }, { dtype: 'int8' }, INT8);
       },
     );
+
+    test.each(STRUCTURED)('%s with an activation between the factors', async (structure) => {
+      const ffn = { ...STRUCTURES[structure], innerActivation: 'silu' } as const;
+      await compare({ ffn }, {}, F32);
+      await compare({ ffn, dFF: 60 }, { dtype: 'int8' }, INT8);
+    });
 
     test.each<[string, Partial<TransformerConfig>]>([
       ['grouped queries, swiglu, rms norm, no biases', { nKvHeads: 2, norm: 'rms', activation: 'swiglu', bias: false }],

@@ -14,6 +14,7 @@ import {
   embedding,
   emptyCache,
   feedForward,
+  type InnerActivation,
   layerNorm,
   matmul,
   max,
@@ -155,6 +156,57 @@ const withCuda = () => {
       ['two factors whose 4 blocks interleave', factors('gelu'), [[8441, 32], [4, 16, 8], [4, 20, 16], [80]], false],
       ['two factors whose 2 blocks interleave', factors('swiglu'), [[8441, 32], [2, 72, 16], [2, 48, 72], [96]], false],
     ])('%s', (_, op, shapes, gradients) => expectAgreement(op, shapes, { gradients, types: ['bfloat16'] }));
+
+    // With an activation between the factors: splits, tiles and packs of both products and of what lies between them.
+    test.each<[string, InnerActivation, number[][]]>([
+      [
+        'one block',
+        'silu',
+        [
+          [130, 72],
+          [104, 72],
+          [120, 104],
+        ],
+      ],
+      [
+        'one block, sums in several parts',
+        'gelu',
+        [
+          [67, 1100],
+          [24, 1100],
+          [1040, 24],
+        ],
+      ],
+      [
+        '4 blocks that interleave',
+        'gelu',
+        [
+          [150, 64],
+          [4, 32, 16],
+          [4, 40, 32],
+        ],
+      ],
+      [
+        '4 blocks, unaligned',
+        'relu',
+        [
+          [67, 20],
+          [4, 12, 5],
+          [4, 11, 12],
+        ],
+      ],
+      [
+        'unequal blocks, whose ranks do not divide',
+        'silu',
+        [
+          [67, 22],
+          [2, 15, 11],
+          [3, 25, 10],
+        ],
+      ],
+    ])('activation between the factors: %s', (_, innerActivation, shapes) =>
+      expectAgreement((x, v, u) => structuredLinear(x!, { v, u: u!, innerActivation }), shapes),
+    );
 
     // Enough tiles that the columns of all blocks are stored together, with tails in rows and columns.
     test.each<[string, Op, number[][], boolean]>([

@@ -2,6 +2,7 @@
 import { Decoder, type DecoderOptions, type WeightDType } from '../../lib/decode';
 import { availableIsas, getIsa, getNumThreads, setIsa, setNumThreads } from '../../lib/device';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
+import { STRUCTURED } from '../support/structures';
 import { difference, fullLogits, inPieces, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
 
 const F32 = 1e-5;
@@ -25,6 +26,22 @@ describe.each(availableIsas())('%s', (name) => {
     const model = smallModel({ ffn: STRUCTURES[structure] });
     await compare(model, {}, F32);
     await compare(model, { dispatch: 'merged' }, F32);
+  });
+
+  test.each(STRUCTURED)('%s with an activation between the factors', async (structure) => {
+    for (const innerActivation of ['gelu', 'silu', 'relu'] as const) {
+      const ffn = { ...STRUCTURES[structure], innerActivation };
+      await compare(smallModel({ ffn }), {}, F32);
+      // Such factors stay factors in every mode.
+      await compare(smallModel({ ffn, activation: 'swiglu' }), { dispatch: 'merged' }, F32);
+      for (const dtype of ['bfloat16', 'int8'] as const) {
+        using decoder = new Decoder(smallModel({ ffn, dFF: 60 }), { dtype });
+        const ids = randomIds(66, 3);
+        const rounded = await inPieces(decoder, ids, [1, 3, 12, 20, 30]);
+        const reference = roundWeights(smallModel({ ffn, dFF: 60 }), dtype);
+        expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(dtype === 'int8' ? 3e-4 : F32);
+      }
+    }
   });
 
   test.each<[string, Partial<TransformerConfig>]>([

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { type Crossover, Decoder, loadTable, machineFingerprint, saveTable, tune } from '../../lib/decode';
 import { prefersMerged } from '../../lib/decode/table';
 import { getIsa, getNumThreads } from '../../lib/device';
+import { OptionError } from '../../lib/errors';
+import { Guidance, TransformerLM } from '../../lib/nn';
 import { difference, fullLogits, randomIds, smallModel } from './support';
 
 const folder = mkdtempSync(join(tmpdir(), 'decode-'));
@@ -76,6 +78,25 @@ test('a budget limits the merged copies', async () => {
   expect(await statsAfter(decoder, [1, 20])).toEqual({ factored: 4, merged: 4, overBudget: 4, mergedBytes: 2 * one });
   using none = new Decoder(model, { dispatch: 'merged', mergeBudget: 0 });
   expect(await statsAfter(none, [3])).toMatchObject({ merged: 0, overBudget: 4 });
+});
+
+test('factors with an activation between them are neither merged nor measured', async () => {
+  const activated = smallModel({ ffn: { structure: 'lowrank', rank: 7, innerActivation: 'silu' } });
+  for (const dispatch of ['merged', 'auto'] as const) {
+    using decoder = new Decoder(activated, { dispatch, table: table(CROSSOVER, CROSSOVER) });
+    using sequence = decoder.sequence();
+    const rows = await decoder.step([{ sequence, ids: IDS, logits: IDS.length }]);
+    expect(difference(rows, fullLogits(activated, IDS))).toBeLessThan(1e-5);
+    expect(decoder.stats().dispatch).toEqual({ factored: 4, merged: 0, overBudget: 0, mergedBytes: 0 });
+  }
+  expect(tune(activated, { tokens: [1], milliseconds: 0.1 }).size).toBe(0);
+});
+
+test('a guide beside factors with an activation between them cannot be decoded', () => {
+  const { config } = smallModel({ ffn: { structure: 'lowrank', rank: 7, innerActivation: 'silu' } });
+  const guided = new TransformerLM(config, { guidance: new Guidance({ steps: 2 }) });
+  expect(() => new Decoder(guided)).toThrow(OptionError);
+  expect(() => new Decoder(guided)).toThrow('decoder: a layer with a guide: innerActivation');
 });
 
 test('tune measures every layer shape at every count, unless it is known', () => {

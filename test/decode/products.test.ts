@@ -47,7 +47,7 @@ function products({ rows, blocks, features, k, x, weights }: Case, dtype: Weight
   // As the first factor of a pair whose second one is the identity, since blocks belong to first factors.
   const eye = Float32Array.from({ length: out * out }, (_, i) => (i % (out + 1) === 0 ? 1 : 0));
   using second = bufferOf(blocks > 1 ? eye : []);
-  const dims = blocks > 1 ? [blocks, features, k, 1, out, out] : [1, k, k, 1, features, k];
+  const dims = blocks > 1 ? [blocks, features, k, 1, out, out, 0] : [1, k, k, 1, features, k, 0];
   const scale = dtype === 'int8' ? scales.handle : null;
   const [first, last] = blocks > 1 ? [reduced.handle, second.handle] : [null, reduced.handle];
   native.decode_linear(

@@ -118,6 +118,11 @@ test.each<[string, Partial<TransformerConfig>, RegExp]>([
     { activation: 'swiglu', bias: false, outBias: true },
     /export: outBias: expected false/,
   ],
+  [
+    'an activation between factors',
+    { ffn: { structure: 'lowrank', rank: 2, innerActivation: 'silu' } },
+    /export: ffn: innerActivation: expected 'none'/,
+  ],
   ['ropeBase', { ropeBase: 0 }, /export: ropeBase: expected rotary positions/],
   ['rms norm without swiglu', { norm: 'rms', activation: 'silu' }, /export: activation: expected swiglu/],
   ['layer norm with swiglu and biases', { activation: 'swiglu' }, /export: bias: expected false/],

@@ -5,7 +5,7 @@ import { memoryStats, OptionError } from '../../lib';
 import { type ExportOnnxOptions, exportOnnx } from '../../lib/export';
 import { Guidance, releaseGuides, type TransformerConfig } from '../../lib/nn';
 import { relativeError } from '../support/check_op';
-import { SMALL_FFN } from '../support/structures';
+import { SMALL_FFN, STRUCTURED } from '../support/structures';
 import { logitsOf, randomIds, randomModel } from './random_model';
 import { folder, runOnnx } from './support';
 
@@ -27,6 +27,12 @@ const CASES: readonly Case[] = [
       name: `${name}, ${weights}`,
       config: { ffn, firstFfnDense: false },
       options: { weights },
+    })),
+  ),
+  ...(['gelu', 'silu', 'relu'] as const).flatMap((innerActivation): Case[] =>
+    STRUCTURED.map((structure) => ({
+      name: `${structure}, ${innerActivation} between the factors`,
+      config: { ffn: { ...SMALL_FFN[structure], innerActivation }, firstFfnDense: false },
     })),
   ),
   { name: 'the first block dense', config: { ffn: SMALL_FFN.lowrank } },
@@ -113,6 +119,14 @@ test('before the hand-over the guides are merged in with their alpha, and factor
   expect(relativeError(before!, mixed)).toBeLessThan(1e-5);
   expect(relativeError(after!, logitsOf(model, ids, 2))).toBeLessThan(1e-5);
   expect(relativeError(after!, mixed)).toBeGreaterThan(1e-2);
+});
+
+test('factors with an activation between them have no matrix', () => {
+  const model = randomModel({ ...BASE, ffn: { ...SMALL_FFN.lowrank, innerActivation: 'gelu' } });
+  const out = join(folder, 'refused');
+  expect(() => exportOnnx(model, out, { weights: 'merged' })).toThrow(OptionError);
+  expect(() => exportOnnx(model, out, { weights: 'merged' })).toThrow(/merge: innerActivation: expected 'none'/);
+  expect(existsSync(out)).toBe(false);
 });
 
 test('nothing stays in memory', () => {

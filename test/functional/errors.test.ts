@@ -38,6 +38,18 @@ describe('specifications', () => {
     ['an infinite rank', { rank: Number.POSITIVE_INFINITY }, 'ERR_OPTION', /rank/],
     ['blocks for lowrank', { nblocks: 2 }, 'ERR_OPTION', /nblocks: expected none for lowrank/],
     ['a rank for dense', { structure: 'dense' }, 'ERR_OPTION', /rank: expected none for dense/],
+    [
+      'an unknown inner activation',
+      { innerActivation: 'swiglu' },
+      'ERR_OPTION',
+      /innerActivation: expected one of none/,
+    ],
+    [
+      'an inner activation of dense',
+      { structure: 'dense', rank: undefined, innerActivation: 'relu' },
+      'ERR_OPTION',
+      /innerActivation: expected none for dense/,
+    ],
     ['an unknown activation', { activation: 'mish' }, 'ERR_OPTION', /activation/],
     ['swiglu of an odd width', { outFeatures: 5, activation: 'swiglu' }, 'ERR_SHAPE', /even number/],
     ['blockdense without blocks', { structure: 'blockdense' }, 'ERR_OPTION', /nblocks/],
@@ -147,6 +159,21 @@ test.each<[string, Loose, Loose, string, RegExp]>([
   expect(() => layer.backward(all, loosely(options))).toThrow(
     expect.objectContaining({ code, message: expect.stringMatching(message) }),
   );
+});
+
+test('with an activation between the factors, backward needs h', () => {
+  const { activation: _, ...plain } = good;
+  const spec = { ...plain, innerActivation: 'silu' } as const;
+  const layer = defineLinear(spec);
+  const all = loosely<LinearBackwardInputs>({ ...inputs(), dy: floats(12) });
+  expect(() => layer.backward(all)).toThrow(
+    expect.objectContaining({ code: 'ERR_DTYPE', message: expect.stringMatching(/saved.h: expected a Float32Array/) }),
+  );
+  const ffn = defineFeedForward({ fc1: plain, fc2: { ...spec, inFeatures: 6 }, activation: 'relu' });
+  const fc2 = { v: floats(12), u: floats(12) };
+  expect(() =>
+    ffn.backward({ x: floats(8), dy: floats(12), fc1: loosely(inputs()), fc2, saved: { pre: floats(12) } }),
+  ).toThrow(/saved.h2: expected a Float32Array/);
 });
 
 test('outputs that overlap an input or each other', () => {

@@ -38,6 +38,14 @@ const NETWORKS: Readonly<Record<string, (hidden: number, fc1Out: number) => read
       ],
     ]),
   ),
+  'activations between the factors': (hidden, out) => [
+    { structure: 'blockshuffle', inFeatures: 12, outFeatures: out, nblocks: [3, 2], rank: 6, innerActivation: 'gelu' },
+    { structure: 'lowrank', inFeatures: hidden, outFeatures: 9, rank: 7, innerActivation: 'silu' },
+  ],
+  'an activation between the factors of the second layer': (hidden, out) => [
+    { structure: 'btt', inFeatures: 12, outFeatures: out, ...SMALL.btt },
+    { structure: 'blockshuffle', inFeatures: hidden, outFeatures: 18, ...SMALL.blockshuffle, innerActivation: 'relu' },
+  ],
   'a mix of structures': (hidden, out) => [
     { structure: 'dense', inFeatures: 7, outFeatures: out },
     { structure: 'lowrank', inFeatures: hidden, outFeatures: 7, rank: 3 },
@@ -66,7 +74,8 @@ test.each(cases)('%s, %s, alpha %s', (network, activation, alpha) => {
     onEveryIsa(() => {
       const ours = ffn.forward(inputs, { training: true });
       expectErrorsBelow(1e-5, { y: [ours.y, y], inference: [ffn.forward(inputs).y, y] });
-      for (const saved of [ours.saved, { pre: ours.saved.pre }]) {
+      const activated = fc1Spec.innerActivation ?? fc2Spec.innerActivation;
+      for (const saved of activated ? [ours.saved] : [ours.saved, { pre: ours.saved.pre }]) {
         const gradients = ffn.backward({ dy, ...inputs, saved });
         expectErrorsBelow(2e-5, {
           dx: [gradients.dx, g.fc1.dx],

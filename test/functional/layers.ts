@@ -37,6 +37,7 @@ export function randomLayer(spec: LinearSpec, random: TestRandom, alpha?: number
       bias: exact(bias),
       guide: exact(guide),
       alpha,
+      inner: spec.innerActivation,
     },
   };
 }

@@ -45,10 +45,21 @@ const SPECS: readonly LinearSpec[] = [
   { structure: 'blockshuffle', inFeatures: 21, outFeatures: 19, nblocks: [7, 1], rank: 14 },
 ];
 
-const name = ({ structure, inFeatures, outFeatures, rank, nblocks }: LinearSpec): string =>
-  `${structure} ${inFeatures} → ${outFeatures}, rank ${rank ?? '-'}, nblocks ${nblocks ?? '-'}`;
+/** An activation between the factors, at sizes of one block and of several, whole vectors and odd ones. */
+const ACTIVATED: readonly LinearSpec[] = (['gelu', 'silu', 'relu'] as const).flatMap((innerActivation) => [
+  { structure: 'lowrank', inFeatures: 33, outFeatures: 21, rank: 9, innerActivation },
+  { structure: 'lowrank', inFeatures: 48, outFeatures: 112, rank: 16, innerActivation },
+  { structure: 'blockdense', inFeatures: 15, outFeatures: 11, rank: 6, nblocks: 3, innerActivation },
+  { structure: 'blockshuffle', inFeatures: 64, outFeatures: 128, nblocks: 4, innerActivation },
+  { structure: 'blockshuffle', inFeatures: 15, outFeatures: 26, nblocks: [3, 2], rank: 6, innerActivation },
+  { structure: 'blockshuffle', inFeatures: 17, outFeatures: 20, nblocks: [1, 5], rank: 35, innerActivation },
+  { structure: 'btt', inFeatures: 24, outFeatures: 42, ...SMALL.btt, innerActivation },
+]);
 
-describe.each(SPECS.map((spec) => [name(spec), spec] as const))('%s', (_, spec) => {
+const name = ({ structure, inFeatures, outFeatures, rank, nblocks, innerActivation }: LinearSpec): string =>
+  `${structure} ${inFeatures} → ${outFeatures}, rank ${rank ?? '-'}, nblocks ${nblocks ?? '-'}, ${innerActivation ?? 'none'}`;
+
+describe.each([...SPECS, ...ACTIVATED].map((spec) => [name(spec), spec] as const))('%s', (_, spec) => {
   test.each([1, 2, 7, 19, 65])('%i tokens', (tokens) => {
     const random = new TestRandom(tokens);
     const { arrays, reference } = randomLayer(spec, random);
@@ -61,7 +72,7 @@ describe.each(SPECS.map((spec) => [name(spec), spec] as const))('%s', (_, spec) 
       const ours = layer.forward({ x, ...arrays }, { training: true });
       expectErrorsBelow(1e-5, { y: [ours.y, y] });
       expect(layer.forward({ x, ...arrays }).y).toEqual(ours.y);
-      for (const saved of [ours.saved, {}]) {
+      for (const saved of spec.innerActivation ? [ours.saved] : [ours.saved, {}]) {
         const { dx, dv, du, dbias, dguide } = layer.backward({ dy: g, x, ...arrays, saved });
         expectErrorsBelow(2e-5, {
           dx: [dx, gradients.dx],
@@ -99,7 +110,7 @@ describe.each(SPECS.map((spec) => [name(spec), spec] as const))('%s', (_, spec) 
   test('merge is the layer applied to the identity', () => {
     const { arrays, reference } = randomLayer(spec, new TestRandom(5));
     const layer = defineLinear(spec);
-    if (spec.structure === 'dense') {
+    if (spec.structure === 'dense' || spec.innerActivation) {
       expect(() => layer.merge(arrays)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }));
       return;
     }
@@ -150,18 +161,27 @@ describe.each<Activation>(['gelu', 'silu', 'relu', 'swiglu'])('%s', (activation)
   });
 });
 
-test('only the gradients asked for are computed, with the same bits', () => {
-  const spec: LinearSpec = { structure: 'blockshuffle', inFeatures: 32, outFeatures: 48, nblocks: 4 };
-  const random = new TestRandom(1);
-  const { arrays } = randomLayer(spec, random, 0.5);
-  const layer = defineLinear(spec);
-  const x = random.array(6 * 32);
-  const dy = random.array(6 * 48);
-  const { saved } = layer.forward({ x, ...arrays }, { training: true });
-  const all = layer.backward({ dy, x, ...arrays, saved });
-  for (const gradient of ['dx', 'dv', 'du', 'dguide', 'dbias'] as const)
-    expect(layer.backward({ dy, x, ...arrays, saved }, { needs: [gradient] })).toEqual({ [gradient]: all[gradient] });
-});
+test.each(['none', 'silu'] as const)(
+  'only the gradients asked for, with the same bits; inner %s',
+  (innerActivation) => {
+    const spec: LinearSpec = {
+      structure: 'blockshuffle',
+      inFeatures: 32,
+      outFeatures: 48,
+      nblocks: 4,
+      innerActivation,
+    };
+    const random = new TestRandom(1);
+    const { arrays } = randomLayer(spec, random, 0.5);
+    const layer = defineLinear(spec);
+    const x = random.array(6 * 32);
+    const dy = random.array(6 * 48);
+    const { saved } = layer.forward({ x, ...arrays }, { training: true });
+    const all = layer.backward({ dy, x, ...arrays, saved });
+    for (const gradient of ['dx', 'dv', 'du', 'dguide', 'dbias'] as const)
+      expect(layer.backward({ dy, x, ...arrays, saved }, { needs: [gradient] })).toEqual({ [gradient]: all[gradient] });
+  },
+);
 
 test('results go into the arrays of the caller', () => {
   const spec: LinearSpec = { structure: 'lowrank', inFeatures: 8, outFeatures: 12, rank: 4, activation: 'gelu' };

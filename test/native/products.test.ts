@@ -80,7 +80,7 @@ onEveryIsa(() => {
     const width = L * r;
     const [x, v, u] = [randomArray(n * width, 4), randomArray(L * r * r, 5), randomArray(L * s * r, 6)];
     const y = new Float32Array(n * L * s);
-    native.linear_forward(x, v, u, null, null, null, null, null, y, n, Int32Array.of(L, r, r, L, s, r), 1, 0, 0);
+    native.linear_forward(x, v, u, null, null, null, null, null, y, n, Int32Array.of(L, r, r, L, s, r, 0), 1, 0, 0);
     const expected = new Float64Array(y.length);
     for (let t = 0; t < n; t++) {
       const h = Array.from({ length: width }, (_, c) => {

@@ -42,7 +42,7 @@ onEveryIsa(() => {
     const x = new Float32Array(rows * features).fill(1e-30);
     const u = new Float32Array(features * features).fill(1e-10);
     const y = new Float32Array(rows * features).fill(1);
-    const dims = Int32Array.of(1, features, features, 1, features, features);
+    const dims = Int32Array.of(1, features, features, 1, features, features, 0);
     native.linear_forward(x, null, u, null, null, null, null, null, y, rows, dims, 1, 0, 0);
     expect(y.every((value) => value === 0)).toBe(true);
     const denormal = Number('1e-310');

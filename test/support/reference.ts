@@ -1,6 +1,7 @@
 /**
  * The layers in float64, straight from the formulas and independent of the library: the definition that every kernel is
- * compared with. A first factor v [K, q, p], a shuffle, a second factor u [L, s, r], K·q = L·r; a dense layer has no v.
+ * compared with. A first factor v [K, q, p], maybe an activation, a shuffle, a second factor u [L, s, r], K·q = L·r; a
+ * dense layer has no v.
  */
 
 export type Vector = Float64Array;
@@ -15,6 +16,8 @@ export interface ReferenceLayer {
   readonly bias?: Vector | null;
   readonly guide?: Vector | null;
   readonly alpha?: number;
+  /** Between the factors. Default: none. */
+  readonly inner?: Pointwise;
 }
 
 export interface ReferenceGradients {
@@ -56,7 +59,8 @@ export function applyFactors(layer: ReferenceLayer, x: Vector): Vector {
   const n = x.length / inFeatures;
   const y = new Float64Array(n * outFeatures);
   for (let t = 0; t < n; t++) {
-    const h = layer.v && layer.vShape ? first(row(x, t, inFeatures), layer.v, layer.vShape) : row(x, t, inFeatures);
+    const xt = row(x, t, inFeatures);
+    const h = layer.v && layer.vShape ? activate(layer.inner ?? 'none', first(xt, layer.v, layer.vShape), 0) : xt;
     y.set(second(h, layer.u, layer.uShape), t * outFeatures);
   }
   return y;
@@ -94,7 +98,7 @@ export function referenceMerge(layer: ReferenceLayer): Vector {
 
 /** Gradients of Σ g·S(x), g [n, out]. */
 function factorGradients(layer: ReferenceLayer, x: Vector, g: Vector): { dx: Vector; dv: Vector | null; du: Vector } {
-  const { vShape, v, u, uShape } = layer;
+  const { vShape, v, u, uShape, inner = 'none' } = layer;
   const [L, s, r] = uShape;
   const [inFeatures, outFeatures] = [inFeaturesOf(layer), outFeaturesOf(layer)];
   const dx = new Float64Array(x.length);
@@ -103,15 +107,17 @@ function factorGradients(layer: ReferenceLayer, x: Vector, g: Vector): { dx: Vec
   for (let t = 0; t < x.length / inFeatures; t++) {
     const xt = row(x, t, inFeatures);
     const gt = row(g, t, outFeatures);
-    const h = v && vShape ? first(xt, v, vShape) : xt;
-    const dh = new Float64Array(L * r);
+    const before = v && vShape ? first(xt, v, vShape) : xt;
+    const h = v ? activate(inner, before, 0) : xt;
+    const dg = new Float64Array(L * r);
     for (let l = 0; l < L; l++)
       for (let i = 0; i < s; i++)
         for (let j = 0; j < r; j++) {
           const at = (l * s + i) * r + j;
           du[at]! += gt[i * L + l]! * h[j * L + l]!;
-          dh[j * L + l]! += gt[i * L + l]! * u[at]!;
+          dg[j * L + l]! += gt[i * L + l]! * u[at]!;
         }
+    const dh = v ? activateBackward(inner, before, 0, dg) : dg;
     if (v && dv && vShape) {
       const [K, q, p] = vShape;
       for (let k = 0; k < K; k++)
@@ -147,13 +153,14 @@ export function referenceBackward(layer: ReferenceLayer, x: Vector, g: Vector): 
   return { dx: dx.map((value, i) => value + fromGuide.dx[i]!), dv, du, dbias, dguide: fromGuide.du };
 }
 
-export type ReferenceActivation = 'none' | 'gelu' | 'silu' | 'relu' | 'swiglu';
+export type Pointwise = 'none' | 'gelu' | 'silu' | 'relu';
+export type ReferenceActivation = Pointwise | 'swiglu';
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const geluInner = (x: number): number => 0.79788456 * (x + 0.044715 * x ** 3);
 
 /** Value and derivative of the activations of one argument. */
-const POINTWISE: Readonly<Record<Exclude<ReferenceActivation, 'swiglu'>, (x: number) => readonly [number, number]>> = {
+const POINTWISE: Readonly<Record<Pointwise, (x: number) => readonly [number, number]>> = {
   none: (x) => [x, 1],
   relu: (x) => (x > 0 ? [x, 1] : [0, 0]),
   silu: (x) => [x * sigmoid(x), sigmoid(x) * (1 + x * (1 - sigmoid(x)))],

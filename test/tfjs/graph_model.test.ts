@@ -158,6 +158,8 @@ test('what structureGraph refuses and what it leaves alone', async () => {
     "structureGraph: nodes: expected names of MatMul nodes with a constant matrix, got 'square'",
   );
   await expect(attempt({ structure: 'lowrank', rank: 99, nodes: ['out'] })).rejects.toThrow('rank: expected at most 4');
+  // @ts-expect-error no factors with an activation between them are near to a matrix
+  await expect(attempt({ structure: 'lowrank', rank: 2, innerActivation: 'silu' })).rejects.toThrow('innerActivation');
   await expect(sffn.structureGraph({}, { structure: 'dense' })).rejects.toThrow('expected a handler that loads');
   const layers = tf.sequential({ layers: [tf.layers.dense({ units: 1, inputShape: [1] })] });
   const save = sffn.fileIO(join(folder, 'layers'));
@@ -165,6 +167,26 @@ test('what structureGraph refuses and what it leaves alone', async () => {
   await expect(sffn.structureGraph(save, { structure: 'dense' })).rejects.toThrow('no graph model');
   const { report } = await attempt({ structure: 'dense' });
   expect(report).toEqual([]);
+});
+
+test('a node may have an activation between its factors', async () => {
+  const [v, u, x] = [tensorOf(new TestRandom(1), [2, 3]), tensorOf(new TestRandom(2), [4, 2]), tf.ones([1, 3])];
+  const modelTopology = {
+    versions: { producer: 1 },
+    node: [
+      placeholder('x', [-1, 3]),
+      constant('v', [2, 3]),
+      constant('u', [4, 2]),
+      node('y', 'LowRankLinear', ['x', 'v', 'u'], {
+        operands: { s: text('v,u') },
+        innerActivation1: { s: text('relu') },
+      }),
+    ],
+  };
+  const { data, specs } = await tf.io.encodeWeights({ v, u });
+  const model = await tf.loadGraphModel(tf.io.fromMemory({ modelTopology, weightSpecs: specs, weightData: data }));
+  const expected = tf.matMul(tf.relu(tf.matMul(x, v as tf.Tensor2D, false, true)), u as tf.Tensor2D, false, true);
+  await expectClose(model.execute(x, 'y') as tf.Tensor, expected);
 });
 
 test('a node with wrong operands says so', async () => {

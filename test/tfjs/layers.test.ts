@@ -19,10 +19,21 @@ const MAKERS: Readonly<Record<string, () => Layer>> = {
   lowRankDense: () => layers.lowRankDense({ units: 8, rank: 3, activation: 'silu', seed: 1 }),
   'lowRankDense by ratio, with an activation of tfjs': () =>
     layers.lowRankDense({ units: 8, ratio: 0.5, tfjsActivation: 'tanh', useBias: false, seed: 1 }),
+  'lowRankDense with an activation between its factors': () =>
+    layers.lowRankDense({ units: 8, rank: 3, innerActivation: 'silu', seed: 1 }),
   blockDense: () => layers.blockDense({ units: 8, rank: 4, nblocks: 2, seed: 1 }),
   blockShuffleDense: () => layers.blockShuffleDense({ units: 16, nblocks: 2, activation: 'swiglu', seed: 1 }),
   structuredFeedForward: () =>
     layers.structuredFeedForward({ structure: 'lowrank', rank: 4, hidden: 12, units: 8, seed: 1 }),
+  'structuredFeedForward with activations between its factors': () =>
+    layers.structuredFeedForward({
+      structure: 'btt',
+      rank: 1,
+      hidden: 12,
+      units: 8,
+      innerActivation: 'gelu',
+      seed: 1,
+    }),
   'structuredFeedForward with swiglu': () =>
     layers.structuredFeedForward({
       structure: 'blockshuffle',
@@ -176,6 +187,9 @@ test('what the layers refuse', () => {
   expect(build(layers.lowRankDense({ units: 3 }))).toThrow('expected either ratio or rank');
   expect(build(layers.blockDense({ units: 4, rank: 3, nblocks: 2 }))).toThrow('BlockDenseLinear: nblocks');
   expect(() => layers.selfGuided({ layer: tf.layers.dense({ units: 2 }) })).toThrow('expected a structured layer');
+  expect(build(layers.fusedDense({ units: 3, innerActivation: 'silu' }))).toThrow(
+    "Linear: innerActivation: expected none for dense, got 'silu'",
+  );
 });
 
 test('a core without layers has the ops alone', () => {

@@ -3,12 +3,23 @@ import * as tf from '@tensorflow/tfjs';
 import type { Activation } from '../../lib/ops';
 import { STRUCTURE_NAMES } from '../../lib/structures';
 import { copyCounts } from '../../lib/tfjs';
+import type { KernelAttributes } from '../../lib/tfjs/attributes';
 import { composed } from '../../lib/tfjs/composed';
 import { named } from '../../lib/tfjs/operands';
 import { TestRandom } from '../support/random';
-import { applyLayer, asLayer, BACKENDS, expectClose, layerOf, sffn, tensorOf } from './support';
+import { STRUCTURED } from '../support/structures';
+import { applyLayer, asLayer, BACKENDS, expectClose, layerOf, sffn, type TestLayer, tensorOf } from './support';
 
 const ACTIVATIONS: readonly Activation[] = ['none', 'gelu', 'silu', 'relu', 'swiglu'];
+
+const INNER = ['gelu', 'silu', 'relu'] as const;
+
+const attributesOf = (
+  operands: string[],
+  activation: Activation,
+  first: TestLayer,
+  second = first,
+): KernelAttributes => ({ operands, activation, layers: [first, second], training: true });
 
 type Fn = (...inputs: tf.Tensor[]) => tf.Tensor;
 
@@ -38,7 +49,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     const random = new TestRandom(7);
     const layer = layerOf(random, structure, [12, 18], alpha);
     const inputs = [tensorOf(random, [2, 3, 12]), ...layer.tensors];
-    const attributes = { operands: ['x', ...layer.names], activation, alphas: [alpha, 0] as const, training: true };
+    const attributes = attributesOf(['x', ...layer.names], activation, layer);
     await expectSame(
       (x, ...weights) => applyLayer(structure, x!, asLayer(layer, weights), { activation }),
       (...all) => composed(tf, named(attributes.operands, all), attributes),
@@ -57,7 +68,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
       const fc1 = layerOf(random, first, [12, activation === 'swiglu' ? 2 * hidden : hidden], alpha);
       const fc2 = layerOf(random, second, [hidden, 18], alpha);
       const names = [...fc1.names.map((name) => `${name}1`), ...fc2.names.map((name) => `${name}2`)];
-      const attributes = { operands: ['x', ...names], activation, alphas: [alpha, alpha] as const, training: true };
+      const attributes = attributesOf(['x', ...names], activation, fc1, fc2);
       await expectSame(
         (x, ...weights) =>
           sffn.structuredFFN(
@@ -67,6 +78,28 @@ describe.each(BACKENDS)('on %s', (backend) => {
             { activation },
           ),
         (...all) => composed(tf, named(attributes.operands, all), attributes),
+        [tensorOf(random, [7, 12]), ...fc1.tensors, ...fc2.tensors],
+      );
+    }
+  });
+
+  const activated = STRUCTURED.flatMap((structure) => INNER.map((inner) => ({ structure, inner })));
+  test.each(activated)('$inner between the factors of $structure', async ({ structure, inner }) => {
+    for (const alpha of [0, 0.3]) {
+      const random = new TestRandom(13);
+      const fc1 = layerOf(random, structure, [12, 18], alpha, inner);
+      const fc2 = layerOf(random, 'lowrank', [18, 6], alpha, 'silu');
+      const split = fc1.names.length;
+      await expectSame(
+        (x, ...weights) => applyLayer(structure, x!, asLayer(fc1, weights), { activation: 'gelu' }),
+        (...all) => composed(tf, named(['x', ...fc1.names], all), attributesOf(['x', ...fc1.names], 'gelu', fc1)),
+        [tensorOf(random, [7, 12]), ...fc1.tensors],
+      );
+      const names = ['x', ...fc1.names.map((name) => `${name}1`), ...fc2.names.map((name) => `${name}2`)];
+      await expectSame(
+        (x, ...weights) =>
+          sffn.structuredFFN(x!, asLayer(fc1, weights.slice(0, split)), asLayer(fc2, weights.slice(split))),
+        (...all) => composed(tf, named(names, all), attributesOf(names, 'gelu', fc1, fc2)),
         [tensorOf(random, [7, 12]), ...fc1.tensors, ...fc2.tensors],
       );
     }
@@ -91,7 +124,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
   test('gradients of gradients', async () => {
     const random = new TestRandom(3);
     const layer = layerOf(random, 'blockshuffle', [12, 18]);
-    const attributes = { operands: ['x', ...layer.names], activation: 'gelu', alphas: [0, 0], training: true } as const;
+    const attributes = attributesOf(['x', ...layer.names], 'gelu', layer);
     const ours: Fn = (x, ...weights) => applyLayer('blockshuffle', x!, asLayer(layer, weights), { activation: 'gelu' });
     const theirs: Fn = (...all) => composed(tf, named(attributes.operands, all), attributes);
     const penalty = (f: Fn, weights: readonly tf.Tensor[]) => (x: tf.Tensor) =>

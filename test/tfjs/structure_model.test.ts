@@ -162,6 +162,13 @@ describe.each(BACKENDS)('on %s', (backend) => {
   });
 });
 
+test('mergeModel refuses factors with an activation between them', async () => {
+  const layer = sffn.layers.lowRankDense({ units: 4, rank: 2, innerActivation: 'relu', inputShape: [6] });
+  await expect(sffn.mergeModel(tf.sequential({ layers: [layer] }))).rejects.toThrow(
+    "mergeModel: innerActivation: expected 'none' for a layer that is one matrix, got 'relu'",
+  );
+});
+
 test('what structureModel refuses', async () => {
   const model = tf.sequential({ layers: [tf.layers.dense({ units: 4, inputShape: [6], name: 'only' })] });
   const attempt = (options: StructureOptions) => sffn.structureModel(model, options);
@@ -175,6 +182,8 @@ test('what structureModel refuses', async () => {
   await expect(attempt({ structure: 'other' as 'lowrank' })).rejects.toThrow(
     'structureModel: structure: expected one of',
   );
+  // @ts-expect-error no factors with an activation between them are near to a matrix
+  await expect(attempt({ structure: 'lowrank', rank: 2, innerActivation: 'silu' })).rejects.toThrow('innerActivation');
   const { report } = await attempt({ structure: 'lowrank', rank: 2, layers: ({ name }) => name === 'nothing' });
   expect(report).toEqual([]);
 });

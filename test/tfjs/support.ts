@@ -1,6 +1,7 @@
 /** tfjs with both backends that run in any Node, and layers of every structure with weights of fixed seeds. */
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
+import type { InnerActivation } from '../../lib/ops';
 import type { Structure } from '../../lib/structures';
 import type { TfLayer, TfLinearOptions } from '../../lib/tfjs';
 import { install } from '../../lib/tfjs';
@@ -31,6 +32,7 @@ export interface TestLayer {
   readonly names: readonly string[];
   readonly tensors: readonly tf.Tensor[];
   readonly alpha: number;
+  readonly innerActivation: InnerActivation;
 }
 
 /** Weights by name: v (unless dense), u, bias, and a guide when alpha is not 0. */
@@ -39,6 +41,7 @@ export function layerOf(
   structure: Structure,
   sizes: readonly [number, number],
   alpha = 0,
+  innerActivation: InnerActivation = 'none',
 ): TestLayer {
   const [inFeatures, outFeatures] = sizes;
   const { v, u } = smallShapes(structure, inFeatures, outFeatures);
@@ -48,14 +51,16 @@ export function layerOf(
     ['bias', [outFeatures]],
     ...(alpha > 0 ? [['guide', [outFeatures, inFeatures]] as [string, Shape]] : []),
   ];
-  return { names: parts.map(([name]) => name), tensors: parts.map(([, shape]) => tensorOf(random, shape)), alpha };
+  const tensors = parts.map(([, shape]) => tensorOf(random, shape));
+  return { names: parts.map(([name]) => name), tensors, alpha, innerActivation };
 }
 
 /** The same tensors, in the order of a layer's names, as the functional API takes them. */
-export function asLayer({ names, alpha }: TestLayer, tensors: readonly tf.Tensor[]): TfLayer {
+export function asLayer({ names, alpha, innerActivation }: TestLayer, tensors: readonly tf.Tensor[]): TfLayer {
   const at = (name: string) => tensors[names.indexOf(name)];
-  const guide = at('guide');
-  return { v: at('v') ?? null, u: at('u')!, bias: at('bias') ?? null, guide: guide ? { weight: guide, alpha } : null };
+  const weight = at('guide');
+  const guide = weight ? { weight, alpha } : null;
+  return { v: at('v') ?? null, u: at('u')!, bias: at('bias') ?? null, guide, innerActivation };
 }
 
 export function applyLayer(structure: Structure, x: tf.Tensor, layer: TfLayer, options: TfLinearOptions): tf.Tensor {

@@ -1,6 +1,7 @@
 /** The weights of one linear layer as variables of a tfjs layer. */
 import { defineLinear } from '../../functional';
 import { createLinear, type Init } from '../../nn';
+import type { InnerActivation } from '../../ops/inner_activation';
 import { Generator } from '../../random';
 import { parametersOf, type SizeOptions, type Structure } from '../../structures';
 import type { Shape } from '../../tensor';
@@ -11,7 +12,7 @@ import type { Tensor, Tfjs } from '../tfjs';
 export type LayerVariable = import('@tensorflow/tfjs').LayerVariable;
 
 /** How the factors are sized and initialised; the same names and defaults as the layers of structured-ffn/nn. */
-export interface FactorConfig extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
+export interface FactorConfig extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio' | 'innerActivation'> {
   readonly init?: Init;
   /** Of the initial values. Default: another one for every layer. */
   readonly seed?: number;
@@ -29,6 +30,7 @@ export class FactorWeights {
   readonly bias: LayerVariable | null;
   /** Present while the layer is guided. */
   guide: LayerVariable | null = null;
+  readonly innerActivation: InnerActivation;
 
   /** Weights named `prefix`v, `prefix`u, `prefix`bias, with initial values. @throws {OptionError} for sizes that do not fit. */
   constructor(
@@ -47,6 +49,7 @@ export class FactorWeights {
       outFeatures,
       bias: false,
       ...options,
+      innerActivation: config.innerActivation,
       generator: new Generator(seed),
     });
     const variable = (name: string, shape: Shape, data: Float32Array | null): LayerVariable => {
@@ -54,7 +57,8 @@ export class FactorWeights {
       if (data !== null) write(tf, weight, new Float32Array(data));
       return weight;
     };
-    const { v, u } = layer;
+    const { v, u, innerActivation } = layer;
+    this.innerActivation = innerActivation;
     this.v = v && variable('v', v.shape, floats(v.data));
     this.u = variable('u', u.shape, floats(u.data));
     this.bias = (config.useBias ?? true) ? variable('bias', [outFeatures], null) : null;
@@ -73,11 +77,12 @@ export class FactorWeights {
   /** Operands of one call. `alpha` null leaves a guide out. */
   operands(alpha: number | null): TfLayer {
     const guide: TfGuide | null = this.guide && alpha !== null ? { weight: this.guide.read(), alpha } : null;
-    return { v: this.v?.read() ?? null, u: this.u.read(), bias: this.bias?.read() ?? null, guide };
+    const { innerActivation } = this;
+    return { v: this.v?.read() ?? null, u: this.u.read(), bias: this.bias?.read() ?? null, guide, innerActivation };
   }
 
-  /** The exact dense matrix [out, in] of the factors. */
-  merge(): Float32Array {
+  /** u·v [out, in], whatever is between the factors: without an activation their exact dense matrix. */
+  product(): Float32Array {
     const u = floats(this.u.read().dataSync());
     if (this.v === null) return new Float32Array(u);
     return defineLinear(this.shapes).merge({ v: floats(this.v.read().dataSync()), u });

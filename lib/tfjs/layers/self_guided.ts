@@ -35,7 +35,7 @@ export interface SelfGuidedLayer extends TfLayerBase {
   readonly alpha: number;
   /** The schedule of a training run, which then sets alpha. */
   guidance: Guidance | null;
-  /** Makes the guides the exact dense matrices of the factors again, after the factors were set. */
+  /** Makes the guides the products of the factors again, after the factors were set. */
   resetGuides(): void;
   /** Disposes the guides; returns the names of their variables. */
   release(): string[];
@@ -46,7 +46,7 @@ export type SelfGuidedConstructor = new (config: SelfGuidedConfig) => SelfGuided
 export const isSelfGuided = (layer: TfLayerBase): layer is SelfGuidedLayer =>
   'resetGuides' in layer && 'release' in layer && 'guidance' in layer;
 
-/** Weights: the layer's, and a guide [out, in] for each of its linear parts, which starts as their exact dense matrix. */
+/** Weights: the layer's, and a guide [out, in] for each of its linear parts, which starts as the product of its factors. */
 export function selfGuidedClass(
   tf: Tfjs,
   create: (className: string, config: object) => StructuredLayer,
@@ -90,7 +90,7 @@ export function selfGuidedClass(
     }
 
     resetGuides(): void {
-      for (const linear of this.layer.linears) linear.assignGuide(linear.merge());
+      for (const linear of this.layer.linears) linear.assignGuide(linear.product());
     }
 
     release(): string[] {

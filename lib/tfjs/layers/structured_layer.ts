@@ -78,7 +78,7 @@ export const LAYER_ARGS: OptionNames<LayerArgs & { customObjects?: unknown }> = 
   customObjects: 0,
 };
 
-const OWN = { rank: 0, nblocks: 0, ratio: 0, init: 0, seed: 0, useBias: 0, activation: 0 };
+const OWN = { rank: 0, nblocks: 0, ratio: 0, init: 0, seed: 0, useBias: 0, activation: 0, innerActivation: 0 };
 
 export const FACTOR_KEYS = Object.keys(OWN) as (keyof typeof OWN)[];
 

@@ -164,7 +164,8 @@ void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Ac
   if (n == 0) return;
   if (n > kDecodeRows) return apply_to_many(f, x, y, n, activation, add);
   const bool gated = activation == Activation::swiglu;
-  if (f.v) decode_product(f.first(), x, n, {space.hidden, f.dims[3], nullptr, Activation::none, false});
+  if (f.v)
+    decode_product(f.first(), x, n, {space.hidden, f.dims[3], nullptr, static_cast<Activation>(f.inner()), false});
   decode_product(f.second(), f.v ? space.hidden : x, n,
                  {gated ? space.pre : y, f.dims[4], f.bias.f32(), gated ? Activation::none : activation, add});
   if (gated) swiglu(space.pre, y, nullptr, n, static_cast<int>(f.out()), DType::f32);

@@ -157,7 +157,7 @@ class Step {
     check_launch("decode: the wanted rows");
     norm(model, model.final_norm(), normed_.get(), x_.get(), size_.wanted);
     const int32_t d = static_cast<int32_t>(width);
-    const std::array<int32_t, 6> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d};
+    const std::array<int32_t, 7> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d, 0};
     apply_decoded({View{}, View{}, model.head(), model.head_scales(), View{}, dims}, x_.get(), logits, size_.wanted,
                   Activation::none, false, {});
   }
