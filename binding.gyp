@@ -33,9 +33,8 @@
       "<!(node -p \"process.env.STRUCTURED_FFN_WERROR ? '-Werror' : '-Wall'\")"
     ],
     "conditions": [
-      ["with_cuda==0", {
-        "sources": ["<!@(node -p \"require('./native/sources.json').no_cuda.join(' ')\")"]
-      }, {
+      ["with_cuda==1", {
+        "defines": ["STRUCTURED_FFN_WITH_CUDA"],
         "sources": ["<!@(node -p \"require('./native/sources.json').cuda.join(' ')\")"],
         "rules": [{
           "rule_name": "nvcc",

@@ -1,52 +1,81 @@
 /** Devices, threads, instruction sets and memory: what the computation runs on. */
 import type { NativeMemoryStats } from '../types/native';
 import { defaultCostsPath, loadCosts } from './cuda/costs_file';
+import { checkDeviceName, type Device, type DeviceKind, deviceCode, KINDS, kindOf } from './device_name';
 import { checkChoice, checkInteger, checkNumber, DeviceError, FormatError, OptionError, runNative } from './errors';
 import { native } from './native';
 
-export type Device = 'cpu' | 'cuda';
+export { checkDeviceName, type Device, type DeviceKind, deviceCode, kindOf };
+
 export type Isa = 'avx512' | 'avx2' | 'baseline' | 'neon';
 export type MemoryStats = Readonly<NativeMemoryStats>;
 
-/** @throws {DeviceError} that says what is missing, when the device is not usable here. */
+/** @throws {DeviceError} that says what is missing, when the device is not usable here. @throws {OptionError} */
 export function checkDevice(where: string, device: unknown): asserts device is Device {
-  checkChoice(where, device, ['cpu', 'cuda']);
   if (device === 'cpu') return;
-  if (!native.cudaAvailable()) throw new DeviceError(`${where}: device 'cuda' is ${native.cudaStatus()}`);
-  useMeasuredCosts();
+  checkDeviceName(where, device);
+  const code = deviceCode(device);
+  if (!native.available(code)) throw new DeviceError(`${where}: device '${device}' is ${native.status(code)}`);
+  useMeasuredCosts(deviceName(device));
 }
 
-let costsAreKnown = false;
+/** The one name of a device: without a number for the default one of its kind. */
+export function deviceName(device: Device): Device {
+  if (device in KINDS) return device;
+  const kind = kindOf(device);
+  return device === `${kind}:${runNative(() => native.defaultDevice(KINDS[kind]))}` ? kind : device;
+}
+
+const withKnownCosts = new Set<Device>();
 
 /** What was measured on this GPU for the choice of its kernels, if anything, from its first use on. */
-function useMeasuredCosts(): void {
-  if (costsAreKnown) return;
+function useMeasuredCosts(device: Device): void {
+  if (withKnownCosts.has(device)) return;
   const path = defaultCostsPath();
-  const costs = loadCosts(cudaStatus(), path);
+  const costs = loadCosts(deviceStatus(device), path);
   try {
-    if (costs !== null) native.setGemmCosts(costs);
+    if (costs !== null) native.setSettings(deviceCode(device), costs);
   } catch (error) {
     throw new FormatError(path, (error as Error).message);
   }
-  costsAreKnown = true;
+  withKnownCosts.add(device);
 }
 
-/** What the addon calls the devices. */
-export const DEVICE_CODES: Readonly<Record<Device, number>> = { cpu: 0, cuda: 1 };
-
 /** Devices that tensors can live on here, the default first. */
-export const availableDevices = (): Device[] => (native.cudaAvailable() ? ['cpu', 'cuda'] : ['cpu']);
+export const availableDevices = (): Device[] =>
+  (Object.keys(KINDS) as DeviceKind[]).flatMap((kind): Device[] => {
+    if (!native.available(KINDS[kind])) return [];
+    const numbered = Array.from({ length: native.deviceCount(KINDS[kind]) }, (_, i) => `${kind}:${i}` as Device);
+    const others = numbered.filter((device) => deviceName(device) === device && native.available(deviceCode(device)));
+    return [kind, ...others];
+  });
 
-/** Why the CUDA backend is or is not usable. */
-export const cudaStatus = (): string => native.cudaStatus();
+/** What a device is, or why it is not usable. @throws {OptionError} */
+export function deviceStatus(device: Device): string {
+  checkDeviceName('deviceStatus', device);
+  return native.status(deviceCode(device));
+}
+
+/** Why the CUDA backend is or is not usable: the status of 'cuda'. */
+export const cudaStatus = (): string => deviceStatus('cuda');
 
 /**
- * The CUDA device to use, counted from 0; to be chosen before the first tensor is put there. Default: the environment's
+ * Kernels of native/kernels.def that a device leaves to the host: their operands are copied there and back.
+ * @throws {OptionError}
+ */
+export function hostKernels(device: Device): string[] {
+  checkDeviceName('hostKernels', device);
+  return native.hostKernels(deviceCode(device));
+}
+
+/**
+ * Which CUDA device 'cuda' is, counted from 0; to be chosen before the first tensor is on any. Default: the environment's
  * STRUCTURED_FFN_CUDA_DEVICE, or 0. @throws {DeviceError}
  */
 export function setCudaDevice(index: number): void {
   checkInteger('setCudaDevice', index, 0);
-  runNative(() => native.setCudaDevice(index));
+  runNative(() => native.setDefaultDevice(KINDS.cuda + 256 * (index + 1)));
+  withKnownCosts.clear();
 }
 
 /**
@@ -54,23 +83,22 @@ export function setCudaDevice(index: number): void {
  * stay float32), which tensor cores multiply. Default: no, or STRUCTURED_FFN_TF32=1. Products of up to 16 rows, which reading
  * memory bounds, and attention stay exact.
  */
-export const getCudaTf32 = (): boolean => runNative(() => native.cudaTf32());
+export const getCudaTf32 = (): boolean =>
+  native.available(KINDS.cuda) && runNative(() => native.settings(KINDS.cuda)).tf32 === 'on';
 
 /** For all products from now on. @throws {DeviceError} where there is no CUDA. @throws {OptionError} */
 export function setCudaTf32(allowed: boolean): void {
   checkDevice('setCudaTf32', 'cuda');
   if (typeof allowed !== 'boolean') throw new OptionError('setCudaTf32', 'true or false', allowed);
-  runNative(() => native.setCudaTf32(Number(allowed)));
+  runNative(() => native.setSettings(KINDS.cuda, { tf32: allowed ? 'on' : 'off' }));
 }
 
 /**
  * Waits until a device has done what it was asked to do. The CPU is always done. @throws {SffnError} what went wrong there
  * since the last synchronisation: on CUDA that shows only now, or at the next copy to the CPU.
  */
-export function synchronize(device: Device = 'cuda'): void {
-  checkDevice('synchronize', device);
-  if (device === 'cuda') runNative(() => native.cudaSynchronize());
-}
+export const synchronize = (device: Device = 'cuda'): void =>
+  runNative(() => native.synchronize(usableCode('synchronize', device)));
 
 /** Threads that a kernel runs on, the caller's included. Default: physical cores, or STRUCTURED_FFN_NUM_THREADS. */
 export const getNumThreads = (): number => runNative(() => native.numThreads());
@@ -96,11 +124,11 @@ export function setIsa(isa: Isa): void {
 
 /** Bytes in use, cached, at peak; how often the system was asked. @throws {DeviceError} */
 export const memoryStats = (device: Device = 'cpu'): MemoryStats =>
-  runNative(() => native.memoryStats(codeOf('memoryStats', device)));
+  runNative(() => native.memoryStats(usableCode('memoryStats', device)));
 
 /** Makes `peak` start again from what is in use now. @throws {DeviceError} */
 export const resetPeakMemory = (device: Device = 'cpu'): void =>
-  runNative(() => native.resetPeakMemory(codeOf('resetPeakMemory', device)));
+  runNative(() => native.resetPeakMemory(usableCode('resetPeakMemory', device)));
 
 /**
  * Bytes that tensors and scratch may take together (default: 90 % of the device's memory, on the CPU of the machine's or
@@ -108,14 +136,14 @@ export const resetPeakMemory = (device: Device = 'cpu'): void =>
  */
 export function setMemoryLimit(bytes: number, device: Device = 'cpu'): void {
   checkInteger('setMemoryLimit', bytes, 0);
-  runNative(() => native.setMemoryLimit(codeOf('setMemoryLimit', device), bytes));
+  runNative(() => native.setMemoryLimit(usableCode('setMemoryLimit', device), bytes));
 }
 
 /** Gives memory kept for reuse back to the system. @throws {DeviceError} */
 export const emptyCache = (device: Device = 'cpu'): void =>
-  runNative(() => native.emptyCache(codeOf('emptyCache', device)));
+  runNative(() => native.emptyCache(usableCode('emptyCache', device)));
 
-function codeOf(where: string, device: Device): number {
+function usableCode(where: string, device: Device): number {
   checkDevice(where, device);
-  return DEVICE_CODES[device];
+  return deviceCode(device);
 }

@@ -1,7 +1,7 @@
 /** Work on a CUDA device that is recorded as a CUDA graph and replayed: hundreds of launches for the price of one. */
 import type { NativeRecording } from '../types/native';
-import { checkDevice } from './device';
-import { DisposedError, RecordingError, runNative } from './errors';
+import { checkDevice, type Device, deviceCode } from './device';
+import { DisposedError, OptionError, RecordingError, runNative } from './errors';
 import { native } from './native';
 import { keep, tidy } from './scope';
 import type { Tensor } from './tensor';
@@ -22,15 +22,22 @@ export function refuseWhileRecording(why: string): void {
  */
 export class RecordedStep implements Disposable {
   readonly #body: () => readonly Tensor[];
+  readonly #device: Device;
   #ran = false;
   #graph: NativeRecording | null = null;
   #results: readonly Tensor[] = [];
   #disposed = false;
 
-  /** @param body its result is what is left of it; other tensors that it makes are disposed. @throws {DeviceError} */
-  constructor(body: () => readonly Tensor[]) {
-    checkDevice('RecordedStep', 'cuda');
+  /**
+   * @param body its result is what is left of it; other tensors that it makes are disposed.
+   * @param device the CUDA device that it computes on. @throws {DeviceError} @throws {OptionError}
+   */
+  constructor(body: () => readonly Tensor[], device: Device = 'cuda') {
+    checkDevice('RecordedStep', device);
+    if (device === 'cpu')
+      throw new OptionError('RecordedStep: device', "a CUDA device (only 'cuda' has CUDA graphs)", device);
     this.#body = body;
+    this.#device = device;
   }
 
   /** Whether run() replays. */
@@ -54,7 +61,7 @@ export class RecordedStep implements Disposable {
 
   #record(): void {
     refuseWhileRecording('no other one can be');
-    runNative(() => native.beginRecording());
+    runNative(() => native.beginRecording(deviceCode(this.#device)));
     recording = true;
     try {
       const results = tidy(this.#body);

@@ -1,6 +1,6 @@
 /** A tensor's memory: a native buffer, counted by the tensors that share it. */
 import type { Handle } from '../types/native';
-import { DEVICE_CODES, type Device } from './device';
+import { type Device, deviceCode, deviceName } from './device';
 import { DTYPES, type DType, type TypedArray } from './dtype';
 import { DeviceError, DisposedError, DTypeError, runNative } from './errors';
 import { native } from './native';
@@ -13,14 +13,16 @@ export class Storage {
   #handle: Handle | null;
   #array: TypedArray | null = null;
   #references = 1;
+  readonly device: Device;
 
   /** @throws {OutOfMemoryError} */
   constructor(
     readonly length: number,
     readonly dtype: DType,
-    readonly device: Device = 'cpu',
+    device: Device = 'cpu',
   ) {
-    this.#handle = runNative(() => native.allocate(length, DTYPES[dtype].code, DEVICE_CODES[device]));
+    this.device = deviceName(device);
+    this.#handle = runNative(() => native.allocate(length, DTYPES[dtype].code, deviceCode(this.device)));
     finalizer.register(this, this.#handle, this);
   }
 

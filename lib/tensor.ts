@@ -1,7 +1,7 @@
 /** Tensor: native memory with a shape, and a place in the gradient graph. */
 import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, type GraphNode, noGrad, record } from './autograd';
-import { checkDevice, type Device } from './device';
+import { checkDevice, type Device, deviceName } from './device';
 import { checkDType, DTYPES, type DType, dtypeOf, type TypedArray } from './dtype';
 import { DeviceError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
 import { native } from './native';
@@ -152,7 +152,7 @@ export class Tensor implements Disposable {
    */
   to(device: Device): Tensor {
     checkDevice('to', device);
-    if (device === this.device) return this;
+    if (deviceName(device) === this.device) return this;
     const y = empty(this.shape, this.dtype, device);
     runNative(() => native.transfer(this.handle, y.handle));
     return record(y, [this], (dy) => [dy.to(this.device)]);

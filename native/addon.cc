@@ -2,7 +2,7 @@
 // `async`) as a job that returns a Promise; binding.h has how. The rest is memory and settings.
 #include <napi.h>
 
-#include <cstring>
+#include <algorithm>
 #include <string_view>
 
 #include "binding.h"
@@ -11,9 +11,26 @@
 namespace sffn {
 namespace {
 
-// 0 cpu (also when left out), 1 cuda.
+// A kind of device and which of them, or -1 for the default one: kind + 256 · (index + 1). Nothing: the CPU.
+struct DeviceCode {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = -1;
+
+  explicit DeviceCode(const Napi::Value& v) {
+    if (!v.IsNumber()) return;
+    const int64_t code = v.As<Napi::Number>().Int64Value();
+    if (code < 0 || code % 256 >= static_cast<int64_t>(kKinds))
+      throw Error("ERR_ARGUMENT", "no device has the number " + std::to_string(code));
+    kind = static_cast<DeviceKind>(code % 256);
+    index = static_cast<int>(std::min<int64_t>(code / 256, INT32_MAX)) - 1;
+  }
+  const Backend& backend() const { return backend_of(kind); }
+};
+
+// Throws Error("ERR_DEVICE") where it cannot be used.
 Device device_argument(const Napi::Value& v) {
-  return v.IsNumber() && v.As<Napi::Number>().Int32Value() == 1 ? Device::cuda : Device::cpu;
+  const DeviceCode code(v);
+  return code.kind == DeviceKind::cpu && code.index < 0 ? Device{} : open_device(code.kind, code.index);
 }
 
 DType dtype_argument(const Napi::Value& v) {
@@ -31,8 +48,7 @@ void collect_garbage(Napi::Env env) {
   for (Undisposed& memory : Environment::of(env).undisposed) memory.collected();
 }
 
-// (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8; device: 0 cpu, 1 cuda. The contents are not
-// set.
+// (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8. The contents are not set.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
@@ -48,7 +64,7 @@ Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
       throw;
     }
     const int64_t bytes = size * static_cast<int64_t>(size_of(dtype));
-    if (environment.undisposed[static_cast<size_t>(device)].add(bytes, memory_of(device).stats().limit))
+    if (environment.undisposed[slot_of(device)].add(bytes, memory_of(device).stats().limit))
       collect_garbage(info.Env());
     return Napi::Number::New(info.Env(), handle);
   });
@@ -59,7 +75,7 @@ Napi::Value release_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     Environment& environment = Environment::of(info.Env());
     const BufferTable::Released released = environment.buffers.release(info[0].As<Napi::Number>().DoubleValue());
-    Undisposed& memory = environment.undisposed[static_cast<size_t>(released.device)];
+    Undisposed& memory = environment.undisposed[slot_of(released.device)];
     if (info[1].ToBoolean())
       memory.finalize(released.bytes);
     else
@@ -72,8 +88,8 @@ Napi::Value release_buffer(const Napi::CallbackInfo& info) {
 Napi::Value array_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     auto buffer = Environment::of(info.Env()).buffers.get(info[0].As<Napi::Number>().DoubleValue());
-    if (buffer->device != Device::cpu)
-      throw Error("ERR_DEVICE", "the memory of a CUDA device cannot be addressed here");
+    if (buffer->device != Device{})
+      throw Error("ERR_DEVICE", "the memory of '" + name_of(buffer->device) + "' cannot be addressed here");
     buffer->exposure = new Exposure{buffer};
     return Napi::ArrayBuffer::New(
         info.Env(), buffer->data, buffer->bytes(),
@@ -104,12 +120,7 @@ Napi::Value transfer(const Napi::CallbackInfo& info) {
     const View to = environment.operand(info[1].As<Napi::Number>().DoubleValue())->view();
     if (from.size != to.size || from.dtype != to.dtype)
       throw Error("ERR_ARGUMENT", "buffers of different sizes or dtypes");
-    const bool here = from.device == Device::cpu && to.device == Device::cpu;
-    const ComputeScope scope(here ? Device::cpu : Device::cuda);
-    if (here)
-      std::memcpy(to.data, from.data, static_cast<size_t>(from.size) * size_of(from.dtype));
-    else
-      cuda_copy(from, to);
+    copy_elements(from, to);
     return info.Env().Undefined();
   });
 }
@@ -157,9 +168,10 @@ std::unique_ptr<RecordedWork>& recording_argument(const Napi::CallbackInfo& info
   return *info[0].As<RecordingHandle>().Data();
 }
 
+// (device)
 Napi::Value begin_recording(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    auto work = std::make_unique<RecordedWork>();
+    auto work = std::make_unique<RecordedWork>(device_argument(info[0]));
     Environment::of(info.Env()).recording = std::move(work);
     return info.Env().Undefined();
   });
@@ -198,61 +210,116 @@ Napi::Value release_recording(const Napi::CallbackInfo& info) {
   });
 }
 
-// (m, n, k, dtype) -> how C [m, n] = A [m, k] · Bᵀ would be launched.
-Napi::Value plan_product(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Int64Value(); };
-    const ComputeScope scope(Device::cuda);
-    const GemmPlan plan = plan_gemm(number(0), number(1), number(2), dtype_argument(info[3]));
-    Napi::Object result = Napi::Object::New(info.Env());
-    result.Set("kernel", plan.kernel);
-    result.Set("blocks", static_cast<double>(plan.blocks));
-    result.Set("steps", static_cast<double>(plan.steps));
-    result.Set("resident", plan.resident);
-    result.Set("multiprocessors", plan.multiprocessors);
-    return result;
-  });
-}
-
-// (m, n, k, rank) -> both products of LowRank in one launch.
-Napi::Value plan_both(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Int64Value(); };
-    const ComputeScope scope(Device::cuda);
-    const ChainPlan plan = plan_chain(number(0), number(1), number(2), number(3));
-    Napi::Object result = Napi::Object::New(info.Env());
-    result.Set("kernel", plan.kernel);
-    result.Set("together", plan.together);
-    result.Set("alone", plan.alone);
-    return result;
-  });
-}
-
 template <class T>
 Napi::Value value_of(Napi::Env env, const T& value) {
   return Napi::Value::From(env, value);
 }
+Napi::Value value_of(Napi::Env env, const Setting& value) {
+  return std::visit([&](const auto& one) { return Napi::Value::From(env, one); }, value);
+}
 template <class T>
 Napi::Value value_of(Napi::Env env, const std::map<std::string, T>& values) {
   Napi::Object result = Napi::Object::New(env);
-  for (const auto& [name, value] : values) result.Set(name, Napi::Value::From(env, value));
+  for (const auto& [name, value] : values) result.Set(name, value_of(env, value));
   return result;
 }
 
-// An object of numbers or of strings.
-template <class T>
-std::map<std::string, T> map_argument(const Napi::Value& v) {
-  std::map<std::string, T> values;
+// An object of numbers and strings.
+Settings settings_argument(const Napi::Value& v) {
+  Settings values;
   const Napi::Object object = v.As<Napi::Object>();
   const Napi::Array names = object.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); ++i) {
     const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
-    if constexpr (std::is_same_v<T, double>)
-      values[name] = object.Get(name).As<Napi::Number>().DoubleValue();
+    const Napi::Value value = object.Get(name);
+    if (value.IsNumber())
+      values[name] = value.As<Napi::Number>().DoubleValue();
     else
-      values[name] = object.Get(name).As<Napi::String>().Utf8Value();
+      values[name] = value.ToString().Utf8Value();
   }
   return values;
+}
+
+// What is asked about a device, which may be one that cannot be used.
+template <auto Member>
+Napi::Value of_device(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const DeviceCode code(info[0]);
+    return value_of(info.Env(), (code.backend().*Member)(code.index));
+  });
+}
+template <auto Member>
+Napi::Value of_kind(const Napi::CallbackInfo& info) {
+  return guarded(info,
+                 [&]() -> Napi::Value { return value_of(info.Env(), (DeviceCode(info[0]).backend().*Member)()); });
+}
+
+Napi::Value host_kernels(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const auto kernels = DeviceCode(info[0]).backend().host_kernels;
+    Napi::Array names = Napi::Array::New(info.Env());
+    for (const char* name : kernels) names.Set(names.Length(), name);
+    return names;
+  });
+}
+
+Napi::Value set_default_device(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const DeviceCode code(info[0]);
+    const auto set_default = code.backend().set_default;
+    if (!set_default)
+      throw Error("ERR_DEVICE",
+                  std::string("device '") + code.backend().name + "' is " + code.backend().status(code.index));
+    set_default(code.index);
+    return info.Env().Undefined();
+  });
+}
+
+// Has `body` called with the backend of the device that is the first argument, in its scope.
+template <class Body>
+Napi::Value on_device(const Napi::CallbackInfo& info, Body body) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Device device = device_argument(info[0]);
+    const ComputeScope scope(device);
+    return body(backend_of(device));
+  });
+}
+
+Napi::Value synchronize(const Napi::CallbackInfo& info) {
+  return on_device(info, [&](const Backend& backend) {
+    if (backend.synchronize) backend.synchronize();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value settings(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const Device device = device_argument(info[0]);
+    const auto settings = backend_of(device).settings;
+    return value_of(info.Env(), settings ? settings(device.index) : Settings{});
+  });
+}
+
+// (device, some of the settings)
+Napi::Value set_settings(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const Device device = device_argument(info[0]);
+    const auto set = backend_of(device).set_settings;
+    if (!set) throw Error("ERR_OPTION", "device '" + name_of(device) + "' has no settings");
+    set(device.index, settings_argument(info[1]));
+    return info.Env().Undefined();
+  });
+}
+
+// (device, what, sizes)
+Napi::Value plan(const Napi::CallbackInfo& info) {
+  return on_device(info, [&](const Backend& backend) {
+    if (!backend.plan) throw Error("ERR_OPTION", std::string("device '") + backend.name + "' has no plans");
+    std::vector<int64_t> sizes;
+    const Napi::Array array = info[2].As<Napi::Array>();
+    for (uint32_t i = 0; i < array.Length(); ++i) sizes.push_back(array.Get(i).As<Napi::Number>().Int64Value());
+    return value_of(info.Env(), backend.plan(info[1].As<Napi::String>().Utf8Value(), sizes));
+  });
 }
 
 template <auto Function>
@@ -262,10 +329,6 @@ Napi::Value setting(const Napi::CallbackInfo& info) {
       Function(info[0].As<Napi::String>().Utf8Value());
     } else if constexpr (std::is_invocable_v<decltype(Function), int64_t>) {
       Function(info[0].As<Napi::Number>().Int64Value());
-    } else if constexpr (std::is_invocable_v<decltype(Function), const std::map<std::string, double>&>) {
-      Function(map_argument<double>(info[0]));
-    } else if constexpr (std::is_invocable_v<decltype(Function), const std::map<std::string, std::string>&>) {
-      Function(map_argument<std::string>(info[0]));
     } else if constexpr (std::is_void_v<decltype(Function())>) {
       Function();
     } else {
@@ -305,19 +368,17 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "isas", setting<available_isas>);
   define(exports, "isa", setting<current_isa>);
   define(exports, "setIsa", setting<set_isa>);
-  define(exports, "cudaAvailable", setting<cuda_available>);
-  define(exports, "cudaStatus", setting<cuda_status>);
-  define(exports, "setCudaDevice", setting<set_cuda_device>);
-  define(exports, "cudaTf32", setting<cuda_tf32>);
-  define(exports, "setCudaTf32", setting<set_cuda_tf32>);
-  define(exports, "gemmSwitches", setting<gemm_switches>);
-  define(exports, "setGemmSwitches", setting<set_gemm_switches>);
-  define(exports, "gemmCosts", setting<gemm_costs>);
-  define(exports, "setGemmCosts", setting<set_gemm_costs>);
-  define(exports, "planProduct", plan_product);
-  define(exports, "planChain", plan_both);
+  define(exports, "deviceCount", of_kind<&Backend::count>);
+  define(exports, "defaultDevice", of_kind<&Backend::default_index>);
+  define(exports, "setDefaultDevice", set_default_device);
+  define(exports, "available", of_device<&Backend::available>);
+  define(exports, "status", of_device<&Backend::status>);
+  define(exports, "hostKernels", host_kernels);
+  define(exports, "synchronize", synchronize);
+  define(exports, "settings", settings);
+  define(exports, "setSettings", set_settings);
+  define(exports, "plan", plan);
   define(exports, "kernelLaunches", setting<LaunchCount::all>);
-  define(exports, "cudaSynchronize", setting<cuda_synchronize>);
   define(exports, "countedSynchronizations", setting<counted_synchronizations>);
   define(exports, "beginRecording", begin_recording);
   define(exports, "endRecording", end_recording);

@@ -10,7 +10,6 @@
 
 #include "async.h"
 #include "environment.h"
-#include "kernels.h"
 #include "operands.h"
 #include "thread_pool.h"
 
@@ -59,7 +58,7 @@ struct Argument<View> {
       throw Error("ERR_ARGUMENT", "expected a tensor or a typed array");
     if (type != napi_float32_array && type != napi_int32_array)
       throw Error("ERR_DTYPE", "expected a Float32Array or an Int32Array");
-    return {data, static_cast<int64_t>(size), type == napi_float32_array ? DType::f32 : DType::i32, Device::cpu};
+    return {data, static_cast<int64_t>(size), type == napi_float32_array ? DType::f32 : DType::i32, Device{}};
   }
 };
 
@@ -117,7 +116,7 @@ class OperandCheck {
  public:
   explicit OperandCheck(const Description& description) : description_(description) {}
 
-  Device device() const { return first_ ? first_->device : Device::cpu; }
+  Device device() const { return first_ ? first_->device : Device{}; }
 
   template <class One>
   requires requires { One::agrees; }
@@ -135,7 +134,8 @@ class OperandCheck {
     if (!view) return;
     if (!first_) first_ = &view;
     if (view.device != first_->device)
-      throw Error("ERR_DEVICE", std::string(description_.kernel) + ": operands on 'cpu' and on 'cuda'");
+      throw Error("ERR_DEVICE", std::string(description_.kernel) + ": operands on '" + name_of(first_->device) +
+                                    "' and on '" + name_of(view.device) + "'");
     if (!One::accepts(view.dtype, view.device)) refuse(index, One::expected, view.dtype);
     if constexpr (One::agrees) {
       if (!agreed_) agreed_ = &view;
@@ -201,8 +201,9 @@ struct Binding<Member, void(A...), kDescription> {
   static void run(const Arguments& arguments, std::index_sequence<I...>) {
     OperandCheck check(kDescription);
     (check.add(std::get<I>(arguments), I), ...);
-    auto kernel = kernels_on(check.device()).*Member;
-    const ComputeScope scope(check.device());
+    const Device device = check.device();
+    const auto kernel = backend_of(device).kernels().*Member;
+    const ComputeScope scope(device);
     kernel(std::get<I>(arguments).value...);
   }
 };

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "devices.h"
+#include "backend.h"
 
 namespace sffn {
 
@@ -48,7 +48,7 @@ class BufferTable {
   // What was given back: nothing for a handle that is already released.
   struct Released {
     int64_t bytes = 0;
-    Device device = Device::cpu;
+    Device device;
   };
   Released release(double handle);
 

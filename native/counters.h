@@ -32,7 +32,8 @@ inline double counted_synchronizations() {
   return static_cast<double>(synchronizations.load(std::memory_order_relaxed));
 }
 
-// How often a kernel of a device was launched since the process started. One for each kernel, which lives as long.
+// How often a kernel of a device was launched since the process started. One for each kernel of each device, which
+// lives as long.
 class LaunchCount {
  public:
   explicit LaunchCount(std::string kernel) : kernel_(std::move(kernel)) {

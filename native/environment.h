@@ -25,7 +25,7 @@ struct Environment {
   }
 
   BufferTable buffers;
-  std::array<Undisposed, 2> undisposed;  // by device
+  std::array<Undisposed, kDeviceSlots> undisposed;  // by slot_of a device
   std::unique_ptr<JobQueue> jobs;
   // While this thread records.
   std::unique_ptr<RecordedWork> recording;

@@ -11,8 +11,7 @@ struct Kernels {
 #undef KERNEL
 };
 
-const Kernels& cpu_kernels();   // of the instruction set in use
-const Kernels& cuda_kernels();  // throws Error("ERR_DEVICE") in a build without CUDA
+const Kernels& cpu_kernels();  // of the instruction set in use
 
 // Instruction sets of this build that this processor can run, best first, separated by commas.
 std::string available_isas();
@@ -20,7 +19,5 @@ std::string current_isa();
 // Throws Error("ERR_OPTION") for a name that is not available. The environment's STRUCTURED_FFN_ISA is the first
 // choice.
 void set_isa(const std::string& name);
-
-inline const Kernels& kernels_on(Device device) { return device == Device::cuda ? cuda_kernels() : cpu_kernels(); }
 
 }  // namespace sffn

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <string>
 
 #include "tensor.h"
 
@@ -27,9 +29,9 @@ struct MemoryStats {
 
 // Where memory comes from.
 struct MemorySource {
-  const char* name;                 // for messages: "memory", "CUDA memory"
-  void* (*allocate)(size_t bytes);  // nullptr when there is none; may throw Error for another failure
-  void (*free)(void* block);
+  const char* name;                             // for messages: "memory", "CUDA memory"
+  std::function<void*(size_t bytes)> allocate;  // nullptr when there is none; may throw Error for another failure
+  std::function<void(void* block)> free;
 };
 
 class Memory {

@@ -2,7 +2,7 @@
 // before a kernel runs; to the kernels every operand is a View (tensor.h).
 #pragma once
 
-#include "tensor.h"
+#include "backend.h"
 
 namespace sffn {
 
@@ -49,7 +49,7 @@ struct Float {
   static constexpr const char* expected = "float32, or bfloat16 on 'cuda'";
   static constexpr bool agrees = true;
   static constexpr bool accepts(DType dtype, Device device) {
-    return dtype == DType::f32 || (dtype == DType::bf16 && device == Device::cuda);
+    return dtype == DType::f32 || (dtype == DType::bf16 && backend_of(device).computes_bfloat16);
   }
 };
 // The same, each told apart by the kernel.

@@ -11,7 +11,18 @@
 namespace sffn {
 
 enum class DType : uint8_t { f32, i32, bf16, i8 };
-enum class Device : uint8_t { cpu, cuda };
+
+// What computes: a kind, of which native/backend.h has a table, and which one of that kind, counted from 0.
+enum class DeviceKind : uint8_t { cpu, cuda };
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  uint8_t index = 0;
+  friend bool operator==(const Device&, const Device&) = default;
+};
+constexpr int kMostDevices = 64;  // of a kind
+// A number of its own for every device.
+constexpr size_t slot_of(Device device) { return static_cast<size_t>(device.kind) * kMostDevices + device.index; }
+constexpr size_t kDeviceSlots = 2 * kMostDevices;
 
 // Without a default: a new element type has to be decided here, and wherever else elements are told apart.
 constexpr size_t size_of(DType dtype) {
@@ -33,7 +44,7 @@ struct View {
   void* data = nullptr;
   int64_t size = 0;
   DType dtype = DType::f32;
-  Device device = Device::cpu;
+  Device device = {};
 
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }

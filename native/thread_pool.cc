@@ -13,6 +13,7 @@
 #include <system_error>
 #include <thread>
 
+#include "backend.h"
 #include "settings.h"
 
 #if defined(__x86_64__)
@@ -251,12 +252,19 @@ void detail::run_tasks(int64_t count, void (*body)(void*, int64_t), void* contex
 
 // Never destroyed, as the pool.
 std::recursive_mutex& compute_mutex(Device device) {
-  static std::recursive_mutex* const mutexes = new std::recursive_mutex[2];
-  return mutexes[static_cast<size_t>(device)];
+  static std::recursive_mutex* const mutexes = new std::recursive_mutex[kDeviceSlots];
+  return mutexes[slot_of(device)];
 }
 
-ComputeScope::ComputeScope(Device device) : lock_(compute_mutex(device)), saved_mode_(flush_denormals()) {}
+ComputeScope::ComputeScope(Device device)
+    : lock_(compute_mutex(device)),
+      backend_(backend_of(device)),
+      before_(backend_.select ? backend_.select(device.index) : -1),
+      saved_mode_(flush_denormals()) {}
 
-ComputeScope::~ComputeScope() { restore_mode(saved_mode_); }
+ComputeScope::~ComputeScope() {
+  restore_mode(saved_mode_);
+  if (before_ >= 0) backend_.leave(before_);
+}
 
 }  // namespace sffn

@@ -9,6 +9,8 @@
 
 namespace sffn {
 
+struct Backend;
+
 int num_threads();
 // 1 .. 1024; throws Error otherwise. Takes effect with the next job.
 void set_num_threads(int count);
@@ -29,13 +31,13 @@ void parallel_for(int64_t count, Body&& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-// Held by whoever computes on a device, and on CUDA by whoever touches its stream or its memory: what one thread
+// Held by whoever computes on a device, and on a GPU by whoever touches its stream or its memory: what one thread
 // records must hold no work of another. The same thread may take it again, as kernels do that allocate.
 std::recursive_mutex& compute_mutex(Device device);
 
 // Held by whoever runs kernels: one computation at a time on a device (JavaScript threads and the asynchronous queue
-// alike), with denormals flushed to zero, which are up to 148 times slower, and the caller's floating-point mode put
-// back afterwards.
+// alike), which is the thread's own meanwhile (Backend::select), with denormals flushed to zero, which are up to 148
+// times slower, and the caller's floating-point mode put back afterwards.
 class ComputeScope {
  public:
   explicit ComputeScope(Device device);
@@ -45,6 +47,8 @@ class ComputeScope {
 
  private:
   const std::lock_guard<std::recursive_mutex> lock_;
+  const Backend& backend_;
+  const int before_;
   uint64_t saved_mode_;
 };
 

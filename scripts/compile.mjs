@@ -22,7 +22,7 @@ function run(command, args) {
 
 /** Compiles native/sources.json (CPU) into `folder`; returns the path of the binary. */
 export async function compileAddon(folder, compiler, flags) {
-  const { core, no_cuda: noCuda } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
+  const { core } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
   const headers = headersFolder();
   if (headers === null) throw new Error('the headers of Node are not beside it; set npm_config_nodedir');
   const common = [
@@ -40,7 +40,7 @@ export async function compileAddon(folder, compiler, flags) {
     ...flags,
   ];
   mkdirSync(folder, { recursive: true });
-  const waiting = [...core, ...noCuda].map((source) => ({
+  const waiting = core.map((source) => ({
     source,
     object: join(folder, `${source.replaceAll('/', '_')}.o`),
   }));

@@ -306,6 +306,14 @@ export interface NativeRecording {
   readonly isRecording: never;
 }
 
+/** By name. */
+export type NativeSettings = Record<string, string | number>;
+
+export interface NativePlans {
+  readonly product: NativeGemmPlan;
+  readonly chain: NativeChainPlan;
+}
+
 export interface NativeGemmPlan {
   readonly kernel: string;
   /** Of threads. */
@@ -326,7 +334,10 @@ export interface NativeChainPlan {
 export interface Native extends Kernels<void> {
   /** The same kernels as jobs on a native thread, in order. Operands must be handles. */
   readonly async: Kernels<Promise<void>>;
-  /** dtype: 0 float32, 1 int32, 2 bfloat16, 3 int8; device: 0 cpu (default), 1 cuda. The contents are not set. */
+  /**
+   * dtype: 0 float32, 1 int32, 2 bfloat16, 3 int8. A device is its kind, 0 cpu (default) or 1 cuda, for the default one,
+   * and kind + 256 · (index + 1) for any. The contents are not set.
+   */
   allocate(length: number, dtype: number, device?: number): Handle;
   /** finalized: by the finalizer of what nobody disposed. A handle that was released is left alone. */
   release(handle: Handle, finalized?: boolean): void;
@@ -346,33 +357,37 @@ export interface Native extends Kernels<void> {
   isas(): string;
   isa(): string;
   setIsa(name: string): void;
-  cudaAvailable(): boolean;
-  /** One sentence: the device in use, or what is missing. */
-  cudaStatus(): string;
-  setCudaDevice(index: number): void;
-  /** Whether float32 products on CUDA may round their operands to TF32; set with 0 or 1. */
-  cudaTf32(): boolean;
-  setCudaTf32(allowed: number): void;
-  /** What the environment asks of the choice of kernels for matrix products on CUDA: chains, wgmma (auto, on, off), tile. */
-  gemmSwitches(): Record<string, string>;
-  /** Some of them anew. */
-  setGemmSwitches(switches: Record<string, string>): void;
-  /** What the model of their time goes by, by name (native/cuda/gemm/costs.cuh). */
-  gemmCosts(): Record<string, number>;
-  /** Some of them anew: positive and finite. */
-  setGemmCosts(costs: Record<string, number>): void;
-  /** How C [m, n] = A [m, k] · Bᵀ of a dtype (as in `allocate`) would be launched there, m > 16. */
-  planProduct(m: number, n: number, k: number, dtype: number): NativeGemmPlan;
-  /** The kernel for both products of LowRank in bfloat16, and the model's times of one launch and of two. */
-  planChain(m: number, n: number, k: number, rank: number): NativeChainPlan;
+  /** How many devices of a kind there are, usable or not. */
+  deviceCount(kind: number): number;
+  /** The index of a kind's default device. */
+  defaultDevice(kind: number): number;
+  setDefaultDevice(device: number): void;
+  /** Whether a device can be used. */
+  available(device: number): boolean;
+  /** One sentence: what a device is, or what is missing. */
+  status(device: number): string;
+  /** The kernels that a device leaves to the host. */
+  hostKernels(device: number): string[];
+  /**
+   * What the kernels of a device go by beside sizes. CUDA: tf32 (on, off; of all its devices), use_chains and use_wgmma
+   * (auto, on, off), tile (auto, 64, 128), and the costs of native/cuda/gemm/costs.cuh, which are positive and finite.
+   */
+  settings(device: number): NativeSettings;
+  /** Some of them anew, all or none. */
+  setSettings(device: number, values: Partial<NativeSettings>): void;
+  /**
+   * How something would be computed. CUDA: product, C [m, n] = A [m, k] · Bᵀ of a dtype as in `allocate` ([m, n, k, dtype],
+   * m > 16); chain, both products of LowRank in bfloat16, and the model's times of one launch and of two ([m, n, k, rank]).
+   */
+  plan<What extends keyof NativePlans>(device: number, what: What, sizes: readonly number[]): NativePlans[What];
   /** How often each kernel of matrix products was launched since the process started, not counting replays of recorded steps. */
   kernelLaunches(): Record<string, number>;
-  /** Waits for everything launched; throws what went wrong in it. */
-  cudaSynchronize(): void;
-  /** How often the host waited for a CUDA device since the process started. */
+  /** Waits for everything launched on a device; throws what went wrong in it. */
+  synchronize(device: number): void;
+  /** How often the host waited for a device since the process started. */
   countedSynchronizations(): number;
-  /** From here to endRecording() the kernels on CUDA of this thread are recorded instead of run; other threads wait. */
-  beginRecording(): void;
+  /** From here to endRecording() this thread's kernels on the device are recorded instead of run; other threads wait. */
+  beginRecording(device: number): void;
   endRecording(): NativeRecording;
   /** Ends a recording of which nothing is kept. Harmless without one. */
   abandonRecording(): void;

@@ -1,6 +1,14 @@
 /** `structured-ffn info`. */
 import { cpus } from 'node:os';
-import { availableDevices, availableIsas, cudaStatus, getIsa, getNumThreads, memoryStats } from '../device';
+import {
+  availableDevices,
+  availableIsas,
+  cudaStatus,
+  getIsa,
+  getNumThreads,
+  hostKernels,
+  memoryStats,
+} from '../device';
 import { FeedForward, STRUCTURE_NAMES } from '../nn';
 import { resolveFeedForward } from '../nn/transformer_config';
 import { tidy } from '../scope';
@@ -45,6 +53,7 @@ function cost(structure: (typeof STRUCTURE_NAMES)[number], { dModel, dFf, ratio 
 
 export function infoCommand(options: InfoOptions): void {
   const { dModel, dFF } = resolveFeedForward({ dModel: options.dModel, dFF: options.dFf });
+  const devices = availableDevices();
   const machine = {
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
@@ -52,8 +61,10 @@ export function infoCommand(options: InfoOptions): void {
     threads: getNumThreads(),
     isa: getIsa(),
     isas: availableIsas(),
-    devices: availableDevices(),
+    devices,
     cuda: cudaStatus(),
+    /** By device, the kernels that it leaves to the host. */
+    hostKernels: Object.fromEntries(devices.map((device) => [device, hostKernels(device)])),
     memoryLimit: memoryStats().limit,
   };
   const costs = STRUCTURE_NAMES.map((structure) => cost(structure, options));
@@ -61,11 +72,14 @@ export function infoCommand(options: InfoOptions): void {
     process.stdout.write(`${JSON.stringify({ machine, costs })}\n`);
     return;
   }
-  const { threads, isa, isas, devices, cuda, memoryLimit } = machine;
+  const { threads, isa, isas, cuda, memoryLimit } = machine;
   const lines = [
     `node ${machine.node}, ${machine.platform}, ${machine.processor}`,
     `threads ${threads}, instruction set ${isa} (of ${isas.join(', ')})`,
     `devices ${devices.join(', ')}; CUDA: ${cuda}`,
+    ...devices
+      .filter((device) => hostKernels(device).length > 0)
+      .map((device) => `on the host for ${device}: ${hostKernels(device).join(', ')}`),
     `memory limit ${(memoryLimit / 2 ** 30).toFixed(1)} GiB`,
     '',
     `A feedforward network of width ${dModel}, hidden ${dFF}, ratio ${options.ratio}:`,

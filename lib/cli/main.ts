@@ -6,7 +6,7 @@ import { Command, Option } from 'commander';
 import { INNER_ACTIVATIONS } from '../ops/inner_activation';
 import { STRUCTURE_NAMES } from '../structures';
 import { fail, USED_WRONGLY } from './failure';
-import { blockCounts, decimal, positiveInteger, wholeNumber } from './values';
+import { blockCounts, decimal, deviceName, positiveInteger, wholeNumber } from './values';
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
   version: string;
@@ -110,7 +110,7 @@ program
   .addOption(new Option('--alpha-schedule <name>', 'how the weight of the guide falls').choices(['cosine', 'linear']))
   .option('--seed <n>', 'seed of the initial weights and all random draws', wholeNumber, 0)
   .option('--threads <n>', 'compute threads (default: the physical cores)', positiveInteger)
-  .addOption(new Option('--device <name>', 'where the model is trained').choices(['cpu', 'cuda']).default('cpu'))
+  .option('--device <name>', 'where the model is trained: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
     new Option('--precision <dtype>', 'type of weights and activations; bfloat16 only on cuda')
       .choices(['float32', 'bfloat16'])
@@ -175,7 +175,7 @@ program
       'int8',
     ]),
   )
-  .addOption(new Option('--device <name>', 'where the model runs').choices(['cpu', 'cuda']).default('cpu'))
+  .option('--device <name>', 'where the model runs: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
     new Option(
       '--dispatch <how>',
@@ -233,7 +233,7 @@ program
       'first measure the costs by which kernels for matrix products are chosen.',
   )
   .argument('[checkpoint]', 'the model whose layers are measured; not needed with --device cuda')
-  .addOption(new Option('--device <name>', 'device to measure').choices(['cpu', 'cuda']).default('cpu'))
+  .option('--device <name>', 'device to measure: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
     new Option('--dtype <name>', "type of the weights (default: the checkpoint's)").choices([
       'float32',

@@ -11,7 +11,7 @@ import {
   tune,
   type WeightDType,
 } from '../decode';
-import { checkDevice, cudaStatus, type Device } from '../device';
+import { checkDevice, type Device, deviceStatus, kindOf } from '../device';
 import { OptionError } from '../errors';
 import type { TransformerLM } from '../nn';
 import { loadModel } from '../train';
@@ -32,19 +32,21 @@ function lines(key: string, measured: readonly Crossover[]): string {
 }
 
 /** What the kernels of matrix products take on the GPU, into the file that every later process reads. */
-function tuneProducts(path = defaultCostsPath()): void {
-  checkDevice('tune: --device', 'cuda');
+function tuneProducts(device: Device, path = defaultCostsPath()): void {
+  checkDevice('tune: --device', device);
   if (path === '') throw new OptionError('tune: --costs', 'a file, as STRUCTURED_FFN_CUDA_COSTS is empty', path);
-  process.stdout.write(`${cudaStatus()}\n`);
+  const gpu = deviceStatus(device);
+  process.stdout.write(`${gpu}\n`);
   const onCost = (name: string, value: number) => process.stdout.write(`  ${name} ${value.toPrecision(4)}\n`);
-  saveCosts(cudaStatus(), tuneCosts({ onCost }), path);
+  saveCosts(gpu, tuneCosts({ device, onCost }), path);
   process.stdout.write(`written to ${path}\n`);
 }
 
 export function tuneCommand(checkpoint: string | undefined, options: TuneCommandOptions): void {
-  if (options.device === 'cuda') tuneProducts(options.costs);
+  const onCuda = kindOf(options.device) === 'cuda';
+  if (onCuda) tuneProducts(options.device, options.costs);
   if (checkpoint === undefined) {
-    if (options.device === 'cuda') return;
+    if (onCuda) return;
     throw new OptionError('tune', 'a checkpoint, or --device cuda', checkpoint);
   }
   const { model, dtype } = loadModel(checkpoint);

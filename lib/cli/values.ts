@@ -1,5 +1,6 @@
 /** Values of options. A value that is not a number of the right kind is a usage error. */
 import { InvalidArgumentError } from 'commander';
+import { checkDeviceName, type Device } from '../device_name';
 
 export function decimal(text: string): number {
   const value = Number(text);
@@ -25,4 +26,14 @@ export function blockCounts(text: string): number | [number, number] {
   const [first, second, ...others] = text.split(',').map(positiveInteger);
   if (others.length > 0) throw new InvalidArgumentError('It must be one or two numbers.');
   return second === undefined ? first! : [first!, second];
+}
+
+/** Whether the device is there shows when it is used. */
+export function deviceName(text: string): Device {
+  try {
+    checkDeviceName('--device', text);
+  } catch {
+    throw new InvalidArgumentError('Allowed choices are cpu, cuda, cuda:N.');
+  }
+  return text;
 }

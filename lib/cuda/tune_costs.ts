@@ -2,8 +2,9 @@
 
 import { noGrad } from '../autograd';
 import { full } from '../creation';
-import { checkDevice, getCudaTf32, setCudaTf32, synchronize } from '../device';
+import { checkDevice, type Device, deviceCode, kindOf, synchronize } from '../device';
 import { DTYPES, type DType } from '../dtype';
+import { OptionError } from '../errors';
 import { native } from '../native';
 import { linear, lowRankLinear } from '../ops';
 import { tidy } from '../scope';
@@ -12,6 +13,8 @@ import type { GemmCosts } from './costs_file';
 import { type ChainTimes, fitChains, fitTiles, type TileTimes } from './fit_costs';
 
 export interface CostTuneOptions {
+  /** Default: 'cuda'. */
+  readonly device?: Device;
   /** Terms of the products, two numbers; multiples of 64. */
   readonly depths?: readonly [number, number];
   /** Blocks of threads that each multiprocessor has, beyond those that it holds at once, as a multiple of them. */
@@ -40,7 +43,7 @@ const tile = (name: string, kernel: string, size: number, dtype: DType, wgmma = 
   size,
   dtype,
   tf32,
-  switches: { wgmma, tile: String(size) },
+  switches: { use_wgmma: wgmma, tile: String(size) },
 });
 const TILES: readonly Tile[] = [
   tile('bf16_64', 'gemm_bf16<64', 64, 'bfloat16'),
@@ -59,38 +62,37 @@ const CHAINS = [
 ] as const;
 
 /** Nanoseconds of one run of `body`, which only launches: the least of several means, as other work only adds. */
-function nanoseconds(body: () => void, launches: number, repeats: number): number {
+function nanoseconds(body: () => void, { device, launches, repeats }: Required<CostTuneOptions>): number {
   const means = Array.from({ length: repeats + 1 }, () => {
-    synchronize();
+    synchronize(device);
     const start = performance.now();
     for (let i = 0; i < launches; i++) body();
-    synchronize();
+    synchronize(device);
     return ((performance.now() - start) * 1e6) / launches;
   });
   // The first one makes the kernels ready. A clock may be too coarse for one launch.
   return Math.max(Math.min(...means.slice(1)), 1);
 }
 
-const matrix = (rows: number, columns: number, dtype: DType): Tensor =>
-  tidy(() => full([rows, columns], 0.5, { device: 'cuda' }).as(dtype));
+const matrix = (rows: number, columns: number, dtype: DType, device: Device): Tensor =>
+  tidy(() => full([rows, columns], 0.5, { device }).as(dtype));
 
 /** Times of a tile; null where this device has no such kernel. */
 function timesOf({ kernel, size, dtype, tf32, switches }: Tile, options: Required<CostTuneOptions>): TileTimes | null {
-  const { depths, rounds, launches, repeats } = options;
-  setCudaTf32(tf32);
-  native.setGemmSwitches(switches);
-  const code = DTYPES[dtype].code;
-  const plan = native.planProduct(size, size, depths[0], code);
+  const { device, depths, rounds } = options;
+  native.setSettings(deviceCode(device), { ...switches, tf32: tf32 ? 'on' : 'off' });
+  const planOf = (depth: number) => native.plan(deviceCode(device), 'product', [size, size, depth, DTYPES[dtype].code]);
+  const plan = planOf(depths[0]);
   if (!plan.kernel.startsWith(kernel)) return null;
   const { multiprocessors, resident } = plan;
   const each = Math.max(2, rounds * resident);
   const time = (rows: number, depth: number) =>
     tidy(() => {
-      const [x, w] = [matrix(rows, depth, dtype), matrix(size * multiprocessors, depth, dtype)];
-      return nanoseconds(() => noGrad(() => tidy(() => void linear(x, w))), launches, repeats);
+      const [x, w] = [matrix(rows, depth, dtype, device), matrix(size * multiprocessors, depth, dtype, device)];
+      return nanoseconds(() => noGrad(() => tidy(() => void linear(x, w))), options);
     });
   return {
-    steps: [plan.steps, native.planProduct(size, size, depths[1], code).steps],
+    steps: [plan.steps, planOf(depths[1]).steps],
     single: [time(size, depths[0]), time(size, depths[1])],
     several: [time(each * size, depths[0]), time(each * size, depths[1])],
     each,
@@ -99,14 +101,18 @@ function timesOf({ kernel, size, dtype, tf32, switches }: Tile, options: Require
   };
 }
 
-function chainTimes([m, n, k, rank]: readonly [number, number, number, number], launches: number, repeats: number) {
+function chainTimes(sizes: readonly [number, number, number, number], options: Required<CostTuneOptions>) {
+  const [m, n, k, rank] = sizes;
+  const { device } = options;
+  const code = deviceCode(device);
+  const filled = (rows: number, columns: number) => matrix(rows, columns, 'bfloat16', device);
   return tidy((): ChainTimes => {
-    const [x, v, u] = [matrix(m, k, 'bfloat16'), matrix(rank, k, 'bfloat16'), matrix(n, rank, 'bfloat16')];
+    const [x, v, u] = [filled(m, k), filled(rank, k), filled(n, rank)];
     const time = (chains: string) => {
-      native.setGemmSwitches({ chains });
-      return nanoseconds(() => noGrad(() => tidy(() => void lowRankLinear(x, v, u))), launches, repeats);
+      native.setSettings(code, { use_chains: chains });
+      return nanoseconds(() => noGrad(() => tidy(() => void lowRankLinear(x, v, u))), options);
     };
-    return { together: time('on'), alone: time('off'), modelled: native.planChain(m, n, k, rank) };
+    return { together: time('on'), alone: time('off'), modelled: native.plan(code, 'chain', sizes) };
   });
 }
 
@@ -115,8 +121,8 @@ function chainTimes([m, n, k, rank]: readonly [number, number, number, number], 
  * has not, and what is not measured (group_patience, split_depth), keep their values. @throws {DeviceError}
  */
 export function tuneCosts(options: CostTuneOptions = {}): GemmCosts {
-  checkDevice('tune', 'cuda');
-  const given = {
+  const given: Required<CostTuneOptions> = {
+    device: 'cuda',
     depths: [1024, 4096] as const,
     rounds: 4,
     launches: 20,
@@ -125,24 +131,25 @@ export function tuneCosts(options: CostTuneOptions = {}): GemmCosts {
     onCost: () => {},
     ...options,
   };
-  const before = { switches: native.gemmSwitches(), costs: native.gemmCosts(), tf32: getCudaTf32() };
+  const { device } = given;
+  checkDevice('tune', device);
+  if (kindOf(device) === 'cpu') throw new OptionError('tune: device', 'a CUDA device', device);
+  const code = deviceCode(device);
+  const before = native.settings(code);
   let measured: Record<string, number> | undefined;
   try {
     // No sum is split: the blocks of a product are its tiles.
-    native.setGemmCosts({ split_depth: Number.MAX_SAFE_INTEGER });
+    native.setSettings(code, { split_depth: Number.MAX_SAFE_INTEGER });
     const tiles = new Map<string, TileTimes>();
     for (const entry of TILES) {
       const times = timesOf(entry, given);
       if (times !== null) tiles.set(entry.name, times);
     }
     measured = fitTiles(tiles);
-    native.setGemmCosts({ ...measured, split_depth: before.costs.split_depth! });
-    native.setGemmSwitches({ wgmma: 'auto', tile: 'auto' });
-    measured.chain_patience = fitChains(given.chains.map((layer) => chainTimes(layer, given.launches, given.repeats)));
+    native.setSettings(code, { ...measured, split_depth: before.split_depth, use_wgmma: 'auto', tile: 'auto' });
+    measured.chain_patience = fitChains(given.chains.map((layer) => chainTimes(layer, given)));
   } finally {
-    native.setGemmCosts({ ...before.costs, ...measured });
-    native.setGemmSwitches(before.switches);
-    setCudaTf32(before.tf32);
+    native.setSettings(code, { ...before, ...measured });
   }
   for (const [name, value] of Object.entries(measured)) given.onCost(name, value);
   return measured;

@@ -1,6 +1,6 @@
 /** Native memory that is no tensor: reduced weights, pages of a cache. */
 import type { Handle } from '../../types/native';
-import { DEVICE_CODES, type Device } from '../device';
+import { type Device, deviceCode } from '../device';
 import { DisposedError, runNative } from '../errors';
 import { native } from '../native';
 
@@ -24,7 +24,7 @@ export class NativeBuffer implements Disposable {
     readonly element: Element = 'float32',
     readonly device: Device = 'cpu',
   ) {
-    const handle = runNative(() => native.allocate(length, ELEMENTS[element].code, DEVICE_CODES[device]));
+    const handle = runNative(() => native.allocate(length, ELEMENTS[element].code, deviceCode(device)));
     this.#handle = handle;
     finalizer.register(this, handle, this);
   }

@@ -1,5 +1,5 @@
 /** What was measured on a machine: for each layer shape, how long factors and merged matrix take by token count. */
-import { cudaStatus, type Device, getIsa, getNumThreads } from '../device';
+import { type Device, deviceStatus, getIsa, getNumThreads } from '../device';
 
 export interface Crossover {
   readonly tokens: number;
@@ -13,12 +13,16 @@ export type CrossoverTable = ReadonlyMap<string, readonly Crossover[]>;
 /** The merged form must be faster by this much: below it noise decides, and memory is lost for nothing. */
 const MARGIN = 0.97;
 
-let gpu: string | undefined;
-const gpuName = () => (gpu ??= cudaStatus());
+const gpus = new Map<Device, string>();
+function gpuName(device: Device): string {
+  const name = gpus.get(device) ?? deviceStatus(device);
+  gpus.set(device, name);
+  return name;
+}
 
 /** What computes now: threads and instruction set, or the name of the GPU. */
 export const settingOf = (device: Device): string =>
-  device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName();
+  device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName(device);
 
 /** By the sizes of a layer: there is no activation between factors that can be merged. */
 export const tableKey = ([K, q, p, L, s, r]: Int32Array, dtype: string, setting: string): string =>

@@ -1,11 +1,11 @@
 /** The checks that every op makes before native code runs. */
-import type { Device } from '../device';
+import { type Device, type DeviceKind, kindOf } from '../device';
 import { DTYPE_NAMES, type DType } from '../dtype';
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 
 /**
- * The element types that an op takes, by what it does with an operand, on each device. This table is the one place that
+ * The element types that an op takes, by what it does with an operand, on each kind of device. This table is the one place that
  * says so; native/operands.h holds kernels to the same.
  */
 export const OPERAND_DTYPES = {
@@ -19,7 +19,7 @@ export const OPERAND_DTYPES = {
   stored: { cpu: ['float32', 'bfloat16'], cuda: ['float32', 'bfloat16'] },
   /** Elements that are moved, and not read as numbers. */
   any: { cpu: DTYPE_NAMES, cuda: DTYPE_NAMES },
-} as const satisfies Record<string, Record<Device, readonly DType[]>>;
+} as const satisfies Record<string, Record<DeviceKind, readonly DType[]>>;
 
 export type OperandKind = keyof typeof OPERAND_DTYPES;
 
@@ -27,7 +27,7 @@ export type OperandKind = keyof typeof OPERAND_DTYPES;
 export function checkTensor(where: string, value: unknown, kind: OperandKind = 'real'): asserts value is Tensor {
   if (!isTensor(value)) throw new OptionError(where, 'a tensor', value);
   if (value.disposed) throw new DisposedError(where, 'the tensor was disposed');
-  const accepted: readonly DType[] = OPERAND_DTYPES[kind][value.device];
+  const accepted: readonly DType[] = OPERAND_DTYPES[kind][kindOf(value.device)];
   if (accepted.includes(value.dtype)) return;
   const onCuda: readonly DType[] = OPERAND_DTYPES[kind].cuda;
   const hint = onCuda.includes(value.dtype)

@@ -1,10 +1,13 @@
 /** The passes and the update of a training step, recorded as a CUDA graph. */
 import type { Batch } from '../data';
+import type { Device } from '../device';
 import { RecordedStep } from '../recorded_step';
 import { keep } from '../scope';
 import { empty, type Tensor, tensor } from '../tensor';
 
 export interface RecordedPassesOptions {
+  /** Where the model is: a CUDA device. */
+  readonly device: Device;
   /** Forward and backward passes of a step. */
   readonly passes: number;
   /** [batch, seq] of the ids of a pass. */
@@ -19,14 +22,14 @@ export class RecordedPasses implements Disposable {
   readonly #ids: readonly (readonly [Tensor, Tensor])[];
   readonly #step: RecordedStep;
 
-  constructor({ passes, shape, pass, update }: RecordedPassesOptions) {
-    const ids = () => keep(empty(shape, 'int32', 'cuda'));
+  constructor({ device, passes, shape, pass, update }: RecordedPassesOptions) {
+    const ids = () => keep(empty(shape, 'int32', device));
     this.#ids = Array.from({ length: passes }, () => [ids(), ids()]);
     this.#step = new RecordedStep(() => {
       const losses = this.#ids.map(([inputs, targets]) => pass(inputs, targets));
       update();
       return losses;
-    });
+    }, device);
   }
 
   /** A step on as many batches as there are passes. The losses belong to the step: the next run writes over them. */

@@ -286,6 +286,7 @@ export class Trainer implements Disposable {
     const optimizer = this.#recordable;
     if (optimizer === null || (this.#guidance && !this.#guidance.finished)) return null;
     this.#recorded ??= new RecordedPasses({
+      device: this.model.embedding.weight.device,
       passes: gradientAccumulation,
       shape: [batchSize, seqLen],
       pass: (inputs, targets) => this.#pass(inputs, targets),

@@ -1,6 +1,6 @@
 // One call for a whole model: the layers one after the other on the new tokens of all sequences.
 
-inline View f32_view(float* data, int64_t size) { return {data, size, DType::f32, Device::cpu}; }
+inline View f32_view(float* data, int64_t size) { return {data, size, DType::f32, Device{}}; }
 
 inline void decode_norm(const DecodeModel& model, const DecodeNorm& norm, float* x, float* y, int64_t n) {
   Scratch<float> mean(n), rstd(n);

@@ -99,8 +99,8 @@ void adamw_numbers(View numbers, Ints steps, int64_t first, double lr, double be
   std::vector<AdamWNumbers> rows;
   for (const int32_t step : steps) rows.push_back(adamw_numbers_of(lr, beta1, beta2, eps, weight_decay, step));
   const int64_t words = static_cast<int64_t>(rows.size() * sizeof(AdamWNumbers) / sizeof(float));
-  cuda_copy({rows.data(), words, DType::f32, Device::cpu},
-            {data_of<AdamWNumbers>(numbers) + first, words, DType::f32, Device::cuda});
+  transfer({rows.data(), words, DType::f32, Device{}},
+           {data_of<AdamWNumbers>(numbers) + first, words, DType::f32, here()});
 }
 
 void adamw_step(Views params, Views grads, Views exp_avg, Views exp_avg_sq, Views masters, View grad_scale,

@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "../devices.h"
-#include "../kernels.h"
+#include "../backend.h"
 
 namespace sffn::cuda {
 
 #define KERNEL(name, ...) void name(__VA_ARGS__);
+#define HOST_KERNEL(name, ...)
 #include "../kernels.def"
 #undef KERNEL
 
@@ -26,6 +26,8 @@ void check(cudaError_t status, const char* what);
 // The launch just made, or an earlier one that failed meanwhile.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
+// The device of this thread, which a ComputeScope makes so. What follows is of that device.
+Device here();
 // The one stream: everything runs in the order of the calls, so memory can be reused as soon as it is released.
 cudaStream_t stream();
 // Throws Error("ERR_RECORDING") that says what cannot be recorded, and why, while this thread records.
@@ -39,26 +41,57 @@ int shared_memory_per_block();
 enum Faults : int { kIdOutOfRange = 1, kTargetOutOfRange = 2 };
 int* fault_flags();
 
+// Whether float32 products may round their operands to TF32, on all devices; at first STRUCTURED_FFN_TF32=1.
+bool tf32_is_allowed();
+
+// Backend::copy.
+void transfer(View from, View to);
+
+// One T for each device, made when it is first asked for there. Never destroyed: the driver may be gone before static
+// destructors run. An object of static storage, used inside a ComputeScope.
+template <class T>
+class PerDevice {
+ public:
+  // make() -> T*
+  template <class Make>
+  T& here(Make make) {
+    T*& one = all_[cuda::here().index];
+    if (!one) one = make();
+    return *one;
+  }
+  T& here() {
+    return here([] { return new T; });
+  }
+
+ private:
+  T* all_[kMostDevices] = {};
+};
+
 // Device scratch for the length of a launcher: the stream keeps later users of the memory behind this one.
 template <class T>
 class Workspace {
  public:
   Workspace() = default;
   explicit Workspace(int64_t count)
-      : bytes_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T)),
-        data_(static_cast<T*>(cuda_memory().allocate(bytes_))) {}
-  Workspace(Workspace&& other) noexcept : bytes_(other.bytes_), data_(other.data_) { other.data_ = nullptr; }
+      : memory_(&memory_of(here())),
+        bytes_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T)),
+        data_(static_cast<T*>(memory_->allocate(bytes_))) {}
+  Workspace(Workspace&& other) noexcept : memory_(other.memory_), bytes_(other.bytes_), data_(other.data_) {
+    other.data_ = nullptr;
+  }
   Workspace& operator=(Workspace&& other) noexcept {
+    std::swap(memory_, other.memory_);
     std::swap(bytes_, other.bytes_);
     std::swap(data_, other.data_);
     return *this;
   }
   ~Workspace() {
-    if (data_) cuda_memory().release(data_, bytes_);
+    if (data_) memory_->release(data_, bytes_);
   }
   T* get() const { return data_; }
 
  private:
+  Memory* memory_ = nullptr;
   size_t bytes_ = 0;
   T* data_ = nullptr;
 };

@@ -1,86 +1,33 @@
-// The device: selection, errors, the stream, memory, copies.
+// The devices: which one is the thread's, errors, streams, memory, copies.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <limits>
+#include <mutex>
 
 #include "../counters.h"
-#include "../segment_allocator.h"
 #include "../settings.h"
 #include "../thread_pool.h"
 #include "device.cuh"
-#include "gemm/settings.cuh"
-#include "staging.cuh"
+#include "graph.cuh"
 
-namespace sffn {
-namespace cuda {
+namespace sffn::cuda {
 namespace {
 
-struct DeviceState {
-  explicit DeviceState(int index);
-
-  int multiprocessors = 0;
-  int shared_memory_per_block = 0;
-  int64_t total_memory = 0;
-  cudaStream_t stream = nullptr;
-  int* fault_flags = nullptr;
-  int* host_flags = nullptr;  // page-locked, where they are read to
-  Staging staging;
-};
-
-std::atomic<int64_t> chosen_device{-1};
-std::atomic<bool> in_use{false};
+std::atomic<int> chosen_device{-1};
+std::atomic<DeviceState*> states[kMostDevices];
+thread_local DeviceState* current = nullptr;
 
 std::atomic<bool>& tf32_allowed() {
   static std::atomic<bool> allowed = switch_setting("STRUCTURED_FFN_TF32");
   return allowed;
 }
 
-int device_index() {
-  if (chosen_device >= 0) return static_cast<int>(chosen_device);
-  return integer_setting("STRUCTURED_FFN_CUDA_DEVICE", 0, std::numeric_limits<int>::max(), 0);
-}
-
-int device_count(cudaError_t& status) {
-  int count = 0;
-  status = cudaGetDeviceCount(&count);
-  if (status != cudaSuccess) {
-    cudaGetLastError();
-    return 0;
-  }
-  return count;
-}
-
-DeviceState::DeviceState(int index) {
-  switches();  // refused now, not at the first product
-  check(cudaSetDevice(index), "selecting the device");
-  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index), "reading the device");
-  check(cudaDeviceGetAttribute(&shared_memory_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
-        "reading the device");
-  size_t free = 0, total = 0;
-  check(cudaMemGetInfo(&free, &total), "reading the device's memory");
-  total_memory = static_cast<int64_t>(total);
-  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating the stream");
-  check(cudaMalloc(reinterpret_cast<void**>(&fault_flags), sizeof(int)), "allocating the fault flags");
-  check(cudaMemsetAsync(fault_flags, 0, sizeof(int), stream), "clearing the fault flags");
-  check(cudaMallocHost(reinterpret_cast<void**>(&host_flags), sizeof(int)), "allocating page-locked memory");
-  in_use = true;
-}
-
-// Never destroyed: the driver may be gone before static destructors run.
-DeviceState& state() {
-  static DeviceState& instance = []() -> DeviceState& {
-    if (!cuda_available()) throw Error("ERR_DEVICE", "device 'cuda' is " + cuda_status());
-    return *new DeviceState(device_index());
-  }();
-  // Each thread (workers, the job queue) has a current device of its own.
-  thread_local const bool selected = (check(cudaSetDevice(device_index()), "selecting the device"), true);
-  static_cast<void>(selected);
-  return instance;
-}
+Device device_of(int index) { return {DeviceKind::cuda, static_cast<uint8_t>(index)}; }
 
 // Null where memory ran out; any other failure, which may be of earlier work, is told as what it is.
-void* device_allocate(size_t bytes) {
+void* allocate(int index, size_t bytes) {
+  const ComputeScope scope(device_of(index));
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, bytes);
   if (status != cudaErrorMemoryAllocation) check(status, "allocating memory");
@@ -88,7 +35,17 @@ void* device_allocate(size_t bytes) {
   return block;
 }
 
-void device_free(void* block) { cudaFree(block); }
+std::unique_ptr<SegmentAllocator> make_segments(int index) {
+  const bool caches = !switch_setting("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING");
+  check(cudaSetDevice(index), "selecting the device");
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "reading the device's memory");
+  const MemorySource source{.name = "CUDA memory",
+                            .allocate = [index](size_t bytes) { return allocate(index, bytes); },
+                            .free = [](void* block) { cudaFree(block); }};
+  return std::make_unique<SegmentAllocator>(source, static_cast<int64_t>(total) / 10 * 9, caches,
+                                            compute_mutex(device_of(index)));
+}
 
 void upload(void* to, const void* from, size_t bytes) {
   DeviceState& device = state();
@@ -110,12 +67,94 @@ void download(void* to, const void* from, size_t bytes) {
     check(cudaMemcpyAsync(staged, static_cast<const char*>(from) + at, part, cudaMemcpyDeviceToHost, device.stream),
           "copying from the device");
     device.staging.submitted(device.stream);
-    cuda_synchronize();
+    synchronize();
     std::memcpy(static_cast<char*>(to) + at, staged, part);
   }
 }
 
+// On the stream of the device that it goes to, after all that the other one was asked to do before, and before all that
+// it will be: its memory may be given away again then.
+void transfer_between(View from, View to, size_t bytes) {
+  refuse_while_recording("nothing can be copied between devices; write it into a tensor before");
+  const std::scoped_lock lock(compute_mutex(from.device), compute_mutex(to.device));
+  const auto order = [](View first, View second) {
+    DeviceState& waited_for = state_of(first.device.index);
+    {
+      const ComputeScope scope(first.device);
+      check(cudaEventRecord(waited_for.reached, waited_for.stream), "copying between devices");
+    }
+    const ComputeScope scope(second.device);
+    check(cudaStreamWaitEvent(stream(), waited_for.reached, 0), "copying between devices");
+  };
+  order(from, to);
+  {
+    const ComputeScope scope(to.device);
+    check(cudaMemcpyPeerAsync(to.data, to.device.index, from.data, from.device.index, bytes, stream()),
+          "copying between devices");
+  }
+  order(to, from);
+}
+
 }  // namespace
+
+DeviceState::DeviceState(int index) : gemm(gemm_settings_of(index)), segments(make_segments(index)), index(index) {
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index), "reading the device");
+  check(cudaDeviceGetAttribute(&shared_memory_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
+        "reading the device");
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating the stream");
+  check(cudaEventCreateWithFlags(&reached, cudaEventDisableTiming), "creating an event");
+  check(cudaMalloc(reinterpret_cast<void**>(&fault_flags), sizeof(int)), "allocating the fault flags");
+  check(cudaMemsetAsync(fault_flags, 0, sizeof(int), stream), "clearing the fault flags");
+  check(cudaMallocHost(reinterpret_cast<void**>(&host_flags), sizeof(int)), "allocating page-locked memory");
+}
+
+DeviceState& state() { return *current; }
+
+// Never destroyed: the driver may be gone before static destructors run.
+DeviceState& state_of(int index) {
+  DeviceState* known = states[index].load(std::memory_order_acquire);
+  if (known) return *known;
+  static std::mutex making;
+  const std::lock_guard lock(making);
+  known = states[index].load(std::memory_order_acquire);
+  if (known) return *known;
+  const struct Restored {
+    ~Restored() {
+      if (current) cudaSetDevice(current->index);
+    }
+  } restored;
+  known = new DeviceState(index);
+  chosen_device = default_index();  // names of devices stay what they are
+  states[index].store(known, std::memory_order_release);
+  return *known;
+}
+
+bool is_open(int index) {
+  return index >= 0 && index < kMostDevices && states[index].load(std::memory_order_acquire) != nullptr;
+}
+
+int default_index() {
+  const int chosen = chosen_device;
+  return chosen >= 0 ? chosen : integer_setting("STRUCTURED_FFN_CUDA_DEVICE", 0, std::numeric_limits<int>::max(), 0);
+}
+
+void set_default_index(int index) { chosen_device = index; }
+
+int select(int index) {
+  const int before = current ? current->index : -1;
+  if (index == before) return before;
+  refuse_other_device_while_recording(index);
+  DeviceState& selected = state_of(index);
+  check(cudaSetDevice(index), "selecting the device");
+  current = &selected;
+  return before;
+}
+
+void leave(int before) noexcept {
+  if (before == current->index) return;
+  cudaSetDevice(before);
+  current = states[before].load(std::memory_order_acquire);
+}
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
@@ -126,91 +165,25 @@ void check(cudaError_t status, const char* what) {
                               " (errors arrive late: any operation since the last synchronisation may have caused it)");
 }
 
+Device here() { return device_of(state().index); }
 cudaStream_t stream() { return state().stream; }
 int multiprocessors() { return state().multiprocessors; }
 int shared_memory_per_block() { return state().shared_memory_per_block; }
 int* fault_flags() { return state().fault_flags; }
 
-}  // namespace cuda
+bool tf32_is_allowed() { return tf32_allowed(); }
+void allow_tf32(bool allowed) { tf32_allowed() = allowed; }
 
-using namespace cuda;
-
-namespace {
-
-constexpr int kLeastMajor = 8;  // of compute capabilities: the kernels take tensor cores for bfloat16 and cp.async
-
-std::string described(int index) {
-  cudaDeviceProp properties;
-  check(cudaGetDeviceProperties(&properties, index), "reading the device");
-  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." +
-         std::to_string(properties.minor) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB";
-}
-
-// What keeps a device from being used, in one sentence; empty where nothing does.
-std::string obstacle_to(int64_t index) {
-  cudaError_t status;
-  const int count = device_count(status);
-  if (status == cudaErrorInsufficientDriver)
-    return "no NVIDIA driver is installed, or one older than this build's CUDA " +
-           std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10);
-  if (status != cudaSuccess) return cudaGetErrorString(status);
-  if (index < 0 || index >= count)
-    return "device " + std::to_string(index) + " was asked for, the driver reports " + std::to_string(count);
-  int major = 0;
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, static_cast<int>(index)),
-        "reading the device");
-  if (major >= kLeastMajor) return "";
-  return "compute capability " + std::to_string(kLeastMajor) + ".0 or later is needed, device " +
-         std::to_string(index) + " is " + described(static_cast<int>(index));
-}
-
-// The same of the device that is chosen, or is none because the choice makes no sense.
-std::string obstacle() {
-  try {
-    return obstacle_to(device_index());
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
-}  // namespace
-
-bool cuda_available() { return in_use || obstacle().empty(); }
-
-std::string cuda_status() {
-  const std::string problem = obstacle();
-  return problem.empty() ? "available: " + described(device_index()) : "not available: " + problem;
-}
-
-bool cuda_tf32() { return tf32_allowed(); }
-void set_cuda_tf32(bool allowed) { tf32_allowed() = allowed; }
-
-void set_cuda_device(int64_t index) {
-  const std::string problem = obstacle_to(index);
-  if (!problem.empty()) throw Error("ERR_DEVICE", "setCudaDevice: " + problem);
-  if (in_use && index != device_index())
-    throw Error("ERR_DEVICE",
-                "CUDA device " + std::to_string(device_index()) + " is in use already; choose before the first tensor");
-  chosen_device = index;
-}
-
-SegmentAllocator& cuda::segments() {
-  static SegmentAllocator& instance = *new SegmentAllocator(
-      {.name = "CUDA memory", .allocate = device_allocate, .free = device_free}, state().total_memory / 10 * 9,
-      !switch_setting("STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING"), compute_mutex(Device::cuda));
-  return instance;
-}
-
-Memory& cuda_memory() { return segments(); }
-
-void cuda_copy(View from, View to) {
-  const std::lock_guard lock(compute_mutex(Device::cuda));
+void transfer(View from, View to) {
   const size_t bytes = static_cast<size_t>(from.size) * size_of(from.dtype);
   if (bytes == 0) return;
-  if (from.device == Device::cpu) {
+  const bool from_host = from.device.kind == DeviceKind::cpu, to_host = to.device.kind == DeviceKind::cpu;
+  if (!from_host && !to_host && from.device != to.device) return transfer_between(from, to, bytes);
+  const ComputeScope scope(from_host ? to.device : from.device);
+  if (from_host) {
     refuse_while_recording("values from the host would be the same in every replay; write them into a tensor before");
     upload(to.data, from.data, bytes);
-  } else if (to.device == Device::cpu) {
+  } else if (to_host) {
     refuse_while_recording("values cannot be read, since nothing is computed meanwhile; read them after the replay");
     download(to.data, from.data, bytes);
   } else {
@@ -218,8 +191,7 @@ void cuda_copy(View from, View to) {
   }
 }
 
-void cuda_synchronize() {
-  const std::lock_guard lock(compute_mutex(Device::cuda));
+void synchronize() {
   refuse_while_recording("the device cannot be waited for, since nothing is computed meanwhile");
   DeviceState& device = state();
   check(cudaMemcpyAsync(device.host_flags, device.fault_flags, sizeof(int), cudaMemcpyDeviceToHost, device.stream),
@@ -234,4 +206,4 @@ void cuda_synchronize() {
   throw Error("ERR_RANGE", what + " (found on the device by an operation since the last synchronisation)");
 }
 
-}  // namespace sffn
+}  // namespace sffn::cuda

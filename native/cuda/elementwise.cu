@@ -208,7 +208,7 @@ void fill(View y, double value) {
   check_launch("fill");
 }
 
-void copy(View x, View y) { cuda_copy(x, y); }
+void copy(View x, View y) { transfer(x, y); }
 
 void cast(View x, View y) {
   if (y.size == 0) return;

@@ -16,7 +16,7 @@ struct Permutation {
   int span, blocks;
 
   int64_t size() const { return rows * columns; }
-  View view(const void* data, DType dtype) const { return {const_cast<void*>(data), size(), dtype, Device::cuda}; }
+  View view(const void* data, DType dtype) const { return {const_cast<void*>(data), size(), dtype, here()}; }
   // Into that order, or back from it: each span is a matrix of so many columns that is transposed.
   void apply(const void* from, void* to, DType dtype) const { transpose(from, to, dtype, blocks); }
   void undo(const void* from, void* to, DType dtype) const { transpose(from, to, dtype, span / blocks); }

@@ -4,37 +4,44 @@
 #include "../thread_pool.h"
 #include "device.cuh"
 
-namespace sffn {
-namespace cuda {
+namespace sffn::cuda {
 namespace {
 
-bool recording = false;  // guarded by compute_mutex(Device::cuda)
+thread_local int recorded_device = -1;
 
 }  // namespace
 
+bool is_recording() { return recorded_device >= 0; }
+
 void refuse_while_recording(const char* why) {
-  if (recording) throw Error("ERR_RECORDING", std::string("while a CUDA graph is recorded, ") + why);
+  if (is_recording()) throw Error("ERR_RECORDING", std::string("while a CUDA graph is recorded, ") + why);
 }
 
-Graph::Graph() : lock_(compute_mutex(Device::cuda)) {
+void refuse_other_device_while_recording(int index) {
+  if (index != recorded_device) refuse_while_recording("no other CUDA device can be used; it would not be recorded");
+}
+
+Graph::Graph() : device_(here()), lock_(compute_mutex(device_)) {
   refuse_while_recording("no other one can be");
   // Relaxed: memory may be asked for. That no other thread gets into the recording is the lock's part.
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "recording");
-  pool_ = segments().begin_pool();
-  recording = true;
+  pool_ = state().segments->begin_pool();
+  recorded_device = device_.index;
   recorded_flops = &flops_;
 }
 
 cudaError_t Graph::end_capture(cudaGraph_t& graph) noexcept {
   recorded_flops = nullptr;
-  recording = false;
-  const cudaError_t status = cudaStreamEndCapture(stream(), &graph);
-  segments().end_pool();
+  recorded_device = -1;
+  DeviceState& device = state_of(device_.index);
+  const cudaError_t status = cudaStreamEndCapture(device.stream, &graph);
+  device.segments->end_pool();
   return status;
 }
 
 void Graph::finish() {
   cudaGraph_t graph = nullptr;
+  const ComputeScope scope(device_);
   const cudaError_t ended = end_capture(graph);
   const auto lock = std::move(lock_);
   check(ended, "recording");
@@ -43,8 +50,9 @@ void Graph::finish() {
   check(status, "recording");
 }
 
+// Selects no device, which may fail: nothing here goes to the thread's.
 Graph::~Graph() {
-  const std::lock_guard lock(compute_mutex(Device::cuda));
+  const std::lock_guard lock(compute_mutex(device_));
   if (lock_.owns_lock()) {
     cudaGraph_t graph = nullptr;
     end_capture(graph);
@@ -53,22 +61,14 @@ Graph::~Graph() {
     lock_.unlock();
   }
   if (executable_) cudaGraphExecDestroy(executable_);
-  segments().drop_pool(pool_);
+  state_of(device_.index).segments->drop_pool(pool_);
 }
 
 void Graph::launch() {
-  const std::lock_guard lock(compute_mutex(Device::cuda));
   refuse_while_recording("no other one can be launched");
+  const ComputeScope scope(device_);
   check(cudaGraphLaunch(executable_, stream()), "launching a recorded graph");
   count_flops(flops_);
 }
 
-}  // namespace cuda
-
-std::unique_ptr<Recording> cuda_record() {
-  // What ran before a recording leaves memory that the recording cannot use.
-  cuda_memory().empty_cache();
-  return std::make_unique<cuda::Graph>();
-}
-
-}  // namespace sffn
+}  // namespace sffn::cuda

@@ -7,11 +7,11 @@
 
 namespace sffn::cuda {
 
-// What class Recording of devices.h promises. The first launch of a kernel loads it, which does not go while a stream
+// What class Recording of backend.h promises. The first launch of a kernel loads it, which does not go while a stream
 // records: what is recorded must have run before.
 class Graph final : public Recording {
  public:
-  // Starts to record.
+  // Starts to record, on the thread's device.
   Graph();
   Graph(const Graph&) = delete;
   ~Graph() override;
@@ -22,10 +22,15 @@ class Graph final : public Recording {
  private:
   cudaError_t end_capture(cudaGraph_t& graph) noexcept;
 
+  const Device device_;
   std::unique_lock<std::recursive_mutex> lock_;  // while it records
   int pool_;
   int64_t flops_ = 0;
   cudaGraphExec_t executable_ = nullptr;
 };
+
+// Whether this thread records. Throws Error("ERR_RECORDING") where it does, on another device than this one.
+bool is_recording();
+void refuse_other_device_while_recording(int index);
 
 }  // namespace sffn::cuda

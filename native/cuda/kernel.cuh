@@ -27,7 +27,7 @@ std::string kernel_name(const char* kernel, Arguments... arguments) {
   return name += '>';
 }
 
-// One for each kernel, which lives as long as the process.
+// One for each kernel and device, which lives as long as the process.
 template <class... Arguments>
 class Kernel {
  public:

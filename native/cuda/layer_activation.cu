@@ -75,7 +75,7 @@ void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
   reduce_sum(g, f.dtype, sums.get(), f.dtype, 1, n, f.out());
   // Column l·s + i of the blocked order is feature i·L + l.
   const int32_t dims[] = {f.s, f.L}, strides[] = {1, f.s};
-  const auto view = [&](void* data) { return View{data, f.out(), f.dtype, Device::cuda}; };
+  const auto view = [&](void* data) { return View{data, f.out(), f.dtype, here()}; };
   strided_copy(view(sums.get()), view(dbias), 0, dims, strides);
 }
 

@@ -70,7 +70,7 @@ struct HeadMemory {
 
 // Fewer rows where the device has less memory than the limit allows.
 HeadMemory head_memory(const HeadSizes& sizes) {
-  for (int64_t available = cuda_memory().stats().available();;) {
+  for (int64_t available = memory_of(here()).stats().available();;) {
     const HeadRows rows = head_rows(sizes, available);
     try {
       return {sizes, rows};
@@ -144,7 +144,7 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
       sum.ldc = features;
       if (first > 0) sum.added = sum.c;
       launch_gemm(sum, dtype);
-      if (beside && first + group == n) cast({sum.c, dweight.size, DType::f32, Device::cuda}, dweight);
+      if (beside && first + group == n) cast({sum.c, dweight.size, DType::f32, here()}, dweight);
     }
   }
   mean_kernel<<<1, kRowThreads, 0, stream()>>>(losses.get(), count.get(), loss.f32(), n);

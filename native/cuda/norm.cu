@@ -194,7 +194,7 @@ void norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, 
   reduce_sum(parts.get(), DType::f32, sums.get(), DType::f32, 1, chunks.count, kSums * features);
   const auto put = [&](const float* from, View to) {
     if (!to) return;
-    const View total{const_cast<float*>(from), features, DType::f32, Device::cuda};
+    const View total{const_cast<float*>(from), features, DType::f32, here()};
     if (to.dtype == DType::f32)
       copy(total, to);
     else

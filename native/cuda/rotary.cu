@@ -2,8 +2,9 @@
 #include "rotary.cuh"
 
 #include <cmath>
-#include <mutex>
 #include <vector>
+
+#include "graph.cuh"
 
 namespace sffn::cuda {
 namespace {
@@ -18,15 +19,8 @@ struct KeptTable {
   Workspace<float> memory;
 };
 
-// Never destroyed, because graphs may read them until the process ends. Released memory would be given away again.
-struct KeptTables {
-  std::mutex mutex;
-  std::vector<KeptTable> tables;
-};
-KeptTables& kept_tables() {
-  static KeptTables& instance = *new KeptTables;
-  return instance;
-}
+// Graphs may read them until the process ends. Released memory would be given away again.
+PerDevice<std::vector<KeptTable>> kept_tables;
 
 // In f64 and turns: f32 would lose the fraction at long positions.
 __global__ void __launch_bounds__(kThreads)
@@ -50,26 +44,19 @@ Workspace<float> make_table(int64_t positions, int half, double base) {
   return table;
 }
 
-// While a graph is recorded nothing is computed: a table of that time is empty until the graph runs.
-bool is_recording() {
-  cudaStreamCaptureStatus status;
-  check(cudaStreamIsCapturing(stream(), &status), "rotary positions");
-  return status != cudaStreamCaptureStatusNone;
-}
-
 }  // namespace
 
 RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
   if (base == 0) return;
   const int half = static_cast<int>(head_size / 2);
-  KeptTables& kept = kept_tables();
-  const std::lock_guard lock(kept.mutex);
-  for (const KeptTable& table : kept.tables)
+  std::vector<KeptTable>& kept = kept_tables.here();
+  for (const KeptTable& table : kept)
     if (table.rotary.half == half && table.base == base && table.positions >= seq) {
       rotary_ = table.rotary;
       return;
     }
-  if (kept.tables.size() == kMostTables || is_recording()) {
+  // While a graph is recorded nothing is computed: a table of that time is empty until the graph runs.
+  if (kept.size() == kMostTables || is_recording()) {
     own_ = make_table(seq, half, base);
     rotary_ = {own_.get(), half};
     return;
@@ -77,7 +64,7 @@ RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
   const int64_t positions = std::max(kFewestPositions, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(seq))));
   Workspace<float> memory = make_table(positions, half, base);
   rotary_ = {memory.get(), half};
-  kept.tables.push_back({base, positions, rotary_, std::move(memory)});
+  kept.push_back({base, positions, rotary_, std::move(memory)});
 }
 
 }  // namespace sffn::cuda

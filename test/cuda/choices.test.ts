@@ -3,10 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { availableDevices, cudaStatus, synchronize } from '../../lib';
+import { availableDevices, cudaStatus, deviceCode, synchronize } from '../../lib/device';
 import { native } from '../../lib/native';
 
 const ROOT = join(__dirname, '..', '..');
+
+/** What the addon calls 'cuda'. */
+const CUDA = deviceCode('cuda');
 
 type Served = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
@@ -127,14 +130,14 @@ const withCuda = () => {
   });
 
   test('switches are set by name, all or none', () => {
-    const before = native.gemmSwitches();
-    native.setGemmSwitches({ tile: '64', chains: 'off' });
-    expect(native.gemmSwitches()).toEqual({ ...before, tile: '64', chains: 'off' });
-    const wrong: Record<string, string>[] = [{ tile: '96' }, { tile: 'auto', wgmma: 'maybe' }, { tiles: '64' }];
+    const before = native.settings(CUDA);
+    native.setSettings(CUDA, { tile: '64', use_chains: 'off' });
+    expect(native.settings(CUDA)).toEqual({ ...before, tile: '64', use_chains: 'off' });
+    const wrong: Record<string, string>[] = [{ tile: '96' }, { tile: 'auto', use_wgmma: 'maybe' }, { tiles: '64' }];
     for (const bad of wrong)
-      expect(() => native.setGemmSwitches(bad)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }));
-    expect(native.gemmSwitches()).toEqual({ ...before, tile: '64', chains: 'off' });
-    native.setGemmSwitches(before);
+      expect(() => native.setSettings(CUDA, bad)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }));
+    expect(native.settings(CUDA)).toEqual({ ...before, tile: '64', use_chains: 'off' });
+    native.setSettings(CUDA, before);
   });
 
   if (onExecutor)
@@ -168,9 +171,9 @@ const withoutCuda = () => {
   test('nothing was launched', () => expect(native.kernelLaunches()).toEqual({}));
 
   test.each<[string, () => unknown]>([
-    ['switches', () => native.gemmSwitches()],
-    ['costs', () => native.setGemmCosts({ latency: 1 })],
-    ['a plan', () => native.planProduct(64, 64, 64, 0)],
+    ['settings', () => native.settings(CUDA)],
+    ['costs', () => native.setSettings(CUDA, { latency: 1 })],
+    ['a plan', () => native.plan(CUDA, 'product', [64, 64, 64, 0])],
   ])('%s say what is missing', (_, body) => {
     expect(body).toThrow(/device 'cuda' is not (built|available): \w+/);
   });

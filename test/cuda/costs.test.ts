@@ -3,12 +3,15 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { availableDevices, cudaStatus, DeviceError, FormatError } from '../../lib';
+import { DeviceError, FormatError } from '../../lib';
 import { defaultCostsPath, loadCosts, saveCosts } from '../../lib/cuda/costs_file';
 import { fitChains, fitTile, fitTiles, type TileTimes } from '../../lib/cuda/fit_costs';
 import { tuneCosts } from '../../lib/cuda/tune_costs';
+import { availableDevices, cudaStatus, deviceCode } from '../../lib/device';
 import { native } from '../../lib/native';
 
+/** What the addon calls 'cuda'. */
+const CUDA = deviceCode('cuda');
 const ROOT = join(__dirname, '..', '..');
 /** Bytes of shared memory, on the executor: chains of products need what an H100 has. */
 const H100_SHARED = '232448';
@@ -116,18 +119,18 @@ describe('the file', () => {
 });
 
 const withCuda = () => {
-  const before = native.gemmCosts();
-  afterEach(() => native.setGemmCosts(before));
+  const before = native.settings(CUDA);
+  afterEach(() => native.setSettings(CUDA, before));
 
   test('costs are set by name, all or none', () => {
-    native.setGemmCosts({ latency: 7, chain_patience: 0.5 });
-    expect(native.gemmCosts()).toEqual({ ...before, latency: 7, chain_patience: 0.5 });
+    native.setSettings(CUDA, { latency: 7, chain_patience: 0.5 });
+    expect(native.settings(CUDA)).toEqual({ ...before, latency: 7, chain_patience: 0.5 });
     for (const bad of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
-      expect(() => native.setGemmCosts({ stall: 1, latency: bad })).toThrow(
-        /gemm costs: latency: expected a positive finite number, got (-?\d|nan|inf)/,
+      expect(() => native.setSettings(CUDA, { stall: 1, latency: bad })).toThrow(
+        /latency: expected a positive finite number, got (-?\d|nan|inf)/,
       );
-    expect(() => native.setGemmCosts({ patience: 1 })).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }));
-    expect(native.gemmCosts()).toEqual({ ...before, latency: 7, chain_patience: 0.5 });
+    expect(() => native.setSettings(CUDA, { patience: 1 })).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }));
+    expect(native.settings(CUDA)).toEqual({ ...before, latency: 7, chain_patience: 0.5 });
   });
 
   test('the model says what a launch takes; tuning measures every kernel of the device, and leaves the rest as it was', () => {
@@ -152,7 +155,7 @@ const withCuda = () => {
     expect(Object.keys(measured).sort()).toEqual([...names, ...wgmma].sort());
     expect(Object.values<number>(measured).every((value) => Number.isFinite(value) && value > 0)).toBe(true);
     expect(found).toEqual(measured);
-    expect(after).toEqual({ ...before, costs: { ...before.costs, ...measured } });
+    expect(after).toEqual({ ...before, ...measured });
   }, 60_000);
 
   test('a process goes by the file of its GPU from the first use of the device on', () => {
@@ -170,7 +173,7 @@ const withCuda = () => {
     expect(served({}).stdout).not.toMatch(/gemm_chain/);
     expect(served({ STRUCTURED_FFN_CUDA_COSTS: '' }).stdout).toMatch(/gemm_chain/);
     saveCosts(cudaStatus(), { of_nothing: 1 }, path);
-    expect(served({}).stderr).toMatch(/FormatError.*gone_by\.json: gemm costs: 'of_nothing' is none of them/);
+    expect(served({}).stderr).toMatch(/FormatError.*gone_by\.json: settings: 'of_nothing' is none of them/);
     expect(JSON.parse(readFileSync(path, 'utf8')).gpus['another GPU']).toEqual({ chain_patience: 1e-6 });
   });
 };

@@ -1,7 +1,7 @@
 /** Whatever reaches the addon, no kernel reads elements that it does not take: native/kernels.def names them, operand by operand. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { availableDevices } from '../../lib';
+import { availableDevices, deviceCode, kindOf } from '../../lib/device';
 import { native } from '../../lib/native';
 import type { Handle } from '../../types/native';
 
@@ -42,8 +42,7 @@ const kernels = [...source.matchAll(/KERNEL\((\w+),([^)]*)\)/g)].map(([, kernel 
 describe.each(availableDevices())('on %s', (device) => {
   const handles = new Map<Element, Handle>();
   beforeAll(() => {
-    for (const element of ELEMENTS)
-      handles.set(element, native.allocate(16, CODES[element], device === 'cuda' ? 1 : 0));
+    for (const element of ELEMENTS) handles.set(element, native.allocate(16, CODES[element], deviceCode(device)));
   });
   afterAll(() => {
     for (const handle of handles.values()) native.release(handle);
@@ -51,7 +50,7 @@ describe.each(availableDevices())('on %s', (device) => {
 
   const accepted = (type: string): readonly Element[] => {
     const rule = RULES[type]!;
-    return (device === 'cuda' && rule.cuda) || rule.cpu;
+    return rule[kindOf(device)] ?? rule.cpu;
   };
   const argument = ({ type, isList }: Parameter, element: Element) => {
     if (type === 'Ints') return new Int32Array(16);

@@ -140,7 +140,7 @@ void decode_product(const DecodeMatrix& w, const float* x, int64_t n, const Outp
   launch_product<int8_t>(product);
 }
 
-View f32_view(float* data, int64_t size) { return {data, size, DType::f32, Device::cuda}; }
+View f32_view(float* data, int64_t size) { return {data, size, DType::f32, here()}; }
 
 // The weights as f32: themselves, or a widened copy in `own`.
 View widened(const DecodeMatrix& w, Workspace<float>& own) {

@@ -89,7 +89,7 @@ class Step {
   void upload(const std::vector<int64_t>& values) const {
     const int64_t words = static_cast<int64_t>(values.size()) * 2;
     void* from = const_cast<int64_t*>(values.data());
-    cuda_copy({from, words, DType::i32, Device::cpu}, {inputs_.get(), words, DType::i32, Device::cuda});
+    transfer({from, words, DType::i32, Device{}}, {inputs_.get(), words, DType::i32, here()});
   }
 
   void run(const DecodeModel& model, float* logits) const {
@@ -139,7 +139,7 @@ class Step {
   }
 
   void norm(const DecodeModel& model, const DecodeNorm& norm, float* from, float* to, int64_t n) const {
-    const auto view = [](float* data, int64_t size) { return View{data, size, DType::f32, Device::cuda}; };
+    const auto view = [](float* data, int64_t size) { return View{data, size, DType::f32, here()}; };
     const int64_t width = model.shape.width;
     const View x = view(from, n * width), y = view(to, n * width);
     const View mean = view(statistics_.get(), n), rstd = view(statistics_.get() + n, n);
@@ -188,7 +188,7 @@ class RepeatedStep {
     }
     if (!graph_) record(model);
     graph_->launch();
-    cuda_copy({logits_.get(), logits.size, DType::f32, Device::cuda}, logits);
+    transfer({logits_.get(), logits.size, DType::f32, here()}, logits);
   }
 
  private:
@@ -206,11 +206,8 @@ class RepeatedStep {
   std::unique_ptr<Graph> graph_;
 };
 
-// The most recent ones first. Never destroyed: the driver may be gone before static destructors run.
-std::list<RepeatedStep>& repeated_steps() {
-  static std::list<RepeatedStep>& instance = *new std::list<RepeatedStep>;
-  return instance;
-}
+// The most recent ones first.
+PerDevice<std::list<RepeatedStep>> repeated_steps;
 
 // Everything that a repeated step holds fast.
 std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, double eps, double rotary_base) {
@@ -226,7 +223,7 @@ std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, dou
 
 RepeatedStep& repeated(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
                        double rotary_base) {
-  std::list<RepeatedStep>& steps = repeated_steps();
+  std::list<RepeatedStep>& steps = repeated_steps.here();
   const auto found = std::find_if(steps.begin(), steps.end(), [&](const RepeatedStep& step) { return step.is(key); });
   if (found != steps.end()) {
     steps.splice(steps.begin(), steps, found);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "../../devices.h"
 #include "kernels.cuh"
 #include "model.cuh"
 #include "settings.cuh"
@@ -135,7 +134,7 @@ Choice f32_choice(const Product& p) {
 
 Choice choice_for(const Product& p, DType dtype) {
   if (dtype == DType::bf16) return bf16_choice(p);
-  return cuda_tf32() ? tf32_choice(p) : f32_choice(p);
+  return tf32_is_allowed() ? tf32_choice(p) : f32_choice(p);
 }
 
 // Whether every address that base + i·ld + batch and segment steps give is a multiple of `elements` elements.
@@ -324,13 +323,7 @@ void launch_gemm(Product p, DType dtype) {
   if (p.splits > 1) join_parts(p, dtype);
 }
 
-}  // namespace sffn::cuda
-
-namespace sffn {
-
-using namespace cuda;
-
-GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, DType dtype) {
+Settings plan_product(int64_t m, int64_t n, int64_t k, DType dtype) {
   Product p;
   p.m = static_cast<int>(m);
   p.n = static_cast<int>(n);
@@ -339,11 +332,14 @@ GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, DType dtype) {
   p.vector_operands = has_vector_operands(p, dtype);
   const Choice choice = choice_for(p, dtype);
   const int splits = splits_for(p, choice);
-  return {choice.kernel->name(), blocks_of(p, choice.tile, 1) * splits,
-          ceil_div(steps_of(p, choice.tile.depth), splits), choice.resident(), multiprocessors()};
+  return {{"kernel", choice.kernel->name()},
+          {"blocks", static_cast<double>(blocks_of(p, choice.tile, 1) * splits)},
+          {"steps", static_cast<double>(ceil_div(steps_of(p, choice.tile.depth), splits))},
+          {"resident", static_cast<double>(choice.resident())},
+          {"multiprocessors", static_cast<double>(multiprocessors())}};
 }
 
-ChainPlan plan_chain(int64_t m, int64_t n, int64_t k, int64_t rank) {
+Settings plan_chain(int64_t m, int64_t n, int64_t k, int64_t rank) {
   Product first, second;
   first.m = second.m = static_cast<int>(m);
   first.n = static_cast<int>(rank);
@@ -354,8 +350,9 @@ ChainPlan plan_chain(int64_t m, int64_t n, int64_t k, int64_t rank) {
   second.factors[0] = {.lda = rank, .ldb = rank, .k = static_cast<int>(rank)};
   const Chain chain = chain_for(first, second, DType::bf16);
   if (!chain.kernel) throw Error("ERR_OPTION", "these products cannot be one launch on this device");
-  return {chain.kernel->name(), time_of(chain.work, costs(), multiprocessors()),
-          time_alone(first, DType::bf16) + time_alone(second, DType::bf16)};
+  return {{"kernel", chain.kernel->name()},
+          {"together", time_of(chain.work, costs(), multiprocessors())},
+          {"alone", time_alone(first, DType::bf16) + time_alone(second, DType::bf16)}};
 }
 
-}  // namespace sffn
+}  // namespace sffn::cuda

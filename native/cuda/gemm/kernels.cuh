@@ -64,10 +64,12 @@ auto with_layout(const Product& p, Body&& body) {
   });
 }
 
-// The kernel, made when it is first asked for; null where this device has none.
+// The kernel of this device, made when it is first asked for; null where it has none.
 template <auto kFunction, int kThreads, class... Names>
 auto* kernel_of(Names... names) {
-  static auto& kernel = *new Kernel(kernel_name(names...), kFunction, kThreads);
+  const auto make = [&] { return new Kernel(kernel_name(names...), kFunction, kThreads); };
+  static PerDevice<std::remove_pointer_t<decltype(make())>> kernels;
+  auto& kernel = kernels.here(make);
   return kernel.exists() ? &kernel : nullptr;
 }
 

@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <memory>
+#include <mutex>
 
 #include "../../thread_pool.h"
+#include "../device.cuh"
 
 namespace sffn::cuda {
 namespace {
@@ -12,14 +15,15 @@ constexpr std::pair<const char*, Wish> kWishes[] = {{"auto", Wish::automatic}, {
 constexpr std::pair<const char*, int> kTiles[] = {{"auto", 0}, {"64", 64}, {"128", 128}};
 
 template <class T, size_t kCount>
-T parsed(const std::string& name, const std::string& value, const std::pair<const char*, T> (&choices)[kCount]) {
+T parsed(const std::string& name, const std::string* value, const std::pair<const char*, T> (&choices)[kCount]) {
   std::string expected;
   for (const auto& [text, choice] : choices) {
-    if (value == text) return choice;
+    if (value && *value == text) return choice;
     expected += (expected.empty() ? "" : ", ");
     expected += text;
   }
-  throw Error("ERR_OPTION", name + ": expected one of " + expected + ", got '" + value + "'");
+  throw Error("ERR_OPTION",
+              name + ": expected one of " + expected + ", got " + (value ? "'" + *value + "'" : "a number"));
 }
 
 template <class T, size_t kCount>
@@ -30,76 +34,72 @@ std::string text_of(T value, const std::pair<const char*, T> (&choices)[kCount])
 template <class T, size_t kCount>
 T from_environment(const char* variable, const std::pair<const char*, T> (&choices)[kCount]) {
   const char* value = std::getenv(variable);
-  return value ? parsed(variable, value, choices) : choices[0].second;
+  if (!value) return choices[0].second;
+  const std::string text = value;
+  return parsed(variable, &text, choices);
 }
 
-Switches& known_switches() {
-  static Switches known{.chains = from_environment("STRUCTURED_FFN_CUDA_CHAINS", kWishes),
-                        .wgmma = from_environment("STRUCTURED_FFN_CUDA_WGMMA", kWishes),
-                        .tile = from_environment("STRUCTURED_FFN_CUDA_TILE", kTiles)};
-  return known;
+double Costs::*member_of(const std::string& name) {
+  for (const auto& [known, member] : kCosts)
+    if (name == known) return member;
+  throw Error("ERR_OPTION", "settings: '" + name + "' is none of them");
 }
 
-Costs& known_costs() {
-  static Costs known;
-  return known;
+double checked_cost(const std::string& name, const Setting& value) {
+  const double* const number = std::get_if<double>(&value);
+  if (number && std::isfinite(*number) && *number > 0) return *number;
+  throw Error("ERR_OPTION", name + ": expected a positive finite number, got " +
+                                (number ? std::to_string(*number) : "'" + std::get<std::string>(value) + "'"));
 }
+
+// Read and written under the compute_mutex of the device.
+GemmSettings& known_settings(int index) {
+  static std::mutex making;
+  static std::unique_ptr<GemmSettings> known[kMostDevices];
+  const std::lock_guard lock(making);
+  if (!known[index]) known[index] = std::make_unique<GemmSettings>();
+  return *known[index];
+}
+
+std::recursive_mutex& mutex_of(int index) { return compute_mutex({DeviceKind::cuda, static_cast<uint8_t>(index)}); }
 
 }  // namespace
 
-const Switches& switches() { return known_switches(); }
-const Costs& costs() { return known_costs(); }
+GemmSettings::GemmSettings()
+    : switches{.chains = from_environment("STRUCTURED_FFN_CUDA_CHAINS", kWishes),
+               .wgmma = from_environment("STRUCTURED_FFN_CUDA_WGMMA", kWishes),
+               .tile = from_environment("STRUCTURED_FFN_CUDA_TILE", kTiles)} {}
 
-}  // namespace sffn::cuda
+const Switches& switches() { return state().gemm.switches; }
+const Costs& costs() { return state().gemm.costs; }
 
-namespace sffn {
+const GemmSettings& gemm_settings_of(int index) { return known_settings(index); }
 
-using namespace cuda;
-
-std::map<std::string, std::string> gemm_switches() {
-  const ComputeScope scope(Device::cuda);
-  const Switches& s = switches();
-  return {
-      {"chains", text_of(s.chains, kWishes)}, {"wgmma", text_of(s.wgmma, kWishes)}, {"tile", text_of(s.tile, kTiles)}};
-}
-
-void set_gemm_switches(const std::map<std::string, std::string>& values) {
-  const ComputeScope scope(Device::cuda);
-  Switches changed = switches();
-  for (const auto& [name, value] : values) {
-    const std::string where = "gemm switch " + name;
-    if (name == "chains")
-      changed.chains = parsed(where, value, kWishes);
-    else if (name == "wgmma")
-      changed.wgmma = parsed(where, value, kWishes);
-    else if (name == "tile")
-      changed.tile = parsed(where, value, kTiles);
-    else
-      throw Error("ERR_OPTION", "gemm switches: expected chains, wgmma and tile, got '" + name + "'");
-  }
-  known_switches() = changed;
-}
-
-std::map<std::string, double> gemm_costs() {
-  const ComputeScope scope(Device::cuda);
-  std::map<std::string, double> values;
-  for (const auto& [name, member] : kCosts) values[name] = costs().*member;
+Settings gemm_settings(int index) {
+  const std::lock_guard lock(mutex_of(index));
+  const auto& [s, costs] = known_settings(index);
+  Settings values{{"use_chains", text_of(s.chains, kWishes)},
+                  {"use_wgmma", text_of(s.wgmma, kWishes)},
+                  {"tile", text_of(s.tile, kTiles)}};
+  for (const auto& [name, member] : kCosts) values[name] = costs.*member;
   return values;
 }
 
-void set_gemm_costs(const std::map<std::string, double>& values) {
-  const ComputeScope scope(Device::cuda);
-  Costs changed = costs();
+void set_gemm_settings(int index, const Settings& values) {
+  const std::lock_guard lock(mutex_of(index));
+  GemmSettings changed = known_settings(index);
   for (const auto& [name, value] : values) {
-    const auto known =
-        std::find_if(std::begin(kCosts), std::end(kCosts), [&](const auto& cost) { return name == cost.first; });
-    if (known == std::end(kCosts)) throw Error("ERR_OPTION", "gemm costs: '" + name + "' is none of them");
-    if (!(std::isfinite(value) && value > 0))
-      throw Error("ERR_OPTION",
-                  "gemm costs: " + name + ": expected a positive finite number, got " + std::to_string(value));
-    changed.*known->second = value;
+    const std::string* const text = std::get_if<std::string>(&value);
+    if (name == "use_chains")
+      changed.switches.chains = parsed(name, text, kWishes);
+    else if (name == "use_wgmma")
+      changed.switches.wgmma = parsed(name, text, kWishes);
+    else if (name == "tile")
+      changed.switches.tile = parsed(name, text, kTiles);
+    else
+      changed.costs.*member_of(name) = checked_cost(name, value);
   }
-  known_costs() = changed;
+  known_settings(index) = changed;
 }
 
-}  // namespace sffn
+}  // namespace sffn::cuda

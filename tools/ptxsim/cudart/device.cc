@@ -1,4 +1,4 @@
-// The simulated device, its errors and versions.
+// The simulated devices, their errors and versions.
 #include <cstring>
 
 #include "runtime.h"
@@ -21,6 +21,7 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorInvalidMemcpyDirection, "cudaErrorInvalidMemcpyDirection", "invalid copy direction for memcpy"},
     {cudaErrorMissingConfiguration, "cudaErrorMissingConfiguration", "__global__ function call is not configured"},
     {cudaErrorInvalidDeviceFunction, "cudaErrorInvalidDeviceFunction", "invalid device function"},
+    {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidPtx, "cudaErrorInvalidPtx", "a PTX JIT compilation failed"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
@@ -42,24 +43,28 @@ const ErrorText& describe(cudaError_t error) {
   return kUnknown;
 }
 
+bool is_device(int index) { return index >= 0 && index < static_cast<int>(Runtime::get().devices.size()); }
+
 }  // namespace
 
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = static_cast<int>(Runtime::get().devices.size());
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
-  return Runtime::get().fail(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+  if (!is_device(device)) return Runtime::get().fail(cudaErrorInvalidDevice);
+  current_device = device;
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
-  if (device != 0) return Runtime::get().fail(cudaErrorInvalidDevice);
+  if (!is_device(device)) return Runtime::get().fail(cudaErrorInvalidDevice);
   *p = {};
   std::strcpy(p->name, "PTX executor (no GPU)");
   p->major = Runtime::get().compute_capability / 10;
@@ -77,7 +82,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   return cudaSuccess;
 }
 
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (!is_device(device)) return Runtime::get().fail(cudaErrorInvalidDevice);
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       *value = Runtime::get().multiprocessors;

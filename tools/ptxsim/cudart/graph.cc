@@ -9,11 +9,13 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
   auto* s = reinterpret_cast<Stream*>(stream);
-  if (!s || r.recording) return r.fail(cudaErrorIllegalState);
+  if (!s) return r.fail(cudaErrorIllegalState);
+  Device& device = *r.devices[static_cast<size_t>(s->device)];
+  if (device.recording) return r.fail(cudaErrorIllegalState);
   s->capture = std::make_unique<Graph>();
   s->recorder = std::this_thread::get_id();
   s->invalid = false;
-  r.recording = s;
+  device.recording = s;
   return cudaSuccess;
 }
 
@@ -24,7 +26,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* out) {
   *out = nullptr;
   if (!s || !s->capture) return r.fail(cudaErrorIllegalState);
   const std::unique_ptr<Graph> graph = std::move(s->capture);
-  r.recording = nullptr;
+  r.devices[static_cast<size_t>(s->device)]->recording = nullptr;
   if (s->invalid) return r.fail(cudaErrorStreamCaptureInvalidated);
   *out = reinterpret_cast<cudaGraph_t>(new Graph(*graph));
   return cudaSuccess;
@@ -44,7 +46,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t graph, unsign
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
-  if (auto* s = reinterpret_cast<Stream*>(stream); s && s == r.recording) return r.fail(cudaErrorNotSupported);
+  if (auto* s = reinterpret_cast<Stream*>(stream); s && s->capture) return r.fail(cudaErrorNotSupported);
   for (const Work& work : reinterpret_cast<Graph*>(graph)->work)
     if (const cudaError_t error = work(); error != cudaSuccess) return r.fail(error);
   return cudaSuccess;

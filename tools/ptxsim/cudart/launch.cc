@@ -23,13 +23,12 @@ std::string describe(const std::string& name, dim3 grid, dim3 block, size_t shar
 
 // The limits that a device checks before it runs anything. A launch beyond them is a finding too: hosts may miss the
 // error.
-cudaError_t check_limits(Runtime& r, const Kernel& kernel, const Program& program, dim3 grid, dim3 block,
-                         size_t shared) {
+cudaError_t check_limits(Runtime& r, Kernel& kernel, const Program& program, dim3 grid, dim3 block, size_t shared) {
   const u64 threads = u64{block.x} * block.y * block.z;
   cudaError_t error = cudaSuccess;
   if (!valid(grid, block))
     error = cudaErrorInvalidConfiguration;
-  else if (shared > static_cast<size_t>(kernel.max_dynamic_shared) ||
+  else if (shared > static_cast<size_t>(kernel.here().max_dynamic_shared) ||
            shared + program.static_shared > static_cast<size_t>(Runtime::get().shared_per_block))
     error = cudaErrorInvalidValue;
   else if (program.max_threads && threads > static_cast<u64>(program.max_threads))
@@ -46,6 +45,11 @@ cudaError_t launch(Kernel* kernel, dim3 grid, dim3 block, void** arguments, size
   cudaError_t error;
   const Program* program = r.program(*kernel, error);
   if (program) error = check_limits(r, *kernel, *program, grid, block, shared);
+  if (const auto* s = reinterpret_cast<Stream*>(stream); s && s->device != current_device) {
+    r.find("other-device", kernel->name + " is launched on a stream of device " + std::to_string(s->device) +
+                               " by a thread of device " + std::to_string(current_device));
+    error = cudaErrorInvalidResourceHandle;
+  }
   if (error != cudaSuccess) return r.fail(error);
   std::vector<u8> parameters(program->parameter_bytes);
   for (size_t i = 0; i < program->parameters.size(); ++i)
@@ -100,7 +104,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
     if (value < 0 || value + static_cast<int>(program.static_shared) > Runtime::get().shared_per_block)
       return cudaErrorInvalidValue;
-    kernel.max_dynamic_shared = value;
+    kernel.here().max_dynamic_shared = value;
     return cudaSuccess;
   });
 }
@@ -110,7 +114,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* out, const void* function)
     *out = {};
     out->sharedSizeBytes = program.static_shared;
     out->localSizeBytes = program.local_bytes;
-    out->maxDynamicSharedSizeBytes = kernel.max_dynamic_shared;
+    out->maxDynamicSharedSizeBytes = kernel.here().max_dynamic_shared;
     out->maxThreadsPerBlock = program.max_threads ? program.max_threads : static_cast<int>(kThreadsPerBlock);
     out->ptxVersion = kernel.binary->target;
     out->binaryVersion = Runtime::get().compute_capability;

@@ -21,15 +21,16 @@ cudaError_t copy(Runtime& r, void* to, const void* from, size_t bytes, cudaMemcp
     kind = on_device(to) ? (on_device(from) ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice)
                          : (on_device(from) ? cudaMemcpyDeviceToHost : cudaMemcpyHostToHost);
   bool inside = true;
+  DeviceMemory *memory_to = r.memory_of(device_to), *memory_from = r.memory_of(device_from);
   switch (kind) {
     case cudaMemcpyHostToDevice:
-      inside = r.memory.upload(device_to, from, bytes);
+      inside = memory_to && memory_to->upload(device_to, from, bytes);
       break;
     case cudaMemcpyDeviceToHost:
-      inside = r.memory.download(to, device_from, bytes);
+      inside = memory_from && memory_from->download(to, device_from, bytes);
       break;
     case cudaMemcpyDeviceToDevice:
-      inside = r.memory.copy(device_to, device_from, bytes);
+      inside = memory_to && memory_to == memory_from && memory_to->copy(device_to, device_from, bytes);
       break;
     case cudaMemcpyHostToHost:
       std::memmove(to, from, bytes);
@@ -39,6 +40,17 @@ cudaError_t copy(Runtime& r, void* to, const void* from, size_t bytes, cudaMemcp
   }
   if (inside) return cudaSuccess;
   r.find("copy-out-of-bounds", span("copy to", to, bytes) + " from " + hex(device_from));
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t copy_between(Runtime& r, void* to, int to_device, const void* from, int from_device, size_t bytes) {
+  const u64 device_to = reinterpret_cast<u64>(to), device_from = reinterpret_cast<u64>(from);
+  DeviceMemory *memory_to = r.memory_of(device_to), *memory_from = r.memory_of(device_from);
+  const bool right =
+      memory_to && memory_from && memory_to->device() == to_device && memory_from->device() == from_device;
+  if (right && memory_to->copy(device_to, device_from, bytes, *memory_from)) return cudaSuccess;
+  r.find("copy-out-of-bounds", span("copy to", to, bytes) + " of device " + std::to_string(to_device) + " from " +
+                                   hex(device_from) + " of device " + std::to_string(from_device));
   return cudaErrorInvalidValue;
 }
 
@@ -58,7 +70,8 @@ void check_recorded_copy(Runtime& r, const void* to, const void* from, size_t by
 }
 
 cudaError_t fill(Runtime& r, void* to, int value, size_t bytes) {
-  if (r.memory.fill(reinterpret_cast<u64>(to), value, bytes)) return cudaSuccess;
+  DeviceMemory* memory = r.memory_of(reinterpret_cast<u64>(to));
+  if (memory && memory->fill(reinterpret_cast<u64>(to), value, bytes)) return cudaSuccess;
   r.find("fill-out-of-bounds", span("fill", to, bytes));
   return cudaErrorInvalidValue;
 }
@@ -74,19 +87,22 @@ cudaError_t cudaMalloc(void** out, size_t bytes) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
   *out = nullptr;
-  if (r.late_error() != cudaSuccess) return r.fail(r.late_error());
+  Device& device = r.here();
+  if (device.late != cudaSuccess) return r.fail(device.late);  // of earlier work, until somebody waits
   if (bytes == 0) return cudaSuccess;
-  if (r.memory.used() + bytes > r.memory_limit) return r.fail(cudaErrorMemoryAllocation);
+  if (device.memory.used() + bytes > r.memory_limit) return r.fail(cudaErrorMemoryAllocation);
   static int count = 0;
-  *out = reinterpret_cast<void*>(r.memory.allocate(bytes, "allocation " + std::to_string(++count)));
+  *out = reinterpret_cast<void*>(device.memory.allocate(bytes, "allocation " + std::to_string(++count)));
   return cudaSuccess;
 }
 
 cudaError_t cudaFree(void* block) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
-  if (r.recording) r.find("capture", "memory is freed, which waits for the device, while a stream records");
-  if (!block || r.memory.release(reinterpret_cast<u64>(block))) return cudaSuccess;
+  DeviceMemory* memory = r.memory_of(reinterpret_cast<u64>(block));
+  if (memory && r.devices[static_cast<size_t>(memory->device())]->recording)
+    r.find("capture", "memory is freed, which waits for the device, while a stream records");
+  if (!block || (memory && memory->release(reinterpret_cast<u64>(block)))) return cudaSuccess;
   return r.fail(cudaErrorInvalidValue);
 }
 
@@ -114,7 +130,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
   *total = r.memory_limit;
-  *free = r.memory_limit - std::min(r.memory.used(), r.memory_limit);
+  *free = r.memory_limit - std::min(r.here().memory.used(), r.memory_limit);
   return cudaSuccess;
 }
 
@@ -128,8 +144,17 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   Runtime& r = Runtime::get();
   const Lock lock(r.mutex);
-  const cudaError_t late = r.wait_for(nullptr);
+  const cudaError_t late = r.wait_for(r.here());
   return late != cudaSuccess ? late : r.fail(copy(r, to, from, bytes, kind));
+}
+
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, size_t bytes,
+                                cudaStream_t stream) {
+  Runtime& r = Runtime::get();
+  const Lock lock(r.mutex);
+  return r.fail(r.submit(stream, [&r, to, to_device, from, from_device, bytes] {
+    return copy_between(r, to, to_device, from, from_device, bytes);
+  }));
 }
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {

@@ -76,6 +76,8 @@ Runtime::Runtime()
       strict_(enabled("PTXSIM_STRICT")),
       coverage_(enabled("PTXSIM_COVERAGE")),
       verbose_(enabled("PTXSIM_VERBOSE")) {
+  const int count = static_cast<int>(number("PTXSIM_DEVICES", 1, 1, kMostDevices));
+  for (int index = 0; index < count; ++index) devices.push_back(std::make_unique<Device>(index));
   if (const size_t at = report_path_.find("%p"); at != std::string::npos)
     report_path_.replace(at, 2, std::to_string(getpid()));
 }
@@ -85,10 +87,16 @@ cudaError_t Runtime::fail(cudaError_t error) {
   return error;
 }
 
-cudaError_t Runtime::synchronize() {
-  const cudaError_t error = late_;
-  late_ = cudaSuccess;
+cudaError_t Runtime::synchronize(Device& device) {
+  const cudaError_t error = device.late;
+  device.late = cudaSuccess;
   return fail(error);
+}
+
+DeviceMemory* Runtime::memory_of(u64 address) {
+  if (address < DeviceMemory::kBase) return nullptr;
+  const auto index = static_cast<size_t>(DeviceMemory::device_of(address));
+  return index < devices.size() ? &devices[index]->memory : nullptr;
 }
 
 cudaError_t Runtime::take_last_error() {
@@ -106,15 +114,20 @@ cudaError_t Runtime::submit(cudaStream_t stream, Work work) {
   return cudaSuccess;
 }
 
-cudaError_t Runtime::wait_for(Stream* stream) {
-  if (!recording || (stream && stream != recording)) return synchronize();
-  recording->invalid = true;
+cudaError_t Runtime::wait_for(Stream& stream) {
+  Device& device = *devices[static_cast<size_t>(stream.device)];
+  return device.recording == &stream ? wait_for(device) : synchronize(device);
+}
+
+cudaError_t Runtime::wait_for(Device& device) {
+  if (!device.recording) return synchronize(device);
+  device.recording->invalid = true;
   return fail(cudaErrorStreamCaptureUnsupported);
 }
 
 void Runtime::load(Kernel& kernel) {
-  if (recording && !kernel.loaded) find("capture", kernel.name + " is loaded while a stream records");
-  kernel.loaded = true;
+  if (here().recording && !kernel.here().loaded) find("capture", kernel.name + " is loaded while a stream records");
+  kernel.here().loaded = true;
 }
 
 Kernel* Runtime::kernel(const void* host_function) {
@@ -124,9 +137,9 @@ Kernel* Runtime::kernel(const void* host_function) {
 
 Program* Runtime::program(Kernel& kernel, cudaError_t& error) {
   try {
-    FatBinary& binary = *kernel.binary;
-    if (!binary.module) binary.module = std::make_unique<Module>(binary.ptx, memory);
-    Program* program = binary.module->kernel(kernel.name);
+    std::unique_ptr<Module>& module = kernel.binary->modules[current_device];
+    if (!module) module = std::make_unique<Module>(kernel.binary->ptx, here().memory);
+    Program* program = module->kernel(kernel.name);
     error = program ? cudaSuccess : cudaErrorInvalidDeviceFunction;
     return program;
   } catch (const PtxError& failure) {
@@ -158,7 +171,7 @@ cudaError_t Runtime::launch(Kernel& kernel, Dim3 grid, Dim3 block, u32 dynamic_s
   cudaError_t error;
   Program* code = program(kernel, error);
   if (!code) return error;
-  Executor executor(memory, *code, options_);
+  Executor executor(here().memory, *code, options_);
   std::string fault;
   try {
     executor.run(grid, block, dynamic_shared, parameters);

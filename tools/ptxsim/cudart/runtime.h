@@ -1,4 +1,4 @@
-// The state behind the CUDA runtime's interface: one simulated device.
+// The state behind the CUDA runtime's interface: simulated devices, all alike.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -16,17 +16,26 @@
 
 namespace ptxsim {
 
+/** Most devices that can be simulated. */
+inline constexpr int kMostDevices = 8;
+
 struct FatBinary {
   std::string ptx;
   int target = 0;  // its compute capability, 80 for 8.0
-  std::unique_ptr<Module> module;
+  std::unique_ptr<Module> modules[kMostDevices];
 };
 
 struct Kernel {
+  /** What a device knows of it. */
+  struct There {
+    int max_dynamic_shared = 48 << 10;
+    bool loaded = false;
+  };
   FatBinary* binary = nullptr;
   std::string name;
-  int max_dynamic_shared = 48 << 10;
-  bool loaded = false;
+  There devices[kMostDevices];
+
+  There& here();
 };
 
 /** Work of a stream: what it runs, now or whenever its graph is launched. */
@@ -37,10 +46,27 @@ struct Graph {
 };
 
 struct Stream {
+  int device = 0;
   std::unique_ptr<Graph> capture;  // while it records
   std::thread::id recorder;
   bool invalid = false;  // something happened that a capture does not survive
 };
+
+struct Event {
+  int device = 0;
+};
+
+/** Of a device. */
+struct Device {
+  explicit Device(int index) : memory(index) {}
+
+  DeviceMemory memory;
+  Stream* recording = nullptr;     // the stream that is being captured
+  cudaError_t late = cudaSuccess;  // a failure of work that the host learns of when it waits
+};
+
+/** The device of this thread. */
+inline thread_local int current_device = 0;
 
 inline constexpr int kReservedShared = 1 << 10;  // of each block
 inline constexpr int kThreadsPerMultiprocessor = 2048;
@@ -51,19 +77,23 @@ class Runtime {
 
   /** Remembers a failure for cudaGetLastError and returns it. */
   cudaError_t fail(cudaError_t error);
-  /** A failure of work that the host learns of when it waits. */
-  void fail_later(cudaError_t error) { late_ = error; }
-  /** What waiting for the device returns. */
-  cudaError_t synchronize();
+  void fail_later(cudaError_t error) { here().late = error; }
+  /** What waiting for a device returns. */
+  cudaError_t synchronize(Device& device);
   cudaError_t take_last_error();
   cudaError_t last_error() const { return last_; }
-  /** Of earlier work, which other calls return, too, until somebody waits. */
-  cudaError_t late_error() const { return late_; }
 
-  /** Runs the work, or records it if the stream is being captured. */
+  /** That of this thread, and all. */
+  Device& here() { return *devices[static_cast<size_t>(current_device)]; }
+  std::vector<std::unique_ptr<Device>> devices;
+  /** Whose memory an address is in; null for one that is in none. */
+  DeviceMemory* memory_of(u64 address);
+
+  /** Runs the work on the stream's device, or records it if the stream is being captured. */
   cudaError_t submit(cudaStream_t stream, Work work);
-  /** Waiting for a stream that records is an error, which ends the capture; null: for the device. */
-  cudaError_t wait_for(Stream* stream);
+  /** Waiting for a stream that records is an error, which ends the capture; so is waiting for its whole device. */
+  cudaError_t wait_for(Stream& stream);
+  cudaError_t wait_for(Device& device);
   /** What loads a kernel: its first launch, or the first question about it. */
   void load(Kernel& kernel);
   Kernel* kernel(const void* host_function);
@@ -77,8 +107,7 @@ class Runtime {
   void write_report() const;
 
   std::recursive_mutex mutex;
-  DeviceMemory memory;
-  u64 memory_limit;
+  u64 memory_limit;        // of a device
   int compute_capability;  // 90 for 9.0
   int multiprocessors;
   int shared_per_block;  // with cudaFuncSetAttribute
@@ -86,7 +115,6 @@ class Runtime {
   std::vector<std::unique_ptr<FatBinary>> binaries;
   std::map<const void*, std::unique_ptr<Kernel>> kernels;
   std::map<const char*, size_t> page_locked;
-  Stream* recording = nullptr;  // the stream that is being captured
 
  private:
   Runtime();
@@ -96,8 +124,10 @@ class Runtime {
   Options options_;
   std::string report_path_;
   bool strict_, coverage_, verbose_;
-  cudaError_t last_ = cudaSuccess, late_ = cudaSuccess;
+  cudaError_t last_ = cudaSuccess;
 };
+
+inline Kernel::There& Kernel::here() { return devices[current_device]; }
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 

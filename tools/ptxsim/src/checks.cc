@@ -59,6 +59,11 @@ u8* Executor::global(const Instruction& in, u64 address, const Access& access, i
                                      std::to_string(near->size)
                                : "";
       a = nullptr;
+      if (const int owner = DeviceMemory::device_of(address);
+          address >= DeviceMemory::kBase && owner != memory.device())
+        fault(in, "global-other-device",
+              of_bytes(what, access.bytes) + hex(address) + ", of device " + std::to_string(owner) +
+                  " in a kernel of device " + std::to_string(memory.device()));
       fault(in, "global-out-of-bounds",
             of_bytes(what, access.bytes) + hex(address) + where + ", lane " + std::to_string(lane));
     }

@@ -67,10 +67,10 @@ bool DeviceMemory::download(void* to, u64 from, u64 bytes) {
   return a != nullptr;
 }
 
-bool DeviceMemory::copy(u64 to, u64 from, u64 bytes) {
+bool DeviceMemory::copy(u64 to, u64 from, u64 bytes, DeviceMemory& source) {
   if (bytes == 0) return true;
   Allocation* a = hold(to, bytes);
-  Allocation* b = hold(from, bytes);
+  Allocation* b = source.hold(from, bytes);
   if (!a || !b) return false;
   std::memmove(&a->data[to - a->base], &b->data[from - b->base], bytes);
   std::memmove(&a->written[to - a->base], &b->written[from - b->base], bytes);

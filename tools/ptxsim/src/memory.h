@@ -47,9 +47,17 @@ struct Allocation {
   ZeroedArray<SectorUse> sectors;
 };
 
+/** Of one device: each has a range of addresses of its own. */
 class DeviceMemory {
  public:
   static constexpr u64 kBase = 0x00F0000000000000;
+  static constexpr u64 kRange = u64{1} << 44;
+
+  explicit DeviceMemory(int device = 0) : next_(kBase + static_cast<u64>(device) * kRange), device_(device) {}
+
+  /** Whose memory an address is; only of one that is at least kBase. */
+  static int device_of(u64 address) { return static_cast<int>((address - kBase) / kRange); }
+  int device() const { return device_; }
 
   u64 allocate(u64 bytes, const std::string& name);
   bool release(u64 address);
@@ -61,7 +69,8 @@ class DeviceMemory {
   /** Copies and fills of the host; false where they leave an allocation. */
   bool upload(u64 to, const void* from, u64 bytes);
   bool download(void* to, u64 from, u64 bytes);
-  bool copy(u64 to, u64 from, u64 bytes);
+  bool copy(u64 to, u64 from, u64 bytes) { return copy(to, from, bytes, *this); }
+  bool copy(u64 to, u64 from, u64 bytes, DeviceMemory& source);
   bool fill(u64 to, int value, u64 bytes);
 
   /** Bytes of all allocations. */
@@ -75,7 +84,8 @@ class DeviceMemory {
   Allocation* hold(u64 address, u64 bytes);
 
   std::map<u64, std::unique_ptr<Allocation>> allocations_;
-  u64 next_ = kBase;
+  u64 next_;
+  int device_;
   u64 used_ = 0;
   u32 launch_ = 0;
   u64 next_stamp_ = 1;

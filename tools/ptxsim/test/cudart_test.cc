@@ -67,6 +67,7 @@ void prepare() {
   static const bool done = [] {
     setenv("PTXSIM_MEMORY_BYTES", std::to_string(kMemory).c_str(), 1);
     setenv("PTXSIM_STRICT", "1", 1);
+    setenv("PTXSIM_DEVICES", "2", 1);
     setenv("PTXSIM_MULTIPROCESSORS", "8", 1);
     setenv("PTXSIM_SHARED_BYTES", "101376", 1);
     add_kernel(&kAdd, "add", {kPtx});
@@ -278,6 +279,97 @@ TEST(a_failure_shows_in_later_calls) {
   cudaGetLastError();
   cudaFree(q);
   cudaFree(p);
+}
+
+/** Runs `body` with the second device as this thread's. */
+void on_second(const std::function<void()>& body) {
+  int before = -1;
+  CHECK(cudaGetDevice(&before) == cudaSuccess && before == 0 && cudaSetDevice(1) == cudaSuccess);
+  body();
+  CHECK(cudaSetDevice(before) == cudaSuccess);
+}
+
+TEST(there_are_as_many_devices_as_asked_for) {
+  prepare();
+  int count = 0, value = 0;
+  CHECK(cudaGetDeviceCount(&count) == cudaSuccess && count == 2);
+  CHECK(cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, 1) == cudaSuccess && value == 8);
+  for (const int index : {-1, 2}) {
+    cudaDeviceProp properties;
+    CHECK(cudaSetDevice(index) == cudaErrorInvalidDevice);
+    CHECK(cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, index) == cudaErrorInvalidDevice);
+    CHECK(cudaGetDeviceProperties(&properties, index) == cudaErrorInvalidDevice);
+  }
+  cudaGetLastError();
+  on_second([] {
+    std::thread([] {
+      int other = -1;  // each thread starts on the first
+      CHECK(cudaGetDevice(&other) == cudaSuccess && other == 0);
+    }).join();
+  });
+}
+
+TEST(devices_have_memory_and_kernels_of_their_own) {
+  prepare();
+  void *here = zeros(64), *there = nullptr;
+  size_t before = 0, free = 0, total = 0;
+  cudaMemGetInfo(&before, &total);
+  on_second([&] {
+    there = zeros(64);
+    CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess && free == total - 256);
+    CHECK(launch(there, 64) == cudaSuccess && first(there) == 1);
+    CHECK(launch(there, 128, 50000) == cudaErrorInvalidValue);  // what was asked for on the first device is its alone
+    cudaDeviceSynchronize();
+    cudaGetLastError();
+  });
+  CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess && free == before && first(here) == 0);
+  u32 value = 0;
+  CHECK(cudaMemcpyPeerAsync(here, 0, there, 1, 256, nullptr) == cudaSuccess && first(here) == 1);
+  CHECK(cudaMemcpy(&value, there, 4, cudaMemcpyDeviceToHost) == cudaSuccess && value == 1);
+  const int known = reports_of("of device 0 from");
+  CHECK(cudaMemcpyPeerAsync(here, 0, there, 0, 256, nullptr) == cudaErrorInvalidValue);
+  CHECK(reports_of("of device 0 from") == known + 1);
+  cudaDeviceSynchronize();
+  cudaGetLastError();
+  CHECK(cudaFree(there) == cudaSuccess && cudaFree(here) == cudaSuccess);
+}
+
+TEST(what_belongs_to_another_device_is_reported) {
+  prepare();
+  void* there = nullptr;
+  cudaStream_t foreign;
+  cudaEvent_t event;
+  on_second([&] {
+    there = zeros(64);
+    cudaStreamCreate(&foreign);
+  });
+  CHECK(!reported("global-other-device") && launch(there, 64) == cudaSuccess);
+  CHECK(cudaDeviceSynchronize() == cudaErrorIllegalAddress && reported("global-other-device"));
+  on_second([] { CHECK(cudaDeviceSynchronize() == cudaSuccess); });
+  void* here = zeros(64);
+  CHECK(launch(here, 64, 0, foreign) == cudaErrorInvalidResourceHandle && first(here) == 0);
+  CHECK(reports_of("on a stream of device 1 by a thread of device 0") == 1);
+  CHECK(cudaEventCreate(&event) == cudaSuccess && cudaEventRecord(event, nullptr) == cudaSuccess);
+  CHECK(cudaEventRecord(event, foreign) == cudaErrorInvalidResourceHandle);
+  CHECK(cudaStreamWaitEvent(foreign, event, 0) == cudaSuccess);
+  cudaDeviceSynchronize();
+  cudaGetLastError();
+  cudaEventDestroy(event);
+  cudaStreamDestroy(foreign);
+  cudaFree(there);
+  cudaFree(here);
+}
+
+TEST(one_device_records_while_another_computes) {
+  prepare();
+  void* there = nullptr;
+  on_second([&] { there = zeros(64); });
+  CHECK(capture([&](cudaStream_t) {
+          on_second([&] {
+            CHECK(launch(there, 64) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess && first(there) == 1);
+            CHECK(cudaFree(there) == cudaSuccess);
+          });
+        }) == cudaSuccess);
 }
 
 }  // namespace

@@ -1,0 +1,32 @@
+/** The names of devices, whether they are there or not: this knows nothing of the addon, so that the command line can ask. */
+import { OptionError } from './errors';
+
+/** The kinds of devices, with the numbers that the addon has for them (native/tensor.h). */
+export const KINDS = { cpu: 0, cuda: 1 } as const;
+export type DeviceKind = keyof typeof KINDS;
+
+/**
+ * 'cuda' is the default CUDA device (`setCudaDevice`), 'cuda:1' the one that the driver calls 1. A device has one name: a
+ * tensor's `device` is 'cuda' on the default one, whatever it was asked for.
+ */
+export type Device = DeviceKind | `cuda:${number}`;
+
+/** cuda, or cuda:1 with a number as it is usually written. */
+const NAME = /^(?:cpu|cuda(?::(?:0|[1-9]\d{0,8}))?)$/;
+
+/** @throws {OptionError} unless it is the name of a device, there or not. */
+export function checkDeviceName(where: string, device: unknown): asserts device is Device {
+  if (typeof device !== 'string' || !NAME.test(device))
+    throw new OptionError(where, 'one of cpu, cuda, cuda:N', device);
+}
+
+/** 'cuda' of 'cuda:1'. */
+export const kindOf = (device: Device): DeviceKind =>
+  (device in KINDS ? device : device.split(':', 1)[0]) as DeviceKind;
+
+/** What the addon calls a device. */
+export function deviceCode(device: Device): number {
+  if (device in KINDS) return KINDS[device as DeviceKind];
+  const [kind, index] = device.split(':');
+  return KINDS[kind as DeviceKind] + 256 * (Number(index) + 1);
+}
