@@ -39,7 +39,7 @@ T from_environment(const char* variable, const std::pair<const char*, T> (&choic
   return parsed(variable, &text, choices);
 }
 
-double Costs::*member_of(const std::string& name) {
+auto member_of(const std::string& name) -> double Costs::* {
   for (const auto& [known, member] : kCosts)
     if (name == known) return member;
   throw Error("ERR_OPTION", "settings: '" + name + "' is none of them");
