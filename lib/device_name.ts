@@ -3,6 +3,7 @@ import { OptionError } from './errors';
 
 /** The kinds of devices, with the numbers that the addon has for them (native/tensor.h). */
 export const KINDS = { cpu: 0, cuda: 1 } as const;
+/** What devices of a kind have in common: the element types that they compute with, for one. */
 export type DeviceKind = keyof typeof KINDS;
 
 /**

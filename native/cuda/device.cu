@@ -141,9 +141,9 @@ int default_index() {
 void set_default_index(int index) { chosen_device = index; }
 
 int select(int index) {
+  refuse_other_device_while_recording(index);
   const int before = current ? current->index : -1;
   if (index == before) return before;
-  refuse_other_device_while_recording(index);
   DeviceState& selected = state_of(index);
   check(cudaSetDevice(index), "selecting the device");
   current = &selected;
