@@ -150,6 +150,7 @@ export function checkChoice<T extends string>(
 const NATIVE_ERRORS: Readonly<Record<string, (message: string) => SffnError>> = {
   ERR_OUT_OF_MEMORY: (message) => new OutOfMemoryError(message),
   ERR_DEVICE: (message) => new DeviceError(message),
+  ERR_DISPOSED: (message) => new DisposedError(...(message.split(': ', 2) as [string, string])),
   ERR_DTYPE: (message) => {
     const [, where, expected, got] = /^(.*?): expected (.*), got (.*)$/.exec(message) ?? [];
     return where && expected && got ? new DTypeError(where, expected, got) : new SffnError('ERR_DTYPE', message);

@@ -197,7 +197,7 @@ Napi::Value abandon_recording(const Napi::CallbackInfo& info) {
 Napi::Value replay(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const auto& work = recording_argument(info);
-    if (!work) throw Error("ERR_DISPOSED", "the recording was released");
+    if (!work) throw Error("ERR_DISPOSED", "recording: it was released");
     work->launch();
     return info.Env().Undefined();
   });
@@ -358,6 +358,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "arrayBuffer", array_buffer);
   define(exports, "detach", detach);
   define(exports, "transfer", transfer);
+  define(exports, "bindModel", BoundModel::bind);
   define(exports, "memoryStats", memory_stats);
   define(exports, "resetPeakMemory", reset_peak_memory);
   define(exports, "setMemoryLimit", set_memory_limit);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "async.h"
+#include "bound_model.h"
 #include "environment.h"
 #include "operands.h"
 #include "thread_pool.h"
@@ -109,6 +110,33 @@ struct Argument<operand::ListOf<One>> : Argument<Views> {
   using Argument<Views>::Argument;
 };
 
+// A job owns the weights that it reads. The model only names them: a weight that was disposed of is refused.
+template <>
+struct Argument<operand::Model> {
+  std::shared_ptr<const DecodeModel> model;
+  const DecodeModel& value;
+  std::vector<std::shared_ptr<Buffer>> owners;
+  Argument(Environment& environment, const Napi::Value& v, bool async)
+      : Argument(environment, BoundModel::of(v), async) {}
+
+ private:
+  Argument(Environment& environment, const BoundModel& bound, bool async) : model(bound.model), value(*model) {
+    if (async) owners.reserve(bound.weights.size());
+    for (const double handle : bound.weights) {
+      const auto& buffer = weight(environment, handle);
+      if (async) owners.push_back(buffer);
+    }
+  }
+
+  static const std::shared_ptr<Buffer>& weight(Environment& environment, double handle) {
+    try {
+      return environment.operand(handle);
+    } catch (const Error&) {
+      throw Error("ERR_DISPOSED", "model: a weight was disposed or replaced");
+    }
+  }
+};
+
 // Where a kernel runs: where its operands are. TypeScript has refused mixed ones, and elements that an op does not
 // take, with the names of its own arguments; nothing else that reaches this boundary can make a kernel read wrong
 // bytes, either.
@@ -124,6 +152,9 @@ class OperandCheck {
   template <class One>
   void add(const Argument<operand::ListOf<One>>& argument, size_t index) {
     for (const View& view : argument.value) add<One>(view, index);
+  }
+  void add(const Argument<operand::Model>& argument, size_t index) {
+    add<operand::Weight>(argument.value.embedding, index);  // the others are where it is
   }
   template <class T>
   void add(const Argument<T>&, size_t) {}

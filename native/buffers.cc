@@ -40,7 +40,7 @@ const BufferTable::Slot* BufferTable::find(double handle) const {
 
 const std::shared_ptr<Buffer>& BufferTable::get(double handle) const {
   const Slot* slot = find(handle);
-  if (!slot) throw Error("ERR_DISPOSED", "the tensor was disposed");
+  if (!slot) throw Error("ERR_DISPOSED", "tensor: it was disposed");
   return slot->buffer;
 }
 

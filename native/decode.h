@@ -1,4 +1,4 @@
-// The operands of decode_step, as native/kernels.def lays them out, for every backend.
+// The operands of decode_step, for every backend.
 #pragma once
 
 #include <vector>
@@ -30,7 +30,6 @@ struct DecodeLayer {
 
   DecodeMatrix first() const { return {v, v_scales.f32(), dims[0], dims[1], dims[2]}; }
   DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5]}; }
-  int64_t in() const { return v ? int64_t{dims[0]} * dims[2] : dims[5]; }
   int64_t hidden() const { return v ? int64_t{dims[0]} * dims[1] : 0; }
   int64_t out() const { return int64_t{dims[3]} * dims[4]; }
   int64_t inner() const { return dims[6]; }
@@ -40,55 +39,40 @@ struct DecodeNorm {
   View weight, bias;
 };
 
+struct DecodeBlock {
+  DecodeNorm norm1;
+  DecodeLayer qkv, out;
+  DecodeNorm norm2;
+  DecodeLayer fc1, fc2;
+  View query_norm, key_norm;  // of each head [head_size], both or neither
+};
+
+// A model as it is bound: its weights and `shape`, laid out as kernels.def says, checked and taken apart once.
 class DecodeModel {
  public:
-  // The linear layers of a layer of the model.
-  enum Place { kQkv, kOut, kFc1, kFc2 };
+  // Throws Error for weights that are missing, too many, of another element type or size, or on several devices, and
+  // for sizes that do not fit together.
+  DecodeModel(Views weights, Ints sizes, double eps, double rotary_base);
+  DecodeModel(const DecodeModel&) = delete;  // layers point into dims_
 
-  DecodeModel(Views weights, Ints sizes, double eps)
-      : shape{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8]},
-        eps(eps),
-        weights_(weights),
-        sizes_(sizes) {}
-
-  View embedding() const { return weights_[0]; }
-  View embedding_scales() const { return weights_[1]; }
-  DecodeNorm final_norm() const { return {weights_[2], weights_[3]}; }
-  View head() const { return weights_[4]; }
-  View head_scales() const { return weights_[5]; }
-  View positions() const { return weights_[6]; }  // [context, width], or empty
-  DecodeNorm norm1(int64_t layer) const { return {of(layer, 0), of(layer, 1)}; }
-  DecodeNorm norm2(int64_t layer) const { return {of(layer, 12), of(layer, 13)}; }
-  // Of each head [head_size], both or neither.
-  View query_norm(int64_t layer) const { return of(layer, 24); }
-  View key_norm(int64_t layer) const { return of(layer, 25); }
-
-  DecodeLayer linear(int64_t layer, Place place) const {
-    constexpr int64_t kFirst[] = {2, 7, 14, 19}, kDims = 7;
-    const int64_t at = kFirst[place];
-    return {of(layer, at),     of(layer, at + 1),
-            of(layer, at + 2), of(layer, at + 3),
-            of(layer, at + 4), sizes_.subspan(static_cast<size_t>(kShape + (layer * 4 + place) * kDims), kDims)};
-  }
   // Columns between the two layers of a feedforward network, after the activation.
-  int64_t ffn_width(int64_t layer) const {
+  int64_t ffn_width(const DecodeBlock& block) const {
     constexpr int64_t kSwiglu = 4;
-    const int64_t out = linear(layer, kFc1).out();
-    return shape.activation == kSwiglu ? out / 2 : out;
+    return shape.activation == kSwiglu ? block.fc1.out() / 2 : block.fc1.out();
   }
 
   const DecodeShape shape;
-  const double eps;
+  const double eps, rotary_base;
+  View embedding, embedding_scales;
+  DecodeNorm final_norm;
+  DecodeLayer head;
+  View positions;  // [context, width], or empty
+  std::vector<DecodeBlock> blocks;
+  // Two models with the same numbers here compute the same from the same memory.
+  std::vector<int64_t> identity;
 
  private:
-  static constexpr int64_t kShape = 9, kShared = 7, kOfLayer = 26;  // entries of `shape` and `weights`
-
-  const View& of(int64_t layer, int64_t index) const {
-    return weights_[static_cast<size_t>(kShared + layer * kOfLayer + index)];
-  }
-
-  Views weights_;
-  Ints sizes_;
+  std::vector<int32_t> dims_;
 };
 
 // A new token: its place in its sequence, and the sequence's pages.

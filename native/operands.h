@@ -86,7 +86,9 @@ struct ListOf {};
 using F32s = ListOf<F32>;
 using Floats = ListOf<Float>;
 using MixedFloats = ListOf<MixedFloat>;
-using Weights = ListOf<Weight>;
+
+// A model that was bound (decode.h).
+struct Model {};
 
 // Declared for their types, never defined.
 #define KERNEL(name, ...) \

@@ -77,7 +77,8 @@ using Any = View;
 using F32s = Views;
 using Floats = Views;
 using MixedFloats = Views;
-using Weights = Views;
+class DecodeModel;
+using Model = const DecodeModel&;
 
 // The one exception of native code. `code` becomes the `code` property of the JavaScript error.
 struct Error : std::runtime_error {

@@ -11,6 +11,11 @@ export type Operand = Handle | Float32Array | Int32Array | null;
 
 export type Operands = readonly (Handle | null)[];
 
+/** The weights and sizes of a model, checked once. It names its weights and owns none: it goes with the garbage. */
+export interface NativeModel {
+  readonly isModel: never;
+}
+
 /** R is void for synchronous calls and Promise<void> below `async`. */
 export interface Kernels<R> {
   linear_forward(
@@ -254,16 +259,7 @@ export interface Kernels<R> {
   fill(y: Operand, value: number): R;
   copy(x: Operand, y: Operand): R;
   cast(x: Operand, y: Operand): R;
-  decode_step(
-    weights: Operands,
-    pages: Operands,
-    ids: Int32Array,
-    sequences: Int32Array,
-    shape: Int32Array,
-    logits: Operand,
-    eps: number,
-    rotary_base: number,
-  ): R;
+  decode_step(model: NativeModel, pages: Operands, ids: Int32Array, sequences: Int32Array, logits: Operand): R;
   decode_linear(
     x: Operand,
     v: Operand,
@@ -346,6 +342,8 @@ export interface Native extends Kernels<void> {
   detach(handle: Handle, buffer: ArrayBuffer): void;
   /** Copies all elements between buffers of one size and dtype, on any devices. */
   transfer(from: Handle, to: Handle): void;
+  /** Weights and `shape` in the order of native/kernels.def, for decode_step, which refuses weights released since. */
+  bindModel(weights: Operands, shape: Int32Array, eps: number, rotaryBase: number): NativeModel;
   memoryStats(device?: number): NativeMemoryStats;
   resetPeakMemory(device?: number): void;
   setMemoryLimit(device: number, bytes: number): void;

@@ -9,7 +9,7 @@ import { NativeBuffer } from './buffer';
 import { DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
 import { WEIGHT_DTYPES, type WeightDType } from './matrix';
-import { DecoderModel, type ModelOperands } from './model';
+import { DecoderModel } from './model';
 import type { CrossoverTable } from './table';
 
 export interface DecoderOptions {
@@ -90,27 +90,19 @@ export class Decoder implements Disposable {
    * Feeds each sequence its new tokens. Returns the wanted rows of logits, sequence by sequence. After an error the
    * sequences are as before.
    * @throws {OptionError} when a sequence would become longer than the context, has a step under way, comes twice or is
-   * another decoder's. @throws {IndexError} for an id outside the vocabulary.
+   * another decoder's. @throws {IndexError} for an id outside the vocabulary. @throws {DisposedError} when a weight of the
+   * model was disposed or replaced.
    */
   async step(entries: readonly StepEntry[]): Promise<Float32Array[]> {
     this.#checkAlive();
     for (const entry of entries) this.#check(entry);
     if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length)
       throw new OptionError('decoder: entries', 'different sequences', 'one of them twice');
-    const { operands, buffers, rows } = this.#prepare(entries);
+    const { model, pages, ids, sequences, rows } = this.#prepare(entries);
     using logits = new NativeBuffer(rows * this.config.vocabSize, 'float32', this.#model.device);
     for (const { sequence } of entries) sequence.busy = true;
     try {
-      await native.async.decode_step(
-        operands.weights,
-        buffers.pages,
-        buffers.ids,
-        buffers.sequences,
-        operands.shape,
-        logits.handle,
-        this.config.normEps,
-        this.config.ropeBase,
-      );
+      await native.async.decode_step(model, pages, ids, sequences, logits.handle);
     } catch (error) {
       throw fromNative(error);
     } finally {
@@ -189,7 +181,7 @@ export class Decoder implements Disposable {
       ids.push(...Array.from(fresh));
       rows += logits;
     }
-    const operands: ModelOperands = this.#dispatcher.operands(ids.length);
-    return { operands, rows, buffers: { pages, ids: Int32Array.from(ids), sequences: Int32Array.from(sequences) } };
+    const model = this.#dispatcher.bound(ids.length);
+    return { model, rows, pages, ids: Int32Array.from(ids), sequences: Int32Array.from(sequences) };
   }
 }

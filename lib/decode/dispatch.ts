@@ -1,7 +1,8 @@
 /** Factored or merged, for every structured layer and token count, under a budget of memory for the merged copies. */
+import type { NativeModel } from '../../types/native';
 import { checkNumber } from '../errors';
 import type { DecoderLayer, Form } from './layer';
-import type { DecoderModel, ModelOperands } from './model';
+import type { DecoderModel } from './model';
 import { type Crossover, type CrossoverTable, prefersMerged, settingOf, tableKey } from './table';
 
 export type DispatchMode = 'factored' | 'merged' | 'auto';
@@ -18,7 +19,7 @@ export interface DispatchStats {
 }
 
 interface Choice {
-  readonly operands: ModelOperands;
+  readonly bound: NativeModel;
   readonly factored: number;
   readonly merged: number;
   readonly overBudget: number;
@@ -45,8 +46,8 @@ export class Dispatcher {
     this.#layers = model.structuredLayers;
   }
 
-  /** The operands for a call of `tokens` tokens. */
-  operands(tokens: number): ModelOperands {
+  /** The model for a call of `tokens` tokens. */
+  bound(tokens: number): NativeModel {
     // Everything that decides is in the key; a token count itself would make an entry for each.
     const wanted = this.#wantsMerged(tokens);
     const key = wanted.map(Number).join('');
@@ -55,7 +56,7 @@ export class Dispatcher {
     this.#factored += choice.factored;
     this.#merged += choice.merged;
     this.#overBudget += choice.overBudget;
-    return choice.operands;
+    return choice.bound;
   }
 
   stats(): DispatchStats {
@@ -85,7 +86,7 @@ export class Dispatcher {
     const merged = new Set(layers.filter((layer, i) => wanted[i] && this.#affords(layer)));
     const form = (layer: DecoderLayer): Form => (merged.has(layer) ? 'merged' : 'factored');
     return {
-      operands: this.model.operands(form),
+      bound: this.model.bind(form),
       factored: layers.length - merged.size,
       merged: merged.size,
       overBudget: wanted.filter(Boolean).length - merged.size,

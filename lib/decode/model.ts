@@ -1,14 +1,15 @@
-/** The operands of decode_step for a whole model: its weights in the wanted type, in the order of native/kernels.def. */
-import type { Handle } from '../../types/native';
+/** A whole model for decode_step: its weights in the wanted type, in the order of native/kernels.def. */
+import type { Handle, NativeModel } from '../../types/native';
 import type { Device } from '../device';
-import { DeviceError, OptionError } from '../errors';
+import { DeviceError, OptionError, runNative } from '../errors';
+import { native } from '../native';
 import type { LayerNorm, ResolvedConfig, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
 import { ACTIVATION_CODES } from '../ops/activation';
 import { PAGE_TOKENS } from './cache';
 import { DecoderLayer, type Form, type LayerOperands } from './layer';
 import { type WeightDType, WeightMatrix } from './matrix';
 
-/** Weights and `shape` of one call. */
+/** Weights and `shape` of a model that is bound. */
 export interface ModelOperands {
   readonly weights: readonly (Handle | null)[];
   readonly shape: Int32Array;
@@ -131,6 +132,12 @@ export class DecoderModel {
       ],
       shape: Int32Array.from([...this.#sizes, ...layers.flatMap(({ dims }) => dims)]),
     };
+  }
+
+  /** For many steps. @throws {DisposedError} when a weight was disposed, as the steps do. */
+  bind(form: (layer: DecoderLayer) => Form): NativeModel {
+    const { weights, shape } = this.operands(form);
+    return runNative(() => native.bindModel(weights, shape, this.config.normEps, this.config.ropeBase));
   }
 
   /** Frees what is not the model's own. */

@@ -30,7 +30,7 @@ inline Rotary rotary_of(const std::vector<DecodeToken>& tokens, int64_t head_siz
 }
 
 inline void embed(const DecodeModel& model, const std::vector<DecodeToken>& tokens, Ints ids, float* x) {
-  const View table = model.embedding(), positions = model.positions();
+  const View table = model.embedding, positions = model.positions;
   const int64_t width = model.shape.width;
   for (size_t t = 0; t < ids.size(); ++t) {
     const int64_t id = ids[t];
@@ -40,7 +40,7 @@ inline void embed(const DecodeModel& model, const std::vector<DecodeToken>& toke
     else if (table.dtype == DType::bf16)
       widen_rows(table.bf16() + id * width, nullptr, to, 1, width);
     else
-      widen_rows(table.i8() + id * width, model.embedding_scales().f32() + id, to, 1, width);
+      widen_rows(table.i8() + id * width, model.embedding_scales.f32() + id, to, 1, width);
     if (!positions) continue;
     const float* position = positions.f32() + tokens[t].position * width;
     for_vectors(0, width,
@@ -49,9 +49,9 @@ inline void embed(const DecodeModel& model, const std::vector<DecodeToken>& toke
 }
 
 // Each head of the queries and keys of n tokens by its norm, in place.
-inline void normalize_heads(const DecodeModel& model, int64_t layer, float* qkv, int64_t n) {
+inline void normalize_heads(const DecodeModel& model, const DecodeBlock& block, float* qkv, int64_t n) {
   const DecodeShape& s = model.shape;
-  const View queries = model.query_norm(layer), keys = model.key_norm(layer);
+  const View queries = block.query_norm, keys = block.key_norm;
   if (!queries) return;
   const int64_t heads = s.heads + s.kv_heads;
   for_tasks(n * heads, s.head_size, [&](int64_t task) {
@@ -64,16 +64,17 @@ inline void normalize_heads(const DecodeModel& model, int64_t layer, float* qkv,
 inline void decode_layer(const DecodeModel& model, const DecodeBatch& batch, Views pages, const Rotary& rotary,
                          int64_t layer, float* x, float* normed, float* qkv, float* attended) {
   const int64_t n = static_cast<int64_t>(batch.tokens.size());
-  decode_norm(model, model.norm1(layer), x, normed, n);
-  apply_decoded(model.linear(layer, DecodeModel::kQkv), normed, qkv, n, kNoActivation, false);
-  normalize_heads(model, layer, qkv, n);
+  const DecodeBlock& block = model.blocks[static_cast<size_t>(layer)];
+  decode_norm(model, block.norm1, x, normed, n);
+  apply_decoded(block.qkv, normed, qkv, n, kNoActivation, false);
+  normalize_heads(model, block, qkv, n);
   cache_tokens(model.shape, batch.tokens, pages, layer, rotary, qkv);
   decode_attention(model.shape, batch.tokens, pages, layer, qkv, attended);
-  apply_decoded(model.linear(layer, DecodeModel::kOut), attended, x, n, kNoActivation, true);
-  decode_norm(model, model.norm2(layer), x, normed, n);
-  Scratch<float> hidden(n * model.ffn_width(layer));
-  apply_decoded(model.linear(layer, DecodeModel::kFc1), normed, hidden.get(), n, model.shape.activation, false);
-  apply_decoded(model.linear(layer, DecodeModel::kFc2), hidden.get(), x, n, kNoActivation, true);
+  apply_decoded(block.out, attended, x, n, kNoActivation, true);
+  decode_norm(model, block.norm2, x, normed, n);
+  Scratch<float> hidden(n * model.ffn_width(block));
+  apply_decoded(block.fc1, normed, hidden.get(), n, model.shape.activation, false);
+  apply_decoded(block.fc2, hidden.get(), x, n, kNoActivation, true);
 }
 
 inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, float* x, float* logits) {
@@ -82,19 +83,14 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
   Scratch<float> last(n * width), normed(n * width);
   for (int64_t i = 0; i < n; ++i)
     std::copy_n(x + int64_t{batch.wanted[static_cast<size_t>(i)]} * width, width, last.get() + i * width);
-  decode_norm(model, model.final_norm(), last.get(), normed.get(), n);
-  const int32_t d = static_cast<int32_t>(width);
-  const std::array<int32_t, 7> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d, kNoActivation};
-  const DecodeLayer head{View{}, View{}, model.head(), model.head_scales(), View{}, dims};
-  apply_decoded(head, normed.get(), logits, n, kNoActivation, false);
+  decode_norm(model, model.final_norm, last.get(), normed.get(), n);
+  apply_decoded(model.head, normed.get(), logits, n, kNoActivation, false);
 }
 
-void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shape, View logits, double eps,
-                 double rotary_base) {
-  const DecodeModel model(weights, shape, eps);
+void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
   const DecodeBatch batch(sequences, model.shape);
   check_decode_ids(ids, model.shape);
-  const Rotary rotary = rotary_of(batch.tokens, model.shape.head_size, rotary_base);
+  const Rotary rotary = rotary_of(batch.tokens, model.shape.head_size, model.rotary_base);
   const int64_t n = static_cast<int64_t>(ids.size()), width = model.shape.width;
   Scratch<float> x(n * width), normed(n * width), qkv(n * model.shape.qkv()), attended(n * model.shape.attention());
   embed(model, batch.tokens, ids, x.get());

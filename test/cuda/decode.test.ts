@@ -2,6 +2,7 @@
 import { availableDevices, type DType, memoryStats } from '../../lib';
 import { Decoder, type DecoderOptions, type DecodeSequence, generate, tune } from '../../lib/decode';
 import { setMemoryLimit } from '../../lib/device';
+import { DisposedError } from '../../lib/errors';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
 import { difference, inPieces, randomIds, STRUCTURES, smallModel } from '../decode/support';
 import { STRUCTURED } from '../support/structures';
@@ -107,6 +108,15 @@ for (const device of availableDevices().filter((name) => name !== 'cpu'))
       // Other tensors may have taken any memory that the recorded step does not hold fast.
       await decoder.prefill(decoder.sequence(), randomIds(60, 9));
       expect(await next(decoder, sequences, 1)).toEqual(first);
+    });
+
+    test('a recorded step whose weights were replaced is refused', async () => {
+      const model = smallModel().to(device);
+      using decoder = new Decoder(model);
+      const sequence = decoder.sequence();
+      for (let i = 0; i < 3; i++) await next(decoder, [sequence], 1);
+      model.to('cpu');
+      await expect(next(decoder, [sequence], 1)).rejects.toThrow(DisposedError);
     });
 
     test('more kinds of steps than are kept', async () => {

@@ -1,6 +1,8 @@
 /** Every way of feeding tokens to a decoder gives the logits of the model's whole forward. */
+import { full } from '../../lib/creation';
 import { Decoder, type DecoderOptions, type WeightDType } from '../../lib/decode';
 import { availableIsas, getIsa, getNumThreads, setIsa, setNumThreads } from '../../lib/device';
+import { DisposedError } from '../../lib/errors';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
 import { STRUCTURED } from '../support/structures';
 import { difference, fullLogits, inPieces, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
@@ -150,6 +152,34 @@ test('a sequence is in one step at a time, of its own decoder', async () => {
   await first;
   const [row] = await decoder.step([{ sequence, ids: ids.slice(5) }]);
   expect(difference([row!], fullLogits(model, ids).slice(-1))).toBeLessThan(F32);
+});
+
+test('decoders of one model, in turns, use what its weights are then', async () => {
+  const model = smallModel({ ffn: STRUCTURES.lowrank });
+  const decoders = [new Decoder(model), new Decoder(model), new Decoder(model, { dispatch: 'merged' })];
+  const ids = randomIds(20, 1);
+  for (const factor of [1, 0.5]) {
+    // None of those that are merged, which are copies.
+    for (const [name, { data }] of model.namedParameters())
+      if (/attention\.qkv|norm1/.test(name)) data.set(data.map((value) => value * factor));
+    const expected = fullLogits(model, ids);
+    for (const decoder of decoders)
+      expect(difference(await inPieces(decoder, ids, [3, 1, 1, 15]), expected)).toBeLessThan(F32);
+  }
+  for (const decoder of decoders) decoder.dispose();
+});
+
+test.each<[string, (model: TransformerLM) => void]>([
+  ['disposed', (model) => model.dispose()],
+  ['replaced', ({ norm: { weight } }) => weight.adopt(full(weight.shape, 1))],
+])('a decoder whose model was %s refuses to step, and its sequences are as before', async (_, change) => {
+  const model = smallModel();
+  using decoder = new Decoder(model);
+  using sequence = decoder.sequence();
+  await decoder.prefill(sequence, randomIds(40, 1));
+  change(model);
+  await expect(decoder.step([{ sequence, ids: [3] }])).rejects.toThrow(DisposedError);
+  expect(sequence.length).toBe(40);
 });
 
 test('a sequence that outlives its decoder gives its memory back', async () => {

@@ -15,6 +15,7 @@ const TYPES: Readonly<Record<string, string>> = {
     ]),
   ),
   Ints: 'Int32Array',
+  Model: 'NativeModel',
   int64_t: 'number',
   double: 'number',
 };

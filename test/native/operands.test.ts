@@ -1,9 +1,11 @@
 /** Whatever reaches the addon, no kernel reads elements that it does not take: native/kernels.def names them, operand by operand. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DecoderModel } from '../../lib/decode/model';
 import { availableDevices, deviceCode, kindOf } from '../../lib/device';
 import { native } from '../../lib/native';
-import type { Handle } from '../../types/native';
+import type { Handle, NativeModel } from '../../types/native';
+import { smallModel } from '../decode/support';
 
 const CODES = { float32: 0, int32: 1, bfloat16: 2, int8: 3 } as const;
 type Element = keyof typeof CODES;
@@ -41,7 +43,9 @@ const kernels = [...source.matchAll(/KERNEL\((\w+),([^)]*)\)/g)].map(([, kernel 
 
 describe.each(availableDevices())('on %s', (device) => {
   const handles = new Map<Element, Handle>();
+  let model: NativeModel;
   beforeAll(() => {
+    model = new DecoderModel(smallModel().to(device), 'float32').bind(() => 'factored');
     for (const element of ELEMENTS) handles.set(element, native.allocate(16, CODES[element], deviceCode(device)));
   });
   afterAll(() => {
@@ -54,6 +58,7 @@ describe.each(availableDevices())('on %s', (device) => {
   };
   const argument = ({ type, isList }: Parameter, element: Element) => {
     if (type === 'Ints') return new Int32Array(16);
+    if (type === 'Model') return model;
     if (!(type in RULES)) return 0;
     return isList ? [handles.get(element)!] : handles.get(element)!;
   };
@@ -82,7 +87,7 @@ describe.each(availableDevices())('on %s', (device) => {
 });
 
 test('every operand of kernels.def has one of these types', () => {
-  const others = ['Ints', 'int64_t', 'double'];
+  const others = ['Ints', 'Model', 'int64_t', 'double'];
   const types = new Set(kernels.flatMap(({ parameters }) => parameters.map(({ type }) => type)));
   expect([...types].filter((type) => !(type in RULES) && !others.includes(type))).toEqual([]);
 });

@@ -34,6 +34,8 @@ __global__ void __launch_bounds__(kThreads)
 // Rows, on the device, of one call.
 struct StepSize {
   int64_t tokens, wanted, context;  // context: tokens that the longest sequence may have
+
+  bool operator==(const StepSize&) const = default;
 };
 
 // The inputs of a step in the order in which they are copied: ids, positions, tables, wanted, pages.
@@ -61,10 +63,10 @@ std::vector<int64_t> gather_inputs(const DecodeBatch& batch, Views pages, Ints i
 // The memory of a step, and its kernels.
 class Step {
  public:
-  Step(const DecodeModel& model, const StepSize& size, int64_t inputs, double rotary_base)
+  Step(const DecodeModel& model, const StepSize& size, int64_t inputs)
       : size_(size),
         parts_(context_parts(size.context)),
-        rotary_(size.context, model.shape.head_size, rotary_base),
+        rotary_(size.context, model.shape.head_size, model.rotary_base),
         inputs_(inputs),
         x_(size.tokens * model.shape.width),
         normed_(size.tokens * model.shape.width),
@@ -73,11 +75,11 @@ class Step {
         statistics_(2 * size.tokens),
         parts_space_(attention_space(model.shape, size.tokens, parts_)) {
     int64_t hidden = 0, pre = 0, middle = 0;
-    for (int64_t layer = 0; layer < model.shape.layers; ++layer) {
-      middle = std::max(middle, model.ffn_width(layer));
-      for (const auto place : {DecodeModel::kQkv, DecodeModel::kOut, DecodeModel::kFc1, DecodeModel::kFc2}) {
-        hidden = std::max(hidden, model.linear(layer, place).hidden());
-        pre = std::max(pre, model.linear(layer, place).out());
+    for (const DecodeBlock& block : model.blocks) {
+      middle = std::max(middle, model.ffn_width(block));
+      for (const DecodeLayer* layer : {&block.qkv, &block.out, &block.fc1, &block.fc2}) {
+        hidden = std::max(hidden, layer->hidden());
+        pre = std::max(pre, layer->out());
       }
     }
     const int64_t few = size.tokens <= kDecodeRows ? size.tokens : 0;
@@ -100,16 +102,15 @@ class Step {
     const auto activation = static_cast<Activation>(s.activation);
     embed(model, inputs);
     for (int64_t layer = 0; layer < s.layers; ++layer) {
-      norm(model, model.norm1(layer), x_.get(), normed_.get(), n);
-      apply_decoded(model.linear(layer, DecodeModel::kQkv), normed_.get(), qkv_.get(), n, Activation::none, false,
-                    space);
+      const DecodeBlock& block = model.blocks[static_cast<size_t>(layer)];
+      norm(model, block.norm1, x_.get(), normed_.get(), n);
+      apply_decoded(block.qkv, normed_.get(), qkv_.get(), n, Activation::none, false, space);
       cache_tokens(s, inputs, n, layer, rotary_.rotary(), qkv_.get());
       decode_attention(s, inputs, n, layer, parts_, qkv_.get(), parts_space_.get(), attended_.get());
-      apply_decoded(model.linear(layer, DecodeModel::kOut), attended_.get(), x_.get(), n, Activation::none, true,
-                    space);
-      norm(model, model.norm2(layer), x_.get(), normed_.get(), n);
-      apply_decoded(model.linear(layer, DecodeModel::kFc1), normed_.get(), middle_.get(), n, activation, false, space);
-      apply_decoded(model.linear(layer, DecodeModel::kFc2), middle_.get(), x_.get(), n, Activation::none, true, space);
+      apply_decoded(block.out, attended_.get(), x_.get(), n, Activation::none, true, space);
+      norm(model, block.norm2, x_.get(), normed_.get(), n);
+      apply_decoded(block.fc1, normed_.get(), middle_.get(), n, activation, false, space);
+      apply_decoded(block.fc2, middle_.get(), x_.get(), n, Activation::none, true, space);
     }
     head(model, inputs.wanted, logits);
   }
@@ -122,11 +123,11 @@ class Step {
   }
 
   void embed(const DecodeModel& model, const DecodeInputs& inputs) const {
-    const View table = model.embedding();
+    const View table = model.embedding;
     const int64_t size = size_.tokens * model.shape.width;
     const auto launch = [&](const auto* values) {
-      embed_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(values, model.embedding_scales().f32(),
-                                                                model.positions().f32(), inputs.ids, inputs.positions,
+      embed_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(values, model.embedding_scales.f32(),
+                                                                model.positions.f32(), inputs.ids, inputs.positions,
                                                                 x_.get(), size, model.shape.width);
     };
     if (table.dtype == DType::f32)
@@ -155,11 +156,8 @@ class Step {
     // There are at most as many wanted rows as tokens, whose own rows are done with.
     gather_rows_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(x_.get(), wanted, normed_.get(), size, width);
     check_launch("decode: the wanted rows");
-    norm(model, model.final_norm(), normed_.get(), x_.get(), size_.wanted);
-    const int32_t d = static_cast<int32_t>(width);
-    const std::array<int32_t, 7> dims = {1, d, d, 1, static_cast<int32_t>(model.shape.vocabulary), d, 0};
-    apply_decoded({View{}, View{}, model.head(), model.head_scales(), View{}, dims}, x_.get(), logits, size_.wanted,
-                  Activation::none, false, {});
+    norm(model, model.final_norm, normed_.get(), x_.get(), size_.wanted);
+    apply_decoded(model.head, x_.get(), logits, size_.wanted, Activation::none, false, {});
   }
 
   const StepSize size_;
@@ -173,11 +171,13 @@ class Step {
 // the second one is recorded.
 class RepeatedStep {
  public:
-  RepeatedStep(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
-               double rotary_base)
-      : key_(std::move(key)), step_(model, size, inputs, rotary_base), logits_(size.wanted * model.shape.vocabulary) {}
+  RepeatedStep(const DecodeModel& model, const StepSize& size, int64_t inputs)
+      : identity_(model.identity),
+        size_(size),
+        step_(model, size, inputs),
+        logits_(size.wanted * model.shape.vocabulary) {}
 
-  bool is(const std::vector<int64_t>& key) const { return key_ == key; }
+  bool is(const DecodeModel& model, const StepSize& size) const { return size_ == size && identity_ == model.identity; }
 
   void run(const DecodeModel& model, const std::vector<int64_t>& inputs, View logits) {
     step_.upload(inputs);
@@ -199,7 +199,8 @@ class RepeatedStep {
     graph_ = std::move(graph);
   }
 
-  const std::vector<int64_t> key_;
+  const std::vector<int64_t> identity_;
+  const StepSize size_;
   const Step step_;
   const Workspace<float> logits_;
   bool ran_ = false;
@@ -209,35 +210,21 @@ class RepeatedStep {
 // The most recent ones first.
 PerDevice<std::list<RepeatedStep>> repeated_steps;
 
-// Everything that a repeated step holds fast.
-std::vector<int64_t> key_of(Views weights, Ints shape, const StepSize& size, double eps, double rotary_base) {
-  std::vector<int64_t> key(shape.begin(), shape.end());
-  for (const View& view : weights) {
-    key.push_back(reinterpret_cast<int64_t>(view.data));
-    key.push_back(static_cast<int64_t>(view.dtype));
-  }
-  key.insert(key.end(), {size.tokens, size.wanted, size.context, std::bit_cast<int64_t>(eps),
-                         std::bit_cast<int64_t>(rotary_base)});
-  return key;
-}
-
-RepeatedStep& repeated(std::vector<int64_t> key, const DecodeModel& model, const StepSize& size, int64_t inputs,
-                       double rotary_base) {
+RepeatedStep& repeated(const DecodeModel& model, const StepSize& size, int64_t inputs) {
   std::list<RepeatedStep>& steps = repeated_steps.here();
-  const auto found = std::find_if(steps.begin(), steps.end(), [&](const RepeatedStep& step) { return step.is(key); });
+  const auto found =
+      std::find_if(steps.begin(), steps.end(), [&](const RepeatedStep& step) { return step.is(model, size); });
   if (found != steps.end()) {
     steps.splice(steps.begin(), steps, found);
     return steps.front();
   }
   if (steps.size() == kSteps) steps.pop_back();
-  return steps.emplace_front(std::move(key), model, size, inputs, rotary_base);
+  return steps.emplace_front(model, size, inputs);
 }
 
 }  // namespace
 
-void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shape, View logits, double eps,
-                 double rotary_base) {
-  const DecodeModel model(weights, shape, eps);
+void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
   const DecodeBatch batch(sequences, model.shape);
   check_decode_ids(ids, model.shape);
   const int64_t n = static_cast<int64_t>(ids.size()), wanted = static_cast<int64_t>(batch.wanted.size());
@@ -253,12 +240,10 @@ void decode_step(Views weights, Views pages, Ints ids, Ints sequences, Ints shap
   const StepSize size{n, wanted, ceil_div(longest, kContextPart) * kContextPart};
   const std::vector<int64_t> inputs = gather_inputs(batch, pages, ids, model.shape, model.shape.pages_of(size.context));
   if (texts == n && wanted == n && n <= kDecodeRows) {
-    repeated(key_of(weights, shape, size, eps, rotary_base), model, size, static_cast<int64_t>(inputs.size()),
-             rotary_base)
-        .run(model, inputs, logits);
+    repeated(model, size, static_cast<int64_t>(inputs.size())).run(model, inputs, logits);
     return;
   }
-  const Step step(model, size, static_cast<int64_t>(inputs.size()), rotary_base);
+  const Step step(model, size, static_cast<int64_t>(inputs.size()));
   step.upload(inputs);
   step.run(model, logits.f32());
 }
