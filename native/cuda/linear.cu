@@ -157,7 +157,7 @@ int64_t unary_of(Activation inner) {
 }
 
 View hidden_view(const Layer& f, const void* data, int n) {
-  return {const_cast<void*>(data), int64_t{n} * f.hidden(), f.dtype, Device::cuda};
+  return {const_cast<void*>(data), int64_t{n} * f.hidden(), f.dtype, here()};
 }
 
 // What the second factor read.
