@@ -3,6 +3,7 @@
  * device: nothing else can run then.
  */
 import { availableDevices, cudaStatus, memoryStats, noGrad, relu, type Tensor, zeros } from '../lib';
+import { kernels } from '../lib/kernels';
 import { native } from '../lib/native';
 import { Script } from './support/options';
 import { round, settle } from './support/timing';
@@ -61,7 +62,7 @@ say(
   'device to device, read and written',
   rate(
     2 * bytes,
-    seconds(20, () => native.copy(a.handle, b.handle)),
+    seconds(20, () => kernels.copy({ x: a.handle, y: b.handle })),
   ),
   'GB/s',
 );
@@ -72,18 +73,18 @@ say(
   'read',
   rate(
     bytes,
-    seconds(20, () => native.probe_bandwidth(a.handle, out.handle)),
+    seconds(20, () => kernels.probe_bandwidth({ x: a.handle, out: out.handle })),
   ),
   'GB/s',
 );
 const before = native.countedFlops();
 const repeats = 3;
-const time = seconds(repeats, () => native.probe_flops(out.handle, iterations));
+const time = seconds(repeats, () => kernels.probe_flops({ out: out.handle, iterations }));
 say('float32 multiply-adds', round((native.countedFlops() - before) / (repeats + 1) / time / 1e12, 3), 'TFLOP/s');
 
 const small = on(256);
 const launch = performance.now();
-for (let i = 0; i < calls; i++) native.fill(small.handle, i);
+for (let i = 0; i < calls; i++) kernels.fill({ y: small.handle, value: i });
 const enqueued = performance.now();
 settle(device);
 say('one small kernel, enqueued', round((1e3 * (enqueued - launch)) / calls, 2), 'µs');

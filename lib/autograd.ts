@@ -1,6 +1,6 @@
 /** The tape. An op leaves a closure that turns the gradient of its result into those of its inputs; this file runs them. */
 import { formatShape, fromNative, GradientError, ShapeError } from './errors';
-import { native } from './native';
+import { kernels } from './kernels';
 import { checkSameKind, checkTensor } from './ops/check';
 import { checkKeys } from './options';
 import { keep } from './scope';
@@ -73,10 +73,10 @@ function accumulate(acc: Tensor, gradient: Tensor): Tensor {
   let sum = acc;
   if (acc.storage.shared) {
     sum = empty(acc.shape, acc.dtype, acc.device);
-    native.copy(acc.handle, sum.handle);
+    kernels.copy({ x: acc, y: sum });
     acc.dispose();
   }
-  native.add_scaled(gradient.handle, sum.handle, 1);
+  kernels.add_scaled({ x: gradient, acc: sum, scale: 1 });
   gradient.dispose();
   return sum;
 }
@@ -88,7 +88,7 @@ function seed(root: Tensor, gradient: Tensor | null): Tensor {
         `backward: a tensor of shape ${formatShape(root.shape)} needs the gradient of its own shape`,
       );
     const one = empty(root.shape, root.dtype, root.device);
-    native.fill(one.handle, 1);
+    kernels.fill({ y: one, value: 1 });
     return one;
   }
   checkTensor('backward: gradient', gradient, 'any');

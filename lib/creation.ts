@@ -2,7 +2,7 @@
 import { checkDevice } from './device';
 import { checkDType } from './dtype';
 import { checkNumber, runNative } from './errors';
-import { native } from './native';
+import { kernels } from './kernels';
 import { checkKeys } from './options';
 import { checkShape, empty, type Shape, TENSOR_OPTIONS, type Tensor, type TensorOptions } from './tensor';
 
@@ -15,7 +15,7 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   checkDevice('full: device', device);
   checkNumber('full: value', value);
   const y = empty([...shape], dtype, device);
-  runNative(() => native.fill(y.handle, value));
+  runNative(() => kernels.fill({ y, value }));
   if (requiresGrad) y.requiresGrad = true;
   return y;
 }
@@ -26,6 +26,6 @@ export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shap
 /** A copy with memory of its own, outside of the graph. */
 export function clone(x: Tensor): Tensor {
   const y = empty(x.shape, x.dtype, x.device);
-  runNative(() => native.copy(x.handle, y.handle));
+  runNative(() => kernels.copy({ x, y }));
   return y;
 }

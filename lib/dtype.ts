@@ -1,7 +1,10 @@
-/** Element types. A new one is a row here, one in native/tensor.h, and its loads and stores. */
+/** Element types. A new one is a row here, one in native/codes.def, and its loads and stores. */
 import { checkChoice } from './errors';
 
-export type DType = 'float32' | 'int32' | 'bfloat16';
+/** Of native memory. */
+export type ElementType = 'float32' | 'int32' | 'bfloat16' | 'int8';
+/** Of tensors. */
+export type DType = Exclude<ElementType, 'int8'>;
 export type TypedArray = Float32Array | Int32Array;
 
 interface TypedArrayConstructor {
@@ -9,21 +12,20 @@ interface TypedArrayConstructor {
   new (source: ArrayLike<number> | ArrayBuffer): TypedArray;
 }
 
-interface DTypeInfo {
-  /** What native.allocate calls it. */
-  readonly code: number;
+interface ElementInfo {
   readonly bytes: number;
-  /** The typed array of its elements; null where JavaScript has none. */
+  /** The typed array of a tensor's elements; null where JavaScript has none. */
   readonly array: TypedArrayConstructor | null;
 }
 
-export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
-  float32: { code: 0, bytes: 4, array: Float32Array },
-  int32: { code: 1, bytes: 4, array: Int32Array },
-  bfloat16: { code: 2, bytes: 2, array: null },
+export const ELEMENTS: Readonly<Record<ElementType, ElementInfo>> = {
+  float32: { bytes: 4, array: Float32Array },
+  int32: { bytes: 4, array: Int32Array },
+  bfloat16: { bytes: 2, array: null },
+  int8: { bytes: 1, array: null },
 };
 
-export const DTYPE_NAMES = Object.keys(DTYPES) as readonly DType[];
+export const DTYPE_NAMES: readonly DType[] = ['float32', 'int32', 'bfloat16'];
 
 /** @throws {OptionError} for a name that is none of ours. */
 export function checkDType(where: string, dtype: unknown): asserts dtype is DType {
@@ -42,3 +44,6 @@ export function dtypeOf(data: unknown): DType | null {
   if (tag === 'Float32Array') return 'float32';
   return tag === 'Int32Array' ? 'int32' : null;
 }
+
+/** What a value is, for messages. */
+export const classOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);

@@ -4,14 +4,17 @@ import { OptionError } from './errors';
 /** Every name of T once: the compiler refuses a list that lacks one or has one too many. A table of defaults is a list too. */
 export type OptionNames<T> = Readonly<Record<keyof T, unknown>>;
 
+/** An object with keys of its own: not null, no array. */
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value);
+
 /**
  * @param owner what the options are of, for the message: `AdamW`.
  * @throws {OptionError} for what is no object, and for a name that is not known: "weight_decay: unknown option of AdamW; did
  * you mean weightDecay?".
  */
 export function checkKeys<T extends object>(owner: string, options: T, known: OptionNames<NoInfer<T>>): void {
-  if (options === null || typeof options !== 'object' || Array.isArray(options))
-    throw new OptionError(owner, 'an object of options', options);
+  if (!isObject(options)) throw new OptionError(owner, 'an object of options', options);
   for (const name of Object.keys(options))
     if (!Object.hasOwn(known, name))
       throw new OptionError(`${name}: unknown option of ${owner}; ${hint(name, Object.keys(known))}`);

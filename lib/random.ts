@@ -1,6 +1,6 @@
 /** Seeded random numbers: Philox4x32-10, the stream of docs/random.md, the same on every machine and thread count. */
 import { checkInteger, checkNumber, OptionError } from './errors';
-import { native } from './native';
+import { kernels } from './kernels';
 import { checkShape, empty, type Shape, type Tensor } from './tensor';
 
 /** Where a generator stands; plain data for checkpoints. */
@@ -14,6 +14,8 @@ export interface GeneratorState {
 const TWO_32 = 2 ** 32;
 
 export class Generator {
+  readonly #seedLow: number;
+  readonly #seedHigh: number;
   #offset: number;
 
   /** @throws {OptionError} unless `seed` is a whole number from 0 to 2^53 - 1. */
@@ -23,6 +25,8 @@ export class Generator {
   ) {
     checkInteger('Generator: seed', seed, 0);
     checkInteger('Generator: offset', offset, 0);
+    this.#seedLow = seed % TWO_32;
+    this.#seedHigh = Math.floor(seed / TWO_32);
     this.#offset = offset;
   }
 
@@ -39,7 +43,7 @@ export class Generator {
     checkNumber('uniform: low', low);
     checkNumber('uniform: high', high);
     return this.#draw('uniform', shape, (y, offset) =>
-      native.random_uniform(y.handle, this.seed % TWO_32, Math.floor(this.seed / TWO_32), offset, low, high),
+      kernels.random_uniform({ y, seed_low: this.#seedLow, seed_high: this.#seedHigh, offset, low, high }),
     );
   }
 
@@ -48,14 +52,14 @@ export class Generator {
     checkNumber('normal: mean', mean);
     checkNumber('normal: std', std, 0);
     return this.#draw('normal', shape, (y, offset) =>
-      native.random_normal(y.handle, this.seed % TWO_32, Math.floor(this.seed / TWO_32), offset, mean, std),
+      kernels.random_normal({ y, seed_low: this.#seedLow, seed_high: this.#seedHigh, offset, mean, std }),
     );
   }
 
   /** One draw from [0, 1), of 24 bits. */
   next(): number {
     const one = new Float32Array(1);
-    native.random_uniform(one, this.seed % TWO_32, Math.floor(this.seed / TWO_32), this.#offset++, 0, 1);
+    this.#fill(one);
     return one[0]!;
   }
 
@@ -64,8 +68,13 @@ export class Generator {
     checkInteger('nextInt', bound);
     if (bound > TWO_32) throw new OptionError('nextInt', 'a bound of at most 2^32', bound);
     const two = new Float32Array(2);
-    native.random_uniform(two, this.seed % TWO_32, Math.floor(this.seed / TWO_32), this.#offset++, 0, 1);
+    this.#fill(two);
     return Math.floor((two[0]! + two[1]! * 2 ** -24) * bound);
+  }
+
+  #fill(y: Float32Array): void {
+    const [seed_low, seed_high, offset] = [this.#seedLow, this.#seedHigh, this.#offset++];
+    kernels.random_uniform({ y, seed_low, seed_high, offset, low: 0, high: 1 });
   }
 
   #draw(where: string, shape: Shape, fill: (y: Tensor, offset: number) => void): Tensor {

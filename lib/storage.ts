@@ -1,29 +1,33 @@
-/** A tensor's memory: a native buffer, counted by the tensors that share it. */
+/** Native memory: of tensors, which may share it, and of whatever else kernels work on. */
 import type { Handle } from '../types/native';
 import { type Device, deviceCode, deviceName } from './device';
-import { DTYPES, type DType, type TypedArray } from './dtype';
+import { ELEMENTS, type ElementType, type TypedArray } from './dtype';
 import { DeviceError, DisposedError, DTypeError, runNative } from './errors';
 import { native } from './native';
 
-// The safety net for tensors that nobody disposed. A handle already released is refused by its generation, so
+// The safety net for memory that nobody disposed. A handle already released is refused by its generation, so
 // a finalizer that comes late does no harm.
 const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle, true));
 
-export class Storage {
+export class Storage<T extends ElementType = ElementType> implements Disposable {
   #handle: Handle | null;
   #array: TypedArray | null = null;
   #references = 1;
   readonly device: Device;
 
-  /** @throws {OutOfMemoryError} */
+  /** The contents are not set. @throws {OutOfMemoryError} */
   constructor(
     readonly length: number,
-    readonly dtype: DType,
+    readonly dtype: T,
     device: Device = 'cpu',
   ) {
     this.device = deviceName(device);
-    this.#handle = runNative(() => native.allocate(length, DTYPES[dtype].code, deviceCode(this.device)));
+    this.#handle = runNative(() => native.allocate(length, native.dtypes[dtype], deviceCode(this.device)));
     finalizer.register(this, this.#handle, this);
+  }
+
+  get bytes(): number {
+    return this.length * ELEMENTS[this.dtype].bytes;
   }
 
   get disposed(): boolean {
@@ -34,17 +38,18 @@ export class Storage {
     return this.#references > 1;
   }
 
+  /** @throws {DisposedError} */
   get handle(): Handle {
     if (this.#handle === null) throw new DisposedError('tensor', 'it was disposed');
     return this.#handle;
   }
 
-  /** The elements, without a copy. The array becomes empty when the tensor is disposed. @throws {DeviceError} */
+  /** The elements, without a copy. The array becomes empty when the memory goes. @throws {DeviceError | DTypeError} */
   get array(): TypedArray {
     const handle = this.handle;
     if (this.device !== 'cpu')
       throw new DeviceError(`data: the tensor is on '${this.device}'; use toArray(), item() or to('cpu')`);
-    const { array } = DTYPES[this.dtype];
+    const { array } = ELEMENTS[this.dtype];
     if (array === null)
       throw new DTypeError('data', 'a tensor whose dtype has a typed array; use toArray()', this.dtype);
     // A caller may have transferred the ArrayBuffer away; the memory is ours all the same, so it gets a new one.
@@ -53,12 +58,32 @@ export class Storage {
     return this.#array;
   }
 
+  /** A copy of the elements' bytes. Waits for the device. */
+  copy(): ArrayBuffer {
+    if (this.device !== 'cpu') {
+      using here = new Storage(this.length, this.dtype);
+      runNative(() => native.transfer(this.handle, here.handle));
+      return here.copy();
+    }
+    if (ELEMENTS[this.dtype].array !== null) return this.array.slice().buffer as ArrayBuffer;
+    const shared = native.arrayBuffer(this.handle);
+    const copy = shared.slice(0);
+    native.detach(this.handle, shared);
+    return copy;
+  }
+
+  /** A copy of float32 elements. Waits for the device. */
+  toArray(): Float32Array {
+    return new Float32Array(this.copy());
+  }
+
   retain(): this {
     this.#references++;
     return this;
   }
 
-  release(): void {
+  /** The memory goes when everybody who retained it has disposed it. */
+  dispose(): void {
     if (this.#handle === null || --this.#references > 0) return;
     // Detached first: a typed array that the caller still holds must not see the memory's next use.
     if (this.#array !== null && this.#array.length > 0) native.detach(this.#handle, this.#array.buffer as ArrayBuffer);
@@ -66,5 +91,9 @@ export class Storage {
     finalizer.unregister(this);
     native.release(this.#handle);
     this.#handle = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

@@ -2,8 +2,9 @@
 import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device, deviceName } from './device';
-import { checkDType, DTYPES, type DType, dtypeOf, type TypedArray } from './dtype';
+import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, type TypedArray } from './dtype';
 import { DeviceError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
+import { kernels } from './kernels';
 import { native } from './native';
 import { checkKeys, type OptionNames } from './options';
 import { keep, track } from './scope';
@@ -33,18 +34,18 @@ export class Tensor implements Disposable {
   #requiresGrad = false;
   #disposed = false;
 
-  #storage: Storage;
+  #storage: Storage<DType>;
 
   /** Use `tensor`, `zeros`, `empty`, ...; this wraps storage as it is. */
   constructor(
-    storage: Storage,
+    storage: Storage<DType>,
     readonly shape: Shape,
   ) {
     this.#storage = storage;
     track(this);
   }
 
-  get storage(): Storage {
+  get storage(): Storage<DType> {
     return this.#storage;
   }
 
@@ -99,10 +100,10 @@ export class Tensor implements Disposable {
 
   /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
   toArray(): TypedArray {
-    const { array } = DTYPES[this.dtype];
+    const { array } = ELEMENTS[this.dtype];
     if (this.device === 'cpu' && array !== null) {
       const values = new array(this.size);
-      runNative(() => native.copy(this.handle, values));
+      runNative(() => kernels.copy({ x: this, y: values }));
       return values;
     }
     const made: Tensor[] = [];
@@ -167,7 +168,7 @@ export class Tensor implements Disposable {
     if (dtype === this.dtype) return this;
     if (dtype === 'int32' || this.dtype === 'int32') throw new DTypeError('as', 'float32 and bfloat16', dtype);
     const y = empty(this.shape, dtype, this.device);
-    runNative(() => native.cast(this.handle, y.handle));
+    runNative(() => kernels.cast({ x: this, y }));
     return record(y, [this], (dy) => [dy.as(this.dtype)]);
   }
 
@@ -183,7 +184,7 @@ export class Tensor implements Disposable {
   adopt(other: Tensor): void {
     const before = this.#storage;
     this.#storage = other.#storage.retain();
-    before.release();
+    before.dispose();
     other.dispose();
   }
 
@@ -193,7 +194,7 @@ export class Tensor implements Disposable {
     this.#disposed = true;
     this.node = null;
     keep(this);
-    this.storage.release();
+    this.storage.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -234,7 +235,7 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   checkKeys('tensor', options, TENSOR_OPTIONS);
   const given = dtypeOf(values);
   if (given === null && ArrayBuffer.isView(values))
-    throw new DTypeError('tensor', 'a Float32Array or Int32Array', Object.prototype.toString.call(values).slice(8, -1));
+    throw new DTypeError('tensor', 'a Float32Array or Int32Array', classOf(values));
   const dtype = options.dtype ?? given ?? 'float32';
   checkDType('tensor: dtype', dtype);
   checkDevice('tensor: device', options.device ?? 'cpu');
@@ -256,7 +257,7 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   // Not through here.data: what Node keeps for an ArrayBuffer over native memory goes only with a turn of the event loop.
   const array = dtype === 'int32' ? Int32Array : Float32Array;
   const elements = given === here.dtype ? (values as TypedArray) : array.from(source);
-  runNative(() => native.copy(elements, here.handle));
+  runNative(() => kernels.copy({ x: elements, y: here }));
   const result = noGrad(() => here.as(dtype).to(options.device ?? 'cpu'));
   if (result !== here) here.dispose();
   if (options.requiresGrad) result.requiresGrad = true;
@@ -280,12 +281,7 @@ export function items(tensors: readonly Tensor[]): number[] {
   }
   const together = empty([tensors.length], 'float32', device);
   try {
-    runNative(() =>
-      native.gather_scalars(
-        tensors.map(({ handle }) => handle),
-        together.handle,
-      ),
-    );
+    runNative(() => kernels.gather_scalars({ x: tensors.map(({ handle }) => handle), y: together }));
     return Array.from(together.toArray());
   } finally {
     together.dispose();

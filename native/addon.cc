@@ -1,5 +1,5 @@
-// The exports of the addon. Every kernel of kernels.def is there twice under its own name, synchronously and (below
-// `async`) as a job that returns a Promise; binding.h has how. The rest is memory and settings.
+// The exports of the addon. Every kernel of kernels.def is there twice under its own name, synchronously (below
+// `kernels`) and as a job that returns a Promise (below `async`); binding.h has how. The rest is memory and settings.
 #include <napi.h>
 
 #include <algorithm>
@@ -33,13 +33,6 @@ Device device_argument(const Napi::Value& v) {
   return code.kind == DeviceKind::cpu && code.index < 0 ? Device{} : open_device(code.kind, code.index);
 }
 
-DType dtype_argument(const Napi::Value& v) {
-  const int32_t code = v.As<Napi::Number>().Int32Value();
-  if (code < 0 || code > static_cast<int32_t>(DType::i8))
-    throw Error("ERR_DTYPE", "no element type has the number " + std::to_string(code));
-  return static_cast<DType>(code);
-}
-
 // Has V8 collect all garbage now. The way that Node-API has is to report more external memory than any heap may have.
 void collect_garbage(Napi::Env env) {
   constexpr int64_t kMoreThanAnyHeap = int64_t{1} << 50;
@@ -48,11 +41,11 @@ void collect_garbage(Napi::Env env) {
   for (Undisposed& memory : Environment::of(env).undisposed) memory.collected();
 }
 
-// (length, dtype, device) -> handle. dtype: 0 f32, 1 i32, 2 bf16, 3 i8. The contents are not set.
+// (length, dtype, device) -> handle. dtype is one of codes.def. The contents are not set.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
-    const DType dtype = dtype_argument(info[1]);
+    const DType dtype = code_argument<DType>(info[1]);
     const Device device = device_argument(info[2]);
     Environment& environment = Environment::of(info.Env());
     double handle;
@@ -338,21 +331,37 @@ Napi::Value setting(const Napi::CallbackInfo& info) {
   });
 }
 
+// The names of a list of codes.def, each with its number.
+template <class Code>
+Napi::Object codes(Napi::Env env) {
+  Napi::Object result = Napi::Object::New(env);
+  for (uint32_t i = 0; i < std::size(kNames<Code>); ++i) result.Set(kNames<Code>[i], i);
+  return result;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
   const auto define = [&](Napi::Object& target, const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     target.Set(name, Napi::Function::New(env, function, name));
   };
-  Napi::Object async = Napi::Object::New(env);
+  Napi::Object kernels = Napi::Object::New(env), async = Napi::Object::New(env), parameters = Napi::Object::New(env);
 #define KERNEL(name, ...)                                                                       \
   {                                                                                             \
     using Call = Binding<&Kernels::name, decltype(operand::name), operand::name##_description>; \
-    define(exports, #name, Call::call);                                                         \
+    define(kernels, #name, Call::call);                                                         \
     define(async, #name, Call::call_async);                                                     \
+    parameters.Set(#name, operand::name##_description.parameters);                              \
   }
 #include "kernels.def"
 #undef KERNEL
+  exports.Set("kernels", kernels);
   exports.Set("async", async);
+  exports.Set("parameters", parameters);
+  exports.Set("dtypes", codes<DType>(env));
+  exports.Set("activations", codes<Activation>(env));
+  exports.Set("unaryOps", codes<UnaryOp>(env));
+  exports.Set("binaryOps", codes<BinaryOp>(env));
+  exports.Set("reductions", codes<Reduction>(env));
   define(exports, "allocate", allocate_buffer);
   define(exports, "release", release_buffer);
   define(exports, "arrayBuffer", array_buffer);

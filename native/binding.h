@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include <iterator>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -30,6 +31,23 @@ template <>
 struct Argument<double> {
   double value = 0;
   Argument(Environment&, const Napi::Value& v, bool) : value(v.As<Napi::Number>().DoubleValue()) {}
+};
+
+// A number of codes.def.
+template <class Code>
+Code code_argument(const Napi::Value& v) {
+  const int64_t number = v.As<Napi::Number>().Int64Value();
+  if (number < 0 || number >= static_cast<int64_t>(std::size(kNames<Code>)))
+    throw Error("ERR_ARGUMENT", "there are " + std::to_string(std::size(kNames<Code>)) + " such codes, got number " +
+                                    std::to_string(number));
+  return static_cast<Code>(number);
+}
+
+template <class Code>
+requires std::is_enum_v<Code>
+struct Argument<Code> {
+  Code value;
+  Argument(Environment&, const Napi::Value& v, bool) : value(code_argument<Code>(v)) {}
 };
 
 template <>
@@ -167,14 +185,14 @@ class OperandCheck {
     if (view.device != first_->device)
       throw Error("ERR_DEVICE", std::string(description_.kernel) + ": operands on '" + name_of(first_->device) +
                                     "' and on '" + name_of(view.device) + "'");
-    if (!One::accepts(view.dtype, view.device)) refuse(index, One::expected, view.dtype);
+    if (!One::accepts(view.dtype, view.device)) refuse(index, One::expected(), view.dtype);
     if constexpr (One::agrees) {
       if (!agreed_) agreed_ = &view;
       if (view.dtype != agreed_->dtype) refuse(index, name_of(agreed_->dtype), view.dtype);
     }
   }
 
-  [[noreturn]] void refuse(size_t index, const char* expected, DType got) const {
+  [[noreturn]] void refuse(size_t index, const std::string& expected, DType got) const {
     throw Error("ERR_DTYPE", std::string(description_.kernel) + ": " + name_of_parameter(index) + ": expected " +
                                  expected + ", got " + name_of(got));
   }

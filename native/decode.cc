@@ -11,7 +11,6 @@ namespace {
 constexpr size_t kSizes = 9, kDims = 7;       // of `shape`: entries for the model, for a linear layer
 constexpr size_t kShared = 7, kOfBlock = 26;  // of `weights`: those of the model, of a layer of the model
 constexpr size_t kLinear = 4;                 // linear layers in a layer of the model
-constexpr int32_t kSwiglu = 4;
 
 [[noreturn]] void refuse(const char* code, const std::string& what, const std::string& expected,
                          const std::string& got) {
@@ -25,10 +24,12 @@ void check_count(const char* what, size_t expected, size_t got) {
 
 DecodeShape shape_of(Ints sizes) {
   if (sizes.size() < kSizes) check_count("shape", kSizes, sizes.size());
-  const DecodeShape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8]};
+  const DecodeShape s{sizes[0], sizes[1], sizes[2], sizes[3],
+                      sizes[4], sizes[5], sizes[6], static_cast<Activation>(sizes[7]),
+                      sizes[8]};
   const bool right = std::min({s.vocabulary, s.width, s.heads, s.kv_heads, s.head_size, s.page_tokens}) > 0 &&
-                     s.layers >= 0 && s.heads % s.kv_heads == 0 && (s.norm == 0 || s.norm == 1) && s.activation >= 0 &&
-                     s.activation <= kSwiglu;
+                     s.layers >= 0 && s.heads % s.kv_heads == 0 && (s.norm == 0 || s.norm == 1) &&
+                     is_code(s.activation);
   if (!right) refuse("ERR_ARGUMENT", "shape", "sizes of a model", "others");
   return s;
 }
@@ -42,7 +43,7 @@ class Reader {
   View take(int64_t size) {
     const View& view = weights_[at_];
     const std::string what = "weights[" + std::to_string(at_++) + "]";
-    if (view && !One::accepts(view.dtype, view.device)) refuse("ERR_DTYPE", what, One::expected, name_of(view.dtype));
+    if (view && !One::accepts(view.dtype, view.device)) refuse("ERR_DTYPE", what, One::expected(), name_of(view.dtype));
     if (view.size != size) refuse("ERR_ARGUMENT", what, std::to_string(size) + " elements", std::to_string(view.size));
     if (view && view.device != weights_[0].device) throw Error("ERR_DEVICE", "bindModel: weights on several devices");
     return view;
@@ -65,7 +66,8 @@ class Reader {
     dims_ = dims_.subspan(kDims);
     const int64_t K = dims[0], q = dims[1], p = dims[2], L = dims[3], s = dims[4], r = dims[5];
     const bool factored = static_cast<bool>(weights_[at_]);
-    const bool known = dims[6] >= 0 && dims[6] < kSwiglu;
+    const Activation inner = static_cast<Activation>(dims[6]);
+    const bool known = is_code(inner) && inner != Activation::swiglu;
     const bool fits = known && K * q == L * r && K * p == in && (factored || (K == 1 && L == 1 && q == p));
     if (std::min({K, q, p, L, s, r}) <= 0 || !fits)
       refuse("ERR_ARGUMENT", "shape", "a layer of " + std::to_string(in) + " columns", "other dims");

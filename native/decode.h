@@ -8,7 +8,9 @@
 namespace sffn {
 
 struct DecodeShape {
-  int64_t vocabulary, width, layers, heads, kv_heads, head_size, norm, activation, page_tokens;
+  int64_t vocabulary, width, layers, heads, kv_heads, head_size, norm;
+  Activation activation;
+  int64_t page_tokens;
 
   int64_t qkv() const { return (heads + 2 * kv_heads) * head_size; }
   int64_t attention() const { return heads * head_size; }
@@ -32,7 +34,7 @@ struct DecodeLayer {
   DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5]}; }
   int64_t hidden() const { return v ? int64_t{dims[0]} * dims[1] : 0; }
   int64_t out() const { return int64_t{dims[3]} * dims[4]; }
-  int64_t inner() const { return dims[6]; }
+  Activation inner() const { return static_cast<Activation>(dims[6]); }
 };
 
 struct DecodeNorm {
@@ -57,8 +59,7 @@ class DecodeModel {
 
   // Columns between the two layers of a feedforward network, after the activation.
   int64_t ffn_width(const DecodeBlock& block) const {
-    constexpr int64_t kSwiglu = 4;
-    return shape.activation == kSwiglu ? block.fc1.out() / 2 : block.fc1.out();
+    return shape.activation == Activation::swiglu ? block.fc1.out() / 2 : block.fc1.out();
   }
 
   const DecodeShape shape;

@@ -6,20 +6,6 @@
 
 namespace sffn {
 
-inline const char* name_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "float32";
-    case DType::i32:
-      return "int32";
-    case DType::bf16:
-      return "bfloat16";
-    case DType::i8:
-      return "int8";
-  }
-  return "unknown";
-}
-
 // A kernel as kernels.def spells it, for messages.
 struct Description {
   const char* kernel;
@@ -28,25 +14,29 @@ struct Description {
 
 namespace operand {
 
-// One: accepts(dtype, device) and, for messages, `expected`. Operands of a call that agree have one element type.
-struct F32 {
-  static constexpr const char* expected = "float32";
+// One: accepts(dtype, device) and, for messages, expected(). Operands of a call that agree have one element type.
+template <DType... kTypes>
+struct OneOf {
   static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return dtype == DType::f32; }
+  static constexpr bool accepts(DType dtype, Device) { return ((dtype == kTypes) || ...); }
+  static std::string expected() {
+    std::string names;
+    int left = sizeof...(kTypes);
+    ((names += std::string(name_of(kTypes)) + (--left > 1 ? ", " : left > 0 ? " or " : "")), ...);
+    return names;
+  }
 };
-struct I32 {
-  static constexpr const char* expected = "int32";
-  static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return dtype == DType::i32; }
-};
-struct I8 {
-  static constexpr const char* expected = "int8";
-  static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return dtype == DType::i8; }
-};
+using F32 = OneOf<DType::f32>;
+using I32 = OneOf<DType::i32>;
+using I8 = OneOf<DType::i8>;
+// Widened or rounded by the kernel, on every device.
+using AnyFloat = OneOf<DType::f32, DType::bf16>;
+// A matrix that decoding widens as it reads it.
+using Weight = OneOf<DType::f32, DType::bf16, DType::i8>;
+using Reduced = OneOf<DType::bf16, DType::i8>;
 // What a device computes with.
 struct Float {
-  static constexpr const char* expected = "float32, or bfloat16 on 'cuda'";
+  static std::string expected() { return "float32, or bfloat16 on 'cuda'"; }
   static constexpr bool agrees = true;
   static constexpr bool accepts(DType dtype, Device device) {
     return dtype == DType::f32 || (dtype == DType::bf16 && backend_of(device).computes_bfloat16);
@@ -56,26 +46,9 @@ struct Float {
 struct MixedFloat : Float {
   static constexpr bool agrees = false;
 };
-// Widened or rounded by the kernel, on every device.
-struct AnyFloat {
-  static constexpr const char* expected = "float32 or bfloat16";
-  static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return dtype == DType::f32 || dtype == DType::bf16; }
-};
-// A matrix that decoding widens as it reads it.
-struct Weight {
-  static constexpr const char* expected = "float32, bfloat16 or int8";
-  static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return dtype != DType::i32; }
-};
-struct Reduced {
-  static constexpr const char* expected = "bfloat16 or int8";
-  static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return dtype == DType::bf16 || dtype == DType::i8; }
-};
 // Moved by the size of an element, never read as a number.
 struct Any {
-  static constexpr const char* expected = "any elements";
+  static std::string expected() { return "any elements"; }
   static constexpr bool agrees = true;
   static constexpr bool accepts(DType, Device) { return true; }
 };

@@ -8,9 +8,9 @@
 #include <stdexcept>
 #include <string>
 
-namespace sffn {
+#include "codes.h"
 
-enum class DType : uint8_t { f32, i32, bf16, i8 };
+namespace sffn {
 
 // What computes: a kind, of which native/backend.h has a table, and which one of that kind, counted from 0.
 enum class DeviceKind : uint8_t { cpu, cuda };
@@ -23,20 +23,6 @@ constexpr int kMostDevices = 64;  // of a kind
 // A number of its own for every device.
 constexpr size_t slot_of(Device device) { return static_cast<size_t>(device.kind) * kMostDevices + device.index; }
 constexpr size_t kDeviceSlots = 2 * kMostDevices;
-
-// Without a default: a new element type has to be decided here, and wherever else elements are told apart.
-constexpr size_t size_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-    case DType::i32:
-      return 4;
-    case DType::bf16:
-      return 2;
-    case DType::i8:
-      return 1;
-  }
-  return 0;
-}
 
 // A borrowed, contiguous buffer of `size` elements. Shapes never cross the boundary: TypeScript has checked them,
 // and each kernel receives the sizes it needs as integers. An empty view stands for an optional operand left out.

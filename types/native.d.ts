@@ -6,8 +6,8 @@
 /** Names a buffer of the addon's allocator. A stale handle is recognised and refused. */
 export type Handle = number;
 
-/** A tensor's handle, a raw typed array (synchronous calls only), or null for an optional operand left out. */
-export type Operand = Handle | Float32Array | Int32Array | null;
+/** What has native memory, its handle, a raw typed array (synchronous calls only), or null for an optional one left out. */
+export type Operand = { readonly handle: Handle } | Handle | Float32Array | Int32Array | null;
 
 export type Operands = readonly (Handle | null)[];
 
@@ -16,271 +16,90 @@ export interface NativeModel {
   readonly isModel: never;
 }
 
-/** R is void for synchronous calls and Promise<void> below `async`. */
-export interface Kernels<R> {
-  linear_forward(
-    x: Operand,
-    v: Operand,
-    u: Operand,
-    guide: Operand,
-    bias: Operand,
-    residual: Operand,
-    h: Operand,
-    pre: Operand,
-    y: Operand,
-    n: number,
-    dims: Int32Array,
-    factor_scale: number,
-    guide_scale: number,
-    activation: number,
-  ): R;
-  linear_backward(
-    dy: Operand,
-    x: Operand,
-    v: Operand,
-    u: Operand,
-    guide: Operand,
-    h: Operand,
-    pre: Operand,
-    dx: Operand,
-    dv: Operand,
-    du: Operand,
-    dguide: Operand,
-    dbias: Operand,
-    n: number,
-    dims: Int32Array,
-    factor_scale: number,
-    guide_scale: number,
-    activation: number,
-  ): R;
-  linear_merge(v: Operand, u: Operand, weight: Operand, dims: Int32Array): R;
-  ffn_forward(
-    x: Operand,
-    v1: Operand,
-    u1: Operand,
-    guide1: Operand,
-    bias1: Operand,
-    v2: Operand,
-    u2: Operand,
-    guide2: Operand,
-    bias2: Operand,
-    residual: Operand,
-    h1: Operand,
-    pre: Operand,
-    h2: Operand,
-    y: Operand,
-    n: number,
-    dims1: Int32Array,
-    dims2: Int32Array,
-    factor_scale1: number,
-    guide_scale1: number,
-    factor_scale2: number,
-    guide_scale2: number,
-    activation: number,
-  ): R;
-  ffn_backward(
-    dy: Operand,
-    x: Operand,
-    v1: Operand,
-    u1: Operand,
-    guide1: Operand,
-    v2: Operand,
-    u2: Operand,
-    guide2: Operand,
-    h1: Operand,
-    pre: Operand,
-    h2: Operand,
-    dx: Operand,
-    dv1: Operand,
-    du1: Operand,
-    dguide1: Operand,
-    dbias1: Operand,
-    dv2: Operand,
-    du2: Operand,
-    dguide2: Operand,
-    dbias2: Operand,
-    n: number,
-    dims1: Int32Array,
-    dims2: Int32Array,
-    factor_scale1: number,
-    guide_scale1: number,
-    factor_scale2: number,
-    guide_scale2: number,
-    activation: number,
-  ): R;
-  matmul(
-    a: Operand,
-    b: Operand,
-    c: Operand,
-    batch: number,
-    m: number,
-    n: number,
-    k: number,
-    transpose_a: number,
-    transpose_b: number,
-    strides: Int32Array,
-    accumulate: number,
-  ): R;
-  attention_forward(
-    qkv: Operand,
-    y: Operand,
-    lse: Operand,
-    batch: number,
-    seq: number,
-    heads: number,
-    kv_heads: number,
-    head_size: number,
-    rotary_base: number,
-  ): R;
-  attention_backward(
-    dy: Operand,
-    qkv: Operand,
-    y: Operand,
-    lse: Operand,
-    dqkv: Operand,
-    batch: number,
-    seq: number,
-    heads: number,
-    kv_heads: number,
-    head_size: number,
-    rotary_base: number,
-  ): R;
-  layer_norm_forward(
-    x: Operand,
-    weight: Operand,
-    bias: Operand,
-    y: Operand,
-    mean: Operand,
-    rstd: Operand,
-    n: number,
-    features: number,
-    eps: number,
-  ): R;
-  layer_norm_backward(
-    dy: Operand,
-    x: Operand,
-    weight: Operand,
-    mean: Operand,
-    rstd: Operand,
-    dx: Operand,
-    dweight: Operand,
-    dbias: Operand,
-    n: number,
-    features: number,
-  ): R;
-  rms_norm_forward(x: Operand, weight: Operand, y: Operand, rstd: Operand, n: number, features: number, eps: number): R;
-  rms_norm_backward(
-    dy: Operand,
-    x: Operand,
-    weight: Operand,
-    rstd: Operand,
-    dx: Operand,
-    dweight: Operand,
-    n: number,
-    features: number,
-  ): R;
-  embedding_forward(ids: Operand, table: Operand, y: Operand, n: number, rows: number, features: number): R;
-  embedding_backward(dy: Operand, ids: Operand, dtable: Operand, n: number, rows: number, features: number): R;
-  cross_entropy_forward(
-    logits: Operand,
-    targets: Operand,
-    loss: Operand,
-    lse: Operand,
-    count: Operand,
-    n: number,
-    classes: number,
-    ignore_index: number,
-  ): R;
-  cross_entropy_backward(
-    dloss: Operand,
-    logits: Operand,
-    targets: Operand,
-    lse: Operand,
-    count: Operand,
-    dlogits: Operand,
-    n: number,
-    classes: number,
-    ignore_index: number,
-  ): R;
-  linear_cross_entropy(
-    x: Operand,
-    weight: Operand,
-    targets: Operand,
-    loss: Operand,
-    dx: Operand,
-    dweight: Operand,
-    n: number,
-    features: number,
-    classes: number,
-    ignore_index: number,
-  ): R;
-  adamw_numbers(
-    numbers: Operand,
-    steps: Int32Array,
-    first: number,
-    lr: number,
-    beta1: number,
-    beta2: number,
-    eps: number,
-    weight_decay: number,
-  ): R;
-  adamw_step(
-    params: Operands,
-    grads: Operands,
-    exp_avg: Operands,
-    exp_avg_sq: Operands,
-    masters: Operands,
-    grad_scale: Operand,
-    numbers: Operand,
-    first: number,
-  ): R;
-  grad_norm(grads: Operands, norm: Operand, scale: Operand, max_norm: number): R;
-  gather_scalars(x: Operands, y: Operand): R;
-  scale_by(x: Operand, factor: Operand): R;
-  unary(a: Operand, y: Operand, op: number, c: number): R;
-  unary_backward(dy: Operand, a: Operand, y: Operand, da: Operand, op: number, c: number): R;
-  binary(
-    a: Operand,
-    b: Operand,
-    y: Operand,
-    op: number,
-    dims: Int32Array,
-    a_strides: Int32Array,
-    b_strides: Int32Array,
-  ): R;
-  add_scaled(x: Operand, acc: Operand, scale: number): R;
-  reduce(x: Operand, y: Operand, op: number, outer: number, extent: number, inner: number): R;
-  argmax(x: Operand, index: Operand, outer: number, extent: number, inner: number): R;
-  softmax_forward(x: Operand, y: Operand, n: number, features: number, log: number): R;
-  softmax_backward(dy: Operand, y: Operand, dx: Operand, n: number, features: number, log: number): R;
-  strided_copy(x: Operand, y: Operand, offset: number, dims: Int32Array, strides: Int32Array): R;
-  strided_write(y: Operand, x: Operand, offset: number, dims: Int32Array, strides: Int32Array): R;
-  strided_add(y: Operand, x: Operand, offset: number, dims: Int32Array, strides: Int32Array): R;
-  fill(y: Operand, value: number): R;
-  copy(x: Operand, y: Operand): R;
-  cast(x: Operand, y: Operand): R;
-  decode_step(model: NativeModel, pages: Operands, ids: Int32Array, sequences: Int32Array, logits: Operand): R;
-  decode_linear(
-    x: Operand,
-    v: Operand,
-    v_scales: Operand,
-    u: Operand,
-    u_scales: Operand,
-    bias: Operand,
-    y: Operand,
-    n: number,
-    dims: Int32Array,
-    activation: number,
-  ): R;
-  quantize(x: Operand, y: Operand, scales: Operand, rows: number, columns: number): R;
-  dequantize(x: Operand, scales: Operand, y: Operand, rows: number, columns: number): R;
-  random_uniform(y: Operand, seed_low: number, seed_high: number, offset: number, low: number, high: number): R;
-  random_normal(y: Operand, seed_low: number, seed_high: number, offset: number, mean: number, std: number): R;
-  svd(a: Operand, u: Operand, s: Operand, vt: Operand, batch: number, m: number, n: number, rank: number): R;
-  polar(a: Operand, y: Operand, batch: number, m: number, n: number): R;
-  probe_flops(out: Operand, iterations: number): R;
-  probe_bandwidth(x: Operand, out: Operand): R;
+type Words<S extends string> = S extends `${infer First} ${infer Rest}`
+  ? First | Words<Rest>
+  : S extends ''
+    ? never
+    : S;
+
+/** What one call takes, by name: operands, numbers, lists of numbers, lists of operands, bound models. */
+type Call<
+  One extends string,
+  Numbers extends string = '',
+  Lists extends string = '',
+  Many extends string = '',
+  Models extends string = '',
+> = { readonly [Name in Words<One>]: Operand } & { readonly [Name in Words<Numbers>]: number } & {
+  readonly [Name in Words<Lists>]: Int32Array;
+} & {
+  readonly [Name in Words<Many>]: Operands;
+} & { readonly [Name in Words<Models>]: NativeModel };
+
+type Codes<Names extends string> = { readonly [Name in Words<Names>]: number };
+
+/** What the kernels are called with. */
+export interface KernelCalls {
+  linear_forward: Call<'x v u guide bias residual h pre y', 'n factor_scale guide_scale activation', 'dims'>;
+  linear_backward: Call<'dy x v u guide h pre dx dv du dguide dbias', 'n factor_scale guide_scale activation', 'dims'>;
+  linear_merge: Call<'v u weight', '', 'dims'>;
+  ffn_forward: Call<
+    'x v1 u1 guide1 bias1 v2 u2 guide2 bias2 residual h1 pre h2 y',
+    'n factor_scale1 guide_scale1 factor_scale2 guide_scale2 activation',
+    'dims1 dims2'
+  >;
+  ffn_backward: Call<
+    'dy x v1 u1 guide1 v2 u2 guide2 h1 pre h2 dx dv1 du1 dguide1 dbias1 dv2 du2 dguide2 dbias2',
+    'n factor_scale1 guide_scale1 factor_scale2 guide_scale2 activation',
+    'dims1 dims2'
+  >;
+  matmul: Call<'a b c', 'batch m n k transpose_a transpose_b accumulate', 'strides'>;
+  attention_forward: Call<'qkv y lse', 'batch seq heads kv_heads head_size rotary_base'>;
+  attention_backward: Call<'dy qkv y lse dqkv', 'batch seq heads kv_heads head_size rotary_base'>;
+  layer_norm_forward: Call<'x weight bias y mean rstd', 'n features eps'>;
+  layer_norm_backward: Call<'dy x weight mean rstd dx dweight dbias', 'n features'>;
+  rms_norm_forward: Call<'x weight y rstd', 'n features eps'>;
+  rms_norm_backward: Call<'dy x weight rstd dx dweight', 'n features'>;
+  embedding_forward: Call<'ids table y', 'n rows features'>;
+  embedding_backward: Call<'dy ids dtable', 'n rows features'>;
+  cross_entropy_forward: Call<'logits targets loss lse count', 'n classes ignore_index'>;
+  cross_entropy_backward: Call<'dloss logits targets lse count dlogits', 'n classes ignore_index'>;
+  linear_cross_entropy: Call<'x weight targets loss dx dweight', 'n features classes ignore_index'>;
+  adamw_numbers: Call<'numbers', 'first lr beta1 beta2 eps weight_decay', 'steps'>;
+  adamw_step: Call<'grad_scale numbers', 'first', '', 'params grads exp_avg exp_avg_sq masters'>;
+  grad_norm: Call<'norm scale', 'max_norm', '', 'grads'>;
+  gather_scalars: Call<'y', '', '', 'x'>;
+  scale_by: Call<'x factor'>;
+  unary: Call<'a y', 'op c'>;
+  unary_backward: Call<'dy a y da', 'op c'>;
+  binary: Call<'a b y', 'op', 'dims a_strides b_strides'>;
+  add_scaled: Call<'x acc', 'scale'>;
+  reduce: Call<'x y', 'op outer extent inner'>;
+  argmax: Call<'x index', 'outer extent inner'>;
+  softmax_forward: Call<'x y', 'n features log'>;
+  softmax_backward: Call<'dy y dx', 'n features log'>;
+  strided_copy: Call<'x y', 'offset', 'dims strides'>;
+  strided_write: Call<'y x', 'offset', 'dims strides'>;
+  strided_add: Call<'y x', 'offset', 'dims strides'>;
+  fill: Call<'y', 'value'>;
+  copy: Call<'x y'>;
+  cast: Call<'x y'>;
+  decode_step: Call<'logits', '', 'ids sequences', 'pages', 'model'>;
+  decode_linear: Call<'x v v_scales u u_scales bias y', 'n activation', 'dims'>;
+  quantize: Call<'x y scales', 'rows columns'>;
+  dequantize: Call<'x scales y', 'rows columns'>;
+  random_uniform: Call<'y', 'seed_low seed_high offset low high'>;
+  random_normal: Call<'y', 'seed_low seed_high offset mean std'>;
+  svd: Call<'a u s vt', 'batch m n rank'>;
+  polar: Call<'a y', 'batch m n'>;
+  probe_flops: Call<'out', 'iterations'>;
+  probe_bandwidth: Call<'x out'>;
 }
+
+/** R is void for synchronous calls and Promise<void> for asynchronous ones. */
+export type Kernels<R> = { readonly [Name in keyof KernelCalls]: (call: KernelCalls[Name]) => R };
+
+/** The same kernels as the addon has them: values in the order of native/kernels.def. */
+export type PositionalKernels<R> = { readonly [Name in keyof KernelCalls]: (...values: unknown[]) => R };
 
 export interface NativeMemoryStats {
   /** Bytes in use. */
@@ -327,11 +146,20 @@ export interface NativeChainPlan {
   readonly alone: number;
 }
 
-export interface Native extends Kernels<void> {
-  /** The same kernels as jobs on a native thread, in order. Operands must be handles. */
-  readonly async: Kernels<Promise<void>>;
+export interface Native {
+  readonly kernels: PositionalKernels<void>;
+  /** The same as jobs on a native thread, in order. Operands must be handles. */
+  readonly async: PositionalKernels<Promise<void>>;
+  /** The parameters of each kernel as native/kernels.def has them: 'Float x, Float y, int64_t n'. */
+  readonly parameters: { readonly [Name in keyof KernelCalls]: string };
+  /** The numbers of native/codes.def. */
+  readonly dtypes: Codes<'float32 int32 bfloat16 int8'>;
+  readonly activations: Codes<'none gelu silu relu swiglu'>;
+  readonly unaryOps: Codes<'neg exp log sqrt rsqrt tanh sigmoid gelu silu relu square abs scale addScalar pow sin cos reciprocal clampMin clampMax'>;
+  readonly binaryOps: Codes<'add sub mul div maximum minimum pow greater equal'>;
+  readonly reductions: Codes<'sum mean max'>;
   /**
-   * dtype: 0 float32, 1 int32, 2 bfloat16, 3 int8. A device is its kind, 0 cpu (default) or 1 cuda, for the default one,
+   * dtype: a number of `dtypes`. A device is its kind, 0 cpu (default) or 1 cuda, for the default one,
    * and kind + 256 · (index + 1) for any. The contents are not set.
    */
   allocate(length: number, dtype: number, device?: number): Handle;

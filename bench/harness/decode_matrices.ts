@@ -1,10 +1,11 @@
 /** The matrices of a decoding step alone, and plain reads of as many bytes: what of a step is the memory's doing. */
 import type { WeightDType } from '../../lib/decode';
-import { NativeBuffer } from '../../lib/decode/buffer';
 import { DecoderModel } from '../../lib/decode/model';
 import { getNumThreads } from '../../lib/device';
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import type { TransformerLM } from '../../lib/nn';
+import { Storage } from '../../lib/storage';
 import type { Handle } from '../../types/native';
 import { type Contender, OURS } from './contender';
 import { timeCalls } from './sampling';
@@ -27,8 +28,8 @@ export class DecodeMatrices implements Contender {
   readonly side = OURS;
   readonly #model: DecoderModel;
   readonly #matrices: readonly Matrix[];
-  readonly #x: NativeBuffer;
-  readonly #y: NativeBuffer;
+  readonly #x: Storage;
+  readonly #y: Storage;
 
   constructor(
     readonly variant: string,
@@ -51,9 +52,9 @@ export class DecodeMatrices implements Contender {
     };
     this.#matrices = [...layers.flat(), head];
     const widest = Math.max(...this.#matrices.flatMap(({ dims: [K = 1, , p = 1, L = 1, s = 1] }) => [K * p, L * s]));
-    this.#x = new NativeBuffer(widest);
-    this.#y = new NativeBuffer(widest);
-    native.fill(this.#x.handle, 0.5);
+    this.#x = new Storage(widest, 'float32');
+    this.#y = new Storage(widest, 'float32');
+    kernels.fill({ y: this.#x, value: 0.5 });
   }
 
   get bytes(): number {
@@ -79,7 +80,18 @@ export class DecodeMatrices implements Contender {
     for (const { views, dims } of this.#matrices) {
       const [v = null, vScales = null, u = null, uScales = null, bias = null] = views;
       if (u === null) throw new Error('decode: a layer without weights');
-      native.decode_linear(this.#x.handle, v, vScales, u, uScales, bias, this.#y.handle, 1, dims, 0);
+      kernels.decode_linear({
+        x: this.#x,
+        v,
+        v_scales: vScales,
+        u,
+        u_scales: uScales,
+        bias,
+        y: this.#y,
+        n: 1,
+        dims,
+        activation: native.activations.none,
+      });
     }
   }
 }
@@ -88,21 +100,21 @@ export class DecodeMatrices implements Contender {
 export class MemoryRead implements Contender {
   readonly side = OURS;
   readonly variant = 'memory';
-  readonly #buffer: NativeBuffer;
-  readonly #out = new NativeBuffer(4 * getNumThreads());
+  readonly #buffer: Storage;
+  readonly #out = new Storage(4 * getNumThreads(), 'float32');
 
   constructor(readonly bytes: number) {
-    this.#buffer = new NativeBuffer(Math.ceil(bytes / 4));
-    native.fill(this.#buffer.handle, 1);
+    this.#buffer = new Storage(Math.ceil(bytes / 4), 'float32');
+    kernels.fill({ y: this.#buffer, value: 1 });
   }
 
   async outputs(): Promise<readonly Float32Array[]> {
-    native.probe_bandwidth(this.#buffer.handle, this.#out.handle);
+    kernels.probe_bandwidth({ x: this.#buffer, out: this.#out });
     return [this.#out.toArray()];
   }
 
   sample(milliseconds: number): Promise<readonly number[]> {
-    return timeCalls(() => native.probe_bandwidth(this.#buffer.handle, this.#out.handle), milliseconds);
+    return timeCalls(() => kernels.probe_bandwidth({ x: this.#buffer, out: this.#out }), milliseconds);
   }
 
   async close(): Promise<void> {

@@ -4,19 +4,17 @@ import { native } from '../../lib/native';
 /** Milliseconds by kernel. */
 export function kernelTimes(body: () => void): Map<string, number> {
   const times = new Map<string, number>();
-  const kernels = Object.keys(native.async).map((name): [string, unknown] => [name, Reflect.get(native, name)]);
-  for (const [name, kernel] of kernels) {
-    if (typeof kernel !== 'function') continue;
-    Reflect.set(native, name, (...operands: unknown[]) => {
+  const kernels = Object.entries(native.kernels);
+  for (const [name, kernel] of kernels)
+    Reflect.set(native.kernels, name, (...operands: unknown[]) => {
       const start = performance.now();
-      Reflect.apply(kernel, native, operands);
+      kernel(...operands);
       times.set(name, (times.get(name) ?? 0) + performance.now() - start);
     });
-  }
   try {
     body();
   } finally {
-    for (const [name, kernel] of kernels) Reflect.set(native, name, kernel);
+    for (const [name, kernel] of kernels) Reflect.set(native.kernels, name, kernel);
   }
   return times;
 }

@@ -1,5 +1,6 @@
 /** The machine's limits, measured in the same run as everything else. */
 import { type Isa, setIsa, setNumThreads } from '../../lib/device';
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { empty } from '../../lib/tensor';
 
@@ -22,15 +23,15 @@ export function measurePeak(isa: Isa, threads: number, repeats: number): Peak {
   setNumThreads(threads);
   const out = empty([TASKS_PER_THREAD * threads]);
   const buffer = empty([BUFFER_FLOATS]);
-  native.fill(buffer.handle, 1);
+  kernels.fill({ y: buffer, value: 1 });
   let gflops = 0;
   let gbps = 0;
   for (let i = 0; i < repeats; i++) {
     const counted = native.countedFlops();
     const start = performance.now();
-    native.probe_flops(out.handle, 100_000);
+    kernels.probe_flops({ out, iterations: 100_000 });
     const middle = performance.now();
-    native.probe_bandwidth(buffer.handle, out.handle);
+    kernels.probe_bandwidth({ x: buffer, out });
     const end = performance.now();
     gflops = Math.max(gflops, (native.countedFlops() - counted) / (middle - start) / 1e6);
     gbps = Math.max(gbps, (4 * BUFFER_FLOATS) / (end - middle) / 1e6);

@@ -1,6 +1,8 @@
 /** The file of a run: figures, and what they were measured on. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { readJson } from '../../lib/io/files';
+import { isObject } from '../../lib/options';
 import { isOurs, OURS } from './contender';
 import type { Machine } from './machine';
 import type { Peak } from './peak';
@@ -66,22 +68,12 @@ export function writeResults(path: string, file: ResultFile): void {
   writeFileSync(path, formatResults(file));
 }
 
-function isResultFile(value: unknown): value is ResultFile {
-  return (
-    value !== null &&
-    typeof value === 'object' &&
-    'format' in value &&
-    value.format === 'structured-ffn-bench' &&
-    'version' in value &&
-    value.version === 1
-  );
-}
-
 /** @throws {Error} when the file is not one of ours. */
 export function readResults(path: string): ResultFile {
-  const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
-  if (!isResultFile(value)) throw new Error(`${path} holds no benchmark results of version 1`);
-  return value;
+  const value = readJson(path);
+  if (!isObject(value) || value.format !== 'structured-ffn-bench' || value.version !== 1)
+    throw new Error(`${path} holds no benchmark results of version 1`);
+  return value as object as ResultFile;
 }
 
 /** For a figure that is counted, not sampled. */

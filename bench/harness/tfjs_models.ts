@@ -1,6 +1,6 @@
 /** A feedforward network as a tfjs model, with our layer or with tfjs's own, on the weights of a problem. */
+import { transposed } from '../../lib/matrix';
 import { install, type Tfjs } from '../../lib/tfjs';
-import { transposed } from '../../lib/tfjs/structure_model';
 import { createLayer, gelu, type Layer, type TfjsBackend } from '../rivals/tfjs';
 import { type Contender, OURS } from './contender';
 import type { LayerArrays, Problem } from './problem';

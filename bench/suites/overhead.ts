@@ -2,6 +2,7 @@
 import { noGrad } from '../../lib/autograd';
 import { getIsa, getNumThreads } from '../../lib/device';
 import { defineLinear } from '../../lib/functional';
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { linear } from '../../lib/ops';
 import { tidy } from '../../lib/scope';
@@ -29,7 +30,22 @@ export const overhead: Suite = {
     const out = { y: new Float32Array(1) };
     const levels: Readonly<Record<string, () => void>> = {
       'kernel through Node-API': () =>
-        native.linear_forward(x.handle, null, weight.handle, null, null, null, null, null, y.handle, 1, sizes, 1, 0, 0),
+        kernels.linear_forward({
+          x,
+          v: null,
+          u: weight,
+          guide: null,
+          bias: null,
+          residual: null,
+          h: null,
+          pre: null,
+          y,
+          n: 1,
+          dims: sizes,
+          factor_scale: 1,
+          guide_scale: 0,
+          activation: native.activations.none,
+        }),
       'layer on typed arrays': () => layer.forward(arrays, { out }),
       'op on tensors': () => tidy(() => linear(x, weight)),
     };

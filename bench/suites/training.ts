@@ -1,7 +1,7 @@
 /** A whole training step of a small transformer, and where its time goes. */
 
 import { type Tensor, zeros } from '../../lib';
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { type Contender, mostError } from '../harness/contender';
 import { wantsOp } from '../harness/context';
 import { kernelTimes } from '../harness/kernel_times';
@@ -25,10 +25,10 @@ function lossTime(tokens: number, classes: number): number {
   const targets = zeros([tokens], { dtype: 'int32' });
   const [loss, count, dloss, lse] = [zeros([1]), zeros([1]), zeros([1]), zeros([tokens])];
   const call = () => {
-    const sizes = [tokens, classes, -100] as const;
-    const operands = [logits.handle, targets.handle] as const;
-    native.cross_entropy_forward(...operands, loss.handle, lse.handle, count.handle, ...sizes);
-    native.cross_entropy_backward(dloss.handle, ...operands, lse.handle, count.handle, logits.handle, ...sizes);
+    const sizes = { n: tokens, classes, ignore_index: -100 };
+    const operands = { logits: logits.handle, targets: targets.handle, lse: lse.handle, count: count.handle };
+    kernels.cross_entropy_forward({ ...sizes, ...operands, loss });
+    kernels.cross_entropy_backward({ ...sizes, ...operands, dloss, dlogits: logits });
   };
   call();
   const samples = Array.from({ length: PROFILED_STEPS }, () => {

@@ -2,11 +2,12 @@
  * What `structured-ffn tune --device cuda` measured for the choice of kernels for matrix products: one file for all machines
  * that share a home folder, each GPU under its name.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { FormatError } from '../errors';
-import { withFile, writeJson } from '../io/files';
+import { readJson, writeJson } from '../io/files';
+import { isObject } from '../options';
 
 /** Times in nanoseconds, and how much longer one way may take than another, by the names of native/cuda/gemm/costs.cuh. */
 export type GemmCosts = Readonly<Record<string, number>>;
@@ -22,28 +23,19 @@ export function defaultCostsPath(): string {
   );
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value);
-
 const isCosts = (value: unknown): value is GemmCosts =>
   isObject(value) &&
   Object.values(value).every((cost) => typeof cost === 'number' && Number.isFinite(cost) && cost > 0);
 
 function readGpus(path: string): Record<string, GemmCosts> {
   if (path === '' || !existsSync(path)) return {};
-  const text = withFile('read', path, () => readFileSync(path, 'utf8'));
-  const corrupt = (problem: string) =>
-    new FormatError(path, `${problem}; delete it, "structured-ffn tune --device cuda" measures anew`);
-  let file: unknown;
-  try {
-    file = JSON.parse(text);
-  } catch {
-    throw corrupt('it is no JSON');
-  }
+  const remedy = '; delete it, "structured-ffn tune --device cuda" measures anew';
+  const file = readJson(path, remedy);
   if (!isObject(file) || file.format !== FORMAT || file.version !== VERSION || !isObject(file.gpus))
-    throw corrupt('it has no costs of matrix products');
+    throw new FormatError(path, `it has no costs of matrix products${remedy}`);
   for (const [gpu, costs] of Object.entries(file.gpus))
-    if (!isCosts(costs)) throw corrupt(`the costs of '${gpu}' are not all positive finite numbers`);
+    if (!isCosts(costs))
+      throw new FormatError(path, `the costs of '${gpu}' are not all positive finite numbers${remedy}`);
   return file.gpus as Record<string, GemmCosts>;
 }
 

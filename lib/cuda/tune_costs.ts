@@ -3,7 +3,7 @@
 import { noGrad } from '../autograd';
 import { full } from '../creation';
 import { checkDevice, type Device, deviceCode, kindOf, synchronize } from '../device';
-import { DTYPES, type DType } from '../dtype';
+import { type DType, ELEMENTS } from '../dtype';
 import { OptionError } from '../errors';
 import { native } from '../native';
 import { linear, lowRankLinear } from '../ops';
@@ -81,7 +81,8 @@ const matrix = (rows: number, columns: number, dtype: DType, device: Device): Te
 function timesOf({ kernel, size, dtype, tf32, switches }: Tile, options: Required<CostTuneOptions>): TileTimes | null {
   const { device, depths, rounds } = options;
   native.setSettings(deviceCode(device), { ...switches, tf32: tf32 ? 'on' : 'off' });
-  const planOf = (depth: number) => native.plan(deviceCode(device), 'product', [size, size, depth, DTYPES[dtype].code]);
+  const planOf = (depth: number) =>
+    native.plan(deviceCode(device), 'product', [size, size, depth, native.dtypes[dtype]]);
   const plan = planOf(depths[0]);
   if (!plan.kernel.startsWith(kernel)) return null;
   const { multiprocessors, resident } = plan;
@@ -97,7 +98,7 @@ function timesOf({ kernel, size, dtype, tf32, switches }: Tile, options: Require
     several: [time(each * size, depths[0]), time(each * size, depths[1])],
     each,
     resident,
-    bytes: size * size * (dtype === 'bfloat16' ? 2 : 4),
+    bytes: size * size * ELEMENTS[dtype].bytes,
   };
 }
 

@@ -2,14 +2,14 @@
 import type { Handle } from '../../types/native';
 import type { Device } from '../device';
 import { checkInteger, OptionError } from '../errors';
-import { NativeBuffer } from './buffer';
+import { Storage } from '../storage';
 
 /** Whole vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
 export const PAGE_TOKENS = 32;
 
 export class PagePool {
   readonly #elements: number;
-  readonly #free: NativeBuffer[] = [];
+  readonly #free: Storage[] = [];
   #pages = 0;
   #disposed = false;
 
@@ -31,15 +31,15 @@ export class PagePool {
   }
 
   /** @throws {OutOfMemoryError} */
-  take(): NativeBuffer {
+  take(): Storage {
     const free = this.#free.pop();
     if (free) return free;
-    const page = new NativeBuffer(this.#elements, 'float32', this.device);
+    const page = new Storage(this.#elements, 'float32', this.device);
     this.#pages++;
     return page;
   }
 
-  give(pages: readonly NativeBuffer[]): void {
+  give(pages: readonly Storage[]): void {
     this.#free.push(...pages);
     if (this.#disposed) this.dispose();
   }
@@ -56,7 +56,7 @@ export class PagePool {
 /** One text under way: how many of its tokens the cache has, and where. */
 export class DecodeSequence implements Disposable {
   readonly #pool: PagePool;
-  readonly #pages: NativeBuffer[] = [];
+  readonly #pages: Storage[] = [];
   #length = 0;
   #disposed = false;
   /** Whether a step is under way: another one would write to the same places of the cache. */

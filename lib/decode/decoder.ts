@@ -2,10 +2,10 @@
 
 import type { Device } from '../device';
 import { checkChoice, checkInteger, DisposedError, fromNative, IndexError, OptionError } from '../errors';
-import { native } from '../native';
+import { asyncKernels } from '../kernels';
 import type { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
-import { NativeBuffer } from './buffer';
+import { Storage } from '../storage';
 import { DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
 import { WEIGHT_DTYPES, type WeightDType } from './matrix';
@@ -99,10 +99,10 @@ export class Decoder implements Disposable {
     if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length)
       throw new OptionError('decoder: entries', 'different sequences', 'one of them twice');
     const { model, pages, ids, sequences, rows } = this.#prepare(entries);
-    using logits = new NativeBuffer(rows * this.config.vocabSize, 'float32', this.#model.device);
+    using logits = new Storage(rows * this.config.vocabSize, 'float32', this.#model.device);
     for (const { sequence } of entries) sequence.busy = true;
     try {
-      await native.async.decode_step(model, pages, ids, sequences, logits.handle);
+      await asyncKernels.decode_step({ model, pages, ids, sequences, logits });
     } catch (error) {
       throw fromNative(error);
     } finally {

@@ -1,6 +1,7 @@
 /** A linear layer of the decoder: its factors, and, where that was found faster, their product. */
 import type { Handle } from '../../types/native';
 import { noGrad } from '../autograd';
+import { ELEMENTS } from '../dtype';
 import { type LinearLayer, SelfGuided } from '../nn';
 import { checkMergeable } from '../ops/inner_activation';
 import { keep, tidy } from '../scope';
@@ -64,8 +65,7 @@ export class DecoderLayer {
 
   get mergedBytes(): number {
     const { inFeatures, outFeatures } = this.#layer;
-    const size = { float32: 4, bfloat16: 2, int8: 1 }[this.dtype];
-    return inFeatures * outFeatures * size + (this.dtype === 'int8' ? outFeatures * 4 : 0);
+    return inFeatures * outFeatures * ELEMENTS[this.dtype].bytes + (this.dtype === 'int8' ? outFeatures * 4 : 0);
   }
 
   operands(form: Form): LayerOperands {

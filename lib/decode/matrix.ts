@@ -1,18 +1,19 @@
 /** A weight matrix for inference, in the element type in which it streams from memory. */
 import type { Handle } from '../../types/native';
+import { ELEMENTS } from '../dtype';
 import { runNative } from '../errors';
 import type { StoredDType } from '../io';
-import { native } from '../native';
+import { kernels } from '../kernels';
+import { Storage } from '../storage';
 import type { Tensor } from '../tensor';
-import { ELEMENTS, NativeBuffer } from './buffer';
 
 /** The model's own dtype shares its memory; others, and int8 (with a float32 scale for each row), are copies. */
 export type WeightDType = StoredDType;
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
 
 export class WeightMatrix implements Disposable {
-  #scales: NativeBuffer | null = null;
-  #reduced: NativeBuffer | null = null;
+  #scales: Storage | null = null;
+  #reduced: Storage | null = null;
 
   /**
    * @param weight [..., columns] float32 or bfloat16, on any device.
@@ -25,17 +26,17 @@ export class WeightMatrix implements Disposable {
   ) {
     if (dtype === weight.dtype) return;
     const { device, size } = weight;
-    const reduced = new NativeBuffer(size, dtype, device);
+    const reduced = new Storage(size, dtype, device);
     this.#reduced = reduced;
     if (dtype === 'int8') {
       const columns = weight.shape[weight.rank - 1]!;
       const rows = size / columns;
-      const scales = new NativeBuffer(rows, 'float32', device);
+      const scales = new Storage(rows, 'float32', device);
       this.#scales = scales;
       using exact = new WeightMatrix(weight, 'float32');
-      runNative(() => native.quantize(exact.handle, reduced.handle, scales.handle, rows, columns));
+      runNative(() => kernels.quantize({ x: exact, y: reduced, scales, rows, columns }));
     } else {
-      runNative(() => native.cast(weight.handle, reduced.handle));
+      runNative(() => kernels.cast({ x: weight, y: reduced }));
     }
     if (owned) weight.dispose();
   }

@@ -4,7 +4,6 @@ import type { Device } from '../device';
 import { DeviceError, OptionError, runNative } from '../errors';
 import { native } from '../native';
 import type { LayerNorm, ResolvedConfig, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
-import { ACTIVATION_CODES } from '../ops/activation';
 import { PAGE_TOKENS } from './cache';
 import { DecoderLayer, type Form, type LayerOperands } from './layer';
 import { type WeightDType, WeightMatrix } from './matrix';
@@ -85,7 +84,7 @@ export class DecoderModel {
     this.#blocks = model.blocks.map((block) => decoderBlock(block, dtype));
     const normCode = config.norm === 'rms' ? 1 : 0;
     const sizes = [vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, normCode];
-    this.#sizes = [...sizes, ACTIVATION_CODES[activation], PAGE_TOKENS];
+    this.#sizes = [...sizes, native.activations[activation], PAGE_TOKENS];
   }
 
   /** All layers of two factors, in order. */

@@ -1,9 +1,10 @@
 /** Measured crossovers on disk: one file for all machines that share a home folder, each under its fingerprint. */
-import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { cpus, homedir } from 'node:os';
 import { join } from 'node:path';
 import { FormatError } from '../errors';
-import { withFile, writeJson } from '../io/files';
+import { readJson, withFile, writeJson } from '../io/files';
+import { isObject } from '../options';
 import type { Crossover, CrossoverTable } from './table';
 
 const FORMAT = 'structured-ffn crossovers';
@@ -23,9 +24,6 @@ export function defaultTablePath(): string {
   return STRUCTURED_FFN_TABLE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'structured-ffn', 'crossovers.json');
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value);
-
 const isCrossover = (value: unknown): value is Crossover =>
   isObject(value) &&
   Number.isSafeInteger(value.tokens) &&
@@ -40,17 +38,10 @@ const isMachines = (value: unknown): value is Machines =>
 
 function readMachines(path: string): Machines {
   if (!existsSync(path)) return {};
-  const text = withFile('read', path, () => readFileSync(path, 'utf8'));
-  const corrupt = (problem: string) =>
-    new FormatError(path, `${problem}; "structured-ffn tune" measures anew and keeps this file as ${path}.corrupt`);
-  let file: unknown;
-  try {
-    file = JSON.parse(text);
-  } catch {
-    throw corrupt('it is no JSON');
-  }
+  const remedy = `; "structured-ffn tune" measures anew and keeps this file as ${path}.corrupt`;
+  const file = readJson(path, remedy);
   if (!isObject(file) || file.format !== FORMAT || file.version !== VERSION || !isMachines(file.machines))
-    throw corrupt('it is no table of crossovers');
+    throw new FormatError(path, `it is no table of crossovers${remedy}`);
   return file.machines;
 }
 

@@ -2,11 +2,12 @@
 import { full } from '../creation';
 import { type Device, synchronize } from '../device';
 import { checkInteger } from '../errors';
+import { kernels } from '../kernels';
 import { native } from '../native';
 import type { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
-import { NativeBuffer } from './buffer';
+import { Storage } from '../storage';
 import { type WeightDType, WeightMatrix } from './matrix';
 import { DecoderModel } from './model';
 import { type Crossover, type CrossoverTable, settingOf, tableKey } from './table';
@@ -57,11 +58,21 @@ class ColdLayer implements Disposable {
   }
 
   /** Microseconds of one call on the copy whose turn it is. */
-  time(x: NativeBuffer, y: NativeBuffer, tokens: number): number {
+  time(x: Storage, y: Storage, tokens: number): number {
     const { v, u } = this.#copies[this.#next++ % this.#copies.length]!;
-    const [first, firstScales] = [v?.handle ?? null, v?.scales ?? null];
     const start = performance.now();
-    native.decode_linear(x.handle, first, firstScales, u.handle, u.scales, null, y.handle, tokens, this.dims, 0);
+    kernels.decode_linear({
+      x,
+      v,
+      v_scales: v?.scales ?? null,
+      u,
+      u_scales: u.scales,
+      bias: null,
+      y,
+      n: tokens,
+      dims: this.dims,
+      activation: native.activations.none,
+    });
     synchronize(this.device);
     return (performance.now() - start) * 1000;
   }
@@ -81,7 +92,7 @@ const typical = (values: readonly number[]): number => [...values].sort((a, b) =
 function measure(
   factored: ColdLayer,
   merged: ColdLayer,
-  [x, y]: readonly [NativeBuffer, NativeBuffer],
+  [x, y]: readonly [Storage, Storage],
   tokens: number,
   milliseconds: number,
 ): Crossover {
@@ -114,9 +125,9 @@ export function tune(model: TransformerLM, options: TuneOptions = {}): Map<strin
       const [K = 1, , p = 1, L = 1, s = 1] = factoredDims;
       using factored = new ColdLayer(factoredDims, true, dtype, device);
       using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p, 0), false, dtype, device);
-      using x = new NativeBuffer(most * K * p, 'float32', device);
-      using y = new NativeBuffer(most * L * s, 'float32', device);
-      native.fill(x.handle, 0.5);
+      using x = new Storage(most * K * p, 'float32', device);
+      using y = new Storage(most * L * s, 'float32', device);
+      kernels.fill({ y: x, value: 0.5 });
       const measured = counts.map((count) => measure(factored, merged, [x, y], count, milliseconds));
       table.set(key, measured);
       onShape(key, measured);

@@ -1,6 +1,7 @@
 /** The layers as ONNX operations on rows: x is [n, features]. */
 
 import type { TensorData } from '../io';
+import { transposed } from '../matrix';
 import type { Activation, InnerActivation } from '../ops';
 import type { OnnxGraph } from './onnx_graph';
 
@@ -14,13 +15,9 @@ export interface LinearValues {
 }
 
 /** [blocks, rows, columns] → [blocks, columns, rows]: MatMul transposes nothing by itself. */
-function transposed({ shape, data }: TensorData): TensorData {
+function swapped({ shape, data }: TensorData): TensorData {
   const [blocks, rows, columns] = [shape[0]!, shape[1]!, shape[2]!];
-  const result = new Float32Array(data.length);
-  for (let b = 0; b < blocks; b++)
-    for (let i = 0; i < rows; i++)
-      for (let j = 0; j < columns; j++) result[(b * columns + j) * rows + i] = data[(b * rows + i) * columns + j]!;
-  return { shape: [blocks, columns, rows], data: result };
+  return { shape: [blocks, columns, rows], data: transposed(data, rows, columns) };
 }
 
 /** x wᵀ (+ bias). */
@@ -35,7 +32,7 @@ function firstFactor(graph: OnnxGraph, name: string, x: string, v: TensorData): 
   const [blocks, rows, columns] =
     v.shape.length === 2 ? [1, v.shape[0]!, v.shape[1]!] : [v.shape[0]!, v.shape[1]!, v.shape[2]!];
   if (blocks === 1) return dense(graph, x, graph.weight(name, { shape: [rows, columns], data: v.data }), null);
-  const weight = graph.weight(`${name}.transposed`, transposed(v));
+  const weight = graph.weight(`${name}.transposed`, swapped(v));
   const split = graph.node('Transpose', [reshape(graph, x, [-1, blocks, columns])], { perm: [1, 0, 2] });
   const product = graph.node('MatMul', [split, weight]);
   return reshape(graph, graph.node('Transpose', [product], { perm: [1, 0, 2] }), [-1, blocks * rows]);
@@ -44,7 +41,7 @@ function firstFactor(graph: OnnxGraph, name: string, x: string, v: TensorData): 
 /** The same with its inputs and outputs shuffled: feature i of block l stands at i·blocks + l. */
 function shuffledFactor(graph: OnnxGraph, name: string, h: string, u: TensorData): string {
   const [blocks, rows, columns] = [u.shape[0]!, u.shape[1]!, u.shape[2]!];
-  const weight = graph.weight(`${name}.transposed`, transposed(u));
+  const weight = graph.weight(`${name}.transposed`, swapped(u));
   const shuffled = graph.node('Transpose', [reshape(graph, h, [-1, columns, blocks])], { perm: [2, 0, 1] });
   const product = graph.node('MatMul', [shuffled, weight]);
   return reshape(graph, graph.node('Transpose', [product], { perm: [1, 2, 0] }), [-1, blocks * rows]);

@@ -1,8 +1,6 @@
 /** The checks that raw typed arrays get before native code sees them. */
-import { dtypeOf } from '../dtype';
+import { classOf, dtypeOf } from '../dtype';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../errors';
-
-const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
 
 /** Whether the memory of a view was transferred away. Node 20 has no `ArrayBuffer.detached`, but refuses such a view. */
 export function isDetached(array: Float32Array): boolean {
@@ -21,14 +19,14 @@ function isResizable(buffer: ArrayBufferLike): boolean {
 }
 
 /** Memory that another thread may write to. */
-export const isShared = (array: Float32Array): boolean => tagOf(array.buffer) === 'SharedArrayBuffer';
+export const isShared = (array: Float32Array): boolean => classOf(array.buffer) === 'SharedArrayBuffer';
 
 /**
  * @throws {DTypeError} unless `value` is a Float32Array. @throws {DisposedError} when it is detached.
  * @throws {OptionError} when its memory is resizable.
  */
 export function checkFloats(where: string, value: unknown): asserts value is Float32Array {
-  if (dtypeOf(value) !== 'float32') throw new DTypeError(where, 'a Float32Array', tagOf(value));
+  if (dtypeOf(value) !== 'float32') throw new DTypeError(where, 'a Float32Array', classOf(value));
   const array = value as Float32Array;
   if (isDetached(array)) throw new DisposedError(where, 'the memory of the array was transferred away');
   if (isResizable(array.buffer)) throw new OptionError(where, 'memory of a fixed size', 'a resizable buffer');

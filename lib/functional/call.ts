@@ -2,10 +2,10 @@
  * One kernel call on raw arrays, prepared once and run either way. Synchronous: the kernel works on the caller's own
  * memory. Asynchronous: on native copies, so that nothing the caller does to its arrays meanwhile can reach the kernel.
  */
-import type { Handle, Kernels, Operand } from '../../types/native';
+import type { Kernels, Operand } from '../../types/native';
 import { DisposedError, fromNative, OptionError, runNative } from '../errors';
-import { native } from '../native';
-
+import { asyncKernels, kernels } from '../kernels';
+import { Storage } from '../storage';
 import { checkApart, checkLength, isDetached, isShared } from './buffers';
 
 export interface Call<In extends string, Out extends string> {
@@ -89,39 +89,8 @@ export function runCall<In extends string, Out extends string>(
     if (length > 0) results[name] = out[name] ?? new Float32Array(length);
     operands[name] = results[name] ?? null;
   }
-  runNative(() => call.run(native, call.inputs, operands as Operands<Out>));
+  runNative(() => call.run(kernels, call.inputs, operands as Operands<Out>));
   return results;
-}
-
-/** Native buffers of one asynchronous call. */
-class NativeCopies {
-  readonly #handles: Handle[] = [];
-
-  allocate(length: number): Handle {
-    const handle = runNative(() => native.allocate(length, 0));
-    this.#handles.push(handle);
-    return handle;
-  }
-
-  copyIn(array: Float32Array): Handle {
-    const handle = this.allocate(array.length);
-    this.#access(handle, (memory) => memory.set(array));
-    return handle;
-  }
-
-  copyOut(handle: Handle, array: Float32Array): void {
-    this.#access(handle, (memory) => array.set(memory));
-  }
-
-  release(): void {
-    for (const handle of this.#handles) native.release(handle);
-  }
-
-  #access(handle: Handle, use: (memory: Float32Array) => void): void {
-    const buffer = native.arrayBuffer(handle);
-    use(new Float32Array(buffer));
-    native.detach(handle, buffer);
-  }
 }
 
 /**
@@ -139,33 +108,45 @@ export async function runCallAsync<In extends string, Out extends string>(
   ];
   if (callers.some(isShared))
     throw new OptionError(call.where, 'memory of this thread alone in an asynchronous call', 'a SharedArrayBuffer');
-  const copies = new NativeCopies();
+  const copies: Storage<'float32'>[] = [];
+  const allocate = (length: number) => {
+    const copy = new Storage(length, 'float32');
+    copies.push(copy);
+    return copy;
+  };
   try {
     const inputs: Partial<Record<In, Operand>> = {};
     for (const name in call.inputs) {
       const array = call.inputs[name];
-      inputs[name] = array === null ? null : copies.copyIn(array);
+      inputs[name] = null;
+      if (array === null) continue;
+      const copy = allocate(array.length);
+      copy.array.set(array);
+      inputs[name] = copy;
     }
-    const handles: Partial<Record<Out, Handle | null>> = {};
+    const outputs: Partial<Record<Out, Operand>> = {};
+    const wanted: [Out, Storage<'float32'>][] = [];
     for (const name in call.outputs) {
       const length = call.outputs[name];
-      handles[name] = length === 0 ? null : copies.allocate(length);
+      outputs[name] = null;
+      if (length === 0) continue;
+      const copy = allocate(length);
+      wanted.push([name, copy]);
+      outputs[name] = copy;
     }
-    await call.run(native.async, inputs as Operands<In>, handles as Operands<Out>);
+    await call.run(asyncKernels, inputs as Operands<In>, outputs as Operands<Out>);
     if (callers.some(isDetached))
       throw new DisposedError(call.where, 'the memory of an array was transferred away before the job was done');
     const results: Results<Out> = {};
-    for (const name in call.outputs) {
-      const handle = handles[name];
-      if (handle === null || handle === undefined) continue;
-      const result = out[name] ?? new Float32Array(call.outputs[name]);
-      copies.copyOut(handle, result);
+    for (const [name, copy] of wanted) {
+      const result = out[name] ?? new Float32Array(copy.length);
+      result.set(copy.array);
       results[name] = result;
     }
     return results;
   } catch (error) {
     throw fromNative(error);
   } finally {
-    copies.release();
+    for (const copy of copies) copy.dispose();
   }
 }

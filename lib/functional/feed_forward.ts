@@ -1,18 +1,10 @@
 /** The whole feedforward network fc2(act(fc1(x))), forward and backward on raw typed arrays. */
-import { OptionError, ShapeError } from '../errors';
-import { ACTIVATION_CODES, type Activation, checkActivation } from '../ops/activation';
+import { native } from '../native';
 import { checkLength, checkRows } from './buffers';
 import { type Call, checkObject, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
 import type { LinearGradients } from './linear';
-import { type FactorSpec, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
+import { type FeedForwardSpec, type ResolvedLinear, resolveFeedForward } from './spec';
 import { type CheckedArrays, checkArrays, gradientLengths, type LinearArrays, savedHidden } from './weights';
-
-export interface FeedForwardSpec {
-  /** For swiglu its outFeatures are twice the inFeatures of fc2: the first half is gated by the second. */
-  readonly fc1: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
-  readonly fc2: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
-  readonly activation: Activation;
-}
 
 export interface FeedForwardInputs {
   /** [tokens, fc1.inFeatures]. */
@@ -72,17 +64,9 @@ export class FunctionalFeedForward {
   readonly #second: ResolvedLinear;
 
   constructor(readonly spec: FeedForwardSpec) {
-    const where = 'feedForward';
-    if (spec === null || typeof spec !== 'object') throw new OptionError(where, 'a specification of a network', spec);
-    checkActivation(`${where}: activation`, spec.activation);
-    this.#first = resolveLinear(`${where}: fc1`, { ...spec.fc1, activation: spec.activation });
-    this.#second = resolveLinear(`${where}: fc2`, { ...spec.fc2, activation: 'none' });
-    if (this.#second.dims.inFeatures !== this.#first.features)
-      throw new ShapeError(
-        `${where}: fc2`,
-        `${this.#first.features} input features`,
-        String(this.#second.dims.inFeatures),
-      );
+    const { fc1, fc2 } = resolveFeedForward('feedForward', spec);
+    this.#first = fc1;
+    this.#second = fc2;
   }
 
   /** Shapes of the weights of both layers. */
@@ -118,29 +102,23 @@ export class FunctionalFeedForward {
     return asGradients(await runCallAsync(call, out));
   }
 
-  /** Checked weights and the numbers that both kernels end with. */
+  /** Checked weights, rows of x, and the scales that both kernels take. */
   #prepare(where: string, inputs: FeedForwardInputs) {
     checkObject(`${where}: inputs`, inputs);
     const first = checkArrays(`${where}: fc1`, this.#first.shapes, inputs.fc1);
     const second = checkArrays(`${where}: fc2`, this.#second.shapes, inputs.fc2);
     const n = checkRows(`${where}: x`, inputs.x, this.#first.dims.inFeatures);
-    const numbers = [
-      n,
-      this.#first.dims.sizes,
-      this.#second.dims.sizes,
-      first.factorScale,
-      first.guideScale,
-      second.factorScale,
-      second.guideScale,
-      ACTIVATION_CODES[this.spec.activation],
-    ] as const;
-    return { first, second, n, numbers };
+    const { factorScale: factor_scale1, guideScale: guide_scale1 } = first;
+    const { factorScale: factor_scale2, guideScale: guide_scale2 } = second;
+    const scales = { factor_scale1, guide_scale1, factor_scale2, guide_scale2 };
+    return { first, second, n, scales };
   }
 
   #forward(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions) {
     const where = 'feedForward.forward';
     const { training = false, out = {} } = checkOptions(where, options);
-    const { first, second, n, numbers } = this.#prepare(where, inputs);
+    const { first, second, n, scales } = this.#prepare(where, inputs);
+    const { factor_scale1, guide_scale1, factor_scale2, guide_scale2 } = scales;
     const kept = training ? n : 0;
     const call: Call<'x' | WeightInput | 'bias1' | 'bias2', 'y' | 'h1' | 'pre' | 'h2'> = {
       where,
@@ -151,24 +129,31 @@ export class FunctionalFeedForward {
         pre: kept * this.#first.dims.outFeatures,
         h2: kept * this.#second.dims.hidden,
       },
-      run: (kernels, a, o) =>
-        kernels.ffn_forward(
-          a.x,
-          a.v1,
-          a.u1,
-          a.guide1,
-          a.bias1,
-          a.v2,
-          a.u2,
-          a.guide2,
-          a.bias2,
-          null,
-          o.h1,
-          o.pre,
-          o.h2,
-          o.y,
-          ...numbers,
-        ),
+      run: (kernels, { x, v1, u1, guide1, bias1, v2, u2, guide2, bias2 }, { h1, pre, h2, y }) =>
+        kernels.ffn_forward({
+          x,
+          v1,
+          u1,
+          guide1,
+          bias1,
+          v2,
+          u2,
+          guide2,
+          bias2,
+          residual: null,
+          h1,
+          pre,
+          h2,
+          y,
+          n,
+          dims1: this.#first.dims.sizes,
+          dims2: this.#second.dims.sizes,
+          factor_scale1,
+          guide_scale1,
+          factor_scale2,
+          guide_scale2,
+          activation: native.activations[this.spec.activation],
+        }),
     };
     return { call, out };
   }
@@ -176,7 +161,8 @@ export class FunctionalFeedForward {
   #backward(inputs: FeedForwardBackwardInputs, options?: FeedForwardBackwardOptions) {
     const where = 'feedForward.backward';
     const { needs, out = {} } = checkOptions(where, options);
-    const { first, second, n, numbers } = this.#prepare(where, inputs);
+    const { first, second, n, scales } = this.#prepare(where, inputs);
+    const { factor_scale1, guide_scale1, factor_scale2, guide_scale2 } = scales;
     checkLength(`${where}: dy`, inputs.dy, n * this.#second.features);
     const { pre, ...saved } = inputs.saved ?? {};
     const h1 = savedHidden(`${where}: saved.h1`, saved.h1, n, this.#first.dims);
@@ -199,30 +185,37 @@ export class FunctionalFeedForward {
       where,
       inputs: { dy: inputs.dy, x: inputs.x, ...weightInputs(first, second), h1, pre, h2 },
       outputs: select(where, lengths, needs),
-      run: (kernels, a, o) =>
-        kernels.ffn_backward(
-          a.dy,
-          a.x,
-          a.v1,
-          a.u1,
-          a.guide1,
-          a.v2,
-          a.u2,
-          a.guide2,
-          a.h1,
-          a.pre,
-          a.h2,
-          o.dx,
-          o['fc1.dv'],
-          o['fc1.du'],
-          o['fc1.dguide'],
-          o['fc1.dbias'],
-          o['fc2.dv'],
-          o['fc2.du'],
-          o['fc2.dguide'],
-          o['fc2.dbias'],
-          ...numbers,
-        ),
+      run: (kernels, { dy, x, v1, u1, guide1, v2, u2, guide2, h1, pre, h2 }, o) =>
+        kernels.ffn_backward({
+          dy,
+          x,
+          v1,
+          u1,
+          guide1,
+          v2,
+          u2,
+          guide2,
+          h1,
+          pre,
+          h2,
+          dx: o.dx,
+          dv1: o['fc1.dv'],
+          du1: o['fc1.du'],
+          dguide1: o['fc1.dguide'],
+          dbias1: o['fc1.dbias'],
+          dv2: o['fc2.dv'],
+          du2: o['fc2.du'],
+          dguide2: o['fc2.dguide'],
+          dbias2: o['fc2.dbias'],
+          n,
+          dims1: this.#first.dims.sizes,
+          dims2: this.#second.dims.sizes,
+          factor_scale1,
+          guide_scale1,
+          factor_scale2,
+          guide_scale2,
+          activation: native.activations[this.spec.activation],
+        }),
     };
     return { call, out };
   }

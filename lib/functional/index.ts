@@ -15,7 +15,6 @@ export {
   type FeedForwardInputs,
   type FeedForwardResult,
   type FeedForwardSaved,
-  type FeedForwardSpec,
   FunctionalFeedForward,
 } from './feed_forward';
 export {
@@ -30,5 +29,5 @@ export {
   type LinearResult,
   type LinearSaved,
 } from './linear';
-export type { FactorSpec, LinearShapes, LinearSpec } from './spec';
+export type { FactorSpec, FeedForwardSpec, LinearShapes, LinearSpec } from './spec';
 export type { LinearArrays } from './weights';

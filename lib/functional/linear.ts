@@ -1,6 +1,6 @@
 /** One linear layer, dense or structured, forward and backward on raw typed arrays. */
 import { OptionError } from '../errors';
-import { ACTIVATION_CODES } from '../ops/activation';
+import { native } from '../native';
 import { checkMergeable } from '../ops/inner_activation';
 import type { LinearDims } from '../ops/linear_dims';
 import { numel } from '../tensor';
@@ -120,7 +120,7 @@ export class FunctionalLinear {
       where: 'linear.merge',
       inputs: { v, u },
       outputs: { weight: numel(shapes.guide) },
-      run: (kernels, a, o) => kernels.linear_merge(a.v, a.u, o.weight, dims.sizes),
+      run: (kernels, a, o) => kernels.linear_merge({ v: a.v, u: a.u, weight: o.weight, dims: dims.sizes }),
     };
     return runCall(call, out === undefined ? {} : { weight: out }).weight!;
   }
@@ -129,8 +129,16 @@ export class FunctionalLinear {
     const where = 'linear.forward';
     const { training = false, out = {} } = checkOptions(where, options);
     const { dims, shapes, activation, features } = this.#layer;
-    const { v, u, bias, guide, factorScale, guideScale } = checkArrays(where, shapes, inputs);
+    const {
+      v,
+      u,
+      bias,
+      guide,
+      factorScale: factor_scale,
+      guideScale: guide_scale,
+    } = checkArrays(where, shapes, inputs);
     const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
+    const code = native.activations[activation];
     const call: Call<'x' | 'v' | 'u' | 'guide' | 'bias', 'y' | 'h' | 'pre'> = {
       where,
       inputs: { x: inputs.x, v, u, guide, bias },
@@ -139,23 +147,23 @@ export class FunctionalLinear {
         h: training ? n * dims.hidden : 0,
         pre: training && activation !== 'none' ? n * dims.outFeatures : 0,
       },
-      run: (kernels, a, o) =>
-        kernels.linear_forward(
-          a.x,
-          a.v,
-          a.u,
-          a.guide,
-          a.bias,
-          null,
-          o.h,
-          o.pre,
-          o.y,
+      run: (kernels, { x, v, u, guide, bias }, { h, pre, y }) =>
+        kernels.linear_forward({
+          x,
+          v,
+          u,
+          guide,
+          bias,
+          residual: null,
+          h,
+          pre,
+          y,
           n,
-          dims.sizes,
-          factorScale,
-          guideScale,
-          ACTIVATION_CODES[activation],
-        ),
+          dims: dims.sizes,
+          factor_scale,
+          guide_scale,
+          activation: code,
+        }),
     };
     return { call, out };
   }
@@ -164,36 +172,37 @@ export class FunctionalLinear {
     const where = 'linear.backward';
     const { needs, out = {} } = checkOptions(where, options);
     const { dims, shapes, activation, features } = this.#layer;
-    const { v, u, guide, factorScale, guideScale } = checkArrays(where, shapes, inputs);
+    const { v, u, guide, factorScale: factor_scale, guideScale: guide_scale } = checkArrays(where, shapes, inputs);
     const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
     checkLength(`${where}: dy`, inputs.dy, n * features);
     const h = savedHidden(`${where}: saved.h`, inputs.saved?.h, n, dims);
     const pre = activation === 'none' ? null : inputs.saved?.pre;
     if (pre !== null) checkLength(`${where}: saved.pre`, pre, n * dims.outFeatures);
+    const code = native.activations[activation];
     const call: Call<'dy' | 'x' | 'v' | 'u' | 'guide' | 'h' | 'pre', LinearGradient> = {
       where,
       inputs: { dy: inputs.dy, x: inputs.x, v, u, guide, h, pre },
       outputs: select(where, { dx: inputs.x.length, ...gradientLengths(shapes, guide !== null) }, needs),
-      run: (kernels, a, o) =>
-        kernels.linear_backward(
-          a.dy,
-          a.x,
-          a.v,
-          a.u,
-          a.guide,
-          a.h,
-          a.pre,
-          o.dx,
-          o.dv,
-          o.du,
-          o.dguide,
-          o.dbias,
+      run: (kernels, { dy, x, v, u, guide, h, pre }, { dx, dv, du, dguide, dbias }) =>
+        kernels.linear_backward({
+          dy,
+          x,
+          v,
+          u,
+          guide,
+          h,
+          pre,
+          dx,
+          dv,
+          du,
+          dguide,
+          dbias,
           n,
-          dims.sizes,
-          factorScale,
-          guideScale,
-          ACTIVATION_CODES[activation],
-        ),
+          dims: dims.sizes,
+          factor_scale,
+          guide_scale,
+          activation: code,
+        }),
     };
     return { call, out };
   }

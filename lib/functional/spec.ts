@@ -24,6 +24,13 @@ export interface FactorSpec extends FactorShapes {
   readonly activation?: Activation;
 }
 
+export interface FeedForwardSpec {
+  /** For swiglu its outFeatures are twice the inFeatures of fc2: the first half is gated by the second. */
+  readonly fc1: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
+  readonly fc2: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
+  readonly activation: Activation;
+}
+
 /** Shapes of a layer's weights; v is null for a dense layer, whose weight is u. */
 export interface LinearShapes extends FactorShapes {
   readonly bias: Shape;
@@ -54,6 +61,17 @@ export function resolveLinear(where: string, spec: LinearSpec | FactorSpec): Res
     activation,
     features: activatedFeatures(activation, outFeatures),
   };
+}
+
+/** Both layers of a feedforward network. @throws {OptionError | ShapeError} naming what does not fit. */
+export function resolveFeedForward(where: string, spec: FeedForwardSpec): Record<'fc1' | 'fc2', ResolvedLinear> {
+  if (spec === null || typeof spec !== 'object') throw new OptionError(where, 'a specification of a network', spec);
+  checkActivation(`${where}: activation`, spec.activation);
+  const fc1 = resolveLinear(`${where}: fc1`, { ...spec.fc1, activation: spec.activation });
+  const fc2 = resolveLinear(`${where}: fc2`, { ...spec.fc2, activation: 'none' });
+  if (fc2.dims.inFeatures !== fc1.features)
+    throw new ShapeError(`${where}: fc2`, `${fc1.features} input features`, String(fc2.dims.inFeatures));
+  return { fc1, fc2 };
 }
 
 function checkFactors(where: string, { v, u }: FactorSpec): FactorShapes {

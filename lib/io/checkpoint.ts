@@ -2,10 +2,10 @@
  * A checkpoint is a folder: `model.safetensors`, `config.json`, and, to go on training, `optimizer.safetensors` and
  * `trainer.json`. It is written beside the old one and swapped in, so a crash never costs the last good checkpoint.
  */
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { FileError, FormatError } from '../errors';
-import { withFile, writeJson } from './files';
+import { readJson, withFile, writeJson } from './files';
 import {
   loadSafetensors,
   type SafetensorsFile,
@@ -63,15 +63,6 @@ export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTens
     renameSync(fresh, folder);
     rmSync(old, { recursive: true, force: true });
   });
-}
-
-function readJson(path: string): unknown {
-  const text = withFile('read', path, () => readFileSync(path, 'utf8'));
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new FormatError(path, 'it is no JSON');
-  }
 }
 
 /** The folder of a checkpoint, or of the one before it where a crash came between the two renames. */

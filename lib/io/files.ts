@@ -1,7 +1,7 @@
 /** Files, with errors that say which file and why; writes that are whole or not there at all. */
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { FileError } from '../errors';
+import { FileError, FormatError } from '../errors';
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or folder',
@@ -42,6 +42,16 @@ export function writeAtomically(path: string, parts: Iterable<Uint8Array>): void
     closeSync(file);
     renameSync(temporary, path);
   });
+}
+
+/** A JSON document. `remedy` ends the message about a file that is none. @throws {FileError | FormatError} */
+export function readJson(path: string, remedy = ''): unknown {
+  const text = withFile('read', path, () => readFileSync(path, 'utf8'));
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new FormatError(path, `it is no JSON${remedy}`);
+  }
 }
 
 /** Writes a JSON document, whole or not at all. @throws {FileError} */

@@ -5,6 +5,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { type TypedArray, tagOf } from '../dtype';
 import { DTypeError, FormatError, formatShape, ShapeError } from '../errors';
+import { isObject } from '../options';
 import { numel, type Shape } from '../tensor';
 import { withFile, writeAtomically } from './files';
 
@@ -66,9 +67,6 @@ interface Entry {
   readonly begin: number;
   readonly end: number;
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value);
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 

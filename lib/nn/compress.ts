@@ -8,7 +8,7 @@
  * not needed), BlockShuffle K·L, of rank one when q = L.
  */
 import { OptionError, runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
 import { numel, type Shape } from '../tensor';
 
@@ -59,7 +59,9 @@ export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shap
   const left = new Float32Array(count * s * rank);
   const values = new Float32Array(count * rank);
   const right = new Float32Array(count * rank * p);
-  runNative(() => native.svd(slicesOf(weight, sizes), left, values, right, count, s, p, rank));
+  runNative(() =>
+    kernels.svd({ a: slicesOf(weight, sizes), u: left, s: values, vt: right, batch: count, m: s, n: p, rank }),
+  );
 
   const v = new Float32Array(numel(vShape));
   const u = new Float32Array(numel(uShape));
@@ -78,7 +80,7 @@ export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shap
 
 function relativeError(weight: Float32Array, v: Float32Array, u: Float32Array, dims: LinearDims): number {
   const merged = new Float32Array(weight.length);
-  runNative(() => native.linear_merge(v, u, merged, dims.sizes));
+  runNative(() => kernels.linear_merge({ v, u, weight: merged, dims: dims.sizes }));
   let difference = 0;
   let all = 0;
   for (let i = 0; i < weight.length; i++) {

@@ -1,7 +1,7 @@
 /** Self-guided training: a structured layer helped at first by a dense matrix that is annealed away. */
 import { noGrad } from '../autograd';
 import { OptionError, runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { add, type LinearOptions, type LinearWeights, scale, structuredLinear } from '../ops';
 import { tidy } from '../scope';
 import type { Tensor } from '../tensor';
@@ -72,7 +72,7 @@ export class SelfGuided extends Module implements LinearForward {
     const guide = this.#guide;
     if (guide === null) return;
     const product = this.layer.product();
-    runNative(() => native.copy(product.handle, guide.handle));
+    runNative(() => kernels.copy({ x: product, y: guide }));
     product.dispose();
   }
 

@@ -1,15 +1,13 @@
 /** Activations that the linear kernels fuse into their last store. */
 import { checkChoice } from '../errors';
 
-export type Activation = 'none' | 'gelu' | 'silu' | 'relu' | 'swiglu';
+/** Those of native/codes.def. */
+export const ACTIVATIONS = ['none', 'gelu', 'silu', 'relu', 'swiglu'] as const;
 
-/** The kernels' numbers, see native/kernels.def. */
-export const ACTIVATION_CODES: Readonly<Record<Activation, number>> = { none: 0, gelu: 1, silu: 2, relu: 3, swiglu: 4 };
+export type Activation = (typeof ACTIVATIONS)[number];
 
 /** Of a feedforward network where none is given. */
 export const FFN_ACTIVATION = 'gelu';
-
-export const ACTIVATIONS = Object.keys(ACTIVATION_CODES) as Activation[];
 
 /** @throws {OptionError} */
 export function checkActivation(where: string, value: unknown): asserts value is Activation {

@@ -1,7 +1,7 @@
 /** Causal attention on the fused projection, without a seq × seq matrix in memory. */
 import { needsGrad, record } from '../autograd';
 import { checkInteger, checkNumber, OptionError, runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
 import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
@@ -42,13 +42,13 @@ export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor 
 
   const y = emptyAs([batch, seq, heads * headSize], qkv);
   const lse = empty([batch, heads, seq], 'float32', qkv.device);
-  const sizes = [batch, seq, heads, kvHeads, headSize, ropeBase] as const;
-  runNative(() => native.attention_forward(qkv.handle, y.handle, lse.handle, ...sizes));
+  const [kv_heads, head_size, rotary_base] = [kvHeads, headSize, ropeBase];
+  runNative(() => kernels.attention_forward({ qkv, y, lse, batch, seq, heads, kv_heads, head_size, rotary_base }));
   if (!needsGrad(qkv)) lse.dispose();
 
   return record(y, [qkv], (dy) => {
     const dqkv = emptyLike(qkv);
-    native.attention_backward(dy.handle, qkv.handle, y.handle, lse.handle, dqkv.handle, ...sizes);
+    kernels.attention_backward({ dy, qkv, y, lse, dqkv, batch, seq, heads, kv_heads, head_size, rotary_base });
     lse.dispose();
     return [dqkv];
   });

@@ -78,8 +78,6 @@ export const emptyLike = (t: Tensor): Tensor => empty(t.shape, t.dtype, t.device
 /** Another shape, of the element type and on the device of `like`. */
 export const emptyAs = (shape: Shape, like: Tensor): Tensor => empty(shape, like.dtype, like.device);
 
-/** A gradient buffer for `t`, or null when it wants none. */
-export const gradientFor = (t: Tensor | null | undefined): Tensor | null => (t?.requiresGrad ? emptyLike(t) : null);
-
-/** The kernel's operand for an optional tensor. */
-export const handleOf = (t: Tensor | null | undefined): number | null => t?.handle ?? null;
+/** A gradient buffer for each operand, or null where none is wanted. */
+export const gradientsFor = <Operands extends readonly (Tensor | null)[]>(...operands: Operands) =>
+  operands.map((t) => (t?.requiresGrad ? emptyLike(t) : null)) as { [Index in keyof Operands]: Tensor | null };

@@ -1,19 +1,10 @@
 /** Softmax cross-entropy, for given logits and fused with the projection that makes them. */
 import { needsGrad, record } from '../autograd';
 import { checkInteger, formatShape, OptionError, runNative, ShapeError } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
-import {
-  checkSameDevice,
-  checkSameKind,
-  checkSameShape,
-  checkTensor,
-  emptyLike,
-  gradientFor,
-  handleOf,
-  rowsOf,
-} from './check';
+import { checkSameDevice, checkSameKind, checkSameShape, checkTensor, emptyLike, gradientsFor, rowsOf } from './check';
 
 export interface CrossEntropyOptions {
   /** Targets of this value count neither in the loss nor in its gradient. Default: -100. */
@@ -31,32 +22,21 @@ export interface CrossEntropyOptions {
  */
 export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
   checkKeys('crossEntropy', options, { ignoreIndex: 0, inPlace: 0 });
-  const { ignoreIndex = -100, inPlace = false } = options;
+  const { ignoreIndex: ignore_index = -100, inPlace = false } = options;
   checkTensor('crossEntropy: logits', logits);
   const classes = logits.shape[logits.rank - 1] ?? 0;
   const n = rowsOf('crossEntropy: logits', logits, classes);
-  checkTargets('crossEntropy', targets, n, ignoreIndex);
+  checkTargets('crossEntropy', targets, n, ignore_index);
   const device = checkSameDevice('crossEntropy', logits, targets);
   const loss = empty([], 'float32', device);
   const lse = empty([n], 'float32', device);
   const count = empty([1], 'float32', device);
-  const sizes = [n, classes, ignoreIndex] as const;
-  runNative(() =>
-    native.cross_entropy_forward(logits.handle, targets.handle, loss.handle, lse.handle, count.handle, ...sizes),
-  );
+  runNative(() => kernels.cross_entropy_forward({ logits, targets, loss, lse, count, n, classes, ignore_index }));
   if (!needsGrad(logits)) for (const saved of [lse, count]) saved.dispose();
 
   return record(loss, [logits], (dloss) => {
     const dlogits = inPlace ? logits.view() : emptyLike(logits);
-    native.cross_entropy_backward(
-      dloss.handle,
-      logits.handle,
-      targets.handle,
-      lse.handle,
-      count.handle,
-      dlogits.handle,
-      ...sizes,
-    );
+    kernels.cross_entropy_backward({ dloss, logits, targets, lse, count, dlogits, n, classes, ignore_index });
     for (const saved of [lse, count]) saved.dispose();
     return [dlogits];
   });
@@ -83,25 +63,25 @@ export function linearCrossEntropy(
   checkSameKind('linearCrossEntropy', x, weight);
   const loss = empty([], 'float32', checkSameDevice('linearCrossEntropy', x, targets));
   const saving = needsGrad(x, weight);
-  const [dx, dweight] = [x, weight].map((t) => (saving ? gradientFor(t) : null));
+  const [dx, dweight] = saving ? gradientsFor(x, weight) : [null, null];
   runNative(() =>
-    native.linear_cross_entropy(
-      x.handle,
-      weight.handle,
-      targets.handle,
-      loss.handle,
-      handleOf(dx),
-      handleOf(dweight),
+    kernels.linear_cross_entropy({
+      x,
+      weight,
+      targets,
+      loss,
+      dx,
+      dweight,
       n,
       features,
       classes,
-      ignoreIndex,
-    ),
+      ignore_index: ignoreIndex,
+    }),
   );
 
   return record(loss, [x, weight], (dloss) => {
-    for (const t of [dx, dweight]) if (t) native.scale_by(t.handle, dloss.handle);
-    return [dx ?? null, dweight ?? null];
+    for (const t of [dx, dweight]) if (t) kernels.scale_by({ x: t, factor: dloss });
+    return [dx, dweight];
   });
 }
 

@@ -1,47 +1,22 @@
 /** Element by element: functions of one tensor, and arithmetic of two with broadcasting. */
 import { noGrad, record } from '../autograd';
 import { checkNumber, runNative } from '../errors';
+import { kernels } from '../kernels';
 import { native } from '../native';
 import type { Shape, Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 import { reduceTo } from './reduce';
 
-/** Numbers of the kernels `unary` and `binary`. */
-const UNARY = {
-  neg: 0,
-  exp: 1,
-  log: 2,
-  sqrt: 3,
-  rsqrt: 4,
-  tanh: 5,
-  sigmoid: 6,
-  gelu: 7,
-  silu: 8,
-  relu: 9,
-  square: 10,
-  abs: 11,
-  scale: 12,
-  addScalar: 13,
-  pow: 14,
-  sin: 15,
-  cos: 16,
-  reciprocal: 17,
-  clampMin: 18,
-  clampMax: 19,
-} as const;
-
-const BINARY = { add: 0, sub: 1, mul: 2, div: 3, maximum: 4, minimum: 5, pow: 6, greater: 7, equal: 8 } as const;
-
-function unary(name: keyof typeof UNARY, a: Tensor, c = 0): Tensor {
+function unary(name: keyof typeof native.unaryOps, a: Tensor, c = 0): Tensor {
   checkTensor(`${name}: a`, a);
   checkNumber(`${name}: operand`, c);
-  const op = UNARY[name];
+  const op = native.unaryOps[name];
   const y = emptyLike(a);
-  runNative(() => native.unary(a.handle, y.handle, op, c));
+  runNative(() => kernels.unary({ a, y, op, c }));
   return record(y, [a], (dy) => {
     const da = emptyLike(a);
-    native.unary_backward(dy.handle, a.handle, y.handle, da.handle, op, c);
+    kernels.unary_backward({ dy, a, y, da, op, c });
     return [da];
   });
 }
@@ -76,7 +51,7 @@ export const clampMin = (a: Tensor, bound: number): Tensor => unary('clampMin', 
 /** min(a, bound). */
 export const clampMax = (a: Tensor, bound: number): Tensor => unary('clampMax', a, bound);
 
-type BinaryName = keyof typeof BINARY;
+type BinaryName = keyof typeof native.binaryOps;
 /** dy and the operands → the gradient for one operand, before it is summed back to the operand's shape. */
 type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => Tensor;
 
@@ -86,7 +61,9 @@ function broadcastBinary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   const dims = int32Sizes(name, shape);
   const [aStrides, bStrides] = [a, b].map((x) => int32Strides(name, shape, broadcastStrides(x.shape, shape)));
   const y = emptyAs(shape, a);
-  runNative(() => native.binary(a.handle, b.handle, y.handle, BINARY[name], dims, aStrides!, bStrides!));
+  runNative(() =>
+    kernels.binary({ a, b, y, op: native.binaryOps[name], dims, a_strides: aStrides!, b_strides: bStrides! }),
+  );
   return y;
 }
 

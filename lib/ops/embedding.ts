@@ -1,7 +1,7 @@
 /** Rows of a table by id. */
 import { record } from '../autograd';
 import { runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import type { Tensor } from '../tensor';
 import { checkSameDevice, checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 
@@ -16,12 +16,11 @@ export function embedding(ids: Tensor, table: Tensor): Tensor {
   const [rows, features] = table.shape as [number, number];
   checkSameDevice('embedding', ids, table);
   const y = emptyAs([...ids.shape, features], table);
-  const sizes = [ids.size, rows, features] as const;
-  runNative(() => native.embedding_forward(ids.handle, table.handle, y.handle, ...sizes));
+  runNative(() => kernels.embedding_forward({ ids, table, y, n: ids.size, rows, features }));
 
   return record(y, [table], (dy) => {
     const dtable = emptyLike(table);
-    native.embedding_backward(dy.handle, ids.handle, dtable.handle, ...sizes);
+    kernels.embedding_backward({ dy, ids, dtable, n: ids.size, rows, features });
     return [dtable];
   });
 }

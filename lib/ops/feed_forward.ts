@@ -1,11 +1,12 @@
 /** The whole feedforward network, fc2(act(fc1(x))), as one kernel call forward and one backward. */
 import { needsGrad, record } from '../autograd';
 import { runNative, ShapeError } from '../errors';
+import { kernels } from '../kernels';
 import { native } from '../native';
 import { checkKeys } from '../options';
 import type { Tensor } from '../tensor';
-import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
-import { checkSameKind, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
+import { type Activation, activatedFeatures, checkActivation } from './activation';
+import { checkSameKind, checkTensor, emptyAs, gradientsFor, rowsOf } from './check';
 import {
   type CheckedLinear,
   checkLinear,
@@ -44,73 +45,80 @@ export function feedForward(
   const residual = checkResidual(where, options.residual, x, shape);
   const y = emptyAs(shape, x);
 
-  const parameters = [...weightsOf(first), ...weightsOf(second)];
+  const parameters = [...weightsOf(first), ...weightsOf(second)] as const;
   const inputs = [x, ...parameters, residual].filter((t) => t !== null);
   const saving = needsGrad(...inputs);
   const buffer = (wanted: boolean, features: number) => (saving && wanted ? emptyAs([n, features], x) : null);
   const h1 = buffer(first.v !== null, first.dims.hidden);
   const pre = buffer(true, first.dims.outFeatures);
   const h2 = buffer(second.v !== null, second.dims.hidden);
-  const numbers = [
-    n,
-    first.dims.sizes,
-    second.dims.sizes,
-    first.factorScale,
-    first.guideScale,
-    second.factorScale,
-    second.guideScale,
-    ACTIVATION_CODES[activation],
-  ] as const;
+  const { v: v1, u: u1, guide: guide1, bias: bias1, factorScale: factor_scale1, guideScale: guide_scale1 } = first;
+  const { v: v2, u: u2, guide: guide2, bias: bias2, factorScale: factor_scale2, guideScale: guide_scale2 } = second;
+  const [dims1, dims2, code] = [first.dims.sizes, second.dims.sizes, native.activations[activation]];
   runNative(() =>
-    native.ffn_forward(
-      x.handle,
-      handleOf(first.v),
-      first.u.handle,
-      handleOf(first.guide),
-      handleOf(first.bias),
-      handleOf(second.v),
-      second.u.handle,
-      handleOf(second.guide),
-      handleOf(second.bias),
-      handleOf(residual),
-      handleOf(h1),
-      handleOf(pre),
-      handleOf(h2),
-      y.handle,
-      ...numbers,
-    ),
+    kernels.ffn_forward({
+      x,
+      v1,
+      u1,
+      guide1,
+      bias1,
+      v2,
+      u2,
+      guide2,
+      bias2,
+      residual,
+      h1,
+      pre,
+      h2,
+      y,
+      n,
+      dims1,
+      dims2,
+      factor_scale1,
+      guide_scale1,
+      factor_scale2,
+      guide_scale2,
+      activation: code,
+    }),
   );
 
   return record(y, inputs, (dy) => {
-    const dx = gradientFor(x);
-    const gradients = parameters.map(gradientFor);
+    const [dx] = gradientsFor(x);
+    const gradients = gradientsFor(...parameters);
     const [dv1, du1, dguide1, dbias1, dv2, du2, dguide2, dbias2] = gradients;
-    native.ffn_backward(
-      dy.handle,
-      x.handle,
-      handleOf(first.v),
-      first.u.handle,
-      handleOf(first.guide),
-      handleOf(second.v),
-      second.u.handle,
-      handleOf(second.guide),
-      handleOf(h1),
-      handleOf(pre),
-      handleOf(h2),
-      handleOf(dx),
-      handleOf(dv1),
-      handleOf(du1),
-      handleOf(dguide1),
-      handleOf(dbias1),
-      handleOf(dv2),
-      handleOf(du2),
-      handleOf(dguide2),
-      handleOf(dbias2),
-      ...numbers,
-    );
+    kernels.ffn_backward({
+      dy,
+      x,
+      v1,
+      u1,
+      guide1,
+      v2,
+      u2,
+      guide2,
+      h1,
+      pre,
+      h2,
+      dx,
+      dv1,
+      du1,
+      dguide1,
+      dbias1,
+      dv2,
+      du2,
+      dguide2,
+      dbias2,
+      n,
+      dims1,
+      dims2,
+      factor_scale1,
+      guide_scale1,
+      factor_scale2,
+      guide_scale2,
+      activation: code,
+    });
     for (const saved of [h1, pre, h2]) saved?.dispose();
     return [dx, ...gradients.filter((_, i) => parameters[i] !== null), ...(residual ? [dy] : [])];
   });
 }
 
-const weightsOf = ({ v, u, guide, bias }: CheckedLinear): readonly (Tensor | null)[] => [v, u, guide, bias];
+const weightsOf = ({ v, u, guide, bias }: CheckedLinear) => [v, u, guide, bias] as const;

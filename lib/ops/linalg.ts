@@ -1,6 +1,6 @@
 /** Factorisations, computed in float64. Not differentiable: they initialise and compress layers. */
 import { checkInteger, formatShape, OptionError, runNative, ShapeError } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { empty, numel, type Tensor } from '../tensor';
 import { checkTensor, emptyLike } from './check';
 
@@ -31,7 +31,7 @@ export function svd(a: Tensor, rank?: number): Svd {
   const u = empty([...leading, m, wanted], 'float32', a.device);
   const s = empty([...leading, wanted], 'float32', a.device);
   const vt = empty([...leading, wanted, n], 'float32', a.device);
-  runNative(() => native.svd(a.handle, u.handle, s.handle, vt.handle, batch, m, n, wanted));
+  runNative(() => kernels.svd({ a, u, s, vt, batch, m, n, rank: wanted }));
   return { u, s, vt };
 }
 
@@ -39,6 +39,6 @@ export function svd(a: Tensor, rank?: number): Svd {
 export function polarFactor(a: Tensor): Tensor {
   const { batch, m, n } = matricesOf('polarFactor: a', a);
   const y = emptyLike(a);
-  runNative(() => native.polar(a.handle, y.handle, batch, m, n));
+  runNative(() => kernels.polar({ a, y, batch, m, n }));
   return y;
 }

@@ -1,11 +1,12 @@
 /** Linear layers, dense and structured, with bias, activation and the mix of a dense guide in one kernel call. */
 import { needsGrad, record } from '../autograd';
 import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
+import { kernels } from '../kernels';
 import { native } from '../native';
 import { checkKeys } from '../options';
 import type { Shape, Tensor } from '../tensor';
-import { ACTIVATION_CODES, type Activation, activatedFeatures, checkActivation } from './activation';
-import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientFor, handleOf, rowsOf } from './check';
+import { type Activation, activatedFeatures, checkActivation } from './activation';
+import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientsFor, rowsOf } from './check';
 import type { InnerActivation } from './inner_activation';
 import { type LinearDims, linearDims } from './linear_dims';
 
@@ -161,55 +162,60 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
   checkActivation(`${where}: activation`, activation);
   checkTensor(`${where}: x`, x);
   const layer = checkLinear(where, weights);
-  const { dims, v, u, bias, guide, factorScale, guideScale } = layer;
+  const { dims, v, u, bias, guide, factorScale: factor_scale, guideScale: guide_scale } = layer;
   const n = rowsOf(`${where}: x`, x, dims.inFeatures);
   checkSameKind(where, x, u);
   const shape = linearOutput(where, x, dims, activation);
   const residual = checkResidual(where, options.residual, x, shape);
   const y = emptyAs(shape, x);
-  const code = ACTIVATION_CODES[activation];
 
   const all = [x, v, u, guide, bias, residual];
   const inputs = all.filter((t) => t !== null);
   const saving = needsGrad(...inputs);
   const h = saving && v ? emptyAs([n, dims.hidden], x) : null;
   const pre = saving && activation !== 'none' ? emptyAs([n, dims.outFeatures], x) : null;
-  const operands = [x.handle, handleOf(v), u.handle, handleOf(guide)] as const;
+  const code = native.activations[activation];
   runNative(() =>
-    native.linear_forward(
-      ...operands,
-      handleOf(bias),
-      handleOf(residual),
-      handleOf(h),
-      handleOf(pre),
-      y.handle,
+    kernels.linear_forward({
+      x,
+      v,
+      u,
+      guide,
+      bias,
+      residual,
+      h,
+      pre,
+      y,
       n,
-      dims.sizes,
-      factorScale,
-      guideScale,
-      code,
-    ),
+      dims: dims.sizes,
+      factor_scale,
+      guide_scale,
+      activation: code,
+    }),
   );
 
   return record(y, inputs, (dy) => {
-    const gradients = [x, v, u, guide, bias].map(gradientFor);
+    const gradients = gradientsFor(x, v, u, guide, bias);
     const [dx, dv, du, dguide, dbias] = gradients;
-    native.linear_backward(
-      dy.handle,
-      ...operands,
-      handleOf(h),
-      handleOf(pre),
-      handleOf(dx),
-      handleOf(dv),
-      handleOf(du),
-      handleOf(dguide),
-      handleOf(dbias),
+    kernels.linear_backward({
+      dy,
+      x,
+      v,
+      u,
+      guide,
+      h,
+      pre,
+      dx,
+      dv,
+      du,
+      dguide,
+      dbias,
       n,
-      dims.sizes,
-      factorScale,
-      guideScale,
-      code,
-    );
+      dims: dims.sizes,
+      factor_scale,
+      guide_scale,
+      activation: code,
+    });
     h?.dispose();
     pre?.dispose();
     return [...gradients, dy].filter((_, i) => all[i] !== null);
@@ -223,6 +229,6 @@ export function mergeFactors(v: Tensor, u: Tensor): Tensor {
   const dims = linearDims('mergeFactors', v.shape, u.shape);
   checkSameKind('mergeFactors', v, u);
   const weight = emptyAs([dims.outFeatures, dims.inFeatures], v);
-  runNative(() => native.linear_merge(v.handle, u.handle, weight.handle, dims.sizes));
+  runNative(() => kernels.linear_merge({ v, u, weight, dims: dims.sizes }));
   return weight;
 }

@@ -4,8 +4,8 @@
  * A dense layer has no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
  */
 import { formatShape, ShapeError } from '../errors';
+import { native } from '../native';
 import type { Shape } from '../tensor';
-import { ACTIVATION_CODES } from './activation';
 import { int32Sizes } from './broadcast';
 import { checkInnerActivation, type InnerActivation } from './inner_activation';
 
@@ -71,6 +71,6 @@ function describe(
     hidden: between ? K * q : 0,
     macs: (between ? K * q * p : 0) + L * s * r,
     innerActivation,
-    sizes: int32Sizes(where, [...sizes, ACTIVATION_CODES[innerActivation]]),
+    sizes: int32Sizes(where, [...sizes, native.activations[innerActivation]]),
   };
 }

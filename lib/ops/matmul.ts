@@ -1,6 +1,7 @@
 /** Matrix products of general tensors; layers use ops/linear.ts, which packs weights better. */
 import { record } from '../autograd';
 import { formatShape, runNative, ShapeError } from '../errors';
+import { kernels } from '../kernels';
 import { native } from '../native';
 import { checkKeys } from '../options';
 import { numel, type Tensor } from '../tensor';
@@ -37,13 +38,26 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   checkSameKind('matmul', a, b);
   const strides = stepsOf(batch, m * k, one ? 0 : k * n);
   const y = emptyAs([...leading, m, n], a);
-  const flags = [Number(transposeA), Number(transposeB)] as const;
-  runNative(() => native.matmul(a.handle, b.handle, y.handle, batch, m, n, k, ...flags, strides, 0));
+  runNative(() => product(a, transposeA, b, transposeB, y, { batch, m, n, k, strides }));
 
+  const sizes = { batch, m, n, k, one, transposeA, transposeB };
   return record(y, [a, b], (dy) => [
-    a.requiresGrad ? gradientOfA(dy, b, a, { batch, m, n, k, one, transposeA, transposeB }) : null,
-    b.requiresGrad ? gradientOfB(dy, a, b, { batch, m, n, k, one, transposeA, transposeB }) : null,
+    a.requiresGrad ? gradientOfA(dy, b, a, sizes) : null,
+    b.requiresGrad ? gradientOfB(dy, a, b, sizes) : null,
   ]);
+}
+
+/** c = op(a) · op(b), [m, k] times [k, n], for each of the batch. */
+function product(
+  a: Tensor,
+  transposeA: boolean,
+  b: Tensor,
+  transposeB: boolean,
+  c: Tensor,
+  { batch, m, n, k, strides }: Readonly<Record<'batch' | 'm' | 'n' | 'k', number>> & { readonly strides: Int32Array },
+): void {
+  const [transpose_a, transpose_b] = [Number(transposeA), Number(transposeB)];
+  kernels.matmul({ a, b, c, batch, m, n, k, transpose_a, transpose_b, strides, accumulate: 0 });
 }
 
 /** From one matrix of the batch to the next, of both operands. @throws {ShapeError} */
@@ -61,35 +75,9 @@ interface Sizes extends Required<MatmulOptions> {
 /** da = dy bᵀ, or its transpose b dyᵀ where a is stored transposed. */
 function gradientOfA(dy: Tensor, b: Tensor, a: Tensor, { batch, m, n, k, one, transposeA, transposeB }: Sizes): Tensor {
   const da = emptyLike(a);
-  const bStride = one ? 0 : k * n;
-  if (transposeA)
-    native.matmul(
-      b.handle,
-      dy.handle,
-      da.handle,
-      batch,
-      k,
-      m,
-      n,
-      Number(transposeB),
-      1,
-      stepsOf(batch, bStride, m * n),
-      0,
-    );
-  else
-    native.matmul(
-      dy.handle,
-      b.handle,
-      da.handle,
-      batch,
-      m,
-      k,
-      n,
-      0,
-      Number(!transposeB),
-      stepsOf(batch, m * n, bStride),
-      0,
-    );
+  const [ofDy, ofB] = [m * n, one ? 0 : k * n];
+  if (transposeA) product(b, transposeB, dy, true, da, { batch, m: k, n: m, k: n, strides: stepsOf(batch, ofB, ofDy) });
+  else product(dy, false, b, !transposeB, da, { batch, m, n: k, k: n, strides: stepsOf(batch, ofDy, ofB) });
   return da;
 }
 
@@ -99,43 +87,13 @@ function gradientOfB(dy: Tensor, a: Tensor, b: Tensor, { batch, m, n, k, one, tr
   // With rows as they are, the batch of a single b is just more rows: one product sums it.
   const whole = one && !transposeA;
   const [count, rows] = whole ? [1, batch * m] : [batch, m];
-  const product = (target: Tensor) => {
-    if (transposeB)
-      native.matmul(
-        dy.handle,
-        a.handle,
-        target.handle,
-        count,
-        n,
-        k,
-        rows,
-        1,
-        Number(transposeA),
-        stepsOf(count, rows * n, rows * k),
-        0,
-      );
-    else
-      native.matmul(
-        a.handle,
-        dy.handle,
-        target.handle,
-        count,
-        k,
-        n,
-        rows,
-        Number(!transposeA),
-        0,
-        stepsOf(count, rows * k, rows * n),
-        0,
-      );
-  };
-  if (!one || whole) {
-    product(db);
-    return db;
-  }
-  const each = emptyAs([batch, ...b.shape], b);
-  product(each);
-  native.reduce(each.handle, db.handle, 0, 1, batch, b.size);
+  const [ofDy, ofA] = [rows * n, rows * k];
+  const each = one && !whole ? emptyAs([batch, ...b.shape], b) : db;
+  if (transposeB)
+    product(dy, true, a, transposeA, each, { batch: count, m: n, n: k, k: rows, strides: stepsOf(count, ofDy, ofA) });
+  else product(a, !transposeA, dy, false, each, { batch: count, m: k, n, k: rows, strides: stepsOf(count, ofA, ofDy) });
+  if (each === db) return db;
+  kernels.reduce({ x: each, y: db, op: native.reductions.sum, outer: 1, extent: batch, inner: b.size });
   each.dispose();
   return db;
 }

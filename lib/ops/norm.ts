@@ -1,9 +1,9 @@
 /** Normalisation over the last dimension. */
 import { needsGrad, record } from '../autograd';
 import { checkNumber, runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { empty, type Tensor } from '../tensor';
-import { checkSameKind, checkSameShape, checkTensor, emptyLike, gradientFor, handleOf, rowsOf } from './check';
+import { checkSameKind, checkSameShape, checkTensor, emptyLike, gradientsFor, rowsOf } from './check';
 
 /** Added to the variance where nothing else is given. */
 export const NORM_EPS = 1e-5;
@@ -20,38 +20,15 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null,
   const y = emptyLike(x);
   const mean = empty([n], 'float32', x.device);
   const rstd = empty([n], 'float32', x.device);
-  runNative(() =>
-    native.layer_norm_forward(
-      x.handle,
-      weight.handle,
-      handleOf(bias),
-      y.handle,
-      mean.handle,
-      rstd.handle,
-      n,
-      features,
-      eps,
-    ),
-  );
+  runNative(() => kernels.layer_norm_forward({ x, weight, bias, y, mean, rstd, n, features, eps }));
   const inputs = bias ? [x, weight, bias] : [x, weight];
   if (!needsGrad(...inputs)) for (const saved of [mean, rstd]) saved.dispose();
 
   return record(y, inputs, (dy) => {
-    const [dx, dweight, dbias] = [x, weight, bias].map(gradientFor);
-    native.layer_norm_backward(
-      dy.handle,
-      x.handle,
-      weight.handle,
-      mean.handle,
-      rstd.handle,
-      handleOf(dx),
-      handleOf(dweight),
-      handleOf(dbias),
-      n,
-      features,
-    );
+    const [dx, dweight, dbias] = gradientsFor(x, weight, bias);
+    kernels.layer_norm_backward({ dy, x, weight, mean, rstd, dx, dweight, dbias, n, features });
     for (const saved of [mean, rstd]) saved.dispose();
-    return [dx ?? null, dweight ?? null, dbias ?? null];
+    return [dx, dweight, dbias];
   });
 }
 
@@ -62,23 +39,14 @@ export function rmsNorm(x: Tensor, weight: Tensor, eps = NORM_EPS): Tensor {
   const y = emptyLike(x);
   checkSameKind('rmsNorm', x, weight);
   const rstd = empty([n], 'float32', x.device);
-  runNative(() => native.rms_norm_forward(x.handle, weight.handle, y.handle, rstd.handle, n, features, eps));
+  runNative(() => kernels.rms_norm_forward({ x, weight, y, rstd, n, features, eps }));
   if (!needsGrad(x, weight)) rstd.dispose();
 
   return record(y, [x, weight], (dy) => {
-    const [dx, dweight] = [x, weight].map(gradientFor);
-    native.rms_norm_backward(
-      dy.handle,
-      x.handle,
-      weight.handle,
-      rstd.handle,
-      handleOf(dx),
-      handleOf(dweight),
-      n,
-      features,
-    );
+    const [dx, dweight] = gradientsFor(x, weight);
+    kernels.rms_norm_backward({ dy, x, weight, rstd, dx, dweight, n, features });
     rstd.dispose();
-    return [dx ?? null, dweight ?? null];
+    return [dx, dweight];
   });
 }
 

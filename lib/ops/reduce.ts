@@ -1,13 +1,12 @@
 /** Sums, means and extremes along dimensions. */
 import { record } from '../autograd';
 import { OptionError, runNative } from '../errors';
+import { kernels } from '../kernels';
 import { native } from '../native';
 import { checkKeys } from '../options';
 import { empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkTensor, emptyAs, emptyLike } from './check';
-
-const REDUCE = { sum: 0, mean: 1, max: 2 } as const;
 
 export interface ReduceOptions {
   /** The dimension to reduce, counted from the end when negative. Default: all of them. */
@@ -47,17 +46,30 @@ function spread(dy: Tensor, like: Tensor, { outer, extent, inner }: Extent): Ten
   const dims = int32Sizes('backward of a reduction', shape);
   const strides = int32Strides('backward of a reduction', shape, [inner, 0, 1]);
   const dx = emptyLike(like);
-  native.strided_copy(dy.handle, dx.handle, 0, dims, strides);
+  kernels.strided_copy({ x: dy, y: dx, offset: 0, dims, strides });
   return dx;
 }
 
-function reduce(name: keyof typeof REDUCE, x: Tensor, options: ReduceOptions): { y: Tensor; extent: Extent } {
+function reduce(
+  name: keyof typeof native.reductions,
+  x: Tensor,
+  options: ReduceOptions,
+): { y: Tensor; extent: Extent } {
   checkKeys(name, options, { dim: 0, keepDim: 0 });
   checkTensor(`${name}: x`, x);
   const extent = extentOf(name, x, options);
   if (extent.extent === 0 && name !== 'sum') throw new OptionError(`${name}: x`, 'at least one element to reduce', 0);
   const y = emptyAs(extent.shape, x);
-  runNative(() => native.reduce(x.handle, y.handle, REDUCE[name], extent.outer, extent.extent, extent.inner));
+  runNative(() =>
+    kernels.reduce({
+      x,
+      y,
+      op: native.reductions[name],
+      outer: extent.outer,
+      extent: extent.extent,
+      inner: extent.inner,
+    }),
+  );
   return { y, extent };
 }
 
@@ -72,7 +84,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   const { y, extent } = reduce('mean', x, options);
   return record(y, [x], (dy) => {
     const dx = spread(dy, x, extent);
-    native.unary(dx.handle, dx.handle, 12, 1 / extent.extent);
+    kernels.unary({ a: dx, y: dx, op: native.unaryOps.scale, c: 1 / extent.extent });
     return [dx];
   });
 }
@@ -85,8 +97,8 @@ export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
     const best = spread(y, x, extent);
     const dims = int32Sizes('backward of max', [x.size]);
     const step = Int32Array.of(1);
-    native.binary(x.handle, best.handle, best.handle, 8, dims, step, step);
-    native.binary(dx.handle, best.handle, dx.handle, 2, dims, step, step);
+    kernels.binary({ a: x, b: best, y: best, op: native.binaryOps.equal, dims, a_strides: step, b_strides: step });
+    kernels.binary({ a: dx, b: best, y: dx, op: native.binaryOps.mul, dims, a_strides: step, b_strides: step });
     best.dispose();
     return [dx];
   });
@@ -99,7 +111,7 @@ export function argmax(x: Tensor, dim = -1): Tensor {
   if (extent === 0) throw new OptionError('argmax: x', 'at least one element to compare', 0);
   int32Sizes('argmax: x', [extent]); // its result is int32, too
   const y = empty(shape, 'int32', x.device);
-  runNative(() => native.argmax(x.handle, y.handle, outer, extent, inner));
+  runNative(() => kernels.argmax({ x, index: y, outer, extent, inner }));
   return y;
 }
 
@@ -109,7 +121,7 @@ export function reduceTo(gradient: Tensor, shape: Shape): Tensor {
   const dims = int32Sizes('backward of a broadcast', gradient.shape);
   const strides = int32Strides('backward of a broadcast', gradient.shape, broadcastStrides(shape, gradient.shape));
   const total = emptyAs(shape, gradient);
-  native.fill(total.handle, 0);
-  native.strided_add(gradient.handle, total.handle, 0, dims, strides);
+  kernels.fill({ y: total, value: 0 });
+  kernels.strided_add({ y: gradient, x: total, offset: 0, dims, strides });
   return total;
 }

@@ -1,7 +1,7 @@
 /** The same elements in another arrangement. */
 import { record } from '../autograd';
 import { DTypeError, formatShape, OptionError, runNative, ShapeError } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { checkShape, empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides, contiguousStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkSameDevice, checkTensor, emptyAs, emptyLike } from './check';
@@ -12,11 +12,11 @@ function gather(where: string, x: Tensor, shape: Shape, offset: number, strides:
   const dims = int32Sizes(where, shape);
   const steps = int32Strides(where, shape, strides);
   const y = empty(shape, x.dtype, x.device);
-  runNative(() => native.strided_copy(x.handle, y.handle, offset, dims, steps));
+  runNative(() => kernels.strided_copy({ x, y, offset, dims, strides: steps }));
   return record(y, [x], (dy) => {
     const dx = emptyLike(x);
-    native.fill(dx.handle, 0);
-    native.strided_write(dy.handle, dx.handle, offset, dims, steps);
+    kernels.fill({ y: dx, value: 0 });
+    kernels.strided_write({ y: dy, x: dx, offset, dims, strides: steps });
     return [dx];
   });
 }
@@ -78,7 +78,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   const dims = int32Sizes('broadcastTo', shape);
   const strides = int32Strides('broadcastTo', shape, broadcastStrides(x.shape, shape));
   const y = emptyAs(shape, x);
-  runNative(() => native.strided_copy(x.handle, y.handle, 0, dims, strides));
+  runNative(() => kernels.strided_copy({ x, y, offset: 0, dims, strides }));
   return record(y, [x], (dy) => [reduceTo(dy, x.shape)]);
 }
 
@@ -101,7 +101,8 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const y = empty(shape, first.dtype, device);
   const starts = tensors.map((_, i) => tensors.slice(0, i).reduce((length, t) => length + t.shape[d]!, 0));
   tensors.forEach((t, i) => {
-    runNative(() => native.strided_write(t.handle, y.handle, starts[i]! * strides[d]!, ...parts[i]!));
+    const [dims, steps] = parts[i]!;
+    runNative(() => kernels.strided_write({ y: t, x: y, offset: starts[i]! * strides[d]!, dims, strides: steps }));
   });
   return record(y, tensors, (dy) => tensors.map((t, i) => slice(dy, d, starts[i]!, starts[i]! + t.shape[d]!)));
 }

@@ -1,7 +1,7 @@
 /** Softmax over the last dimension. */
 import { record } from '../autograd';
 import { runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import type { Tensor } from '../tensor';
 import { checkTensor, emptyLike, rowsOf } from './check';
 
@@ -10,10 +10,10 @@ function apply(name: string, x: Tensor, log: number): Tensor {
   const features = x.shape[x.rank - 1] ?? 0;
   const n = rowsOf(`${name}: x`, x, features);
   const y = emptyLike(x);
-  runNative(() => native.softmax_forward(x.handle, y.handle, n, features, log));
+  runNative(() => kernels.softmax_forward({ x, y, n, features, log }));
   return record(y, [x], (dy) => {
     const dx = emptyLike(x);
-    native.softmax_backward(dy.handle, y.handle, dx.handle, n, features, log);
+    kernels.softmax_backward({ dy, y, dx, n, features, log });
     return [dx];
   });
 }

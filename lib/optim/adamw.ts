@@ -2,7 +2,7 @@
 import { noGrad } from '../autograd';
 import { zeros } from '../creation';
 import { checkChoice, checkNumber, GradientError, OptionError, runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { checkSameDevice } from '../ops/check';
 import { checkKeys, type OptionNames } from '../options';
 import { keep } from '../scope';
@@ -193,16 +193,16 @@ export class AdamW implements RecordableOptimizer {
     for (const { updates } of taking) updates.data[0]!++;
     for (const { group, slots, first } of calls)
       runNative(() =>
-        native.adamw_numbers(
-          this.#numbers.handle,
-          Int32Array.from(slots, ({ updates }) => updates.data[0]!),
+        kernels.adamw_numbers({
+          numbers: this.#numbers,
+          steps: Int32Array.from(slots, ({ updates }) => updates.data[0]!),
           first,
-          (lr ?? group.lr) * group.lrScale,
-          group.betas[0],
-          group.betas[1],
-          group.eps,
-          group.weightDecay,
-        ),
+          lr: (lr ?? group.lr) * group.lrScale,
+          beta1: group.betas[0],
+          beta2: group.betas[1],
+          eps: group.eps,
+          weight_decay: group.weightDecay,
+        }),
       );
     this.#pending = clip.result;
     clip.whenKnown((finite) => {
@@ -221,16 +221,16 @@ export class AdamW implements RecordableOptimizer {
   #apply(calls: readonly Call[], clip: GradientClip): void {
     runNative(() => {
       for (const { slots, first } of calls)
-        native.adamw_step(
-          slots.map(({ parameter }) => parameter.handle),
-          slots.map(({ parameter }) => parameter.grad!.handle),
-          slots.map(({ expAvg }) => expAvg.handle),
-          slots.map(({ expAvgSq }) => expAvgSq.handle),
-          slots.flatMap(({ master }) => master?.handle ?? []),
-          clip.scale.handle,
-          this.#numbers.handle,
+        kernels.adamw_step({
+          params: slots.map(({ parameter }) => parameter.handle),
+          grads: slots.map(({ parameter }) => parameter.grad!.handle),
+          exp_avg: slots.map(({ expAvg }) => expAvg.handle),
+          exp_avg_sq: slots.map(({ expAvgSq }) => expAvgSq.handle),
+          masters: slots.flatMap(({ master }) => master?.handle ?? []),
+          grad_scale: clip.scale,
+          numbers: this.#numbers,
           first,
-        );
+        });
     });
   }
 

@@ -2,7 +2,7 @@
 import type { Handle } from '../../types/native';
 import type { Device } from '../device';
 import { checkNumber, GradientError, runNative } from '../errors';
-import { native } from '../native';
+import { kernels } from '../kernels';
 import { keep } from '../scope';
 import { empty, items, type Tensor } from '../tensor';
 import { namedParameters, type ParameterSource } from './groups';
@@ -81,7 +81,7 @@ export class GradientClip implements Disposable {
   begin(): this {
     this.#reading?.readWith([]);
     // What stays of a step that fails before it has a norm: it does not count.
-    runNative(() => native.fill(this.norm.handle, Number.NaN));
+    runNative(() => kernels.fill({ y: this.norm, value: Number.NaN }));
     this.#reading = new NormReading(this.norm);
     return this;
   }
@@ -91,7 +91,7 @@ export class GradientClip implements Disposable {
     checkNumber('GradientClip: maxNorm', maxNorm, 0);
     const gradients: Handle[] = [];
     for (const { grad } of parameters) if (grad !== null) gradients.push(grad.handle);
-    runNative(() => native.grad_norm(gradients, this.norm.handle, this.scale.handle, maxNorm));
+    runNative(() => kernels.grad_norm({ grads: gradients, norm: this.norm, scale: this.scale, max_norm: maxNorm }));
     return this;
   }
 
@@ -102,7 +102,7 @@ export class GradientClip implements Disposable {
       if (grad === null) continue;
       const target = ownGradient(grad);
       parameter.grad = target;
-      runNative(() => native.scale_by(target.handle, this.scale.handle));
+      runNative(() => kernels.scale_by({ x: target, factor: this.scale }));
     }
     return this;
   }
@@ -117,7 +117,7 @@ export class GradientClip implements Disposable {
 function ownGradient(grad: Tensor): Tensor {
   if (!grad.storage.shared) return grad;
   const copy = keep(empty(grad.shape, grad.dtype, grad.device));
-  runNative(() => native.copy(grad.handle, copy.handle));
+  runNative(() => kernels.copy({ x: grad, y: copy }));
   grad.dispose();
   return copy;
 }

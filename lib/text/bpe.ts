@@ -1,7 +1,6 @@
 /** Byte-pair encoding by a tokenizer.json, through Hugging Face's tokenizers library. */
-import { readFileSync } from 'node:fs';
 import { FormatError } from '../errors';
-import { withFile } from '../io/files';
+import { readJson } from '../io/files';
 import type { Tokenizer } from './tokenizer';
 
 /** The part of the library that we use; its own declarations are for ES modules only. */
@@ -84,13 +83,7 @@ export class BpeTokenizer implements Tokenizer {
 
 /** Reads a tokenizer.json. @throws {FileError} @throws {FormatError} when it is none, or of a kind the library refuses. */
 export function loadTokenizer(path: string): BpeTokenizer {
-  const text = withFile('read', path, () => readFileSync(path, 'utf8'));
-  let json: TokenizerJson | null;
-  try {
-    json = JSON.parse(text) as TokenizerJson | null;
-  } catch {
-    throw new FormatError(path, 'it is no JSON');
-  }
+  const json = readJson(path) as TokenizerJson | null;
   if (typeof json?.model !== 'object' || json.model === null)
     throw new FormatError(path, 'it is no tokenizer.json: it has no model');
   try {

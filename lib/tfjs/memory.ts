@@ -1,5 +1,6 @@
 /** The memory of tfjs backends as typed arrays, with as few copies as each backend allows. */
 import { DeviceError } from '../errors';
+import { checkLength } from '../functional/buffers';
 import { numel, type Shape } from '../tensor';
 import type { DataId, TensorInfo } from './tfjs';
 
@@ -42,14 +43,17 @@ const counts = { read: 0, written: 0 };
 /** What has been copied so far by the kernels of this thread, all backends together. */
 export const copyCounts = (): CopyCounts => ({ ...counts });
 
-// Whether these are Float32Arrays is checked where the kernel is called.
-const asFloats = (values: unknown): Float32Array => values as Float32Array;
+/** What a backend says is the memory of a tensor. @throws {SffnError} when it is not. */
+function asFloats(values: unknown, { shape }: TensorInfo): Float32Array {
+  checkLength('tfjs: the memory of a tensor', values, numel(shape));
+  return values;
+}
 const fresh = (shapes: readonly Shape[]): Float32Array[] => shapes.map((shape) => new Float32Array(numel(shape)));
 const bytesOf = (arrays: readonly { readonly byteLength?: number }[]): number =>
   arrays.reduce((sum, { byteLength = 0 }) => sum + byteLength, 0);
 
 function runOnHeap(backend: HeapBackend, inputs: readonly TensorInfo[], shapes: readonly Shape[], compute: Compute) {
-  const views = (infos: readonly TensorInfo[]) => infos.map((info) => asFloats(backend.typedArrayFromHeap(info)));
+  const views = (infos: readonly TensorInfo[]) => infos.map((info) => asFloats(backend.typedArrayFromHeap(info), info));
   // Tensors of another backend move here at their first use. That and every new tensor may grow the heap, which detaches
   // all views: only those taken last are good.
   views(inputs);
@@ -66,7 +70,7 @@ function runOnHeap(backend: HeapBackend, inputs: readonly TensorInfo[], shapes: 
 function runOnArrays(backend: ArrayBackend, inputs: readonly TensorInfo[], shapes: readonly Shape[], compute: Compute) {
   const outputs = fresh(shapes);
   compute(
-    inputs.map(({ dataId }) => asFloats(backend.readSync(dataId))),
+    inputs.map((info) => asFloats(backend.readSync(info.dataId), info)),
     outputs,
   );
   return outputs.map((values, i) => backend.makeTensorInfo([...shapes[i]!], 'float32', values));
@@ -79,7 +83,7 @@ function runOnCopies(
   compute: Compute,
 ) {
   const outputs = fresh(shapes);
-  const read = inputs.map(({ dataId }) => asFloats(backend.readSync(dataId)));
+  const read = inputs.map((info) => asFloats(backend.readSync(info.dataId), info));
   compute(read, outputs);
   counts.read += bytesOf(read);
   counts.written += bytesOf(outputs);

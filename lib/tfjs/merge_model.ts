@@ -1,12 +1,14 @@
 /** Turns structured layers back into layers that every tfjs has, so that a model runs where there is no native code. */
 import { OptionError } from '../errors';
+import { transposed } from '../matrix';
 import { FFN_ACTIVATION } from '../ops/activation';
 import { checkMergeable } from '../ops/inner_activation';
+import { isObject } from '../options';
 import { type FactorWeights, floats } from './layers/factor_weights';
 import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
 import { type Replacement, rebuild } from './model_json';
-import { copyWeights, transposed } from './structure_model';
+import { copyWeights } from './structure_model';
 import type { LayersModel, Tensor, Tfjs } from './tfjs';
 
 type Symbol = InstanceType<Tfjs['SymbolicTensor']>;
@@ -171,14 +173,8 @@ export async function mergeModel(tf: Tfjs, model: LayersModel): Promise<LayersMo
 
 /** The snake_case config of a model. */
 function configOf(model: LayersModel): object {
-  const json = model.toJSON(null, false);
-  if (
-    json === null ||
-    typeof json !== 'object' ||
-    Array.isArray(json) ||
-    typeof json.config !== 'object' ||
-    json.config === null
-  )
+  const json: unknown = model.toJSON(null, false);
+  if (!isObject(json) || !isObject(json.config))
     throw new OptionError('mergeModel', 'a model with a config', model.name);
   return json.config;
 }

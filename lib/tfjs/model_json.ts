@@ -1,5 +1,6 @@
 /** The JSON of a LayersModel, as `model.toJSON` gives it, with some of its layers replaced. */
 import { FormatError } from '../errors';
+import { isObject } from '../options';
 import type { LayersModel, Tfjs } from './tfjs';
 
 type PyJSON = Parameters<Tfjs['models']['modelFromJSON']>[0];
@@ -11,10 +12,8 @@ export interface LayerJSON {
   [key: string]: unknown;
 }
 
-const isObject = (value: unknown): value is { [key: string]: unknown } => value !== null && typeof value === 'object';
-
 const isLayer = (value: unknown): value is LayerJSON =>
-  isObject(value) && typeof value.class_name === 'string' && isObject(value.config);
+  isObject(value) && typeof value.class_name === 'string' && value.config !== null && typeof value.config === 'object';
 
 /** The layers of a model's JSON: sequential ones have a bare list in some versions. */
 function layersIn({ config }: LayerJSON): unknown[] {

@@ -1,11 +1,11 @@
 /** What a kernel call computes, prepared from the shapes of its operands: one layer, or a feedforward network of two. */
-import { formatShape, ShapeError } from '../errors';
-import { defineFeedForward, defineLinear } from '../functional';
-import type { FeedForwardGradient } from '../functional/feed_forward';
-import type { LinearGradient } from '../functional/linear';
-import { type LinearDims, linearDims } from '../ops/linear_dims';
+import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
+import { type ResolvedLinear, resolveFeedForward, resolveLinear } from '../functional/spec';
+import { kernels } from '../kernels';
+import { native } from '../native';
+import type { Activation } from '../ops/activation';
 import { numel, type Shape } from '../tensor';
-import type { KernelAttributes, LayerAttributes } from './attributes';
+import type { KernelAttributes } from './attributes';
 import { type LayerOperands, layerOperands, type Named, operand } from './operands';
 
 type Arrays = Named<Float32Array>;
@@ -20,129 +20,127 @@ export interface Problem {
   backward(arrays: Arrays, out: Arrays): void;
 }
 
+/** The arrays that a kernel takes by these names; null for one that is not there. */
+const pick = <Name extends string>(arrays: Arrays, ...names: Name[]) =>
+  Object.fromEntries(names.map((name) => [name, arrays.get(name) ?? null])) as Record<Name, Float32Array | null>;
+
+/** The same for the gradients of operands. */
+const pickGradients = <Name extends string>(arrays: Arrays, ...names: Name[]) =>
+  Object.fromEntries(names.map((name) => [`d${name}`, arrays.get(name) ?? null])) as {
+    [Gradient in `d${Name}`]: Float32Array | null;
+  };
+
 /** Leading dimensions of x [..., features]. @throws {ShapeError} */
 function leading(where: string, x: Shape, features: number): Shape {
   if (x.length < 1 || x[x.length - 1] !== features)
     throw new ShapeError(`${where}: x`, `[..., ${features}]`, formatShape(x));
+  if (numel(x) === 0) throw new ShapeError(`${where}: x`, `one or more rows of ${features} features`, formatShape(x));
   return x.slice(0, -1);
 }
 
-/** Sizes of a layer. @throws {ShapeError} unless its operands fit each other. */
-function dimsOf(
-  where: string,
-  { v, u, bias, guide }: LayerOperands<Shape>,
-  { innerActivation }: LayerAttributes,
-): LinearDims {
-  const dims = linearDims(where, v, u, innerActivation);
-  const check = (name: string, shape: Shape | null, expected: Shape) => {
-    if (shape !== null && formatShape(shape) !== formatShape(expected))
-      throw new ShapeError(`${where}: ${name}`, formatShape(expected), formatShape(shape));
-  };
-  check('bias', bias, [dims.outFeatures]);
-  check('guide', guide, [dims.outFeatures, dims.inFeatures]);
-  return dims;
+/** The weight of the guide, 0 without one. @throws {ShapeError | OptionError} unless bias, guide and alpha fit the layer. */
+function checkRest(where: string, { shapes }: ResolvedLinear, operands: LayerOperands<Shape>, alpha: number): number {
+  for (const name of ['bias', 'guide'] as const) {
+    const shape = operands[name];
+    if (shape !== null && formatShape(shape) !== formatShape(shapes[name]))
+      throw new ShapeError(`${where}: ${name}`, formatShape(shapes[name]), formatShape(shape));
+  }
+  if (operands.guide === null) return 0;
+  checkNumber(`${where}: alpha`, alpha, 0, 1);
+  return alpha;
 }
 
-/** Shapes without those that do not exist. */
-const present = (shapes: readonly (readonly [string, Shape | false])[]): Named<Shape> =>
-  new Map(shapes.flatMap(([name, shape]): [string, Shape][] => (shape ? [[name, shape]] : [])));
+/** Shapes of what is kept, without what does not exist. */
+const present = (n: number, features: Readonly<Record<string, number>>): Named<Shape> =>
+  new Map(Object.entries(features).flatMap(([name, size]): [string, Shape][] => (size > 0 ? [[name, [n, size]]] : [])));
 
-/** A layer's arrays as the functional API takes them: alpha belongs to a guide. */
-const arraysOf = (arrays: Arrays, { alpha }: LayerAttributes, suffix: '' | '1' | '2' = '') => {
-  const layer = layerOperands(arrays, suffix);
-  return layer.guide === null ? layer : { ...layer, alpha };
-};
+const preFeatures = ({ dims }: ResolvedLinear, activation: Activation): number =>
+  activation === 'none' ? 0 : dims.outFeatures;
 
-/** act(alpha · x Wᵀ + (1 − alpha) · S(x) + bias). @throws {ShapeError} */
-export function linearProblem(where: string, shapes: Named<Shape>, attributes: KernelAttributes): Problem {
-  const { activation, layers } = attributes;
+/** act(alpha · x Wᵀ + (1 − alpha) · S(x) + bias). @throws {ShapeError | OptionError} */
+export function linearProblem(where: string, shapes: Named<Shape>, { activation, layers }: KernelAttributes): Problem {
   const operands = layerOperands(shapes);
-  const dims = dimsOf(where, operands, layers[0]);
-  const { innerActivation } = dims;
-  const layer = defineLinear({ v: operands.v, u: operands.u, activation, innerActivation });
+  const { innerActivation } = layers[0];
+  const layer = resolveLinear(where, { ...operands, activation, innerActivation });
+  const alpha = checkRest(where, layer, operands, layers[0].alpha);
+  const { dims, features } = layer;
   const lead = leading(where, operand(shapes, 'x'), dims.inFeatures);
   const n = numel(lead);
-  const inputs = (arrays: Arrays) => ({ x: operand(arrays, 'x'), ...arraysOf(arrays, layers[0]) });
-  const gradients: Readonly<Record<string, LinearGradient>> = {
-    x: 'dx',
-    v: 'dv',
-    u: 'du',
-    bias: 'dbias',
-    guide: 'dguide',
+  const numbers = {
+    n,
+    dims: dims.sizes,
+    factor_scale: 1 - alpha,
+    guide_scale: alpha,
+    activation: native.activations[activation],
+    residual: null,
   };
   return {
-    yShape: [...lead, layer.features],
-    saved: present([
-      ['h', dims.hidden > 0 && [n, dims.hidden]],
-      ['pre', activation !== 'none' && [n, dims.outFeatures]],
-    ]),
-    forward(arrays, out) {
-      const wanted = { y: out.get('y'), h: out.get('h'), pre: out.get('pre') };
-      layer.forward(inputs(arrays), { training: wanted.h !== undefined || wanted.pre !== undefined, out: wanted });
-    },
-    backward(arrays, out) {
-      const saved = { h: arrays.get('h'), pre: arrays.get('pre') };
-      layer.backward({ ...inputs(arrays), dy: operand(arrays, 'dy'), saved }, renamed(out, gradients));
-    },
+    yShape: [...lead, features],
+    saved: present(n, { h: dims.hidden, pre: preFeatures(layer, activation) }),
+    forward: (arrays, out) =>
+      runNative(() =>
+        kernels.linear_forward(
+          Object.assign(pick(arrays, 'x', 'v', 'u', 'guide', 'bias'), pick(out, 'h', 'pre', 'y'), numbers),
+        ),
+      ),
+    backward: (arrays, out) =>
+      runNative(() =>
+        kernels.linear_backward(
+          Object.assign(
+            pick(arrays, 'dy', 'x', 'v', 'u', 'guide', 'h', 'pre'),
+            pickGradients(out, 'x', 'v', 'u', 'guide', 'bias'),
+            numbers,
+          ),
+        ),
+      ),
   };
 }
 
-/** fc2(act(fc1(x))). @throws {ShapeError} */
-export function ffnProblem(where: string, shapes: Named<Shape>, attributes: KernelAttributes): Problem {
-  const { activation, layers } = attributes;
+/** fc2(act(fc1(x))). @throws {ShapeError | OptionError} */
+export function ffnProblem(where: string, shapes: Named<Shape>, { activation, layers }: KernelAttributes): Problem {
   const [first, second] = [layerOperands(shapes, '1'), layerOperands(shapes, '2')];
-  const fc1 = dimsOf(`${where}: fc1`, first, layers[0]);
-  const fc2 = dimsOf(`${where}: fc2`, second, layers[1]);
-  const network = defineFeedForward({
-    fc1: { ...first, innerActivation: fc1.innerActivation },
-    fc2: { ...second, innerActivation: fc2.innerActivation },
+  const { fc1, fc2 } = resolveFeedForward(where, {
+    fc1: { ...first, innerActivation: layers[0].innerActivation },
+    fc2: { ...second, innerActivation: layers[1].innerActivation },
     activation,
   });
-  const lead = leading(where, operand(shapes, 'x'), fc1.inFeatures);
+  const alpha1 = checkRest(`${where}: fc1`, fc1, first, layers[0].alpha);
+  const alpha2 = checkRest(`${where}: fc2`, fc2, second, layers[1].alpha);
+  const lead = leading(where, operand(shapes, 'x'), fc1.dims.inFeatures);
   const n = numel(lead);
-  const inputs = (arrays: Arrays) => ({
-    x: operand(arrays, 'x'),
-    fc1: arraysOf(arrays, layers[0], '1'),
-    fc2: arraysOf(arrays, layers[1], '2'),
-  });
-  const gradients: Readonly<Record<string, FeedForwardGradient>> = {
-    x: 'dx',
-    v1: 'fc1.dv',
-    u1: 'fc1.du',
-    bias1: 'fc1.dbias',
-    guide1: 'fc1.dguide',
-    v2: 'fc2.dv',
-    u2: 'fc2.du',
-    bias2: 'fc2.dbias',
-    guide2: 'fc2.dguide',
+  const numbers = {
+    n,
+    dims1: fc1.dims.sizes,
+    dims2: fc2.dims.sizes,
+    factor_scale1: 1 - alpha1,
+    guide_scale1: alpha1,
+    factor_scale2: 1 - alpha2,
+    guide_scale2: alpha2,
+    activation: native.activations[activation],
+    residual: null,
   };
   return {
-    yShape: [...lead, fc2.outFeatures],
-    saved: present([
-      ['h1', fc1.hidden > 0 && [n, fc1.hidden]],
-      ['pre', [n, fc1.outFeatures]],
-      ['h2', fc2.hidden > 0 && [n, fc2.hidden]],
-    ]),
-    forward(arrays, out) {
-      const wanted = { y: out.get('y'), h1: out.get('h1'), pre: out.get('pre'), h2: out.get('h2') };
-      network.forward(inputs(arrays), { training: wanted.pre !== undefined, out: wanted });
-    },
-    backward(arrays, out) {
-      const saved = { h1: arrays.get('h1'), pre: arrays.get('pre'), h2: arrays.get('h2') };
-      network.backward({ ...inputs(arrays), dy: operand(arrays, 'dy'), saved }, renamed(out, gradients));
-    },
+    yShape: [...lead, fc2.dims.outFeatures],
+    saved: present(n, { h1: fc1.dims.hidden, pre: fc1.dims.outFeatures, h2: fc2.dims.hidden }),
+    forward: (arrays, out) =>
+      runNative(() =>
+        kernels.ffn_forward(
+          Object.assign(
+            pick(arrays, 'x', 'v1', 'u1', 'guide1', 'bias1', 'v2', 'u2', 'guide2', 'bias2'),
+            pick(out, 'h1', 'pre', 'h2', 'y'),
+            numbers,
+          ),
+        ),
+      ),
+    backward: (arrays, out) =>
+      runNative(() =>
+        kernels.ffn_backward(
+          Object.assign(
+            pick(arrays, 'dy', 'x', 'v1', 'u1', 'guide1', 'v2', 'u2', 'guide2', 'h1', 'pre', 'h2'),
+            pickGradients(out, 'x', 'v1', 'u1', 'guide1', 'bias1', 'v2', 'u2', 'guide2', 'bias2'),
+            numbers,
+          ),
+        ),
+      ),
   };
-}
-
-/** The arrays for the gradients of operands under the names that the functional API has for them. */
-function renamed<Name extends string>(out: Arrays, names: Readonly<Record<string, Name>>) {
-  const needs: Name[] = [];
-  const arrays: { [Key in Name]?: Float32Array } = {};
-  for (const [name, array] of out) {
-    const gradient = names[name];
-    if (gradient === undefined) continue;
-    needs.push(gradient);
-    arrays[gradient] = array;
-  }
-  return { needs, out: arrays };
 }

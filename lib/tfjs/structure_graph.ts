@@ -1,5 +1,6 @@
 /** Rewrites the products of a GraphModel with constant matrices to our ops. */
 import { FormatError, OptionError } from '../errors';
+import { transposed } from '../matrix';
 import { nearestFactors } from '../nn';
 import { checkKeys } from '../options';
 import { checkStructure, chooseLayer, DEFINITIONS, type SizeOptions, type Structure } from '../structures';
@@ -8,7 +9,7 @@ import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './grap
 import { findProducts, type Product } from './graph_matmul';
 import { ACTIVATION, OPERANDS } from './graph_ops';
 import { floats } from './layers/factor_weights';
-import { becomesSmaller, type LayerReport, transposed } from './structure_model';
+import { becomesSmaller, type LayerReport } from './structure_model';
 import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
 
 export interface GraphOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {

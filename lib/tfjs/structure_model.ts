@@ -1,5 +1,6 @@
 /** Replaces the dense layers of a trained LayersModel by structured ones that start as their best approximation. */
 import { OptionError } from '../errors';
+import { transposed } from '../matrix';
 import { nearestFactors } from '../nn';
 import type { Activation } from '../ops/activation';
 import { checkKeys } from '../options';
@@ -122,13 +123,6 @@ const factorsOf = (layer: TfLayerBase): StructuredLayer | null => {
   if (isSelfGuided(layer)) return layer.layer;
   return isStructuredLayer(layer) ? layer : null;
 };
-
-/** The transpose of a matrix [rows, columns]. */
-export function transposed(data: Float32Array, rows: number, columns: number): Float32Array {
-  const result = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) result[j * rows + i] = data[i * columns + j]!;
-  return result;
-}
 
 /** Copies all weights of layers that the replacement did not touch. */
 export function copyWeights(from: LayersModel, to: LayersModel, except: ReadonlySet<string>): void {

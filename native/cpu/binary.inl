@@ -30,34 +30,18 @@ void binary_row(F f, const float* a, int64_t a_stride, const float* b, int64_t b
     loop(strided(a, a_stride), strided(b, b_stride));
 }
 
-// Calls apply(functor) with the functor (a, b) -> y. maximum and minimum keep the NaN of either side.
+// Calls apply(functor) with the functor (a, b) -> y.
 template <class Apply>
-void with_binary(int64_t op, const Apply& apply) {
+void with_binary(BinaryOp op, const Apply& apply) {
   switch (op) {
-    case 0:
-      return apply([](Vec a, Vec b) { return a + b; });
-    case 1:
-      return apply([](Vec a, Vec b) { return a - b; });
-    case 2:
-      return apply([](Vec a, Vec b) { return a * b; });
-    case 3:
-      return apply([](Vec a, Vec b) { return a / b; });
-    case 4:
-      return apply([](Vec a, Vec b) { return ((a > b) | (a != a)) ? a : b; });
-    case 5:
-      return apply([](Vec a, Vec b) { return ((a < b) | (a != a)) ? a : b; });
-    case 6:
-      return apply([](Vec a, Vec b) { return each_lane_pow(a, b); });
-    case 7:
-      return apply([](Vec a, Vec b) { return a > b ? splat(1.f) : Vec{}; });
-    case 8:
-      return apply([](Vec a, Vec b) { return a == b ? splat(1.f) : Vec{}; });
-    default:
-      throw Error("ERR_OPTION", "binary: no such operation");
+#define BINARY(name, value) \
+  case BinaryOp::name:      \
+    return apply([](Vec a, Vec b) { return value; });
+#include "../codes.def"
   }
 }
 
-void binary(View a, View b, View y, int64_t op, Ints dims, Ints a_strides, Ints b_strides) {
+void binary(View a, View b, View y, BinaryOp op, Ints dims, Ints a_strides, Ints b_strides) {
   if (y.size == 0) return;
   const Strided<2> shape(dims, {a_strides, b_strides});
   const float *a_at = a.f32(), *b_at = b.f32();

@@ -7,7 +7,7 @@ struct DecodeOutput {
   float* y;
   int64_t inner;
   const float* bias;  // by column
-  int64_t activation;
+  Activation activation;
   bool add;  // to what is there
 };
 
@@ -137,7 +137,7 @@ inline Product with_weights(Product p, const DecodeMatrix& w) {
   return p;
 }
 
-inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
   const Layer layer(f.v, f.u, View{}, f.bias, f.dims, 1, 0);
   Scratch<float> h(n * f.hidden());
   if (f.v) {
@@ -152,22 +152,22 @@ inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t 
   gemm(last);
 }
 
-inline void decode_few(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+inline void decode_few(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
   Scratch<float> h(n * f.hidden());
   if (f.v) decode_product(f.first(), x, n, {h.get(), f.dims[3], nullptr, f.inner(), false});
   decode_product(f.second(), f.v ? h.get() : x, n, {y, f.dims[4], f.bias.f32(), activation, add});
 }
 
 // y [n, out] = activation(layer(x)), or y += layer(x).
-inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, int64_t activation, bool add) {
+inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
   const auto apply = n <= kSkinnyMost ? decode_few : decode_many;
-  if (activation != kSwiglu) return apply(f, x, y, n, activation, add);
+  if (activation != Activation::swiglu) return apply(f, x, y, n, activation, add);
   Scratch<float> pre(n * f.out());
-  apply(f, x, pre.get(), n, kNoActivation, false);
+  apply(f, x, pre.get(), n, Activation::none, false);
   swiglu_rows(pre.get(), nullptr, y, n, f.out() / 2);
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,
-                   int64_t activation) {
+                   Activation activation) {
   apply_decoded({v, v_scales, u, u_scales, bias, dims}, x.f32(), y.f32(), n, activation, false);
 }

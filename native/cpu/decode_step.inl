@@ -66,15 +66,15 @@ inline void decode_layer(const DecodeModel& model, const DecodeBatch& batch, Vie
   const int64_t n = static_cast<int64_t>(batch.tokens.size());
   const DecodeBlock& block = model.blocks[static_cast<size_t>(layer)];
   decode_norm(model, block.norm1, x, normed, n);
-  apply_decoded(block.qkv, normed, qkv, n, kNoActivation, false);
+  apply_decoded(block.qkv, normed, qkv, n, Activation::none, false);
   normalize_heads(model, block, qkv, n);
   cache_tokens(model.shape, batch.tokens, pages, layer, rotary, qkv);
   decode_attention(model.shape, batch.tokens, pages, layer, qkv, attended);
-  apply_decoded(block.out, attended, x, n, kNoActivation, true);
+  apply_decoded(block.out, attended, x, n, Activation::none, true);
   decode_norm(model, block.norm2, x, normed, n);
   Scratch<float> hidden(n * model.ffn_width(block));
   apply_decoded(block.fc1, normed, hidden.get(), n, model.shape.activation, false);
-  apply_decoded(block.fc2, hidden.get(), x, n, kNoActivation, true);
+  apply_decoded(block.fc2, hidden.get(), x, n, Activation::none, true);
 }
 
 inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, float* x, float* logits) {
@@ -84,7 +84,7 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
   for (int64_t i = 0; i < n; ++i)
     std::copy_n(x + int64_t{batch.wanted[static_cast<size_t>(i)]} * width, width, last.get() + i * width);
   decode_norm(model, model.final_norm, last.get(), normed.get(), n);
-  apply_decoded(model.head, normed.get(), logits, n, kNoActivation, false);
+  apply_decoded(model.head, normed.get(), logits, n, Activation::none, false);
 }
 
 void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {

@@ -1,24 +1,30 @@
 // Elementwise kernels of one operand: y[i] = op(a[i]), their derivatives, and plain moves. Each operation is a functor
-// on vectors; those that no short polynomial computes well (log, sin, cos, pow) go lane by lane through the C library.
+// of codes.def on vectors; those that no short polynomial computes well (log, sin, cos, pow) go lane by lane through
+// the C library.
 
 template <float (*F)(float)>
 SFFN_INLINE Vec each_lane(Vec a) {
   for (int i = 0; i < kLanes; ++i) a[i] = F(a[i]);
   return a;
 }
-SFFN_INLINE Vec each_lane_pow(Vec a, Vec b) {
+SFFN_INLINE Vec logarithm(Vec a) { return each_lane<std::log>(a); }
+SFFN_INLINE Vec sine(Vec a) { return each_lane<std::sin>(a); }
+SFFN_INLINE Vec cosine(Vec a) { return each_lane<std::cos>(a); }
+SFFN_INLINE Vec power(Vec a, Vec b) {
   for (int i = 0; i < kLanes; ++i) a[i] = std::pow(a[i], b[i]);
   return a;
 }
+SFFN_INLINE Vec root(Vec a) { return sqrt(a); }
+SFFN_INLINE Vec magnitude(Vec a) { return abs(a); }
 
 // exp of simd.inl saturates above 88; here the last stretch to the overflow at 88.72 counts too.
-SFFN_INLINE Vec exp_to_infinity(Vec a) {
+SFFN_INLINE Vec exponential(Vec a) {
   constexpr float kExp44 = 1.28516001e19f;
   return exp(a > 88.f ? a - 44.f : a) * (a > 88.f ? splat(kExp44) : splat(1.f));
 }
 
 // tanh of simd.inl cancels near 0, where Cephes' odd polynomial is accurate to 1e-7 relative.
-SFFN_INLINE Vec tanh_relative(Vec a) {
+SFFN_INLINE Vec hyperbolic_tangent(Vec a) {
   const Vec z = a * a;
   Vec p = z * -5.70498872745e-3f + 2.06390887954e-2f;
   p = p * z - 5.37397155531e-2f;
@@ -29,103 +35,27 @@ SFFN_INLINE Vec tanh_relative(Vec a) {
 
 // Calls apply(functor) with the functor (a, c) -> y of the operation: one dispatch per kernel call, not per element.
 template <class Apply>
-void with_unary(int64_t op, const Apply& apply) {
+void with_unary(UnaryOp op, const Apply& apply) {
   switch (op) {
-    case 0:
-      return apply([](Vec a, Vec) { return -a; });
-    case 1:
-      return apply([](Vec a, Vec) { return exp_to_infinity(a); });
-    case 2:
-      return apply([](Vec a, Vec) { return each_lane<std::log>(a); });
-    case 3:
-      return apply([](Vec a, Vec) { return sqrt(a); });
-    case 4:
-      return apply([](Vec a, Vec) { return 1.f / sqrt(a); });
-    case 5:
-      return apply([](Vec a, Vec) { return tanh_relative(a); });
-    case 6:
-      return apply([](Vec a, Vec) { return sigmoid(a); });
-    case 7:
-      return apply([](Vec a, Vec) { return gelu(a); });
-    case 8:
-      return apply([](Vec a, Vec) { return silu(a); });
-    case 9:
-      return apply([](Vec a, Vec) { return relu(a); });
-    case 10:
-      return apply([](Vec a, Vec) { return a * a; });
-    case 11:
-      return apply([](Vec a, Vec) { return abs(a); });
-    case 12:
-      return apply([](Vec a, Vec c) { return a * c; });
-    case 13:
-      return apply([](Vec a, Vec c) { return a + c; });
-    case 14:
-      return apply([](Vec a, Vec c) { return each_lane_pow(a, c); });
-    case 15:
-      return apply([](Vec a, Vec) { return each_lane<std::sin>(a); });
-    case 16:
-      return apply([](Vec a, Vec) { return each_lane<std::cos>(a); });
-    case 17:
-      return apply([](Vec a, Vec) { return 1.f / a; });
-    case 18:
-      return apply([](Vec a, Vec c) { return a < c ? c : a; });
-    case 19:
-      return apply([](Vec a, Vec c) { return a > c ? c : a; });
-    default:
-      throw Error("ERR_OPTION", "unary: no such operation");
+#define UNARY(name, value, derivative) \
+  case UnaryOp::name:                  \
+    return apply([]([[maybe_unused]] Vec a, [[maybe_unused]] Vec c) { return value; });
+#include "../codes.def"
   }
 }
 
 // The functor (a, y, c) -> dy/da; y is what the forward kernel gave.
 template <class Apply>
-void with_unary_derivative(int64_t op, const Apply& apply) {
+void with_unary_derivative(UnaryOp op, const Apply& apply) {
   switch (op) {
-    case 0:
-      return apply([](Vec, Vec, Vec) { return splat(-1.f); });
-    case 1:
-      return apply([](Vec, Vec y, Vec) { return y; });
-    case 2:
-      return apply([](Vec a, Vec, Vec) { return 1.f / a; });
-    case 3:
-      return apply([](Vec, Vec y, Vec) { return 0.5f / y; });
-    case 4:
-      return apply([](Vec, Vec y, Vec) { return -0.5f * y * y * y; });
-    case 5:
-      return apply([](Vec, Vec y, Vec) { return 1.f - y * y; });
-    case 6:
-      return apply([](Vec, Vec y, Vec) { return y * (1.f - y); });
-    case 7:
-      return apply([](Vec a, Vec, Vec) { return gelu_derivative(a); });
-    case 8:
-      return apply([](Vec a, Vec, Vec) { return silu_derivative(a); });
-    case 9:
-      return apply([](Vec a, Vec, Vec) { return relu_derivative(a); });
-    case 10:
-      return apply([](Vec a, Vec, Vec) { return a + a; });
-    case 11:
-      return apply([](Vec a, Vec, Vec) { return a > 0.f ? splat(1.f) : (a < 0.f ? splat(-1.f) : Vec{}); });
-    case 12:
-      return apply([](Vec, Vec, Vec c) { return c; });
-    case 13:
-      return apply([](Vec, Vec, Vec) { return splat(1.f); });
-    case 14:
-      return apply([](Vec a, Vec, Vec c) { return c * each_lane_pow(a, c - 1.f); });
-    case 15:
-      return apply([](Vec a, Vec, Vec) { return each_lane<std::cos>(a); });
-    case 16:
-      return apply([](Vec a, Vec, Vec) { return -each_lane<std::sin>(a); });
-    case 17:
-      return apply([](Vec, Vec y, Vec) { return -y * y; });
-    case 18:
-      return apply([](Vec a, Vec, Vec c) { return a > c ? splat(1.f) : Vec{}; });
-    case 19:
-      return apply([](Vec a, Vec, Vec c) { return a < c ? splat(1.f) : Vec{}; });
-    default:
-      throw Error("ERR_OPTION", "unary_backward: no such operation");
+#define UNARY(name, value, derivative) \
+  case UnaryOp::name:                  \
+    return apply([]([[maybe_unused]] Vec a, [[maybe_unused]] Vec y, [[maybe_unused]] Vec c) { return derivative; });
+#include "../codes.def"
   }
 }
 
-void unary(View a, View y, int64_t op, double c) {
+void unary(View a, View y, UnaryOp op, double c) {
   const float* from = a.f32();
   float* to = y.f32();
   with_unary(op, [&](auto f) {
@@ -135,7 +65,7 @@ void unary(View a, View y, int64_t op, double c) {
   });
 }
 
-void unary_backward(View dy, View a, View y, View da, int64_t op, double c) {
+void unary_backward(View dy, View a, View y, View da, UnaryOp op, double c) {
   const float *dy_at = dy.f32(), *a_at = a.f32(), *y_at = y.f32();
   float* to = da.f32();
   with_unary_derivative(op, [&](auto f) {
@@ -149,7 +79,7 @@ void unary_backward(View dy, View a, View y, View da, int64_t op, double c) {
 }
 
 void scale_by(View x, View factor) {
-  if (factor.f32()[0] != 1.f) unary(x, x, 12, factor.f32()[0]);
+  if (factor.f32()[0] != 1.f) unary(x, x, UnaryOp::scale, factor.f32()[0]);
 }
 
 void add_scaled(View x, View acc, double scale) {

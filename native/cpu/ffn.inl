@@ -3,31 +3,31 @@
 void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, View u2, View guide2, View bias2,
                  View residual, View h1, View pre, View h2, View y, int64_t n, Ints dims1, Ints dims2,
                  double factor_scale1, double guide_scale1, double factor_scale2, double guide_scale2,
-                 int64_t activation) {
+                 Activation activation) {
   if (n == 0) return;
   const Layer first(v1, u1, guide1, bias1, dims1, factor_scale1, guide_scale1);
   const Layer second(v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2);
   Scratch<float> hidden(n * second.in());
   activated_forward(first, x.f32(), nullptr, h1.f32(), pre.f32(), hidden.get(), n, activation);
-  layer_forward(second, hidden.get(), residual.f32(), h2.f32(), nullptr, y.f32(), n, kNoActivation);
+  layer_forward(second, hidden.get(), residual.f32(), h2.f32(), nullptr, y.f32(), n, Activation::none);
 }
 
 void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View u2, View guide2, View h1, View pre,
                   View h2, View dx, View dv1, View du1, View dguide1, View dbias1, View dv2, View du2, View dguide2,
                   View dbias2, int64_t n, Ints dims1, Ints dims2, double factor_scale1, double guide_scale1,
-                  double factor_scale2, double guide_scale2, int64_t activation) {
+                  double factor_scale2, double guide_scale2, Activation activation) {
   const Layer first(v1, u1, guide1, View{}, dims1, factor_scale1, guide_scale1);
   const Layer second(v2, u2, guide2, View{}, dims2, factor_scale2, guide_scale2);
   const bool weights1 = dv1 || du1 || dguide1, weights2 = dv2 || du2 || dguide2;
 
-  Prologue after_second(second, dy.f32(), nullptr, dbias2.f32(), n, kNoActivation);
+  Prologue after_second(second, dy.f32(), nullptr, dbias2.f32(), n, Activation::none);
   after_second.run(true);
   LayerBackward second_backward(second, after_second.g(), after_second.blocks(), h2.f32(), n);
   Scratch<float> hidden_gradient(n * second.in());
   second_backward.input_gradient(hidden_gradient.get());
 
   // One pass makes the hidden activation again and takes its gradient through it.
-  const bool activated = activation != kNoActivation;
+  const bool activated = activation != Activation::none;
   Scratch<float> hidden(weights2 && activated ? n * second.in() : 0);
   Prologue after_first(first, hidden_gradient.get(), pre.f32(), dbias1.f32(), n, activation);
   after_first.run(true, weights2 && activated ? hidden.get() : nullptr);

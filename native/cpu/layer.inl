@@ -6,7 +6,7 @@ struct Layer {
   const float* guide = nullptr;
   const float* bias = nullptr;
   int64_t K = 1, q = 0, p = 0, L = 1, s = 0, r = 0;
-  int64_t inner = kNoActivation;  // activation between the factors
+  Activation inner = Activation::none;  // activation between the factors
   float factor_scale = 1, guide_scale = 0;
 
   Layer(View v, View u, View guide, View bias, Ints dims, double factor_scale, double guide_scale)
@@ -20,7 +20,7 @@ struct Layer {
         L(dims[3]),
         s(dims[4]),
         r(dims[5]),
-        inner(dims[6]),
+        inner(static_cast<Activation>(dims[6])),
         factor_scale(static_cast<float>(factor_scale)),
         guide_scale(guide ? static_cast<float>(guide_scale) : 0.f) {}
 

@@ -1,14 +1,12 @@
 // The activations of a layer's end by their code, their derivatives, and SwiGLU, which joins two columns.
 
-enum Activation : int64_t { kNoActivation, kGelu, kSilu, kRelu, kSwiglu };
-
-SFFN_INLINE Vec activate(Vec x, int64_t activation) {
+SFFN_INLINE Vec activate(Vec x, Activation activation) {
   switch (activation) {
-    case kGelu:
+    case Activation::gelu:
       return gelu(x);
-    case kSilu:
+    case Activation::silu:
       return silu(x);
-    case kRelu:
+    case Activation::relu:
       return relu(x);
     default:
       return x;
@@ -16,20 +14,20 @@ SFFN_INLINE Vec activate(Vec x, int64_t activation) {
 }
 
 // y = activate(x), which may be y itself.
-inline void activate_row(const float* x, float* y, int64_t count, int64_t activation) {
+inline void activate_row(const float* x, float* y, int64_t count, Activation activation) {
   for_vectors(0, count, [&](int64_t j, auto part) { store(y + j, activate(load(x + j, part), activation), part); });
 }
 
 // d activate(x) / dx; the value itself comes with it.
-SFFN_INLINE Vec activation_derivative(Vec x, int64_t activation, Vec& value) {
+SFFN_INLINE Vec activation_derivative(Vec x, Activation activation, Vec& value) {
   switch (activation) {
-    case kGelu:
+    case Activation::gelu:
       value = gelu(x);
       return gelu_derivative(x);
-    case kSilu:
+    case Activation::silu:
       value = silu(x);
       return silu_derivative(x);
-    case kRelu:
+    case Activation::relu:
       value = relu(x);
       return relu_derivative(x);
     default:

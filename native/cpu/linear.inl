@@ -3,8 +3,8 @@
 // y [n, out] = activation(layer(x)) + residual; h, pre and residual as in kernels.def, each may be null. Swiglu is not
 // applied here.
 inline void layer_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
-                          int64_t n, int64_t activation) {
-  const bool activated = f.inner != kNoActivation;
+                          int64_t n, Activation activation) {
+  const bool activated = f.inner != Activation::none;
   const bool has_hidden = f.v && (f.uses_factors() || h), kept = h && !activated;
   Scratch<float> own_hidden(has_hidden && !kept ? n * f.hidden() : 0);
   float* hidden = kept ? h : own_hidden.get();
@@ -29,16 +29,16 @@ inline void layer_forward(const Layer& f, const float* x, const float* residual,
 
 // The same with any activation, y [n, out or out/2].
 inline void activated_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
-                              int64_t n, int64_t activation) {
-  if (activation != kSwiglu) return layer_forward(f, x, residual, h, pre, y, n, activation);
+                              int64_t n, Activation activation) {
+  if (activation != Activation::swiglu) return layer_forward(f, x, residual, h, pre, y, n, activation);
   Scratch<float> own_pre(pre ? 0 : n * f.out());
   if (!pre) pre = own_pre.get();
-  layer_forward(f, x, nullptr, h, nullptr, pre, n, kNoActivation);
+  layer_forward(f, x, nullptr, h, nullptr, pre, n, Activation::none);
   swiglu_rows(pre, residual, y, n, f.out() / 2);
 }
 
 void linear_forward(View x, View v, View u, View guide, View bias, View residual, View h, View pre, View y, int64_t n,
-                    Ints dims, double factor_scale, double guide_scale, int64_t activation) {
+                    Ints dims, double factor_scale, double guide_scale, Activation activation) {
   if (n == 0) return;
   const Layer f(v, u, guide, bias, dims, factor_scale, guide_scale);
   activated_forward(f, x.f32(), residual.f32(), h.f32(), pre.f32(), y.f32(), n, activation);

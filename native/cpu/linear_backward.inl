@@ -54,7 +54,7 @@ class LayerBackward {
  private:
   // What the second factor reads: h where that is it, else in `own`.
   const float* hidden(const float* x, Scratch<float>& own) const {
-    const bool activated = f_.inner != kNoActivation;
+    const bool activated = f_.inner != Activation::none;
     if (h_ && !activated) return h_;
     own = Scratch<float>(n_ * f_.hidden());
     if (!activated) {
@@ -71,7 +71,7 @@ class LayerBackward {
     if (!has_hidden_gradient_) {
       hidden_gradient_ = Scratch<float>(n_ * f_.hidden());
       through_second_factor(hidden_gradient_.get());
-      if (f_.inner != kNoActivation) through_inner_activation(hidden_gradient_.get());
+      if (f_.inner != Activation::none) through_inner_activation(hidden_gradient_.get());
       has_hidden_gradient_ = true;
     }
     return hidden_gradient_.get();
@@ -117,7 +117,7 @@ class LayerBackward {
 
 void linear_backward(View dy, View x, View v, View u, View guide, View h, View pre, View dx, View dv, View du,
                      View dguide, View dbias, int64_t n, Ints dims, double factor_scale, double guide_scale,
-                     int64_t activation) {
+                     Activation activation) {
   const Layer f(v, u, guide, View{}, dims, factor_scale, guide_scale);
   const bool weights = dv || du || dguide;
   Prologue prologue(f, dy.f32(), pre.f32(), dbias.f32(), n, activation);

@@ -18,7 +18,7 @@ struct Product {
   bool accumulate = false;
   // After the last partial sum; `pre` (laid out as c) receives the value before the activation.
   const float* bias = nullptr;
-  int64_t activation = kNoActivation;
+  Activation activation = Activation::none;
   float* pre = nullptr;
   const float* residual = nullptr;  // laid out as c
   // > 1: BlockShuffle's inner shuffle. Column j of block b, feature f = b·n + j of all, is stored in column
@@ -27,7 +27,7 @@ struct Product {
   // BlockShuffle's outer shuffle: column j of block b is stored in column j·batch + b of c. c_batch is not used.
   bool interleave = false;
 
-  bool has_epilogue() const { return bias || activation != kNoActivation || pre || residual; }
+  bool has_epilogue() const { return bias || activation != Activation::none || pre || residual; }
 };
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -69,7 +69,7 @@ inline void finish_row(const Product& p, const float* from, float* c, int64_t co
     if (add) v += load(c + j, part);
     if (bias) v += load(bias + j, part);
     if (pre) store(pre + j, v, part);
-    if (p.activation != kNoActivation) v = activate(v, p.activation);
+    if (p.activation != Activation::none) v = activate(v, p.activation);
     if (residual) v += load(residual + j, part);
     store(c + j, v, part);
   });

@@ -4,7 +4,7 @@
 class Prologue {
  public:
   // dbias may be null; pre is needed with an activation.
-  Prologue(const Layer& f, const float* dy, const float* pre, float* dbias, int64_t n, int64_t activation)
+  Prologue(const Layer& f, const float* dy, const float* pre, float* dbias, int64_t n, Activation activation)
       : dy_(dy),
         pre_(pre),
         dbias_(dbias),
@@ -16,7 +16,7 @@ class Prologue {
 
   // With `products` off only the bias gradient is wanted. `hidden` (may be null) receives activation(pre).
   void run(bool products, float* hidden = nullptr) {
-    const bool activated = activation_ != kNoActivation, separate = L_ > 1 && products;
+    const bool activated = activation_ != Activation::none, separate = L_ > 1 && products;
     if (!activated && !separate && !dbias_) return;
     if (activated && (!separate || guided_)) dpre_ = Scratch<float>(n_ * out_);
     if (separate) blocks_ = Scratch<float>(n_ * out_);
@@ -29,7 +29,7 @@ class Prologue {
         const float* g = dy_ + t * out_;
         if (activated) {
           float* to = dpre_.get() ? dpre_.get() + t * out_ : line.get();
-          activation_ == kSwiglu ? swiglu_row(t, to, hidden) : activation_row(t, to, hidden);
+          activation_ == Activation::swiglu ? swiglu_row(t, to, hidden) : activation_row(t, to, hidden);
           g = to;
         }
         if (sum) add_row(g, sum, out_, t > begin);
@@ -45,7 +45,7 @@ class Prologue {
   }
 
   // [n, out]; null when only the blocks are needed.
-  const float* g() const { return activation_ != kNoActivation ? dpre_.get() : dy_; }
+  const float* g() const { return activation_ != Activation::none ? dpre_.get() : dy_; }
   const float* blocks() const { return L_ > 1 ? blocks_.get() : g(); }
 
  private:
@@ -72,7 +72,7 @@ class Prologue {
     for_vectors(0, half, [&](int64_t j, auto part) {
       Vec value;
       const Vec g = load(dy + j, part), b = load(a + half + j, part);
-      const Vec slope = activation_derivative(load(a + j, part), kSilu, value);
+      const Vec slope = activation_derivative(load(a + j, part), Activation::silu, value);
       store(to + j, g * b * slope, part);
       store(to + half + j, g * value, part);
       if (act) store(act + j, value * b, part);
@@ -84,6 +84,6 @@ class Prologue {
   float* dbias_;
   int64_t n_, out_, L_;
   bool guided_;
-  int64_t activation_;
+  Activation activation_;
   Scratch<float> dpre_, blocks_;
 };

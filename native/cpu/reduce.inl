@@ -77,12 +77,13 @@ void reduce_with(const float* x, float* y, int64_t outer, int64_t extent, int64_
   });
 }
 
-void reduce(View x, View y, int64_t op, int64_t outer, int64_t extent, int64_t inner) {
+void reduce(View x, View y, Reduction op, int64_t outer, int64_t extent, int64_t inner) {
   if (outer * inner == 0) return;
-  if (op == 2)
+  if (op == Reduction::max)
     reduce_with<MaxOf>(x.f32(), y.f32(), outer, extent, inner, 1);
   else
-    reduce_with<SumOf>(x.f32(), y.f32(), outer, extent, inner, op == 1 ? 1 / static_cast<double>(extent) : 1);
+    reduce_with<SumOf>(x.f32(), y.f32(), outer, extent, inner,
+                       op == Reduction::mean ? 1 / static_cast<double>(extent) : 1);
 }
 
 // The first of equal maxima; a NaN counts as the largest.

@@ -179,7 +179,7 @@ inline void skinny_product(const Product& p) {
         }
       };
       if (p.pre) shuffle_to(p.pre);
-      if (p.activation != kNoActivation) activate_row(row, row, end - begin, p.activation);
+      if (p.activation != Activation::none) activate_row(row, row, end - begin, p.activation);
       shuffle_to(p.c);
     }
   });

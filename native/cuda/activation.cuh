@@ -5,8 +5,6 @@
 
 namespace sffn::cuda {
 
-enum class Activation : int { none, gelu, silu, relu, swiglu };
-
 __host__ __device__ inline float sigmoid(float a) { return 1.f / (1.f + expf(-a)); }
 __host__ __device__ inline float silu(float a) { return a * sigmoid(a); }
 __host__ __device__ inline float silu_derivative(float a) {

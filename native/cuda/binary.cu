@@ -7,30 +7,17 @@
 namespace sffn::cuda {
 namespace {
 
-constexpr int64_t kBinaryOps = 9;
+__device__ float splat(float value) { return value; }
+__device__ float power(float a, float b) { return powf(a, b); }
 
-// maximum and minimum keep the NaN of either side.
-__device__ float apply_binary(int op, float a, float b) {
+__device__ float apply_binary(BinaryOp op, float a, float b) {
   switch (op) {
-    case 0:
-      return a + b;
-    case 1:
-      return a - b;
-    case 2:
-      return a * b;
-    case 3:
-      return a / b;
-    case 4:
-      return a > b || a != a ? a : b;
-    case 5:
-      return a < b || a != a ? a : b;
-    case 6:
-      return powf(a, b);
-    case 7:
-      return a > b ? 1.f : 0.f;
-    default:
-      return a == b ? 1.f : 0.f;
+#define BINARY(name, value) \
+  case BinaryOp::name:      \
+    return value;
+#include "../codes.def"
   }
+  return a;
 }
 
 // N neighbours in the innermost dimension, where the operand is contiguous or repeats one element.
@@ -47,7 +34,7 @@ __device__ void load_inner(const T* from, bool repeated, float (&to)[N]) {
 
 template <class T, int N, class Index>
 __global__ void __launch_bounds__(kThreads)
-    binary_kernel(const T* a, const T* b, T* y, int64_t packs, int op, const __grid_constant__ Strided<2> shape) {
+    binary_kernel(const T* a, const T* b, T* y, int64_t packs, BinaryOp op, const __grid_constant__ Strided<2> shape) {
   const int last = shape.rank - 1;
   const bool a_repeats = shape.stride[0][last] == 0, b_repeats = shape.stride[1][last] == 0;
   for (int64_t i = first_item(); i < packs; i += item_stride()) {
@@ -76,8 +63,7 @@ bool packs_fit(const Strided<2>& shape, int64_t width) {
 
 }  // namespace
 
-void binary(View a, View b, View y, int64_t op, Ints dims, Ints a_strides, Ints b_strides) {
-  if (op < 0 || op >= kBinaryOps) throw Error("ERR_OPTION", "binary: no such operation");
+void binary(View a, View b, View y, BinaryOp op, Ints dims, Ints a_strides, Ints b_strides) {
   if (y.size == 0) return;
   const Strided<2> shape(dims, {a_strides, b_strides});
   dispatch_float(y.dtype, [&](auto zero) {
@@ -87,7 +73,7 @@ void binary(View a, View b, View y, int64_t op, Ints dims, Ints a_strides, Ints 
       constexpr int N = decltype(width)::value;
       dispatch_index(y.size, [&](auto index) {
         binary_kernel<T, N, decltype(index)><<<blocks_for(y.size / N), kThreads, 0, stream()>>>(
-            data_of<T>(a), data_of<T>(b), data_of<T>(y), y.size / N, static_cast<int>(op), shape);
+            data_of<T>(a), data_of<T>(b), data_of<T>(y), y.size / N, op, shape);
       });
     });
   });

@@ -6,113 +6,45 @@
 namespace sffn::cuda {
 namespace {
 
-// The numbers of lib/ops/elementwise.ts; c is the scalar operand.
-__device__ float apply_unary(int op, float a, float c) {
+__device__ float splat(float value) { return value; }
+__device__ float exponential(float a) { return expf(a); }
+__device__ float logarithm(float a) { return logf(a); }
+__device__ float root(float a) { return sqrtf(a); }
+__device__ float hyperbolic_tangent(float a) { return tanhf(a); }
+__device__ float magnitude(float a) { return fabsf(a); }
+__device__ float power(float a, float b) { return powf(a, b); }
+
+// c is the scalar operand.
+__device__ float apply_unary(UnaryOp op, float a, float c) {
   switch (op) {
-    case 0:
-      return -a;
-    case 1:
-      return expf(a);
-    case 2:
-      return logf(a);
-    case 3:
-      return sqrtf(a);
-    case 4:
-      return 1.f / sqrtf(a);
-    case 5:
-      return tanhf(a);
-    case 6:
-      return sigmoid(a);
-    case 7:
-      return gelu(a);
-    case 8:
-      return silu(a);
-    case 9:
-      return relu(a);
-    case 10:
-      return a * a;
-    case 11:
-      return fabsf(a);
-    case 12:
-      return a * c;
-    case 13:
-      return a + c;
-    case 14:
-      return powf(a, c);
-    case 15:
-      return sine(a);
-    case 16:
-      return cosine(a);
-    case 17:
-      return 1.f / a;
-    case 18:
-      return a < c ? c : a;
-    default:
-      return a > c ? c : a;
+#define UNARY(name, value, derivative) \
+  case UnaryOp::name:                  \
+    return value;
+#include "../codes.def"
   }
+  return a;
 }
 
 // dy/da; y is what the forward kernel gave.
-__device__ float unary_derivative(int op, float a, float y, float c) {
+__device__ float unary_derivative(UnaryOp op, float a, float y, float c) {
   switch (op) {
-    case 0:
-      return -1.f;
-    case 1:
-      return y;
-    case 2:
-      return 1.f / a;
-    case 3:
-      return 0.5f / y;
-    case 4:
-      return -0.5f * y * y * y;
-    case 5:
-      return 1.f - y * y;
-    case 6:
-      return y * (1.f - y);
-    case 7:
-      return gelu_derivative(a);
-    case 8:
-      return silu_derivative(a);
-    case 9:
-      return relu_derivative(a);
-    case 10:
-      return a + a;
-    case 11:
-      return a > 0.f ? 1.f : (a < 0.f ? -1.f : 0.f);
-    case 12:
-      return c;
-    case 13:
-      return 1.f;
-    case 14:
-      return c * powf(a, c - 1.f);
-    case 15:
-      return cosine(a);
-    case 16:
-      return -sine(a);
-    case 17:
-      return -y * y;
-    case 18:
-      return a > c ? 1.f : 0.f;
-    default:
-      return a < c ? 1.f : 0.f;
+#define UNARY(name, value, derivative) \
+  case UnaryOp::name:                  \
+    return derivative;
+#include "../codes.def"
   }
-}
-
-constexpr int64_t kUnaryOps = 20;
-
-void check_op(int64_t op) {
-  if (op < 0 || op >= kUnaryOps) throw Error("ERR_OPTION", "unary: no such operation");
+  return a;
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) unary_kernel(const T* a, T* y, int64_t size, int op, float c) {
+__global__ void __launch_bounds__(kThreads) unary_kernel(const T* a, T* y, int64_t size, UnaryOp op, float c) {
   for (int64_t i = first_item(); i < size; i += item_stride()) y[i] = from_float<T>(apply_unary(op, to_float(a[i]), c));
 }
 
 // y is recomputed from a where its rounding to T would spoil the derivative.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    unary_backward_kernel(const T* dy, const T* a, T* da, int64_t size, int op, float c) {
+    unary_backward_kernel(const T* dy, const T* a, T* da, int64_t size, UnaryOp op, float c) {
   for (int64_t i = first_item(); i < size; i += item_stride()) {
     const float x = to_float(a[i]);
     da[i] = from_float<T>(to_float(dy[i]) * unary_derivative(op, x, apply_unary(op, x, c), c));
@@ -144,24 +76,22 @@ __global__ void __launch_bounds__(kThreads) cast_kernel(const From* x, To* y, in
 
 }  // namespace
 
-void unary(View a, View y, int64_t op, double c) {
-  check_op(op);
+void unary(View a, View y, UnaryOp op, double c) {
   if (y.size == 0) return;
   dispatch_float(y.dtype, [&](auto zero) {
     using T = decltype(zero);
-    unary_kernel<T><<<blocks_for(y.size), kThreads, 0, stream()>>>(data_of<T>(a), data_of<T>(y), y.size,
-                                                                   static_cast<int>(op), static_cast<float>(c));
+    unary_kernel<T><<<blocks_for(y.size), kThreads, 0, stream()>>>(data_of<T>(a), data_of<T>(y), y.size, op,
+                                                                   static_cast<float>(c));
   });
   check_launch("unary");
 }
 
-void unary_backward(View dy, View a, View, View da, int64_t op, double c) {
-  check_op(op);
+void unary_backward(View dy, View a, View, View da, UnaryOp op, double c) {
   if (da.size == 0) return;
   dispatch_float(da.dtype, [&](auto zero) {
     using T = decltype(zero);
     unary_backward_kernel<T><<<blocks_for(da.size), kThreads, 0, stream()>>>(
-        data_of<T>(dy), data_of<T>(a), data_of<T>(da), da.size, static_cast<int>(op), static_cast<float>(c));
+        data_of<T>(dy), data_of<T>(a), data_of<T>(da), da.size, op, static_cast<float>(c));
   });
   check_launch("unary_backward");
 }

@@ -83,25 +83,23 @@ class FeedForward {
 void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, View u2, View guide2, View bias2,
                  View residual, View h1, View pre, View h2, View y, int64_t n, Ints dims1, Ints dims2,
                  double factor_scale1, double guide_scale1, double factor_scale2, double guide_scale2,
-                 int64_t activation) {
+                 Activation activation) {
   if (n == 0) return;
   const int rows = dimension(n);
-  const Activation kind = static_cast<Activation>(activation);
   const FeedForward ffn({v1, u1, guide1, bias1, dims1, factor_scale1, guide_scale1},
-                        {v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2}, n, kind);
+                        {v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2}, n, activation);
   const Workspace<char> hidden = elements(n * ffn.second.in(), ffn.second.dtype);
-  layer_forward(ffn.first, x.data, h1.data, pre.data, hidden.get(), rows, kind, nullptr);
+  layer_forward(ffn.first, x.data, h1.data, pre.data, hidden.get(), rows, activation, nullptr);
   layer_forward(ffn.second, hidden.get(), h2.data, nullptr, y.data, rows, Activation::none, residual.data);
 }
 
 void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View u2, View guide2, View h1, View pre,
                   View h2, View dx, View dv1, View du1, View dguide1, View dbias1, View dv2, View du2, View dguide2,
                   View dbias2, int64_t n, Ints dims1, Ints dims2, double factor_scale1, double guide_scale1,
-                  double factor_scale2, double guide_scale2, int64_t activation) {
+                  double factor_scale2, double guide_scale2, Activation activation) {
   const int rows = dimension(n);
-  const Activation kind = static_cast<Activation>(activation);
   const FeedForward ffn({v1, u1, guide1, View{}, dims1, factor_scale1, guide_scale1},
-                        {v2, u2, guide2, View{}, dims2, factor_scale2, guide_scale2}, n, kind);
+                        {v2, u2, guide2, View{}, dims2, factor_scale2, guide_scale2}, n, activation);
   const Layer &first = ffn.first, &second = ffn.second;
   const bool weights2 = dv2 || du2 || dguide2;
 
@@ -111,7 +109,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const Workspace<char> dh2 = elements(keeps_dh ? n * second.hidden() : 0, second.dtype);
   void* dh = keeps_dh ? dh2.get() : nullptr;
   // The hidden activation is made again beside its gradient.
-  const bool again = weights2 && kind != Activation::none;
+  const bool again = weights2 && activation != Activation::none;
   const Workspace<char> hidden = elements(again ? n * second.in() : 0, second.dtype);
   void* activated = again ? hidden.get() : nullptr;
 
@@ -119,11 +117,12 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const void* g1 = space1.get();
   if (first.blocked_out) {
     layer_backward(second, g2, nullptr, h2.data,
-                   {.dx = space1.get(), .dh = dh, .activation = kind, .pre = pre.data, .activated = activated}, rows);
+                   {.dx = space1.get(), .dh = dh, .activation = activation, .pre = pre.data, .activated = activated},
+                   rows);
   } else {
     const Workspace<char> dhidden = elements(n * second.in(), second.dtype);
     layer_backward(second, g2, nullptr, h2.data, {.dx = dhidden.get(), .dh = dh}, rows);
-    g1 = prologue(first, dhidden.get(), pre.data, space1.get(), activated, rows, kind);
+    g1 = prologue(first, dhidden.get(), pre.data, space1.get(), activated, rows, activation);
   }
   if (weights2 || dbias2) {
     const PermutedGradient dv(dv2, ffn.factor, ffn.permuted), du(du2, ffn.factor, ffn.permuted && !second.v),

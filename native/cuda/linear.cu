@@ -150,10 +150,19 @@ Product by_first_blocks(const Layer& f, Product product) {
   return product;
 }
 
-// The elementwise kernels have these activations in the same order.
-int64_t unary_of(Activation inner) {
-  constexpr int64_t kUnaryGelu = 7;
-  return static_cast<int64_t>(inner) - static_cast<int64_t>(Activation::gelu) + kUnaryGelu;
+UnaryOp unary_of(Activation inner) {
+  switch (inner) {
+    case Activation::gelu:
+      return UnaryOp::gelu;
+    case Activation::silu:
+      return UnaryOp::silu;
+    case Activation::relu:
+      return UnaryOp::relu;
+    case Activation::none:
+    case Activation::swiglu:
+      break;
+  }
+  throw Error("ERR_ARGUMENT", "no activation between factors");
 }
 
 View hidden_view(const Layer& f, const void* data, int n) {
@@ -346,20 +355,19 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
 }
 
 void linear_forward(View x, View v, View u, View guide, View bias, View residual, View h, View pre, View y, int64_t n,
-                    Ints dims, double factor_scale, double guide_scale, int64_t activation) {
+                    Ints dims, double factor_scale, double guide_scale, Activation activation) {
   if (n == 0) return;
   const Layer layer(v, u, guide, bias, dims, factor_scale, guide_scale);
-  layer_forward(layer, x.data, h.data, pre.data, y.data, dimension(n), static_cast<Activation>(activation),
-                residual.data);
+  layer_forward(layer, x.data, h.data, pre.data, y.data, dimension(n), activation, residual.data);
 }
 
 void linear_backward(View dy, View x, View v, View u, View guide, View h, View pre, View dx, View dv, View du,
                      View dguide, View dbias, int64_t n, Ints dims, double factor_scale, double guide_scale,
-                     int64_t activation) {
+                     Activation activation) {
   const Layer layer(v, u, guide, View{}, dims, factor_scale, guide_scale);
   const Workspace<char> space = elements(n * layer.out(), layer.dtype);
   const int rows = dimension(n);
-  const void* g = prologue(layer, dy.data, pre.data, space.get(), nullptr, rows, static_cast<Activation>(activation));
+  const void* g = prologue(layer, dy.data, pre.data, space.get(), nullptr, rows, activation);
   layer_backward(layer, g, x.data, h.data, {dx.data, dv.data, du.data, dguide.data, dbias.data}, rows);
 }
 

@@ -157,15 +157,16 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void reduce(View x, View y, int64_t op, int64_t outer, int64_t extent, int64_t inner) {
+void reduce(View x, View y, Reduction op, int64_t outer, int64_t extent, int64_t inner) {
   if (outer * inner == 0) return;
   dispatch_float(y.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* from = data_of<T>(x);
-    if (op == 2)
+    if (op == Reduction::max)
       reduce_with<MaxOf>(from, data_of<T>(y), outer, extent, inner, 1);
     else
-      reduce_with<SumOf>(from, data_of<T>(y), outer, extent, inner, op == 1 ? 1.0 / static_cast<double>(extent) : 1.0);
+      reduce_with<SumOf>(from, data_of<T>(y), outer, extent, inner,
+                         op == Reduction::mean ? 1.0 / static_cast<double>(extent) : 1.0);
   });
   check_launch("reduce");
 }

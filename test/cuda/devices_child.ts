@@ -21,6 +21,7 @@ import {
   zeros,
 } from '../../lib';
 import { Decoder } from '../../lib/decode';
+import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { TransformerLM } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
@@ -117,8 +118,8 @@ const checks: Record<string, () => unknown> = {
     const message = "add: operands on 'cuda' and 'cuda:1'; move one with .to(device)";
     assert.throws(() => add(a!, b!), { name: 'DeviceError', message });
     const refused = { code: 'ERR_DEVICE', message: "copy: operands on 'cuda' and on 'cuda:1'" };
-    assert.throws(() => native.copy(a!.handle, b!.handle), refused);
-    await assert.rejects(native.async.copy(a!.handle, b!.handle), refused);
+    assert.throws(() => kernels.copy({ x: a!, y: b! }), refused);
+    await assert.rejects(asyncKernels.copy({ x: a!, y: b! }), refused);
   },
   'memory is counted for each': () => {
     const before = BOTH.map((device) => memoryStats(device).allocated);
@@ -140,14 +141,14 @@ const checks: Record<string, () => unknown> = {
   },
   'a fault of one is no fault of the other': () => {
     const table = zeros([3, 2], { device: SECOND });
-    native.embedding_forward(
-      tensor(Int32Array.of(7), undefined, { device: SECOND }).handle,
-      table.handle,
-      zeros([1, 2], { device: SECOND }).handle,
-      1,
-      3,
-      2,
-    );
+    kernels.embedding_forward({
+      ids: tensor(Int32Array.of(7), undefined, { device: SECOND }),
+      table,
+      y: zeros([1, 2], { device: SECOND }),
+      n: 1,
+      rows: 3,
+      features: 2,
+    });
     synchronize(FIRST);
     assert.throws(() => synchronize(SECOND), { code: 'ERR_RANGE' });
     synchronize(SECOND);

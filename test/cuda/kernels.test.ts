@@ -35,7 +35,7 @@ import {
   transpose,
   zeros,
 } from '../../lib';
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import type { Activation } from '../../lib/ops/activation';
 import { AdamW } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
@@ -443,14 +443,14 @@ const withCuda = () => {
     const gradient = (device: 'cpu' | 'cuda') =>
       tidy(() => {
         const table = zeros([rows, 4], { device });
-        native.embedding_backward(
-          tensor(dy, undefined, { device }).handle,
-          tensor(ids, undefined, { device }).handle,
-          table.handle,
-          ids.length,
+        kernels.embedding_backward({
+          dy: tensor(dy, undefined, { device }).handle,
+          ids: tensor(ids, undefined, { device }).handle,
+          dtable: table,
+          n: ids.length,
           rows,
-          4,
-        );
+          features: 4,
+        });
         return table.toArray();
       });
     expect(gradient('cuda')).toEqual(gradient('cpu'));
@@ -467,10 +467,13 @@ const withCuda = () => {
   });
 
   test('random numbers are those of the CPU', () => {
+    const seed = { seed_low: 12345, seed_high: 678, offset: 2 ** 33 };
     const draw = (device: 'cpu' | 'cuda', kind: 'random_uniform' | 'random_normal', ...range: [number, number]) =>
       tidy(() => {
         const y = zeros([203], { device });
-        native[kind](y.handle, 12345, 678, 2 ** 33, ...range);
+        const [low, high] = range;
+        if (kind === 'random_uniform') kernels.random_uniform({ ...seed, y, low, high });
+        else kernels.random_normal({ ...seed, y, mean: low, std: high });
         return y.toArray();
       });
     expect(draw('cuda', 'random_uniform', -0.3, 1.7)).toEqual(draw('cpu', 'random_uniform', -0.3, 1.7));

@@ -18,6 +18,7 @@ import {
   tidy,
   zeros,
 } from '../../lib';
+import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { Guidance } from '../../lib/nn';
 import { Generator } from '../../lib/random';
@@ -134,10 +135,14 @@ const withCuda = () => {
     ['synchronize', () => synchronize(), /cannot be waited for/],
     ['a tensor from the host', () => tensor([1], undefined, on), /write them into a tensor before/],
     ['copyFrom the host', (x) => x.copyFrom(tensor([1])), /write them into a tensor before/],
-    ['random numbers', (x) => native.random_uniform(x.handle, 1, 0, 0, 0, 1), /no random numbers/],
+    [
+      'random numbers',
+      (x) => kernels.random_uniform({ y: x, seed_low: 1, seed_high: 0, offset: 0, low: 0, high: 1 }),
+      /no random numbers/,
+    ],
     ['a guide', () => new Guidance({ steps: 2 }).scales(true), /alpha changes from step to step/],
     ['another recording', () => recording(() => {}), /no other one/],
-    ['a job', (x) => native.async.fill(x.handle, 1), /no job can be/],
+    ['a job', (x) => asyncKernels.fill({ y: x, value: 1 }), /no job can be/],
   ])('%s is refused by name, and everything goes on', (_, body, message) => {
     const before = memoryStats('cuda').allocated;
     let error: unknown;

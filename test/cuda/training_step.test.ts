@@ -1,6 +1,7 @@
 /** Steps of the trainer on a device: how often they wait for it, and that a recorded one is the same to the last bit. */
 import { join } from 'node:path';
 import { availableDevices, memoryStats, OptionError } from '../../lib';
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import type { Optimizer } from '../../lib/optim';
 import { type TrainConfig, Trainer } from '../../lib/train';
@@ -92,7 +93,7 @@ if (availableDevices().includes('cuda')) {
   test('a recorded step whose loss is not finite ends the run', async () => {
     using trainer = new Trainer({ ...ON_DEVICE, recordSteps: true });
     await take(trainer, 3);
-    native.fill(trainer.model.embedding.weight.handle, Number.NaN);
+    kernels.fill({ y: trainer.model.embedding.weight, value: Number.NaN });
     await expect(trainer.takeStep()).rejects.toMatchObject({ code: 'ERR_DIVERGED' });
   });
 }

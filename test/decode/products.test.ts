@@ -1,15 +1,17 @@
 /** Products of a few rows with reduced weights, against their definition in float64. */
-import { NativeBuffer } from '../../lib/decode/buffer';
+
 import type { WeightDType } from '../../lib/decode/matrix';
 import { availableIsas, getIsa, setIsa } from '../../lib/device';
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { Generator } from '../../lib/random';
+import { Storage } from '../../lib/storage';
 
 const isa = getIsa();
 afterEach(() => setIsa(isa));
 
-const bufferOf = (values: ArrayLike<number>): NativeBuffer => {
-  const buffer = new NativeBuffer(values.length);
+const bufferOf = (values: ArrayLike<number>): Storage => {
+  const buffer = new Storage(values.length, 'float32');
   new Float32Array(native.arrayBuffer(buffer.handle)).set(Array.from(values));
   return buffer;
 };
@@ -34,34 +36,41 @@ function randomCase(rows: number, blocks: number, features: number, k: number): 
 function products({ rows, blocks, features, k, x, weights }: Case, dtype: WeightDType) {
   const [out, size] = [blocks * features, blocks * features * k];
   using exact = bufferOf(weights);
-  using reduced = new NativeBuffer(size, dtype);
-  using scales = new NativeBuffer(out);
-  if (dtype === 'int8') native.quantize(exact.handle, reduced.handle, scales.handle, out, k);
-  else if (dtype === 'bfloat16') native.cast(exact.handle, reduced.handle);
-  else native.copy(exact.handle, reduced.handle);
-  using widened = new NativeBuffer(size);
-  if (dtype === 'float32') native.copy(exact.handle, widened.handle);
-  else native.dequantize(reduced.handle, dtype === 'int8' ? scales.handle : null, widened.handle, out, k);
+  using reduced = new Storage(size, dtype);
+  using scales = new Storage(out, 'float32');
+  if (dtype === 'int8') kernels.quantize({ x: exact, y: reduced, scales, rows: out, columns: k });
+  else if (dtype === 'bfloat16') kernels.cast({ x: exact, y: reduced });
+  else kernels.copy({ x: exact, y: reduced });
+  using widened = new Storage(size, 'float32');
+  if (dtype === 'float32') kernels.copy({ x: exact, y: widened });
+  else
+    kernels.dequantize({
+      x: reduced,
+      scales: dtype === 'int8' ? scales.handle : null,
+      y: widened,
+      rows: out,
+      columns: k,
+    });
   using input = bufferOf(x);
-  using y = new NativeBuffer(rows * out);
+  using y = new Storage(rows * out, 'float32');
   // As the first factor of a pair whose second one is the identity, since blocks belong to first factors.
   const eye = Float32Array.from({ length: out * out }, (_, i) => (i % (out + 1) === 0 ? 1 : 0));
   using second = bufferOf(blocks > 1 ? eye : []);
   const dims = blocks > 1 ? [blocks, features, k, 1, out, out, 0] : [1, k, k, 1, features, k, 0];
   const scale = dtype === 'int8' ? scales.handle : null;
   const [first, last] = blocks > 1 ? [reduced.handle, second.handle] : [null, reduced.handle];
-  native.decode_linear(
-    input.handle,
-    first,
-    blocks > 1 ? scale : null,
-    last,
-    blocks > 1 ? null : scale,
-    null,
-    y.handle,
-    rows,
-    Int32Array.from(dims),
-    0,
-  );
+  kernels.decode_linear({
+    x: input,
+    v: first,
+    v_scales: blocks > 1 ? scale : null,
+    u: last,
+    u_scales: blocks > 1 ? null : scale,
+    bias: null,
+    y,
+    n: rows,
+    dims: Int32Array.from(dims),
+    activation: native.activations.none,
+  });
   const w = widened.toArray();
   const expected = Float64Array.from({ length: rows * out }, (_, i) => {
     const [row, feature] = [Math.floor(i / out), i % out];

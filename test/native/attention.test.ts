@@ -1,4 +1,4 @@
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { expectClose, expectGradient, expectSameOnAnyThreadCount, onEveryIsa, randomArray } from './support';
 
 interface Shape {
@@ -78,12 +78,13 @@ function reference(qkv: ArrayLike<number>, shape: Shape, dy?: ArrayLike<number>)
 }
 
 function run(qkv: Float32Array, dy: Float32Array, shape: Shape) {
-  const sizes = [shape.batch, shape.seq, shape.heads, shape.kvHeads, shape.size, shape.base] as const;
+  const { batch, seq, heads, kvHeads: kv_heads, size: head_size, base: rotary_base } = shape;
+  const sizes = { batch, seq, heads, kv_heads, head_size, rotary_base };
   const y = new Float32Array(dy.length);
   const lse = new Float32Array(shape.batch * shape.heads * shape.seq);
   const dqkv = new Float32Array(qkv.length);
-  native.attention_forward(qkv, y, lse, ...sizes);
-  native.attention_backward(dy, qkv, y, lse, dqkv, ...sizes);
+  kernels.attention_forward({ ...sizes, qkv, y, lse });
+  kernels.attention_backward({ ...sizes, dy, qkv, y, lse, dqkv });
   return { y, lse, dqkv };
 }
 

@@ -1,13 +1,15 @@
 /** A model that is bound for decode_step: what is checked then and what at each step, and whose its weights are. */
 import { availableDevices, type Device, memoryStats } from '../../lib';
-import { type Element, NativeBuffer } from '../../lib/decode/buffer';
 import { PAGE_TOKENS } from '../../lib/decode/cache';
 import type { WeightDType } from '../../lib/decode/matrix';
 import { DecoderModel } from '../../lib/decode/model';
 import { deviceCode, kindOf } from '../../lib/device';
+import type { ElementType } from '../../lib/dtype';
+import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import type { TransformerConfig } from '../../lib/nn';
-import type { Handle, NativeModel } from '../../types/native';
+import { Storage } from '../../lib/storage';
+import type { Handle, Kernels, NativeModel } from '../../types/native';
 import { STRUCTURES, smallModel } from '../decode/support';
 
 /** Whether the weight may be left out: biases and learned positions. The order is native/kernels.def's. */
@@ -19,8 +21,8 @@ class Fixture implements Disposable {
   readonly weights: readonly (Handle | null)[];
   readonly shape: Int32Array;
   readonly #of: DecoderModel;
-  readonly #page: NativeBuffer;
-  readonly #logits: NativeBuffer;
+  readonly #page: Storage;
+  readonly #logits: Storage;
 
   constructor(
     readonly device: Device,
@@ -32,8 +34,8 @@ class Fixture implements Disposable {
     this.#of = new DecoderModel(model, dtype);
     const { weights, shape } = this.#of.operands(() => 'factored');
     [this.weights, this.shape] = [weights, shape];
-    this.#page = new NativeBuffer(this.#of.cacheFloats * PAGE_TOKENS, 'float32', device);
-    this.#logits = new NativeBuffer(model.config.vocabSize, 'float32', device);
+    this.#page = new Storage(this.#of.cacheFloats * PAGE_TOKENS, 'float32', device);
+    this.#logits = new Storage(model.config.vocabSize, 'float32', device);
   }
 
   bind(weights: readonly (Handle | null)[] = this.weights, shape: Int32Array = this.shape): NativeModel {
@@ -41,9 +43,9 @@ class Fixture implements Disposable {
   }
 
   /** Of a text of one token. */
-  stepOf<R>(kernels: { decode_step: (...of: Parameters<typeof native.decode_step>) => R }, model: NativeModel): R {
+  stepOf<R>({ decode_step }: Kernels<R>, model: NativeModel): R {
     const [ids, sequences] = [Int32Array.of(3), Int32Array.of(0, 1, 1, 0)];
-    return kernels.decode_step(model, [this.#page.handle], ids, sequences, this.#logits.handle);
+    return decode_step({ model, pages: [this.#page.handle], ids, sequences, logits: this.#logits });
   }
 
   logits(): Float32Array {
@@ -51,12 +53,12 @@ class Fixture implements Disposable {
   }
 
   step(model: NativeModel): Float32Array {
-    this.stepOf(native, model);
+    this.stepOf(kernels, model);
     return this.logits();
   }
 
   async stepAsync(model: NativeModel): Promise<Float32Array> {
-    await this.stepOf(native.async, model);
+    await this.stepOf(asyncKernels, model);
     return this.logits();
   }
 
@@ -71,9 +73,9 @@ const refusal = (code: string, message: string) =>
   expect.objectContaining({ code, message: expect.stringMatching(message) });
 
 describe.each(availableDevices())('on %s', (device) => {
-  const made: NativeBuffer[] = [];
-  const buffer = (length: number, element: Element): Handle => {
-    made.push(new NativeBuffer(length, element, device));
+  const made: Storage[] = [];
+  const buffer = (length: number, element: ElementType): Handle => {
+    made.push(new Storage(length, element, device));
     return made.at(-1)!.handle;
   };
   afterEach(() => {
@@ -144,7 +146,7 @@ describe.each(availableDevices())('on %s', (device) => {
     const before = memoryStats(device).allocated;
     native.release(fixture.weights[0]!);
     expect(memoryStats(device).allocated).toBeLessThan(before);
-    for (const use of [() => fixture.step(model), () => fixture.stepOf(native.async, model)])
+    for (const use of [() => fixture.step(model), () => fixture.stepOf(asyncKernels, model)])
       expect(use).toThrow(refusal('ERR_DISPOSED', '^model: a weight was disposed or replaced$'));
     expect(() => fixture.bind()).toThrow(refusal('ERR_DISPOSED', '^tensor: it was disposed$'));
   });
@@ -152,7 +154,7 @@ describe.each(availableDevices())('on %s', (device) => {
   test('a step under way owns its weights', async () => {
     using fixture = new Fixture(device, {}, 'int8');
     const expected = fixture.step(fixture.bind());
-    const jobs = Array.from({ length: 20 }, () => fixture.stepOf(native.async, fixture.bind()));
+    const jobs = Array.from({ length: 20 }, () => fixture.stepOf(asyncKernels, fixture.bind()));
     for (const weight of fixture.weights) if (weight !== null) native.release(weight);
     await Promise.all(jobs);
     expect(fixture.logits()).toEqual(expected);

@@ -1,3 +1,4 @@
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { expectClose, expectGradient, onEveryIsa, randomArray } from './support';
 
@@ -5,29 +6,29 @@ const SIZES = [1, 3, 16, 37, 1000, 33001];
 const sigmoid = (a: number): number => 1 / (1 + Math.exp(-a));
 const gelu = (a: number): number => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3)));
 
-/** Number, definition, scalar operand, and whether the inputs must be positive. */
-const UNARY: [string, number, (a: number, c: number) => number, number, boolean][] = [
-  ['neg', 0, (a) => -a, 0, false],
-  ['exp', 1, Math.exp, 0, false],
-  ['log', 2, Math.log, 0, true],
-  ['sqrt', 3, Math.sqrt, 0, true],
-  ['rsqrt', 4, (a) => 1 / Math.sqrt(a), 0, true],
-  ['tanh', 5, Math.tanh, 0, false],
-  ['sigmoid', 6, sigmoid, 0, false],
-  ['gelu', 7, gelu, 0, false],
-  ['silu', 8, (a) => a * sigmoid(a), 0, false],
-  ['relu', 9, (a) => Math.max(a, 0), 0, false],
-  ['square', 10, (a) => a * a, 0, false],
-  ['abs', 11, Math.abs, 0, false],
-  ['scale', 12, (a, c) => a * c, -1.75, false],
-  ['add', 13, (a, c) => a + c, 0.375, false],
-  ['pow', 14, (a, c) => a ** c, 2.5, true],
-  ['pow with a whole exponent', 14, (a, c) => a ** c, 3, false],
-  ['sin', 15, Math.sin, 0, false],
-  ['cos', 16, Math.cos, 0, false],
-  ['reciprocal', 17, (a) => 1 / a, 0, true],
-  ['clampMin', 18, Math.max, 0.5, false],
-  ['clampMax', 19, Math.min, 0.5, false],
+/** Name, definition, scalar operand, and whether the inputs must be positive. */
+const UNARY: [string, keyof typeof native.unaryOps, (a: number, c: number) => number, number, boolean][] = [
+  ['neg', 'neg', (a) => -a, 0, false],
+  ['exp', 'exp', Math.exp, 0, false],
+  ['log', 'log', Math.log, 0, true],
+  ['sqrt', 'sqrt', Math.sqrt, 0, true],
+  ['rsqrt', 'rsqrt', (a) => 1 / Math.sqrt(a), 0, true],
+  ['tanh', 'tanh', Math.tanh, 0, false],
+  ['sigmoid', 'sigmoid', sigmoid, 0, false],
+  ['gelu', 'gelu', gelu, 0, false],
+  ['silu', 'silu', (a) => a * sigmoid(a), 0, false],
+  ['relu', 'relu', (a) => Math.max(a, 0), 0, false],
+  ['square', 'square', (a) => a * a, 0, false],
+  ['abs', 'abs', Math.abs, 0, false],
+  ['scale', 'scale', (a, c) => a * c, -1.75, false],
+  ['add', 'addScalar', (a, c) => a + c, 0.375, false],
+  ['pow', 'pow', (a, c) => a ** c, 2.5, true],
+  ['pow with a whole exponent', 'pow', (a, c) => a ** c, 3, false],
+  ['sin', 'sin', Math.sin, 0, false],
+  ['cos', 'cos', Math.cos, 0, false],
+  ['reciprocal', 'reciprocal', (a) => 1 / a, 0, true],
+  ['clampMin', 'clampMin', Math.max, 0.5, false],
+  ['clampMax', 'clampMax', Math.min, 0.5, false],
 ];
 
 onEveryIsa(() => {
@@ -38,7 +39,7 @@ onEveryIsa(() => {
     test.each(SIZES)('%i elements', (size) => {
       const a = input(size);
       const y = new Float32Array(size);
-      native.unary(a, y, op, c);
+      kernels.unary({ a, y, op: native.unaryOps[op], c });
       expectClose(
         y,
         Array.from(a, (value) => f(value, c)),
@@ -51,8 +52,8 @@ onEveryIsa(() => {
       const a = input(size);
       const dy = randomArray(size, 2);
       const [y, da] = [new Float32Array(size), new Float32Array(size)];
-      native.unary(a, y, op, c);
-      native.unary_backward(dy, a, y, da, op, c);
+      kernels.unary({ a, y, op: native.unaryOps[op], c });
+      kernels.unary_backward({ dy, a, y, da, op: native.unaryOps[op], c });
       const at = Float64Array.from(a);
       expectGradient(() => at.reduce((total, value, i) => total + dy[i]! * f(value, c), 0), at, da, 2e-5);
     });
@@ -61,40 +62,52 @@ onEveryIsa(() => {
   test('keeps infinities and NaN, and overflows and underflows where float32 does', () => {
     const a = Float32Array.of(88.5, 88.8, -104, Number.NEGATIVE_INFINITY, Number.NaN, Number.POSITIVE_INFINITY);
     const y = new Float32Array(6);
-    native.unary(a, y, 1, 0);
+    kernels.unary({ a, y, op: native.unaryOps.exp, c: 0 });
     expectClose(y, [Math.exp(88.5), Number.POSITIVE_INFINITY, 0, 0, Number.NaN, Number.POSITIVE_INFINITY], 1e-6);
-    native.unary(a, y, 5, 0);
+    kernels.unary({ a, y, op: native.unaryOps.tanh, c: 0 });
     expectClose(y, [1, 1, -1, -1, Number.NaN, 1], 1e-7);
-    native.unary(Float32Array.of(0, -1, Number.POSITIVE_INFINITY, Number.NaN, 1, 4), y, 2, 0);
+    kernels.unary({
+      a: Float32Array.of(0, -1, Number.POSITIVE_INFINITY, Number.NaN, 1, 4),
+      y,
+      op: native.unaryOps.log,
+      c: 0,
+    });
     const logs = [Number.NEGATIVE_INFINITY, Number.NaN, Number.POSITIVE_INFINITY, Number.NaN, 0, Math.log(4)];
     expectClose(y, logs, 1e-7);
-    native.unary(a, y, 9, 0);
+    kernels.unary({ a, y, op: native.unaryOps.relu, c: 0 });
     expectClose(y, [88.5, 88.8, 0, 0, Number.NaN, Number.POSITIVE_INFINITY], 1e-6);
   });
 
   test('tanh is accurate relative to its small results', () => {
     const a = Float32Array.of(1e-6, -3e-4, 0.01, 0.3);
     const y = new Float32Array(4);
-    native.unary(a, y, 5, 0);
+    kernels.unary({ a, y, op: native.unaryOps.tanh, c: 0 });
     for (let i = 0; i < 4; i++) expect(Math.abs(y[i]! / Math.tanh(a[i]!) - 1)).toBeLessThan(3e-7);
   });
 
   test('relu passes no gradient at 0', () => {
     const da = new Float32Array(1);
-    native.unary_backward(Float32Array.of(1), Float32Array.of(0), Float32Array.of(0), da, 9, 0);
+    kernels.unary_backward({
+      dy: Float32Array.of(1),
+      a: Float32Array.of(0),
+      y: Float32Array.of(0),
+      da,
+      op: native.unaryOps.relu,
+      c: 0,
+    });
     expect(da[0]).toBe(0);
   });
 
-  const BINARY: [string, number, (a: number, b: number) => number][] = [
-    ['add', 0, (a, b) => a + b],
-    ['sub', 1, (a, b) => a - b],
-    ['mul', 2, (a, b) => a * b],
-    ['div', 3, (a, b) => a / b],
-    ['maximum', 4, Math.max],
-    ['minimum', 5, Math.min],
-    ['pow', 6, (a, b) => a ** b],
-    ['greater', 7, (a, b) => Number(a > b)],
-    ['equal', 8, (a, b) => Number(a === b)],
+  const BINARY: [keyof typeof native.binaryOps, (a: number, b: number) => number][] = [
+    ['add', (a, b) => a + b],
+    ['sub', (a, b) => a - b],
+    ['mul', (a, b) => a * b],
+    ['div', (a, b) => a / b],
+    ['maximum', Math.max],
+    ['minimum', Math.min],
+    ['pow', (a, b) => a ** b],
+    ['greater', (a, b) => Number(a > b)],
+    ['equal', (a, b) => Number(a === b)],
   ];
   /** dims of y, strides of a, strides of b. */
   const LAYOUTS: [string, number[], number[], number[]][] = [
@@ -109,13 +122,21 @@ onEveryIsa(() => {
     ['many tasks', [300, 257], [257, 1], [0, 1]],
   ];
 
-  describe.each(BINARY)('%s', (_, op, f) => {
+  describe.each(BINARY)('%s', (name, f) => {
     test.each(LAYOUTS)('%s', (_layout, dims, aStrides, bStrides) => {
       const size = dims.reduce((x, y) => x * y, 1);
       const round = (v: number): number => Math.round(Math.abs(v) * 8 + 1) / 4; // positive, with equal pairs
       const [a, b] = [randomArray(size, 5).map(round), randomArray(size, 6).map(round)];
       const y = new Float32Array(size);
-      native.binary(a, b, y, op, Int32Array.from(dims), Int32Array.from(aStrides), Int32Array.from(bStrides));
+      kernels.binary({
+        a,
+        b,
+        y,
+        op: native.binaryOps[name],
+        dims: Int32Array.from(dims),
+        a_strides: Int32Array.from(aStrides),
+        b_strides: Int32Array.from(bStrides),
+      });
       const expected = Array.from({ length: size }, (_, position) => {
         let [rest, i, j] = [position, 0, 0];
         for (let d = dims.length - 1; d >= 0; d--) {
@@ -133,8 +154,16 @@ onEveryIsa(() => {
   test('maximum and minimum keep the NaN of either side', () => {
     const y = new Float32Array(2);
     const [dims, step] = [Int32Array.of(2), Int32Array.of(1)];
-    for (const op of [4, 5]) {
-      native.binary(Float32Array.of(Number.NaN, 1), Float32Array.of(1, Number.NaN), y, op, dims, step, step);
+    for (const op of [native.binaryOps.maximum, native.binaryOps.minimum]) {
+      kernels.binary({
+        a: Float32Array.of(Number.NaN, 1),
+        b: Float32Array.of(1, Number.NaN),
+        y,
+        op,
+        dims,
+        a_strides: step,
+        b_strides: step,
+      });
       expect(Array.from(y)).toEqual([Number.NaN, Number.NaN]);
     }
   });
@@ -142,23 +171,31 @@ onEveryIsa(() => {
   test.each(SIZES)('add_scaled, copy and fill of %i elements', (size) => {
     const [x, acc] = [randomArray(size, 1), randomArray(size, 2)];
     const expected = Array.from(acc, (value, i) => value - 0.25 * x[i]!);
-    native.add_scaled(x, acc, -0.25);
+    kernels.add_scaled({ x, acc, scale: -0.25 });
     expectClose(acc, expected, 1e-6);
-    native.copy(x, acc);
+    kernels.copy({ x, y: acc });
     expect(acc).toEqual(x);
-    native.fill(acc, 2.5);
+    kernels.fill({ y: acc, value: 2.5 });
     expect(acc).toEqual(new Float32Array(size).fill(2.5));
     const ids = new Int32Array(size);
-    native.fill(ids, -7);
+    kernels.fill({ y: ids, value: -7 });
     expect(ids).toEqual(new Int32Array(size).fill(-7));
   });
 });
 
 test('an unknown operation is an error', () => {
   const one = new Float32Array(1);
-  expect(() => native.unary(one, one, 20, 0)).toThrow('no such operation');
-  expect(() => native.unary_backward(one, one, one, one, -1, 0)).toThrow('no such operation');
-  expect(() => native.binary(one, one, one, 9, Int32Array.of(), Int32Array.of(), Int32Array.of())).toThrow(
-    'no such operation',
-  );
+  expect(() => kernels.unary({ a: one, y: one, op: 20, c: 0 })).toThrow('such codes');
+  expect(() => kernels.unary_backward({ dy: one, a: one, y: one, da: one, op: -1, c: 0 })).toThrow('such codes');
+  expect(() =>
+    kernels.binary({
+      a: one,
+      b: one,
+      y: one,
+      op: 9,
+      dims: Int32Array.of(),
+      a_strides: Int32Array.of(),
+      b_strides: Int32Array.of(),
+    }),
+  ).toThrow('such codes');
 });

@@ -1,4 +1,4 @@
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { expectClose, expectSameOnAnyThreadCount, onEveryIsa, randomArray, randomIds } from './support';
 
 onEveryIsa(() => {
@@ -12,7 +12,7 @@ onEveryIsa(() => {
     const ids = randomIds(n, 1, rows);
     const [table, dy] = [randomArray(rows * features, 2), randomArray(n * features, 3)];
     const y = new Float32Array(n * features);
-    native.embedding_forward(ids, table, y, n, rows, features);
+    kernels.embedding_forward({ ids, table, y, n, rows, features });
     expect(y).toEqual(dy.map((_, at) => table[ids[Math.floor(at / features)]! * features + (at % features)]!));
 
     const expected = new Float64Array(rows * features);
@@ -20,10 +20,10 @@ onEveryIsa(() => {
       expected[ids[Math.floor(at / features)]! * features + (at % features)]! += value;
     });
     const dtable = new Float32Array(rows * features).fill(9);
-    native.embedding_backward(dy, ids, dtable, n, rows, features);
+    kernels.embedding_backward({ dy, ids, dtable, n, rows, features });
     expectClose(dtable, expected, 1e-5);
     expectSameOnAnyThreadCount(() => {
-      native.embedding_backward(dy, ids, dtable, n, rows, features);
+      kernels.embedding_backward({ dy, ids, dtable, n, rows, features });
       return dtable;
     });
   });
@@ -35,10 +35,12 @@ onEveryIsa(() => {
       message: `embedding: id ${id} at position 1 is outside 0 .. 2`,
     });
     const ids = Int32Array.of(0, id);
-    expect(() => native.embedding_forward(ids, new Float32Array(6), y, 2, 3, 2)).toThrow(refused);
+    expect(() => kernels.embedding_forward({ ids, table: new Float32Array(6), y, n: 2, rows: 3, features: 2 })).toThrow(
+      refused,
+    );
     expect(y).toEqual(new Float32Array(4).fill(7));
     const dtable = new Float32Array(6).fill(7);
-    expect(() => native.embedding_backward(y, ids, dtable, 2, 3, 2)).toThrow(refused);
+    expect(() => kernels.embedding_backward({ dy: y, ids, dtable, n: 2, rows: 3, features: 2 })).toThrow(refused);
     expect(dtable).toEqual(new Float32Array(6).fill(7));
   });
 });

@@ -1,3 +1,4 @@
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { expectClose, expectSameOnAnyThreadCount, randomArray } from './support';
 
@@ -5,7 +6,7 @@ function svd(a: Float32Array, m: number, n: number, rank: number, batch = 1) {
   const u = new Float32Array(batch * m * rank);
   const s = new Float32Array(batch * rank);
   const vt = new Float32Array(batch * rank * n);
-  native.svd(a, u, s, vt, batch, m, n, rank);
+  kernels.svd({ a, u, s, vt, batch, m, n, rank });
   return { u, s, vt };
 }
 
@@ -193,7 +194,7 @@ describe('polar', () => {
   ])('of %i random [%i, %i]: orthonormal, and a times its transpose is symmetric and positive', (batch, m, n) => {
     const a = randomArray(batch * m * n, 3);
     const y = new Float32Array(a.length);
-    native.polar(a, y, batch, m, n);
+    kernels.polar({ a, y, batch, m, n });
     for (let b = 0; b < batch; b++) {
       const [one, of] = [y.slice(b * m * n, (b + 1) * m * n), a.slice(b * m * n, (b + 1) * m * n)];
       const [rows, columns, q, x] =
@@ -208,7 +209,7 @@ describe('polar', () => {
   test('of an orthogonal matrix is that matrix', () => {
     const { u } = svd(randomArray(400, 1), 20, 20, 20);
     const y = new Float32Array(400);
-    native.polar(u, y, 1, 20, 20);
+    kernels.polar({ a: u, y, batch: 1, m: 20, n: 20 });
     expectClose(y, u, 1e-6);
   });
 
@@ -220,7 +221,7 @@ describe('polar', () => {
     for (const values of [[], [4], [4, 0.5]]) {
       const a = values.length === 0 ? new Float32Array(m * n) : withSingularValues(values, m, n, 6);
       const y = new Float32Array(m * n);
-      native.polar(a, y, 1, m, n);
+      kernels.polar({ a, y, batch: 1, m, n });
       const error = m >= n ? columnError(y, m, n) : columnError(transpose(y, m, n), n, m);
       expect(error).toBeLessThan(1e-6);
     }
@@ -231,6 +232,8 @@ test.each([Number.NaN, Number.POSITIVE_INFINITY])('%p is refused', (value) => {
   const a = new Float32Array(4).fill(value);
   const four = new Float32Array(4);
   const refused = expect.objectContaining({ code: 'ERR_RANGE' });
-  expect(() => native.svd(a, four, new Float32Array(2), four, 1, 2, 2, 2)).toThrow(refused);
-  expect(() => native.polar(a, four, 1, 2, 2)).toThrow(refused);
+  expect(() => kernels.svd({ a, u: four, s: new Float32Array(2), vt: four, batch: 1, m: 2, n: 2, rank: 2 })).toThrow(
+    refused,
+  );
+  expect(() => kernels.polar({ a, y: four, batch: 1, m: 2, n: 2 })).toThrow(refused);
 });

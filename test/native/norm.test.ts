@@ -1,4 +1,4 @@
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { expectClose, expectGradient, expectSameOnAnyThreadCount, onEveryIsa, randomArray } from './support';
 
 const EPS = 1e-5;
@@ -56,11 +56,11 @@ onEveryIsa(() => {
 
     test('layer norm', () => {
       const expected = reference(x, weight, bias, false);
-      native.layer_norm_forward(x, weight, bias, y, mean, rstd, n, features, EPS);
+      kernels.layer_norm_forward({ x, weight, bias, y, mean, rstd, n, features, eps: EPS });
       expectClose(y, expected.y, 2e-6);
       expectClose(mean, expected.mean, 1e-6);
       expectClose(rstd, expected.rstd, 1e-6);
-      native.layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias, n, features);
+      kernels.layer_norm_backward({ dy, x, weight, mean, rstd, dx, dweight, dbias, n, features });
       if (small) expectGradient(lossWith(false), at.x, dx, 1e-4);
       if (small) expectGradient(lossWith(false), at.weight, dweight, 1e-5);
       const sums = Array.from({ length: features }, (_, i) => {
@@ -71,32 +71,43 @@ onEveryIsa(() => {
     });
 
     test('layer norm without a bias', () => {
-      native.layer_norm_forward(x, weight, null, y, mean, rstd, n, features, EPS);
+      kernels.layer_norm_forward({ x, weight, bias: null, y, mean, rstd, n, features, eps: EPS });
       expectClose(y, reference(x, weight, null, false).y, 2e-6);
     });
 
     test('RMS norm', () => {
       const expected = reference(x, weight, null, true);
-      native.rms_norm_forward(x, weight, y, rstd, n, features, EPS);
+      kernels.rms_norm_forward({ x, weight, y, rstd, n, features, eps: EPS });
       expectClose(y, expected.y, 2e-6);
       expectClose(rstd, expected.rstd, 1e-6);
-      native.rms_norm_backward(dy, x, weight, rstd, dx, dweight, n, features);
+      kernels.rms_norm_backward({ dy, x, weight, rstd, dx, dweight, n, features });
       if (small) expectGradient(lossWith(true), at.x, dx, 1e-4);
       if (small) expectGradient(lossWith(true), at.weight, dweight, 1e-5);
     });
 
     test('each gradient alone', () => {
-      native.layer_norm_forward(x, weight, bias, y, mean, rstd, n, features, EPS);
-      native.layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias, n, features);
+      kernels.layer_norm_forward({ x, weight, bias, y, mean, rstd, n, features, eps: EPS });
+      kernels.layer_norm_backward({ dy, x, weight, mean, rstd, dx, dweight, dbias, n, features });
       const [dxAlone, dweightAlone] = [new Float32Array(x.length), new Float32Array(features)];
-      native.layer_norm_backward(dy, x, weight, mean, rstd, dxAlone, null, null, n, features);
-      native.layer_norm_backward(dy, x, weight, mean, rstd, null, dweightAlone, null, n, features);
+      kernels.layer_norm_backward({ dy, x, weight, mean, rstd, dx: dxAlone, dweight: null, dbias: null, n, features });
+      kernels.layer_norm_backward({
+        dy,
+        x,
+        weight,
+        mean,
+        rstd,
+        dx: null,
+        dweight: dweightAlone,
+        dbias: null,
+        n,
+        features,
+      });
       expect(dxAlone).toEqual(dx);
       expect(dweightAlone).toEqual(dweight);
-      native.rms_norm_forward(x, weight, y, rstd, n, features, EPS);
-      native.rms_norm_backward(dy, x, weight, rstd, dx, dweight, n, features);
-      native.rms_norm_backward(dy, x, weight, rstd, dxAlone, null, n, features);
-      native.rms_norm_backward(dy, x, weight, rstd, null, dweightAlone, n, features);
+      kernels.rms_norm_forward({ x, weight, y, rstd, n, features, eps: EPS });
+      kernels.rms_norm_backward({ dy, x, weight, rstd, dx, dweight, n, features });
+      kernels.rms_norm_backward({ dy, x, weight, rstd, dx: dxAlone, dweight: null, n, features });
+      kernels.rms_norm_backward({ dy, x, weight, rstd, dx: null, dweight: dweightAlone, n, features });
       expect(dxAlone).toEqual(dx);
       expect(dweightAlone).toEqual(dweight);
     });
@@ -106,7 +117,7 @@ onEveryIsa(() => {
     const x = randomArray(256, 5).map((value) => value + 1000);
     const [y, mean, rstd] = [new Float32Array(256), new Float32Array(1), new Float32Array(1)];
     const one = new Float32Array(256).fill(1);
-    native.layer_norm_forward(x, one, null, y, mean, rstd, 1, 256, EPS);
+    kernels.layer_norm_forward({ x, weight: one, bias: null, y, mean, rstd, n: 1, features: 256, eps: EPS });
     expectClose(y, reference(x, one, null, false).y, 1e-4);
   });
 
@@ -117,8 +128,8 @@ onEveryIsa(() => {
       const [y, dx] = [new Float32Array(x.length), new Float32Array(x.length)];
       const [mean, rstd] = [new Float32Array(n), new Float32Array(n)];
       const [dweight, dbias] = [new Float32Array(features), new Float32Array(features)];
-      native.layer_norm_forward(x, weight, bias, y, mean, rstd, n, features, EPS);
-      native.layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias, n, features);
+      kernels.layer_norm_forward({ x, weight, bias, y, mean, rstd, n, features, eps: EPS });
+      kernels.layer_norm_backward({ dy, x, weight, mean, rstd, dx, dweight, dbias, n, features });
       return [...y, ...dx, ...dweight, ...dbias];
     });
   });

@@ -7,9 +7,8 @@ import { native } from '../../lib/native';
 import type { Handle, NativeModel } from '../../types/native';
 import { smallModel } from '../decode/support';
 
-const CODES = { float32: 0, int32: 1, bfloat16: 2, int8: 3 } as const;
-type Element = keyof typeof CODES;
-const ELEMENTS = Object.keys(CODES) as Element[];
+type Element = keyof typeof native.dtypes;
+const ELEMENTS = Object.keys(native.dtypes) as Element[];
 
 /** By the type of an operand: what it takes on the CPU, what on CUDA, and whether all such operands of a call are of one type. */
 const RULES: Readonly<Record<string, { cpu: readonly Element[]; cuda?: readonly Element[]; agrees?: boolean }>> = {
@@ -46,7 +45,8 @@ describe.each(availableDevices())('on %s', (device) => {
   let model: NativeModel;
   beforeAll(() => {
     model = new DecoderModel(smallModel().to(device), 'float32').bind(() => 'factored');
-    for (const element of ELEMENTS) handles.set(element, native.allocate(16, CODES[element], deviceCode(device)));
+    for (const element of ELEMENTS)
+      handles.set(element, native.allocate(16, native.dtypes[element], deviceCode(device)));
   });
   afterAll(() => {
     for (const handle of handles.values()) native.release(handle);
@@ -64,7 +64,7 @@ describe.each(availableDevices())('on %s', (device) => {
   };
 
   test.each(kernels.map((one) => [one.kernel, one.parameters] as const))('%s', (kernel, parameters) => {
-    const call: (...values: unknown[]) => void = Reflect.get(native, kernel);
+    const call: (...values: unknown[]) => void = Reflect.get(native.kernels, kernel);
     const valid = parameters.map((one) => argument(one, (RULES[one.type] ? accepted(one.type) : ELEMENTS)[0]!));
     parameters.forEach((parameter, i) => {
       const rule = RULES[parameter.type];
@@ -87,11 +87,11 @@ describe.each(availableDevices())('on %s', (device) => {
 });
 
 test('every operand of kernels.def has one of these types', () => {
-  const others = ['Ints', 'Model', 'int64_t', 'double'];
+  const others = ['Ints', 'Model', 'int64_t', 'double', 'Activation', 'UnaryOp', 'BinaryOp', 'Reduction'];
   const types = new Set(kernels.flatMap(({ parameters }) => parameters.map(({ type }) => type)));
   expect([...types].filter((type) => !(type in RULES) && !others.includes(type))).toEqual([]);
 });
 
 test('a number that is no element type is refused', () => {
-  for (const code of [-1, 4, 255]) expect(() => native.allocate(1, code)).toThrow('no element type');
+  for (const code of [-1, 4, 255]) expect(() => native.allocate(1, code)).toThrow('such codes');
 });

@@ -1,3 +1,4 @@
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { expectClose, expectSameOnAnyThreadCount, onEveryIsa, randomArray } from './support';
 
@@ -26,7 +27,16 @@ const OPTIONS = { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1 };
 function numbersOf(parts: number, step: number): Float32Array {
   const numbers = new Float32Array(8 * parts);
   const { lr, beta1, beta2, eps, decay } = OPTIONS;
-  native.adamw_numbers(numbers, new Int32Array(parts).fill(step), 0, lr, beta1, beta2, eps, decay);
+  kernels.adamw_numbers({
+    numbers,
+    steps: new Int32Array(parts).fill(step),
+    first: 0,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    weight_decay: decay,
+  });
   return numbers;
 }
 
@@ -41,16 +51,16 @@ function train(steps: number, scale: Float32Array | null): Float32Array[] {
       withHandles(
         SIZES.map((size) => randomArray(size, size + step)),
         (grads) => {
-          native.adamw_step(
-            state.slice(0, parts),
+          kernels.adamw_step({
+            params: state.slice(0, parts),
             grads,
-            state.slice(parts, 2 * parts),
-            state.slice(2 * parts),
-            [],
-            scale,
-            numbersOf(parts, step),
-            0,
-          );
+            exp_avg: state.slice(parts, 2 * parts),
+            exp_avg_sq: state.slice(2 * parts),
+            masters: [],
+            grad_scale: scale,
+            numbers: numbersOf(parts, step),
+            first: 0,
+          });
         },
       );
   });
@@ -91,7 +101,16 @@ onEveryIsa(() => {
 
   test('the numbers of an update are those of its formulas, in the rows asked for', () => {
     const numbers = new Float32Array(3 * 8).fill(7);
-    native.adamw_numbers(numbers, Int32Array.of(1, 4), 1, 0.01, 0.9, 0.999, 1e-8, 0.1);
+    kernels.adamw_numbers({
+      numbers,
+      steps: Int32Array.of(1, 4),
+      first: 1,
+      lr: 0.01,
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      weight_decay: 0.1,
+    });
     expect(numbers.slice(0, 8)).toEqual(new Float32Array(8).fill(7));
     for (const [row, step] of [
       [1, 1],
@@ -106,7 +125,7 @@ onEveryIsa(() => {
 
   test('scalars are gathered in order', () => {
     const y = new Float32Array(3);
-    native.gather_scalars([Float32Array.of(3), Float32Array.of(1), Float32Array.of(2)] as never, y);
+    kernels.gather_scalars({ x: [Float32Array.of(3), Float32Array.of(1), Float32Array.of(2)] as never, y });
     expect(y).toEqual(Float32Array.of(3, 1, 2));
   });
 
@@ -116,7 +135,7 @@ onEveryIsa(() => {
 
   const norm = (grads: Float32Array[], maxNorm: number): { norm: number; scale: number } => {
     const [total, scale] = [new Float32Array(1), new Float32Array(1)];
-    withHandles(grads, (handles) => native.grad_norm(handles, total, scale, maxNorm));
+    withHandles(grads, (handles) => kernels.grad_norm({ grads: handles, norm: total, scale, max_norm: maxNorm }));
     return { norm: total[0]!, scale: scale[0]! };
   };
 
@@ -150,7 +169,16 @@ onEveryIsa(() => {
     const values = [Float32Array.of(1, 2), Float32Array.of(3, 4), Float32Array.of(5, 6), Float32Array.of(7, 8)];
     const after = withHandles(values, (handles) => {
       const [p, g, m, v] = handles.map((handle) => [handle]);
-      native.adamw_step(p!, g!, m!, v!, [], Float32Array.of(Number.NaN), numbersOf(1, 1), 0);
+      kernels.adamw_step({
+        params: p!,
+        grads: g!,
+        exp_avg: m!,
+        exp_avg_sq: v!,
+        masters: [],
+        grad_scale: Float32Array.of(Number.NaN),
+        numbers: numbersOf(1, 1),
+        first: 0,
+      });
     });
     expect(after).toEqual(values);
   });

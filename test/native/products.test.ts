@@ -1,3 +1,4 @@
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { expectClose, expectSameOnAnyThreadCount, onEveryIsa, randomArray } from './support';
 
@@ -47,7 +48,19 @@ onEveryIsa(() => {
       const c = randomArray(batch * m * n, 3);
       const before = c.slice();
       const run = (accumulate: number): Float32Array => {
-        native.matmul(a, b, c, batch, m, n, k, Number(ta), Number(tb), Int32Array.of(m * k, k * n), accumulate);
+        kernels.matmul({
+          a,
+          b,
+          c,
+          batch,
+          m,
+          n,
+          k,
+          transpose_a: Number(ta),
+          transpose_b: Number(tb),
+          strides: Int32Array.of(m * k, k * n),
+          accumulate,
+        });
         return c;
       };
       const expected = Array.from({ length: batch }, (_, i) => [
@@ -66,7 +79,19 @@ onEveryIsa(() => {
   test('an output so large that it is written past the caches', () => {
     const [m, n, k] = [1400, 1536, 2];
     const [a, b, c] = [randomArray(m * k, 1), randomArray(k * n, 2), new Float32Array(m * n)];
-    native.matmul(a, b, c, 1, m, n, k, 0, 0, Int32Array.of(0, 0), 0);
+    kernels.matmul({
+      a,
+      b,
+      c,
+      batch: 1,
+      m,
+      n,
+      k,
+      transpose_a: 0,
+      transpose_b: 0,
+      strides: Int32Array.of(0, 0),
+      accumulate: 0,
+    });
     expectClose(c, product(a, b, m, n, k, false, false), 5e-5);
   });
 
@@ -80,7 +105,22 @@ onEveryIsa(() => {
     const width = L * r;
     const [x, v, u] = [randomArray(n * width, 4), randomArray(L * r * r, 5), randomArray(L * s * r, 6)];
     const y = new Float32Array(n * L * s);
-    native.linear_forward(x, v, u, null, null, null, null, null, y, n, Int32Array.of(L, r, r, L, s, r, 0), 1, 0, 0);
+    kernels.linear_forward({
+      x,
+      v,
+      u,
+      guide: null,
+      bias: null,
+      residual: null,
+      h: null,
+      pre: null,
+      y,
+      n,
+      dims: Int32Array.of(L, r, r, L, s, r, 0),
+      factor_scale: 1,
+      guide_scale: 0,
+      activation: native.activations.none,
+    });
     const expected = new Float64Array(y.length);
     for (let t = 0; t < n; t++) {
       const h = Array.from({ length: width }, (_, c) => {
@@ -104,7 +144,19 @@ test('the number of threads does not change a bit', () => {
   const [a, b] = [randomArray(m * k, 7), randomArray(n * k, 8)];
   expectSameOnAnyThreadCount(() => {
     const c = new Float32Array(m * n);
-    native.matmul(a, b, c, 1, m, n, k, 0, 1, Int32Array.of(0, 0), 0);
+    kernels.matmul({
+      a,
+      b,
+      c,
+      batch: 1,
+      m,
+      n,
+      k,
+      transpose_a: 0,
+      transpose_b: 1,
+      strides: Int32Array.of(0, 0),
+      accumulate: 0,
+    });
     return c;
   });
 });

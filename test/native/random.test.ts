@@ -1,4 +1,4 @@
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { expectClose, expectSameOnAnyThreadCount } from './support';
 
 /** Philox4x32-10 as the paper writes it. */
@@ -40,11 +40,13 @@ const STREAMS: [number, number, number][] = [
 ];
 
 describe.each(STREAMS)('seed %i %i, offset %i', (...stream) => {
+  const [seed_low, seed_high, offset] = stream;
+  const from = { seed_low, seed_high, offset };
   test.each([1, 3, 4, 18])('uniform: %i numbers', (count) => {
     const y = new Float32Array(count);
-    native.random_uniform(y, ...stream, 0, 1);
+    kernels.random_uniform({ ...from, y, low: 0, high: 1 });
     expect(Array.from(y)).toEqual(draws(count, ...stream).map((bits) => (bits >>> 8) / 2 ** 24));
-    native.random_uniform(y, ...stream, -3, 5);
+    kernels.random_uniform({ ...from, y, low: -3, high: 5 });
     expectClose(
       y,
       draws(count, ...stream).map((bits) => -3 + (8 * (bits >>> 8)) / 2 ** 24),
@@ -54,7 +56,7 @@ describe.each(STREAMS)('seed %i %i, offset %i', (...stream) => {
 
   test.each([1, 2, 7, 18])('normal: %i numbers', (count) => {
     const y = new Float32Array(count);
-    native.random_normal(y, ...stream, 2, 0.5);
+    kernels.random_normal({ ...from, y, mean: 2, std: 0.5 });
     const bits = draws(count + 1, ...stream);
     const expected = Array.from(y, (_, i) => {
       const first = i - (i % 2);
@@ -68,25 +70,25 @@ describe.each(STREAMS)('seed %i %i, offset %i', (...stream) => {
 
 test('element i depends on its place alone: the stream goes on where the offset says, on any number of threads', () => {
   const long = new Float32Array(100003);
-  native.random_normal(long, 5, 6, 0, 0, 1);
+  kernels.random_normal({ y: long, seed_low: 5, seed_high: 6, offset: 0, mean: 0, std: 1 });
   const later = new Float32Array(50);
-  native.random_normal(later, 5, 6, 20000, 0, 1);
+  kernels.random_normal({ y: later, seed_low: 5, seed_high: 6, offset: 20000, mean: 0, std: 1 });
   expect(later).toEqual(long.slice(80000, 80050));
   expectSameOnAnyThreadCount(() => {
-    native.random_normal(long, 5, 6, 0, 0, 1);
+    kernels.random_normal({ y: long, seed_low: 5, seed_high: 6, offset: 0, mean: 0, std: 1 });
     return long;
   });
 });
 
 test('uniform never reaches its upper bound', () => {
   const y = new Float32Array(1 << 16);
-  native.random_uniform(y, 1, 2, 3, 1, 1.0000001192092896); // one float32 apart: half of the draws round up
+  kernels.random_uniform({ y, seed_low: 1, seed_high: 2, offset: 3, low: 1, high: 1.0000001192092896 }); // one float32 apart: half of the draws round up
   expect(y.every((value) => value === 1)).toBe(true);
 });
 
 test('moments of a million normal numbers', () => {
   const y = new Float32Array(1e6);
-  native.random_normal(y, 42, 0, 0, 0, 1);
+  kernels.random_normal({ y, seed_low: 42, seed_high: 0, offset: 0, mean: 0, std: 1 });
   const moment = (power: number): number => y.reduce((total, value) => total + value ** power, 0) / y.length;
   expect(Math.abs(moment(1))).toBeLessThan(4e-3);
   expect(Math.abs(moment(2) - 1)).toBeLessThan(6e-3);

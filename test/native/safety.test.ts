@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { memoryStats, setMemoryLimit } from '../../lib/device';
+import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { onEveryIsa, SANITIZED } from './support';
 
@@ -43,7 +44,22 @@ onEveryIsa(() => {
     const u = new Float32Array(features * features).fill(1e-10);
     const y = new Float32Array(rows * features).fill(1);
     const dims = Int32Array.of(1, features, features, 1, features, features, 0);
-    native.linear_forward(x, null, u, null, null, null, null, null, y, rows, dims, 1, 0, 0);
+    kernels.linear_forward({
+      x,
+      v: null,
+      u,
+      guide: null,
+      bias: null,
+      residual: null,
+      h: null,
+      pre: null,
+      y,
+      n: rows,
+      dims,
+      factor_scale: 1,
+      guide_scale: 0,
+      activation: native.activations.none,
+    });
     expect(y.every((value) => value === 0)).toBe(true);
     const denormal = Number('1e-310');
     expect([denormal / 2 > 0, denormal / 2, Number('5e-324') * 3]).toEqual([true, 5e-311, 1.5e-323]);
@@ -52,7 +68,7 @@ onEveryIsa(() => {
 
 test('denormals of the JavaScript thread survive an asynchronous job as well', async () => {
   const handle = native.allocate(16, 0);
-  await native.async.fill(handle, 1e-40);
+  await asyncKernels.fill({ y: handle, value: 1e-40 });
   native.release(handle);
   expect(Number('1e-310') / 2).toBe(5e-311);
 });
@@ -88,13 +104,11 @@ describe('operands that are none', () => {
     ['a fraction', 0.5, 'ERR_DISPOSED'],
     ['infinity', Number.POSITIVE_INFINITY, 'ERR_DISPOSED'],
   ])('%s', (_, operand, code) => {
-    expect(() => native.copy(operand as number, array)).toThrow(expect.objectContaining({ code }));
+    expect(() => kernels.copy({ x: operand as number, y: array })).toThrow(expect.objectContaining({ code }));
   });
 
   test('raw arrays in an asynchronous job, and a wrong number of arguments', () => {
-    expect(() => native.async.copy(array, array)).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
-    expect(() => Reflect.apply(native.copy, native, [array])).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT' }),
-    );
+    expect(() => asyncKernels.copy({ x: array, y: array })).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
+    expect(() => native.kernels.copy(array)).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
   });
 });

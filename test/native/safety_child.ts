@@ -8,39 +8,41 @@ import type { Handle } from '../../types/native';
 /** Loaded late: some scenarios load the addon in workers only. */
 const load = () => require('../../lib') as typeof import('../../lib');
 const loadNative = () => (require('../../lib/native') as typeof import('../../lib/native')).native;
+const loadKernels = () => require('../../lib/kernels') as typeof import('../../lib/kernels');
 
 const SIZE = 768;
 const NO_STRIDES = Int32Array.of(0, 0);
 
-/** Three square matrices and the product of two of them into the third. */
-function product(): { operands: [Handle, Handle, Handle]; sizes: [1, number, number, number, 0, 0, Int32Array, 0] } {
+/** A product of two square matrices into a third. */
+function product() {
   const native = loadNative();
-  const allocate = () => native.allocate(SIZE * SIZE, 0);
-  const operands: [Handle, Handle, Handle] = [allocate(), allocate(), allocate()];
-  native.fill(operands[0], 1);
-  native.fill(operands[1], 2);
-  return { operands, sizes: [1, SIZE, SIZE, SIZE, 0, 0, NO_STRIDES, 0] };
+  const [a, b, c] = [1, 2, 0].map((value) => {
+    const matrix = native.allocate(SIZE * SIZE, 0);
+    loadKernels().kernels.fill({ y: matrix, value });
+    return matrix;
+  }) as [Handle, Handle, Handle];
+  const sizes = { batch: 1, m: SIZE, n: SIZE, k: SIZE, transpose_a: 0, transpose_b: 0, accumulate: 0 };
+  return { a, b, c, ...sizes, strides: NO_STRIDES };
 }
 
 /** An answer of the kernels in this thread: 2 · SIZE. */
 function answer(): number {
-  const native = loadNative();
-  const { operands, sizes } = product();
-  native.matmul(...operands, ...sizes);
-  return new Float32Array(native.arrayBuffer(operands[2]))[0] ?? Number.NaN;
+  const call = product();
+  loadKernels().kernels.matmul(call);
+  return new Float32Array(loadNative().arrayBuffer(call.c))[0] ?? Number.NaN;
 }
 
 /** What a worker of this file does. */
 const workers: Readonly<Record<string, () => void>> = {
   asyncJobs: () => {
-    const { operands, sizes } = product();
-    for (let i = 0; i < 50; i++) void loadNative().async.matmul(...operands, ...sizes);
+    const call = product();
+    for (let i = 0; i < 50; i++) void loadKernels().asyncKernels.matmul(call);
     parentPort?.postMessage('started');
   },
   syncKernels: () => {
-    const { operands, sizes } = product();
+    const call = product();
     parentPort?.postMessage('started');
-    for (;;) loadNative().matmul(...operands, ...sizes);
+    for (;;) loadKernels().kernels.matmul(call);
   },
   one: () => parentPort?.postMessage(answer()),
 };
@@ -100,45 +102,46 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   exitDuringAsyncJob: async () => {
-    const { operands, sizes } = product();
-    for (let i = 0; i < 50; i++) void loadNative().async.matmul(...operands, ...sizes);
+    const call = product();
+    for (let i = 0; i < 50; i++) void loadKernels().asyncKernels.matmul(call);
     console.log(2 * SIZE);
     process.exit();
   },
 
   jobKeepsTheProcessAlive: async () => {
     const native = loadNative();
-    const { operands, sizes } = product();
-    native.async.matmul(...operands, ...sizes).then(() => {
-      console.log(new Float32Array(native.arrayBuffer(operands[2]))[0]);
-    });
+    const call = product();
+    loadKernels()
+      .asyncKernels.matmul(call)
+      .then(() => {
+        console.log(new Float32Array(native.arrayBuffer(call.c))[0]);
+      });
   },
 
   /** Exceptions of the C++ library, which no code of ours throws: a vector of 2^61 elements. */
   foreignExceptions: async () => {
     const native = loadNative();
     const one = native.allocate(1, 0);
-    const sizes = [1, 0, 2 ** 61, 0] as const;
-    const codes = [
-      thrown(() => native.svd(one, one, one, one, ...sizes)),
-      await native.async.svd(one, one, one, one, ...sizes).catch(codeOf),
-    ];
+    const { kernels, asyncKernels } = loadKernels();
+    const call = { a: one, u: one, s: one, vt: one, batch: 1, m: 0, n: 2 ** 61, rank: 0 };
+    const codes = [thrown(() => kernels.svd(call)), await asyncKernels.svd(call).catch(codeOf)];
     console.log(codes.every((code) => code === 'ERR_INTERNAL') ? answer() : codes);
   },
 
   /** Threads that the system refuses: those of the pool are done without, that of jobs is asked for again. */
   refusedThreads: async () => {
     const native = loadNative();
+    const { kernels, asyncKernels } = loadKernels();
     const [many, one] = [native.allocate(200 << 15, 0), native.allocate(1, 0)];
-    native.fill(many, 0);
+    kernels.fill({ y: many, value: 0 });
     limitGrowth(64 << 20);
     native.setNumThreads(200);
-    native.fill(many, 1); // 200 tasks
+    kernels.fill({ y: many, value: 1 }); // 200 tasks
     const threads = native.numThreads();
     limitGrowth(1 << 20);
-    const code = thrown(() => native.async.fill(one, 1));
+    const code = thrown(() => asyncKernels.fill({ y: one, value: 1 }));
     limitGrowth(null);
-    await native.async.fill(one, 1);
+    await asyncKernels.fill({ y: one, value: 1 });
     console.log(threads > 1 && threads < 200 && code === 'ERR_THREAD' ? answer() : [threads, code]);
   },
 

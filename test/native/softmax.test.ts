@@ -1,4 +1,4 @@
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { expectClose, expectGradient, onEveryIsa, randomArray, randomIds } from './support';
 
 type Numbers = Float32Array | Float64Array;
@@ -35,9 +35,9 @@ onEveryIsa(() => {
       ['log-softmax', 1, logSoftmax],
     ] as const)('%s', (_, log, definition) => {
       const [y, dx] = [new Float32Array(x.length), new Float32Array(x.length)];
-      native.softmax_forward(x, y, n, features, log);
+      kernels.softmax_forward({ x, y, n, features, log });
       expectClose(y, definition(x, features), 1e-6);
-      native.softmax_backward(dy, y, dx, n, features, log);
+      kernels.softmax_backward({ dy, y, dx, n, features, log });
       if (n * features > 1000) return;
       const at = Float64Array.from(x);
       const loss = (): number => definition(at, features).reduce((total, value, i) => total + value * dy[i]!, 0);
@@ -53,23 +53,32 @@ onEveryIsa(() => {
         return rows.reduce((total, r) => total - y[r * features + targets[r]!]!, 0) / Math.max(rows.length, 1);
       };
       const [loss, lse, count] = [new Float32Array(1), new Float32Array(n), new Float32Array(1)];
-      native.cross_entropy_forward(x, targets, loss, lse, count, n, features, ignored);
+      kernels.cross_entropy_forward({
+        logits: x,
+        targets,
+        loss,
+        lse,
+        count,
+        n,
+        classes: features,
+        ignore_index: ignored,
+      });
       expectClose(loss, [lossOf(x)], 1e-6);
       expect(count[0]).toBe(targets.filter((target) => target !== ignored).length);
 
       const dlogits = Float32Array.from(x);
       const scale = 1.75;
-      native.cross_entropy_backward(
-        Float32Array.of(scale),
-        dlogits,
+      kernels.cross_entropy_backward({
+        dloss: Float32Array.of(scale),
+        logits: dlogits,
         targets,
         lse,
         count,
         dlogits,
         n,
-        features,
-        ignored,
-      );
+        classes: features,
+        ignore_index: ignored,
+      });
       const p = softmax(x, features);
       const expected = p.map((value, at) => {
         const target = targets[Math.floor(at / features)];
@@ -87,7 +96,7 @@ onEveryIsa(() => {
     const y = new Float32Array(20);
     const x = randomArray(20, 1);
     x.fill(Number.NEGATIVE_INFINITY, 3, 19);
-    native.softmax_forward(x, y, 1, 20, 0);
+    kernels.softmax_forward({ x, y, n: 1, features: 20, log: 0 });
     expect(Array.from(y.slice(3, 19))).toEqual(Array(16).fill(0));
     expectClose(y, softmax(x, 20), 1e-6);
   });
@@ -95,7 +104,16 @@ onEveryIsa(() => {
   test('logits far beyond the range of exp', () => {
     const x = Float32Array.of(1e4, 1e4 - 1, -1e4);
     const [loss, lse, count] = [new Float32Array(1), new Float32Array(1), new Float32Array(1)];
-    native.cross_entropy_forward(x, Int32Array.of(2), loss, lse, count, 1, 3, -100);
+    kernels.cross_entropy_forward({
+      logits: x,
+      targets: Int32Array.of(2),
+      loss,
+      lse,
+      count,
+      n: 1,
+      classes: 3,
+      ignore_index: -100,
+    });
     expectClose(loss, [2e4 + Math.log(1 + Math.exp(-1))], 1e-7);
   });
 
@@ -103,9 +121,19 @@ onEveryIsa(() => {
     const x = randomArray(10, 1);
     const targets = Int32Array.of(-100, -100);
     const [loss, lse, count] = [Float32Array.of(9), new Float32Array(2), new Float32Array(1)];
-    native.cross_entropy_forward(x, targets, loss, lse, count, 2, 5, -100);
+    kernels.cross_entropy_forward({ logits: x, targets, loss, lse, count, n: 2, classes: 5, ignore_index: -100 });
     const dlogits = new Float32Array(10).fill(9);
-    native.cross_entropy_backward(Float32Array.of(1), x, targets, lse, count, dlogits, 2, 5, -100);
+    kernels.cross_entropy_backward({
+      dloss: Float32Array.of(1),
+      logits: x,
+      targets,
+      lse,
+      count,
+      dlogits,
+      n: 2,
+      classes: 5,
+      ignore_index: -100,
+    });
     expect([loss[0], count[0]]).toEqual([0, 0]);
     expect(dlogits).toEqual(new Float32Array(10));
   });
@@ -114,7 +142,16 @@ onEveryIsa(() => {
     const one = new Float32Array(1);
     const two = new Float32Array(2);
     expect(() =>
-      native.cross_entropy_forward(new Float32Array(10), Int32Array.of(4, target), one, two, one, 2, 5, -100),
+      kernels.cross_entropy_forward({
+        logits: new Float32Array(10),
+        targets: Int32Array.of(4, target),
+        loss: one,
+        lse: two,
+        count: one,
+        n: 2,
+        classes: 5,
+        ignore_index: -100,
+      }),
     ).toThrow(
       expect.objectContaining({
         code: 'ERR_RANGE',

@@ -1,4 +1,4 @@
-import { native } from '../../lib/native';
+import { kernels } from '../../lib/kernels';
 import { expectClose, onEveryIsa, randomArray } from './support';
 
 /** Size of the strided side, offset, dims, strides. No two elements share a place, but where a stride is 0. */
@@ -30,16 +30,16 @@ function places(offset: number, dims: number[], strides: number[]): number[] {
 onEveryIsa(() => {
   describe.each(LAYOUTS)('%s', (_, size, offset, dims, strides) => {
     const at = places(offset, dims, strides);
-    const shape = [offset, Int32Array.from(dims), Int32Array.from(strides)] as const;
+    const shape = { offset, dims: Int32Array.from(dims), strides: Int32Array.from(strides) };
 
     test('copy, of both types', () => {
       const x = randomArray(size, 1);
       const y = new Float32Array(at.length);
-      native.strided_copy(x, y, ...shape);
+      kernels.strided_copy({ ...shape, x, y });
       expect(Array.from(y)).toEqual(at.map((p) => x[p]));
       const ids = Int32Array.from({ length: size }, (_, i) => i + 0x7f800001); // signalling NaNs, were they floats
       const copied = new Int32Array(at.length);
-      native.strided_copy(ids, copied, ...shape);
+      kernels.strided_copy({ ...shape, x: ids, y: copied });
       expect(Array.from(copied)).toEqual(at.map((p) => ids[p]));
     });
 
@@ -49,7 +49,7 @@ onEveryIsa(() => {
       at.forEach((p, i) => {
         expected[p]! += y[i]!;
       });
-      native.strided_add(y, x, ...shape);
+      kernels.strided_add({ ...shape, y, x });
       expectClose(x, expected, 1e-6);
     });
 
@@ -60,14 +60,20 @@ onEveryIsa(() => {
         at.forEach((p, i) => {
           expected[p] = y[i]!;
         });
-        native.strided_write(y, x, ...shape);
+        kernels.strided_write({ ...shape, y, x });
         expect(x).toEqual(expected);
       });
   });
 
   test('the gradient of a broadcast scalar keeps float32 accuracy over a million elements', () => {
     const total = new Float32Array(1);
-    native.strided_add(new Float32Array(1e6).fill(0.1), total, 0, Int32Array.of(1000, 1000), Int32Array.of(0, 0));
+    kernels.strided_add({
+      y: new Float32Array(1e6).fill(0.1),
+      x: total,
+      offset: 0,
+      dims: Int32Array.of(1000, 1000),
+      strides: Int32Array.of(0, 0),
+    });
     expect(total[0]! / (1e6 * Math.fround(0.1))).toBeCloseTo(1, 7);
   });
 });

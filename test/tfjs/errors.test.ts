@@ -106,15 +106,10 @@ const TABLE: readonly [string, Kind, string, () => unknown][] = [
   [
     'alpha above 1',
     OptionError,
-    'linear.forward: alpha: expected a number from 0 to 1, got 2',
+    'LowRankLinear: alpha: expected a number from 0 to 1, got 2',
     () => sffn.lowRankLinear(z(3, 4), z(2, 4), z(5, 2), null, { guide: { weight: z(5, 4), alpha: 2 } }),
   ],
-  [
-    'no rows',
-    ShapeError,
-    'linear.forward: x: expected one or more rows of 4 features',
-    () => sffn.dense(z(0, 4), z(2, 4)),
-  ],
+  ['no rows', ShapeError, 'Dense: x: expected one or more rows of 4 features', () => sffn.dense(z(0, 4), z(2, 4))],
   [
     'an unknown activation',
     OptionError,
@@ -130,7 +125,7 @@ const TABLE: readonly [string, Kind, string, () => unknown][] = [
   [
     'layers that do not meet',
     ShapeError,
-    'feedForward: fc2: expected 8 input features, got 7',
+    'StructuredFFN: fc2: expected 8 input features, got 7',
     () => sffn.structuredFFN(z(3, 4), { u: z(8, 4) }, { u: z(4, 7) }),
   ],
   [

@@ -173,7 +173,7 @@ test('a checkpoint from before the hand-over keeps its guides, at the alpha of i
 
 test('no factorisation is computed for weights that are loaded', async () => {
   const checkpoint = join(folder, 'cheap');
-  const spy = jest.spyOn(native, 'svd');
+  const spy = jest.spyOn(native.kernels, 'svd');
   using first = new Trainer(CONFIG);
   expect(spy).toHaveBeenCalledTimes(2);
   first.save(checkpoint);

@@ -164,19 +164,18 @@ void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Ac
   if (n == 0) return;
   if (n > kDecodeRows) return apply_to_many(f, x, y, n, activation, add);
   const bool gated = activation == Activation::swiglu;
-  if (f.v)
-    decode_product(f.first(), x, n, {space.hidden, f.dims[3], nullptr, static_cast<Activation>(f.inner()), false});
+  if (f.v) decode_product(f.first(), x, n, {space.hidden, f.dims[3], nullptr, f.inner(), false});
   decode_product(f.second(), f.v ? space.hidden : x, n,
                  {gated ? space.pre : y, f.dims[4], f.bias.f32(), gated ? Activation::none : activation, add});
   if (gated) swiglu(space.pre, y, nullptr, n, static_cast<int>(f.out()), DType::f32);
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,
-                   int64_t activation) {
+                   Activation activation) {
   const DecodeLayer layer{v, v_scales, u, u_scales, bias, dims};
   const bool few = n <= kDecodeRows;
   const Workspace<float> hidden(few ? n * layer.hidden() : 0), pre(few ? n * layer.out() : 0);
-  apply_decoded(layer, x.f32(), y.f32(), n, static_cast<Activation>(activation), false, {hidden.get(), pre.get()});
+  apply_decoded(layer, x.f32(), y.f32(), n, activation, false, {hidden.get(), pre.get()});
 }
 
 }  // namespace sffn::cuda

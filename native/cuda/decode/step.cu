@@ -99,7 +99,6 @@ class Step {
     const int64_t n = size_.tokens;
     const DecodeInputs inputs = device_inputs();
     const DecodeSpace space{hidden_.get(), pre_.get()};
-    const auto activation = static_cast<Activation>(s.activation);
     embed(model, inputs);
     for (int64_t layer = 0; layer < s.layers; ++layer) {
       const DecodeBlock& block = model.blocks[static_cast<size_t>(layer)];
@@ -109,7 +108,7 @@ class Step {
       decode_attention(s, inputs, n, layer, parts_, qkv_.get(), parts_space_.get(), attended_.get());
       apply_decoded(block.out, attended_.get(), x_.get(), n, Activation::none, true, space);
       norm(model, block.norm2, x_.get(), normed_.get(), n);
-      apply_decoded(block.fc1, normed_.get(), middle_.get(), n, activation, false, space);
+      apply_decoded(block.fc1, normed_.get(), middle_.get(), n, s.activation, false, space);
       apply_decoded(block.fc2, middle_.get(), x_.get(), n, Activation::none, true, space);
     }
     head(model, inputs.wanted, logits);
