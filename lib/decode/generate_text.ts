@@ -68,8 +68,9 @@ export async function* generateText(
   checkKeys('generateText', options, { ...GENERATE_OPTIONS, stop: 0 });
   const { stop = [], ...rest } = options;
   const filter = new StopFilter(stop);
-  const text = new StreamingDecoder(tokenizer);
-  const ids = generate(decoder, tokenizer.encode(prompt), { stopId: tokenizer.endOfText, ...rest });
+  const promptIds = tokenizer.encode(prompt);
+  const text = new StreamingDecoder(tokenizer, promptIds);
+  const ids = generate(decoder, promptIds, { stopId: tokenizer.endOfText, ...rest });
   for await (const id of ids) {
     const shown = filter.push(text.push(id));
     if (shown !== '') yield shown;

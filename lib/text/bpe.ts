@@ -1,95 +1,109 @@
-/** Byte-pair encoding by a tokenizer.json, through Hugging Face's tokenizers library. */
+/**
+ * A tokenizer.json: byte-pair encoding, and WordPiece. Hugging Face's tokenizers library merges the symbols of a word and
+ * decodes; what comes before that is ours, where the library (0.2.0) differs from the published tokenizers or is slow.
+ */
 import { FormatError } from '../errors';
-import { readJson } from '../io/files';
-import type { Tokenizer } from './tokenizer';
+import { addedTokenSplitter, type Section } from './added_tokens';
+import { type LibraryDecoder, type LibraryTokenizer, library, type Part } from './library';
+import { createNormalizer, type Normalizer } from './normalizer';
+import { preTokenizers } from './pre_tokenizer';
+import { checkedIds, END_OF_TEXT, type Tokenizer } from './tokenizer';
+import { checkTokenizerJson, type TokenizerJson } from './tokenizer_json';
+import { checkText, readText } from './utf8';
+import { WordEncoder } from './words';
 
-/** The part of the library that we use; its own declarations are for ES modules only. */
-interface HuggingFaceTokenizer {
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
-  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
+const ENDS_OF_TEXT = [END_OF_TEXT, '</s>', '<|end_of_text|>', '<eos>'];
+
+/** The library's ByteFallback (0.2.0) takes a byte order mark for none of the text. */
+function keepByteOrderMarks(decoder: LibraryDecoder | null): void {
+  if (decoder?.text_decoder) decoder.text_decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  for (const part of decoder?.decoders ?? []) keepByteOrderMarks(part);
 }
 
-interface TokenizerJson {
-  readonly model: { readonly type?: string; readonly vocab?: Readonly<Record<string, number>> };
-  readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[];
-  readonly normalizer?: unknown;
-  readonly pre_tokenizer?: {
-    readonly type?: string;
-    readonly add_prefix_space?: boolean;
-    readonly use_regex?: boolean;
-  };
+/** The library's Metaspace (0.2.0) drops the first space even where none was put before the text. */
+function keepFirstSpace(decoder: Part | null): Part | null {
+  if (decoder?.type === 'Sequence')
+    return { ...decoder, decoders: (decoder.decoders as Part[]).map((part) => keepFirstSpace(part)) };
+  const never = decoder?.prepend_scheme === 'never' || decoder?.add_prefix_space === false;
+  return decoder?.type === 'Metaspace' && never
+    ? { type: 'Replace', pattern: { String: decoder.replacement ?? '▁' }, content: ' ' }
+    : decoder;
 }
-
-const END_OF_TEXT = ['<|endoftext|>', '</s>', '<|end_of_text|>', '<eos>'];
-
-/** How byte-level tokenizers cut text into words before merging (Radford et al. 2019). */
-export const WORD = /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
-
-/** Words are encoded once: a corpus repeats most of them. Beyond this many the memory starts anew. */
-const MAX_CACHED_WORDS = 200_000;
 
 export class BpeTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly endOfText: number | null;
-  readonly #library: HuggingFaceTokenizer;
-  /** Whether words can be encoded one by one with the same result. */
-  readonly #byWord: boolean;
-  readonly #words = new Map<string, readonly number[]>();
+  readonly #library: LibraryTokenizer;
+  readonly #splitRaw: (text: string) => Iterable<Section>;
+  readonly #normalize: Normalizer;
+  readonly #splitNormalized: (text: string) => Iterable<Section>;
+  readonly #words: WordEncoder;
 
+  /** `json`: a tokenizer.json. @throws {FormatError} that names what is wrong in it, or not known here. */
   constructor(
     readonly name: string,
-    json: TokenizerJson,
+    json: unknown,
   ) {
-    const { Tokenizer } = require('@huggingface/tokenizers') as {
-      Tokenizer: new (json: object, config: object) => HuggingFaceTokenizer;
-    };
-    const { vocab = {} } = json.model;
-    const added = json.added_tokens ?? [];
-    const ids = [...Object.values(vocab), ...added.map(({ id }) => id)];
-    if (ids.length === 0) throw new FormatError(name, 'its vocabulary is empty');
-    this.#library = new Tokenizer(json, {});
-    this.vocabSize = ids.reduce((most, id) => Math.max(most, id), 0) + 1;
-    this.endOfText = added.find(({ content }) => END_OF_TEXT.includes(content))?.id ?? null;
-    const { type, add_prefix_space, use_regex } = json.pre_tokenizer ?? {};
-    this.#byWord = type === 'ByteLevel' && add_prefix_space === false && use_regex !== false && !json.normalizer;
+    const checked = checkTokenizerJson(name, json);
+    const { model, added_tokens: added } = checked;
+    try {
+      this.#library = createLibraryTokenizer(checked);
+      this.#normalize = createNormalizer(checked.normalizer);
+      const isNormalized = ({ normalized, special }: (typeof added)[number]) => normalized ?? !special;
+      this.#splitRaw = addedTokenSplitter(added.filter((token) => !isNormalized(token)));
+      this.#splitNormalized = addedTokenSplitter(added.filter(isNormalized), this.#normalize);
+      this.#words = new WordEncoder(this.#library, model, preTokenizers(checked.pre_tokenizer));
+    } catch (error) {
+      throw new FormatError(name, (error as Error).message);
+    }
+    this.vocabSize = checked.vocabSize;
+    this.endOfText = added.find(({ content }) => ENDS_OF_TEXT.includes(content))?.id ?? null;
   }
 
   encode(text: string): Uint32Array {
-    if (!this.#byWord || text.includes('<|')) return Uint32Array.from(this.#encodeWhole(text));
+    checkText('encode: text', text);
     const ids: number[] = [];
-    for (const [word] of text.matchAll(WORD)) {
-      let known = this.#words.get(word);
-      if (known === undefined) {
-        known = this.#encodeWhole(word);
-        if (this.#words.size >= MAX_CACHED_WORDS) this.#words.clear();
-        this.#words.set(word, known);
-      }
-      for (const id of known) ids.push(id);
+    for (const section of this.#splitRaw(text)) {
+      if ('id' in section) ids.push(section.id);
+      else this.#encodeNormalized(ids, this.#normalize(section.text), section.start === 0);
     }
     return Uint32Array.from(ids);
   }
 
-  #encodeWhole(text: string): number[] {
-    return this.#library.encode(text, { add_special_tokens: false }).ids;
+  #encodeNormalized(ids: number[], text: string, atStart: boolean): void {
+    for (const section of this.#splitNormalized(text)) {
+      if ('id' in section) ids.push(section.id);
+      else this.#words.append(ids, section.text, atStart && section.start === 0);
+    }
   }
 
   decode(ids: Iterable<number>): string {
-    const all = [...ids];
+    const known = checkedIds(ids).filter((id) => this.#library.id_to_token(id) !== undefined);
     // The library refuses to decode nothing.
-    if (all.length === 0) return '';
-    return this.#library.decode(all, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    if (known.length === 0) return '';
+    return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 }
 
-/** Reads a tokenizer.json. @throws {FileError} @throws {FormatError} when it is none, or of a kind the library refuses. */
+function createLibraryTokenizer({ model, added_tokens, decoder }: TokenizerJson): LibraryTokenizer {
+  const { Tokenizer } = library();
+  const none = { normalizer: null, pre_tokenizer: null, post_processor: null };
+  const created = new Tokenizer({ ...none, model, added_tokens, decoder: keepFirstSpace(decoder ?? null) }, {});
+  keepByteOrderMarks(created.decoder);
+  // The library (0.2.0) makes them tokens that a word can be merged to.
+  for (const { content } of added_tokens)
+    if (!Object.hasOwn(model.vocab, content)) created.model.tokens_to_ids.delete(content);
+  return created;
+}
+
+/** Reads a tokenizer.json. @throws {FileError} @throws {FormatError} when it is none, or of a kind that is not known here. */
 export function loadTokenizer(path: string): BpeTokenizer {
-  const json = readJson(path) as TokenizerJson | null;
-  if (typeof json?.model !== 'object' || json.model === null)
-    throw new FormatError(path, 'it is no tokenizer.json: it has no model');
+  const text = readText(path);
+  let json: unknown;
   try {
-    return new BpeTokenizer(path, json);
-  } catch (error) {
-    if (error instanceof FormatError) throw error;
-    throw new FormatError(path, `the tokenizers library refuses it: ${(error as Error).message}`);
+    json = JSON.parse(text);
+  } catch {
+    throw new FormatError(path, 'it is no JSON');
   }
+  return new BpeTokenizer(path, json);
 }

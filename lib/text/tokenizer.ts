@@ -1,4 +1,6 @@
 /** Text to token ids and back. */
+import { IndexError } from '../errors';
+import { checkText } from './utf8';
 
 export interface Tokenizer {
   /** `byte`, or the path of the tokenizer.json it came from. */
@@ -6,34 +8,68 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /** The id put between documents; null where the vocabulary has none. */
   readonly endOfText: number | null;
+  /** @throws {OptionError} when `text` is no string, or holds half a surrogate pair. */
   encode(text: string): Uint32Array;
-  /** Ids that stand for no text (end of text) give none. */
+  /** Ids that stand for no text (special tokens, gaps in the vocabulary) give none. @throws {IndexError} for what is no id. */
   decode(ids: Iterable<number>): string;
 }
 
-/** Every UTF-8 byte is a token, 256 is the end of text: no training, no unknown character, lossless. */
+/** The end of text of the byte tokenizer and of vocabularies that we train. */
+export const END_OF_TEXT = '<|endoftext|>';
+
+/** @throws {IndexError} */
+export function checkedIds(ids: Iterable<number>): number[] {
+  const all = [...ids];
+  const wrong = all.findIndex((id) => !Number.isSafeInteger(id) || id < 0);
+  if (wrong >= 0) throw new IndexError(`decode: id ${wrong}`, 'a whole number of at least 0', all[wrong]);
+  return all;
+}
+
+/**
+ * Every UTF-8 byte is a token, 256 is the end of text: no training, no unknown character, lossless. As in every vocabulary
+ * with special tokens, the text `<|endoftext|>` is that token.
+ */
 export class ByteTokenizer implements Tokenizer {
   readonly name = 'byte';
   readonly vocabSize = 257;
   readonly endOfText = 256;
 
   encode(text: string): Uint32Array {
-    return Uint32Array.from(Buffer.from(text, 'utf8'));
+    checkText('encode: text', text);
+    const parts = text.split(END_OF_TEXT).map((part) => Buffer.from(part, 'utf8'));
+    const length = parts.reduce((sum, part) => sum + part.length, parts.length - 1);
+    const ids = new Uint32Array(length).fill(this.endOfText);
+    let at = 0;
+    for (const part of parts) {
+      ids.set(part, at);
+      at += part.length + 1;
+    }
+    return ids;
   }
 
   decode(ids: Iterable<number>): string {
-    return Buffer.from([...ids].filter((id) => id < 256)).toString('utf8');
+    return Buffer.from(checkedIds(ids).filter((id) => id < 256)).toString('utf8');
   }
 }
 
 /** Turns ids into text as they come, and never shows half a character. */
 export class StreamingDecoder {
   readonly #tokenizer: Tokenizer;
-  readonly #ids: number[] = [];
-  #shown = 0;
+  /** The ids last shown, then those still to be shown. */
+  #ids: number[];
+  /** Text of the ids last shown. */
+  #before: string;
+  #shown: number;
 
-  constructor(tokenizer: Tokenizer) {
+  /**
+   * @param context ids that come before, such as a prompt: their text is not shown. It decides about spaces, as
+   *   SentencePiece-style tokenizers drop the first one of a text.
+   */
+  constructor(tokenizer: Tokenizer, context: Iterable<number> = []) {
     this.#tokenizer = tokenizer;
+    this.#ids = [...context];
+    this.#shown = this.#ids.length;
+    this.#before = tokenizer.decode(this.#ids);
   }
 
   /** The text that `id` completes; empty while a character is unfinished. */
@@ -49,8 +85,11 @@ export class StreamingDecoder {
   }
 
   #show(text: string): string {
-    const fresh = text.slice(this.#shown);
-    this.#shown = text.length;
+    const fresh = text.slice(this.#before.length);
+    if (fresh === '') return '';
+    this.#ids = this.#ids.slice(this.#shown);
+    this.#shown = this.#ids.length;
+    this.#before = this.#tokenizer.decode(this.#ids);
     return fresh;
   }
 }

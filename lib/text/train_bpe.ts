@@ -4,7 +4,9 @@
  */
 import { checkInteger, OptionError } from '../errors';
 import { checkKeys } from '../options';
-import { WORD } from './bpe';
+import { WORD } from './pre_tokenizer';
+import { END_OF_TEXT } from './tokenizer';
+import { checkText } from './utf8';
 
 export interface TrainBpeOptions {
   /** Size of the vocabulary, the 256 bytes and the end of text included; at least 257. */
@@ -12,8 +14,6 @@ export interface TrainBpeOptions {
   /** Pairs rarer than this are not merged. Default: 2. */
   readonly minFrequency?: number;
 }
-
-const END_OF_TEXT = '<|endoftext|>';
 
 /** The printable character that stands for each byte in a byte-level vocabulary. */
 function byteCharacters(): string[] {
@@ -66,7 +66,10 @@ class PairCounts {
 
 function countWords(texts: Iterable<string>): Word[] {
   const counts = new Map<string, number>();
-  for (const text of texts) for (const [word] of text.matchAll(WORD)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  for (const text of texts) {
+    checkText('trainBpe: text', text);
+    for (const [word] of text.matchAll(WORD)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  }
   return [...counts].map(([word, count]) => ({ count, ids: [...Buffer.from(word, 'utf8')] }));
 }
 
