@@ -1,9 +1,10 @@
 /** From text files to token files: documents found, whole ones held out, tokenized and written. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { checkNumber, FileError, OptionError } from '../errors';
 import { withFile } from '../io/files';
 import type { Tokenizer } from '../text/tokenizer';
+import { readText } from '../text/utf8';
 import { type TokenDType, TokenWriter, tokenDTypeFor } from './token_file';
 
 export interface Document {
@@ -23,13 +24,14 @@ function* textFiles(path: string): Generator<string> {
 
 /**
  * A file is one document; a folder gives one for each .txt, .md, .text or .rst file in it, at any depth, in order.
- * @throws {FileError} when nothing is there, or it holds no text.
+ * Text is UTF-8; a byte order mark is not part of it.
+ * @throws {FileError} when nothing is there, or it holds no text. @throws {FormatError} when it is not UTF-8.
  */
 export function readDocuments(path: string): Document[] {
   return withFile('read', path, () => {
     const files = statSync(path).isDirectory() ? [...textFiles(path)] : [path];
     if (files.length === 0) throw new FileError(`${path}: no ${TEXT_FILES.join(', ')} file in it`);
-    const documents = files.map((file) => ({ name: file, text: readFileSync(file, 'utf8') }));
+    const documents = files.map((file) => ({ name: file, text: readText(file) }));
     const binary = documents.find(({ text }) => text.includes('\0'));
     if (binary !== undefined) throw new FileError(`${binary.name}: it is no text, it holds zero bytes`);
     const filled = documents.filter(({ text }) => text.trim() !== '');
@@ -55,10 +57,14 @@ export function splitDocuments(documents: readonly Document[], fraction = 0.1): 
   return { train: documents.filter((_, i) => !held(i)), validation: documents.filter((_, i) => held(i)) };
 }
 
+/** Where the character at `index` begins, as a reader sees it: an emoji or an accented letter can be several code points. */
+const characterStart = (text: string, index: number): number =>
+  new Intl.Segmenter('und', { granularity: 'grapheme' }).segment(text).containing(index)?.index ?? 0;
+
 function cutDocument({ name, text }: Document, fraction: number): Split {
   const wanted = Math.floor(text.length * (1 - fraction));
   const lineEnd = text.lastIndexOf('\n', wanted);
-  const cut = lineEnd > text.length / 4 ? lineEnd + 1 : wanted;
+  const cut = lineEnd > text.length / 4 ? lineEnd + 1 : characterStart(text, wanted);
   return {
     train: [{ name: `${basename(name)} (start)`, text: text.slice(0, cut) }],
     validation: [{ name: `${basename(name)} (end)`, text: text.slice(cut) }],

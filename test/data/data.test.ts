@@ -127,6 +127,31 @@ describe('corpus', () => {
     expect(() => readDocuments(at('corpus', 'empty.txt'))).toThrow('it holds no text');
   });
 
+  test('text is UTF-8 without its byte order mark; other bytes are refused by name and line', () => {
+    writeFileSync(at('mark.txt'), '\uFEFFtext \uFEFF\uFFFD');
+    expect(readDocuments(at('mark.txt'))[0]!.text).toBe('text \uFEFF\uFFFD');
+    writeFileSync(at('latin.txt'), Buffer.from('one\ntwo\ncaf\xe9 three\n', 'latin1'));
+    expect(() => readDocuments(at('latin.txt'))).toThrow(FormatError);
+    expect(() => readDocuments(at('latin.txt'))).toThrow('latin.txt: it is no UTF-8 text (line 3)');
+    writeFileSync(at('cut.txt'), Buffer.from('😀').subarray(0, 3));
+    expect(() => readDocuments(at('cut.txt'))).toThrow('cut.txt: it is no UTF-8 text (line 1)');
+    for (const bytes of [Buffer.from('\uFEFFtext', 'utf16le'), Buffer.from('\uFEFFtext', 'utf16le').swap16()]) {
+      writeFileSync(at('wide.txt'), bytes);
+      expect(() => readDocuments(at('wide.txt'))).toThrow('wide.txt: it is UTF-16, not UTF-8');
+    }
+  });
+
+  test.each(['😀', '👩‍👩‍👧‍👦', 'e\u0301', '🇩🇪'])('a text without lines is cut between characters: %s', (character) => {
+    for (const count of [2, 19, 40, 333])
+      for (const start of ['', 'x', 'xy']) {
+        const text = start + character.repeat(count);
+        const { train, validation } = splitDocuments([{ name: 'one', text }]);
+        const [before, after] = [train[0]!.text, validation[0]!.text];
+        expect(before + after).toBe(text);
+        expect(after).toBe(character.repeat(after.length / character.length));
+      }
+  });
+
   test('whole documents are held out; one alone is cut at a line end', () => {
     const documents = range(25).map((i) => ({ name: String(i), text: `text ${i}` }));
     const { train, validation } = splitDocuments(documents);
