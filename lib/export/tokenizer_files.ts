@@ -1,13 +1,18 @@
 /** The tokenizer of a model as the files that Hugging Face's libraries read. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { withFile, writeAtomically, writeJson } from '../io/files';
+import { writeAtomically, writeJson } from '../io/files';
 import { ByteTokenizer, byteTokenizerJson, loadTokenizer } from '../text';
+import { readText } from '../text/utf8';
 
 export interface ExportedTokenizer {
   /** The text of tokenizer.json. */
   readonly json: string;
   readonly endOfText: { readonly id: number; readonly content: string } | null;
+}
+
+interface Json {
+  readonly added_tokens?: readonly { readonly id: number; readonly content: string }[];
+  readonly post_processor?: { readonly type: string } | null;
 }
 
 /**
@@ -16,21 +21,23 @@ export interface ExportedTokenizer {
  */
 export function exportedTokenizer(file: string | undefined, vocabSize: number): ExportedTokenizer | null {
   const bytes = new ByteTokenizer();
-  if (file === undefined)
-    return vocabSize === bytes.vocabSize
-      ? describe(JSON.stringify(byteTokenizerJson(), null, 2), bytes.endOfText)
-      : null;
+  if (file === undefined) return vocabSize === bytes.vocabSize ? describe(byteTokenizerJson(), bytes.endOfText) : null;
   const { endOfText } = loadTokenizer(file);
-  return describe(
-    withFile('read', file, () => readFileSync(file, 'utf8')),
-    endOfText,
-  );
+  return describe(JSON.parse(readText(file)), endOfText);
 }
 
-function describe(json: string, id: number | null): ExportedTokenizer {
-  const { added_tokens: added = [] }: { added_tokens?: { id: number; content: string }[] } = JSON.parse(json);
+/** Without what would put tokens around a prompt, or cut or fill it: the model was trained on bare text. */
+function describe(json: Json, id: number | null): ExportedTokenizer {
+  const { added_tokens: added = [], post_processor } = json;
   const token = added.find((candidate) => candidate.id === id);
-  return { json, endOfText: token ? { id: token.id, content: token.content } : null };
+  const bare = {
+    ...json,
+    truncation: null,
+    padding: null,
+    // ByteLevel only moves offsets.
+    post_processor: post_processor?.type === 'ByteLevel' ? post_processor : null,
+  };
+  return { json: JSON.stringify(bare, null, 2), endOfText: token ? { id: token.id, content: token.content } : null };
 }
 
 /** `tokenizer.json` and `tokenizer_config.json`. */
@@ -40,6 +47,6 @@ export function writeTokenizer(folder: string, { json, endOfText }: ExportedToke
     tokenizer_class: 'PreTrainedTokenizerFast',
     model_max_length: seqLen,
     clean_up_tokenization_spaces: false,
-    ...(endOfText && { bos_token: endOfText.content, eos_token: endOfText.content }),
+    ...(endOfText && { eos_token: endOfText.content }),
   });
 }

@@ -1,11 +1,11 @@
 /** Exported models are of the architecture that they name: PyTorch's forward of it gives our logits. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OptionError } from '../../lib';
 import { exportHuggingFace } from '../../lib/export';
 import { loadSafetensors } from '../../lib/io';
 import { Guidance, type TransformerConfig } from '../../lib/nn';
-import { ByteTokenizer, loadTokenizer } from '../../lib/text';
+import { ByteTokenizer, byteTokenizerJson, loadTokenizer } from '../../lib/text';
 import { relativeError } from '../support/check_op';
 import { FIXTURES, HF_CASES, hasTorch, torchLogits } from './hf_cases';
 import { logitsOf, randomIds, randomModel } from './random_model';
@@ -62,7 +62,7 @@ test('the byte tokenizer becomes a tokenizer.json with the same ids', () => {
   const out = join(folder, 'bytes');
   exportHuggingFace(randomModel(BASE), out);
   const tokenizer = loadTokenizer(join(out, 'tokenizer.json'));
-  const text = 'Ünï-code, 漢字 & emoji 🙂\n\ttabs\u0000';
+  const text = 'Ünï-code, 漢字 & emoji 🙂\n\ttabs\u0000<|endoftext';
   const bytes = new ByteTokenizer();
   expect(tokenizer.encode(text)).toEqual(bytes.encode(text));
   expect(tokenizer.decode(bytes.encode(text))).toBe(text);
@@ -73,6 +73,38 @@ test('the byte tokenizer becomes a tokenizer.json with the same ids', () => {
     eos_token: '<|endoftext|>',
     model_max_length: 9,
   });
+});
+
+test('an exported tokenizer puts nothing around a prompt, nor cuts it', () => {
+  const [file, out] = [join(folder, 'marked.json'), join(folder, 'marked')];
+  const json = byteTokenizerJson() as { added_tokens: { id: number; content: string }[] };
+  const [end] = json.added_tokens;
+  const start = { SpecialToken: { id: '<s>', type_id: 0 } };
+  const single = [start, { Sequence: { id: 'A', type_id: 0 } }];
+  const post_processor = {
+    type: 'TemplateProcessing',
+    single,
+    pair: single,
+    special_tokens: { '<s>': { id: '<s>', ids: [257], tokens: ['<s>'] } },
+  };
+  const added_tokens = [
+    { ...end, content: '</s>' },
+    { ...end, id: 257, content: '<s>' },
+  ];
+  const truncation = { max_length: 4, strategy: 'LongestFirst', stride: 0, direction: 'Right' };
+  writeFileSync(file, JSON.stringify({ ...json, added_tokens, post_processor, truncation }));
+  exportHuggingFace(randomModel({ ...BASE, vocabSize: 258 }), out, { tokenizerFile: file });
+  const exported = readJson(join(out, 'tokenizer.json'));
+  expect(exported).toEqual({ ...json, added_tokens, post_processor: null, truncation: null, padding: null });
+  const { Tokenizer } = require('@huggingface/tokenizers') as {
+    Tokenizer: new (json: object, config: object) => { encode(text: string): { ids: number[] } };
+  };
+  expect(new Tokenizer(exported, {}).encode('a prompt</s>').ids).toEqual([
+    ...loadTokenizer(file).encode('a prompt</s>'),
+  ]);
+  const config = readJson(join(out, 'tokenizer_config.json'));
+  expect(config.eos_token).toBe('</s>');
+  expect(config).not.toHaveProperty('bos_token');
 });
 
 test('a vocabulary of unknown origin has no tokenizer', () => {
