@@ -1,5 +1,6 @@
 /** The tokenizer of a model as the files that Hugging Face's libraries read. */
 import { join } from 'node:path';
+import { OptionError } from '../errors';
 import { writeAtomically, writeJson } from '../io/files';
 import { ByteTokenizer, byteTokenizerJson, loadTokenizer } from '../text';
 import { readText } from '../text/utf8';
@@ -17,12 +18,14 @@ interface Json {
 
 /**
  * The given tokenizer.json; without one, the byte tokenizer for a vocabulary of its size, else null.
- * @throws {FileError | FormatError}
+ * @throws {FileError | FormatError} @throws {OptionError} for a tokenizer with ids that the model does not have.
  */
 export function exportedTokenizer(file: string | undefined, vocabSize: number): ExportedTokenizer | null {
   const bytes = new ByteTokenizer();
   if (file === undefined) return vocabSize === bytes.vocabSize ? describe(byteTokenizerJson(), bytes.endOfText) : null;
-  const { endOfText } = loadTokenizer(file);
+  const { endOfText, vocabSize: ids } = loadTokenizer(file);
+  if (ids > vocabSize)
+    throw new OptionError('export: tokenizerFile', `a tokenizer of at most ${vocabSize} ids, as the model has`, ids);
   return describe(JSON.parse(readText(file)), endOfText);
 }
 

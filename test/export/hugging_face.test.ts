@@ -94,6 +94,9 @@ test('an exported tokenizer puts nothing around a prompt, nor cuts it', () => {
   const truncation = { max_length: 4, strategy: 'LongestFirst', stride: 0, direction: 'Right' };
   writeFileSync(file, JSON.stringify({ ...json, added_tokens, post_processor, truncation }));
   exportHuggingFace(randomModel({ ...BASE, vocabSize: 258 }), out, { tokenizerFile: file });
+  expect(() => exportHuggingFace(randomModel(BASE), join(folder, 'small'), { tokenizerFile: file })).toThrow(
+    'export: tokenizerFile: expected a tokenizer of at most 257 ids, as the model has, got 258',
+  );
   const exported = readJson(join(out, 'tokenizer.json'));
   expect(exported).toEqual({ ...json, added_tokens, post_processor: null, truncation: null, padding: null });
   const { Tokenizer } = require('@huggingface/tokenizers') as {
