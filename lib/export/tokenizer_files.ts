@@ -40,7 +40,8 @@ function describe(json: Json, id: number | null): ExportedTokenizer {
     // ByteLevel only moves offsets.
     post_processor: post_processor?.type === 'ByteLevel' ? post_processor : null,
   };
-  return { json: JSON.stringify(bare, null, 2), endOfText: token ? { id: token.id, content: token.content } : null };
+  const endOfText = token ? { id: token.id, content: token.content } : null;
+  return { json: `${JSON.stringify(bare, null, 2)}\n`, endOfText };
 }
 
 /** `tokenizer.json` and `tokenizer_config.json`. */
