@@ -91,10 +91,10 @@ export function writeTokens(path: string, documents: readonly Document[], tokeni
       if (tokenizer.endOfText !== null) writer.write([tokenizer.endOfText]);
       bytes += Buffer.byteLength(text);
     }
+    writer.close();
   } catch (error) {
     writer.abort();
     throw error;
   }
-  writer.close();
   return { path, dtype: writer.dtype, tokens: writer.length, bytes, documents: documents.length };
 }

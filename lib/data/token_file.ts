@@ -1,8 +1,9 @@
 /** Token files: bare little-endian uint16 or uint32 ids, read in pieces, so that a file may be larger than memory. */
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { checkChoice, FormatError, IndexError } from '../errors';
-import { withFile } from '../io/files';
+import { attempt, syncFolder, uniquePart, withFile } from '../io/files';
 
 export type TokenDType = 'uint16' | 'uint32';
 
@@ -49,6 +50,21 @@ export class TokenFile implements Disposable {
     return this.#bytes === 2 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
   }
 
+  /**
+   * CRC-32 of the tokens: of all where they are at most `most` bytes, else of as many bytes in pieces from all over the file.
+   */
+  checksum(most = 1 << 29): number {
+    const piece = 1 << 16;
+    const pieces = Math.ceil(this.length / piece);
+    const taken = Math.min(pieces, Math.floor(most / (piece * this.#bytes)));
+    let sum = 0;
+    for (let i = 0; i < taken; i++) {
+      const start = Math.floor((i * pieces) / taken) * piece;
+      sum = crc32(this.read(start, Math.min(piece, this.length - start)), sum);
+    }
+    return sum;
+  }
+
   /** The whole file in pieces of at most `size` tokens. */
   *pieces(size = 1 << 20): Generator<Uint16Array | Uint32Array> {
     for (let start = 0; start < this.length; start += size) yield this.read(start, Math.min(size, this.length - start));
@@ -75,10 +91,10 @@ export class TokenWriter {
     readonly dtype: TokenDType,
   ) {
     checkChoice('TokenWriter: dtype', dtype, ['uint16', 'uint32']);
-    this.#temporary = `${path}.${process.pid}.tmp`;
+    this.#temporary = `${path}.${uniquePart()}.tmp`;
     this.#file = withFile('write', path, () => {
       mkdirSync(dirname(path), { recursive: true });
-      return openSync(this.#temporary, 'w');
+      return openSync(this.#temporary, 'wx');
     });
   }
 
@@ -106,14 +122,16 @@ export class TokenWriter {
   /** Completes the file. */
   close(): void {
     withFile('write', this.path, () => {
+      fsyncSync(this.#file);
       closeSync(this.#file);
       renameSync(this.#temporary, this.path);
+      syncFolder(dirname(this.path));
     });
   }
 
   /** Gives the file up and leaves nothing behind. */
   abort(): void {
-    closeSync(this.#file);
-    rmSync(this.#temporary, { force: true });
+    attempt(() => closeSync(this.#file));
+    attempt(() => rmSync(this.#temporary, { force: true }));
   }
 }

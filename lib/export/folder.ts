@@ -1,8 +1,9 @@
 /** The folder of an export: written beside its place, moved in when it is whole. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError } from '../errors';
 import { withFile } from '../io/files';
+import { isCheckpoint } from '../io/store';
 import type { OptionNames } from '../options';
 
 export interface FolderOptions {
@@ -11,11 +12,6 @@ export interface FolderOptions {
 }
 
 export const FOLDER_OPTIONS: OptionNames<FolderOptions> = { force: 0 };
-
-function isCheckpoint(folder: string): boolean {
-  const config = join(folder, 'config.json');
-  return existsSync(config) && /"format"\s*:\s*"structured-ffn"/.test(readFileSync(config, 'utf8'));
-}
 
 /** @throws {FileError} when an export must not go there. */
 function checkPlace(folder: string, force: boolean): void {

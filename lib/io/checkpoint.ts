@@ -1,28 +1,36 @@
 /**
  * A checkpoint is a folder: `model.safetensors`, `config.json`, and, to go on training, `optimizer.safetensors` and
- * `trainer.json`. It is written beside the old one and swapped in, so a crash never costs the last good checkpoint.
+ * `trainer.json`; `manifest.json` ties them together. store.ts keeps it whole.
  */
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { FileError, FormatError } from '../errors';
-import { readJson, withFile, writeJson } from './files';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { FormatError } from '../errors';
+import { jsonBytes, readExactly, withFile } from './files';
+import { checkFinite } from './finite';
 import {
-  loadSafetensors,
+  readSafetensors,
   type SafetensorsFile,
   type StoredTensor,
-  saveSafetensors,
+  safetensorsBytes,
   type TensorData,
 } from './safetensors';
+import { CONFIG, checkFree, type FileName, OpenFolder, replaceFolder } from './store';
 
 export const CHECKPOINT_VERSION = 1;
 
 /** Ends the names of the scales of int8 matrices. */
 export const SCALE = '.scale';
 
+const WEIGHTS = 'model.safetensors';
+const OPTIMIZER = 'optimizer.safetensors';
+const TRAINER = 'trainer.json';
+const TOKENIZER = 'tokenizer.json';
+
 /** How the matrices of a checkpoint are stored. */
 export type StoredDType = 'float32' | 'bfloat16' | 'int8';
 
-export interface Checkpoint<Values = TensorData> {
+export interface Checkpoint<Values = TensorData, Tokenizer = string> {
   readonly model: ReadonlyMap<string, Values>;
   /** Of the matrices; values are float32 in memory. int8 ones have `NAME.scale` beside them in the file. Default: float32. */
   readonly dtype?: StoredDType;
@@ -32,8 +40,8 @@ export interface Checkpoint<Values = TensorData> {
   readonly optimizer?: ReadonlyMap<string, TensorData>;
   /** Everything else that a trainer needs to go on bit by bit; plain JSON. */
   readonly trainer?: unknown;
-  /** A file to keep beside the weights as `tokenizer.json`. */
-  readonly tokenizerFile?: string;
+  /** A file to keep beside the weights as `tokenizer.json`; to save, its bytes will do. */
+  readonly tokenizerFile?: Tokenizer;
 }
 
 interface ConfigFile {
@@ -42,35 +50,31 @@ interface ConfigFile {
   readonly model: unknown;
 }
 
-/** @throws {FileError} */
-export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTensor>): void {
-  const fresh = `${folder}.tmp`;
-  const old = `${folder}.old`;
-  withFile('write', folder, () => {
-    rmSync(fresh, { recursive: true, force: true });
-    mkdirSync(fresh, { recursive: true });
-    const config: ConfigFile = { format: 'structured-ffn', version: CHECKPOINT_VERSION, model: checkpoint.config };
-    writeJson(join(fresh, 'config.json'), config);
-    saveSafetensors(join(fresh, 'model.safetensors'), checkpoint.model, {
-      format: 'structured-ffn',
-      ...(checkpoint.dtype && { dtype: checkpoint.dtype }),
-    });
-    if (checkpoint.optimizer) saveSafetensors(join(fresh, 'optimizer.safetensors'), checkpoint.optimizer);
-    if (checkpoint.trainer !== undefined) writeJson(join(fresh, 'trainer.json'), checkpoint.trainer);
-    if (checkpoint.tokenizerFile !== undefined) cpSync(checkpoint.tokenizerFile, join(fresh, 'tokenizer.json'));
-    rmSync(old, { recursive: true, force: true });
-    if (existsSync(folder)) renameSync(folder, old);
-    renameSync(fresh, folder);
-    rmSync(old, { recursive: true, force: true });
-  });
-}
-
-/** The folder of a checkpoint, or of the one before it where a crash came between the two renames. */
-function locate(folder: string): string {
-  if (existsSync(folder)) return folder;
-  const old = join(dirname(folder), `${basename(folder)}.old`);
-  if (existsSync(old)) return old;
-  throw new FileError(`cannot read ${folder}: no such checkpoint`);
+/**
+ * Writes a checkpoint, or replaces one. After a crash at any moment the old or the new one is there, whole; of processes that
+ * save to one folder each waits for the other.
+ * @throws {FileError} also where something else lies in the folder, which is left as it is. @throws {FormatError} naming a
+ * tensor with a value that is not finite.
+ */
+export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTensor, string | Uint8Array>): void {
+  const { model, dtype, optimizer, trainer, tokenizerFile } = checkpoint;
+  checkFree(folder);
+  for (const [file, tensors] of [
+    [WEIGHTS, model],
+    [OPTIMIZER, optimizer ?? []],
+  ] as const)
+    for (const [name, { data }] of tensors) checkFinite(join(folder, file), name, data);
+  const config: ConfigFile = { format: 'structured-ffn', version: CHECKPOINT_VERSION, model: checkpoint.config };
+  const files = new Map<FileName, Iterable<Uint8Array>>([
+    [CONFIG, [jsonBytes(config)]],
+    [WEIGHTS, safetensorsBytes(model, { format: 'structured-ffn', ...(dtype && { dtype }) })],
+  ]);
+  if (optimizer) files.set(OPTIMIZER, safetensorsBytes(optimizer));
+  if (trainer !== undefined) files.set(TRAINER, [jsonBytes(trainer)]);
+  if (typeof tokenizerFile === 'string')
+    files.set(TOKENIZER, [withFile('read', tokenizerFile, () => readFileSync(tokenizerFile))]);
+  else if (tokenizerFile !== undefined) files.set(TOKENIZER, [tokenizerFile]);
+  replaceFolder(folder, files);
 }
 
 /** int8 values times the scale of their row. */
@@ -94,30 +98,94 @@ function storedDType(path: string, { metadata }: SafetensorsFile): StoredDType {
   throw new FormatError(path, `its matrices are ${dtype}; known are float32, bfloat16 and int8`);
 }
 
+/** All tensors of an open file: of dtypes that are read, and finite. */
+function readTensors(path: string, file: number): ReturnType<typeof readSafetensors> {
+  const read = readSafetensors(path, file);
+  for (const [name, dtype] of read.unread)
+    throw new FormatError(path, `tensor '${name}' has dtype ${dtype}, which no checkpoint has`);
+  for (const [name, { data }] of read.tensors) checkFinite(path, name, data);
+  return read;
+}
+
+function readWhole(path: string, file: number): Uint8Array<ArrayBuffer> {
+  return readExactly(path, file, fstatSync(file).size, 0);
+}
+
+function parseJson(path: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    throw new FormatError(path, 'it is no JSON');
+  }
+}
+
+function parseConfig(path: string, bytes: Uint8Array): unknown {
+  const file = parseJson(path, bytes) as Partial<ConfigFile> | null;
+  if (file?.format !== 'structured-ffn' || file.model === undefined)
+    throw new FormatError(path, 'it is not the config of a structured-ffn checkpoint');
+  if (file.version !== CHECKPOINT_VERSION)
+    throw new FormatError(path, `format version ${file.version}; this release reads ${CHECKPOINT_VERSION}`);
+  return file.model;
+}
+
+/** The parts of a folder, each held against the manifest. */
+function loadFolder(folder: string): Checkpoint {
+  using files = OpenFolder.open(folder);
+  const place = (name: FileName) => join(files.path, name);
+  const bytes = (name: FileName): Uint8Array => {
+    const whole = readWhole(place(name), files.file(name));
+    files.verify(name, { bytes: whole.length, crc32: crc32(whole) });
+    return whole;
+  };
+  const tensors = (name: FileName): SafetensorsFile => {
+    const { record, ...read } = readTensors(place(name), files.file(name));
+    files.verify(name, record);
+    return read;
+  };
+  const config = parseConfig(place(CONFIG), bytes(CONFIG));
+  const weights = tensors(WEIGHTS);
+  if (files.has(TOKENIZER)) bytes(TOKENIZER);
+  return {
+    config,
+    dtype: storedDType(place(WEIGHTS), weights),
+    model: widened(place(WEIGHTS), weights),
+    optimizer: files.has(OPTIMIZER) ? tensors(OPTIMIZER).tensors : undefined,
+    trainer: files.has(TRAINER) ? parseJson(place(TRAINER), bytes(TRAINER)) : undefined,
+    tokenizerFile: files.has(TOKENIZER) ? place(TOKENIZER) : undefined,
+  };
+}
+
+/** Any `.safetensors` file with a config beside it. */
+function loadFile(path: string): Checkpoint {
+  const folder = dirname(path);
+  const configPath = join(folder, CONFIG);
+  const tokenizer = join(folder, TOKENIZER);
+  return withFile('read', path, () => {
+    const config = parseConfig(
+      configPath,
+      withFile('read', configPath, () => readFileSync(configPath)),
+    );
+    const file = openSync(path, 'r');
+    try {
+      const weights = readTensors(path, file);
+      return {
+        config,
+        dtype: storedDType(path, weights),
+        model: widened(path, weights),
+        tokenizerFile: existsSync(tokenizer) ? tokenizer : undefined,
+      };
+    } finally {
+      closeSync(file);
+    }
+  });
+}
+
 /**
- * Reads a checkpoint folder, or a `.safetensors` file with a `config.json` beside it.
- * @throws {FileError | FormatError}
+ * Reads a checkpoint folder, or a `.safetensors` file with a `config.json` beside it. The files of a folder are those of one
+ * save, whoever saves meanwhile.
+ * @throws {FileError} when it is not there. @throws {FormatError} for a file that is damaged or not of the same save as the
+ * others, and for a tensor with a value that is not finite.
  */
 export function loadCheckpoint(path: string): Checkpoint {
-  const single = path.endsWith('.safetensors');
-  const folder = single ? dirname(path) : locate(path);
-  const configPath = join(folder, 'config.json');
-  const file = readJson(configPath) as Partial<ConfigFile> | null;
-  if (file?.format !== 'structured-ffn' || file.model === undefined)
-    throw new FormatError(configPath, 'it is not the config of a structured-ffn checkpoint');
-  if (file.version !== CHECKPOINT_VERSION)
-    throw new FormatError(configPath, `format version ${file.version}; this release reads ${CHECKPOINT_VERSION}`);
-  const has = (name: string) => !single && existsSync(join(folder, name));
-  const weightsPath = single ? path : join(folder, 'model.safetensors');
-  const weights = loadSafetensors(weightsPath);
-  return {
-    config: file.model,
-    dtype: storedDType(weightsPath, weights),
-    model: widened(weightsPath, weights),
-    optimizer: has('optimizer.safetensors')
-      ? loadSafetensors(join(folder, 'optimizer.safetensors')).tensors
-      : undefined,
-    trainer: has('trainer.json') ? readJson(join(folder, 'trainer.json')) : undefined,
-    tokenizerFile: existsSync(join(folder, 'tokenizer.json')) ? join(folder, 'tokenizer.json') : undefined,
-  };
+  return path.endsWith('.safetensors') ? loadFile(path) : withFile('read', path, () => loadFolder(path));
 }

@@ -1,6 +1,8 @@
 /** Files, with errors that say which file and why; writes that are whole or not there at all. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { FileError, FormatError } from '../errors';
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -12,35 +14,95 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left',
   EFBIG: 'the file is too large',
   EDQUOT: 'no space left for this user',
+  EROFS: 'the file system is read-only',
+  EIO: 'the disk reports an error',
 };
+
+/** Node takes at most 2 GiB in one call. */
+const PIECE = 1 << 28;
+
+/** The code of a system error; undefined for everything else. */
+export function systemCode(error: unknown): string | undefined {
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+}
 
 /** Runs a file operation; its system error becomes a FileError. */
 export function withFile<T>(doing: string, path: string, operation: () => T): T {
   try {
     return operation();
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
+    const code = systemCode(cause);
+    if (code === undefined) throw cause;
     throw new FileError(`cannot ${doing} ${path}: ${REASONS[code] ?? code}`, { cause });
+  }
+}
+
+/** Does something that may fail without harm; other errors than the system's are thrown on. */
+export function attempt(operation: () => void): void {
+  try {
+    operation();
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+  }
+}
+
+/** A part of a name that no other process, thread or call has. */
+export const uniquePart = (): string => `${process.pid}-${randomBytes(6).toString('hex')}`;
+
+/** Size and checksum of a file. */
+export interface FileRecord {
+  readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** Writes a file that is not there yet, down to the disk. A failed write leaves none. Throws system errors. */
+export function writeNew(path: string, parts: Iterable<Uint8Array>): FileRecord {
+  let bytes = 0;
+  let sum = 0;
+  const file = openSync(path, 'wx');
+  try {
+    for (const part of parts) {
+      for (let at = 0; at < part.length; ) at += writeSync(file, part, at, Math.min(part.length - at, PIECE));
+      sum = crc32(part, sum);
+      bytes += part.length;
+    }
+    fsyncSync(file);
+    closeSync(file);
+  } catch (error) {
+    attempt(() => closeSync(file));
+    attempt(() => rmSync(path, { force: true }));
+    throw error;
+  }
+  return { bytes, crc32: sum };
+}
+
+/** Brings the names in a folder down to the disk. Windows has no such call; some file systems refuse it. */
+export function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const file = openSync(folder, 'r');
+  try {
+    fsyncSync(file);
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error;
+  } finally {
+    closeSync(file);
   }
 }
 
 /** Writes the parts to `path` so that a crash leaves either the old file or the new one. @throws {FileError} */
 export function writeAtomically(path: string, parts: Iterable<Uint8Array>): void {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.${uniquePart()}.tmp`;
   withFile('write', path, () => {
     mkdirSync(dirname(path), { recursive: true });
-    const file = openSync(temporary, 'w');
+    writeNew(temporary, parts);
     try {
-      for (const part of parts) for (let at = 0; at < part.length; ) at += writeSync(file, part, at);
-      fsyncSync(file);
+      renameSync(temporary, path);
     } catch (error) {
-      closeSync(file);
-      rmSync(temporary, { force: true });
+      attempt(() => rmSync(temporary, { force: true }));
       throw error;
     }
-    closeSync(file);
-    renameSync(temporary, path);
+    syncFolder(dirname(path));
   });
 }
 
@@ -54,7 +116,21 @@ export function readJson(path: string, remedy = ''): unknown {
   }
 }
 
+/** As all our JSON files are written. */
+export const jsonBytes = (value: unknown): Uint8Array => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+
 /** Writes a JSON document, whole or not at all. @throws {FileError} */
 export function writeJson(path: string, value: unknown): void {
-  writeAtomically(path, [Buffer.from(`${JSON.stringify(value, null, 2)}\n`)]);
+  writeAtomically(path, [jsonBytes(value)]);
+}
+
+/** Bytes of an open file. @throws {FormatError} when it ends before. Throws system errors. */
+export function readExactly(path: string, file: number, length: number, position: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; ) {
+    const count = readSync(file, bytes, at, Math.min(length - at, PIECE), position + at);
+    if (count === 0) throw new FormatError(path, 'it ends too early');
+    at += count;
+  }
+  return bytes;
 }

@@ -2,12 +2,13 @@
  * The safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes. Files come from anywhere,
  * so a header is believed only as far as it agrees with the file.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { type TypedArray, tagOf } from '../dtype';
-import { DTypeError, FormatError, formatShape, ShapeError } from '../errors';
-import { isObject } from '../options';
+import { DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
+import { checkKeys, isObject } from '../options';
 import { numel, type Shape } from '../tensor';
-import { withFile, writeAtomically } from './files';
+import { type FileRecord, readExactly, withFile, writeAtomically } from './files';
 
 /** Values with their shape, as they stand in a file. */
 export interface TensorData {
@@ -24,6 +25,13 @@ export interface StoredTensor {
 export interface SafetensorsFile {
   readonly tensors: ReadonlyMap<string, TensorData>;
   readonly metadata: ReadonlyMap<string, string>;
+  /** The dtypes of tensors that are there but of a kind that is not read: I64, BOOL and the like. */
+  readonly unread: ReadonlyMap<string, string>;
+}
+
+export interface LoadSafetensorsOptions {
+  /** Read these tensors only. Default: every one of a dtype that is read. */
+  readonly names?: Iterable<string>;
 }
 
 const MAX_HEADER = 100_000_000;
@@ -35,14 +43,22 @@ const NAMES: Readonly<Record<string, string>> = {
   Int8Array: 'I8',
 };
 
-/** Bytes of each stored dtype that we read, and how its elements become ours. */
-const READERS: Readonly<Record<string, { bytes: number; convert: (bytes: ArrayBuffer) => TypedArray }>> = {
-  F32: { bytes: 4, convert: (bytes) => new Float32Array(bytes) },
-  I32: { bytes: 4, convert: (bytes) => new Int32Array(bytes) },
-  F64: { bytes: 8, convert: (bytes) => Float32Array.from(new Float64Array(bytes)) },
-  BF16: { bytes: 2, convert: (bytes) => widenBf16(new Uint16Array(bytes)) },
-  I8: { bytes: 1, convert: (bytes) => Float32Array.from(new Int8Array(bytes)) },
-  F16: { bytes: 2, convert: (bytes) => Float32Array.from(new Uint16Array(bytes), halfToFloat) },
+/** Bytes of an element of each dtype of the format. */
+const BYTES: Readonly<Record<string, number>> = {
+  ...{ BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1 },
+  ...{ I16: 2, U16: 2, F16: 2, BF16: 2 },
+  ...{ I32: 4, U32: 4, F32: 4 },
+  ...{ I64: 8, U64: 8, F64: 8 },
+};
+
+/** How the elements of those that we read become ours. */
+const READERS: Readonly<Record<string, (bytes: ArrayBuffer) => TypedArray>> = {
+  F32: (bytes) => new Float32Array(bytes),
+  I32: (bytes) => new Int32Array(bytes),
+  F64: (bytes) => new Float32Array(new Float64Array(bytes)),
+  BF16: (bytes) => widenBf16(new Uint16Array(bytes)),
+  I8: (bytes) => new Float32Array(new Int8Array(bytes)),
+  F16: (bytes) => widenF16(new Uint16Array(bytes)),
 };
 
 function widenBf16(halves: Uint16Array): Float32Array {
@@ -51,7 +67,16 @@ function widenBf16(halves: Uint16Array): Float32Array {
   return new Float32Array(wide.buffer);
 }
 
-/** IEEE 754 binary16. */
+/** The value of each of the 65536 numbers of IEEE 754 binary16; computed when the first is read. */
+let halves: Float32Array | undefined;
+
+function widenF16(bits: Uint16Array): Float32Array {
+  halves ??= Float32Array.from({ length: 65536 }, (_, i) => halfToFloat(i));
+  const wide = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) wide[i] = halves[bits[i]!]!;
+  return wide;
+}
+
 function halfToFloat(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
@@ -71,7 +96,13 @@ interface Entry {
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** JSON.parse keeps the last of equal keys in silence; a header with a name twice is refused. */
-function parseHeader(path: string, text: string): Record<string, unknown> {
+function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new FormatError(path, 'its header is not UTF-8');
+  }
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -79,39 +110,40 @@ function parseHeader(path: string, text: string): Record<string, unknown> {
     throw new FormatError(path, 'its header is no JSON');
   }
   if (!isObject(header)) throw new FormatError(path, 'its header is no JSON object');
-  const keys = topLevelKeys(text);
-  const twice = keys.find((key, i) => keys.indexOf(key) !== i);
-  if (twice !== undefined) throw new FormatError(path, `tensor '${twice}' is there twice`);
+  checkKeysOnce(path, text);
   return header;
 }
 
-/** Keys of the outermost object of valid JSON, in order, repeated ones included. */
-function topLevelKeys(text: string): string[] {
-  const keys: string[] = [];
-  let depth = 0;
-  for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
-    const [token, colon] = match;
-    if (token === '{' || token === '[') depth++;
-    else if (token === '}' || token === ']') depth--;
-    else if (depth === 1 && colon !== undefined) keys.push(JSON.parse(token.slice(0, -colon.length)) as string);
+/** @throws {FormatError} for a key that an object of valid JSON has twice. */
+function checkKeysOnce(path: string, text: string): void {
+  const open: Set<string>[] = [];
+  for (const [token, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g)) {
+    if (token === '{') open.push(new Set());
+    else if (token === '}') open.pop();
+    else if (colon !== undefined) {
+      const key = JSON.parse(token.slice(0, -colon.length)) as string;
+      const keys = open[open.length - 1]!;
+      if (keys.has(key))
+        throw new FormatError(path, `${open.length === 1 ? 'tensor ' : ''}'${key}' is there twice in its header`);
+      keys.add(key);
+    }
   }
-  return keys;
 }
 
 function parseEntry(path: string, name: string, value: unknown): Entry {
   if (!isObject(value)) throw new FormatError(path, `tensor '${name}' has no description`);
   const { dtype, shape, data_offsets: offsets } = value;
-  const reader = typeof dtype === 'string' && Object.hasOwn(READERS, dtype) ? READERS[dtype] : undefined;
-  if (typeof dtype !== 'string' || reader === undefined)
+  const size = typeof dtype === 'string' && Object.hasOwn(BYTES, dtype) ? BYTES[dtype] : undefined;
+  if (typeof dtype !== 'string' || size === undefined)
     throw new FormatError(
       path,
-      `tensor '${name}' has dtype ${String(dtype)}; known are ${Object.keys(READERS).join(', ')}`,
+      `tensor '${name}' has dtype ${String(dtype)}; known are ${Object.keys(BYTES).join(', ')}`,
     );
   if (!Array.isArray(shape) || !shape.every(isSize)) throw new FormatError(path, `tensor '${name}' has no valid shape`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
     throw new FormatError(path, `tensor '${name}' has no valid data_offsets`);
   const [begin, end] = offsets as [number, number];
-  const bytes = numel(shape) * reader.bytes;
+  const bytes = numel(shape) * size;
   if (!Number.isSafeInteger(bytes) || end - begin !== bytes)
     throw new FormatError(path, `tensor '${name}' of ${dtype} ${formatShape(shape)} cannot have ${end - begin} bytes`);
   return { name, dtype, shape, begin, end };
@@ -129,7 +161,7 @@ function parseMetadata(path: string, value: unknown): Map<string, string> {
 /** The tensors must cover the data exactly: no gap, no overlap, nothing behind. */
 function checkCoverage(path: string, entries: readonly Entry[], dataBytes: number): void {
   let at = 0;
-  for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+  for (const { name, begin, end } of inOrder(entries)) {
     if (end > dataBytes) throw new FormatError(path, `tensor '${name}' ends beyond the file (is it cut short?)`);
     if (begin !== at)
       throw new FormatError(path, `tensor '${name}' ${begin < at ? 'overlaps another' : 'leaves a gap before it'}`);
@@ -138,85 +170,134 @@ function checkCoverage(path: string, entries: readonly Entry[], dataBytes: numbe
   if (at !== dataBytes) throw new FormatError(path, `${dataBytes - at} bytes belong to no tensor`);
 }
 
-function readExactly(path: string, file: number, length: number, position: number): ArrayBuffer {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; ) {
-    const count = readSync(file, bytes, at, length - at, position + at);
-    if (count === 0) throw new FormatError(path, 'it ends too early');
-    at += count;
+const inOrder = (entries: readonly Entry[]): Entry[] => [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
+
+function checkNames(path: string, entries: readonly Entry[], names: ReadonlySet<string>): void {
+  const dtypes = new Map(entries.map(({ name, dtype }) => [name, dtype]));
+  for (const name of names) {
+    const dtype = dtypes.get(name);
+    if (dtype === undefined) throw new FormatError(path, `it has no tensor '${name}'`);
+    if (!Object.hasOwn(READERS, dtype))
+      throw new FormatError(
+        path,
+        `tensor '${name}' has dtype ${dtype}; those that are read are ${Object.keys(READERS).join(', ')}`,
+      );
   }
-  return bytes.buffer;
 }
 
-function readFrom(path: string, file: number): SafetensorsFile {
+/**
+ * From an open file. `record` tells what was read, where that was all of it.
+ * @throws {FormatError} Throws system errors.
+ */
+export function readSafetensors(
+  path: string,
+  file: number,
+  { names }: LoadSafetensorsOptions = {},
+): SafetensorsFile & { readonly record: FileRecord } {
   const { size } = fstatSync(file);
   if (size < 8) throw new FormatError(path, `${size} bytes are too few for a safetensors file`);
-  const headerBytes = Number(new DataView(readExactly(path, file, 8, 0)).getBigUint64(0, true));
+  const lengthBytes = readExactly(path, file, 8, 0);
+  const headerBytes = Number(new DataView(lengthBytes.buffer).getBigUint64(0, true));
   if (headerBytes > Math.min(size - 8, MAX_HEADER))
     throw new FormatError(path, `a header of ${headerBytes} bytes does not fit a file of ${size}`);
-  const text = Buffer.from(readExactly(path, file, headerBytes, 8)).toString('utf8');
-  const header = parseHeader(path, text);
+  const headerText = readExactly(path, file, headerBytes, 8);
+  const header = parseHeader(path, headerText);
   const metadata = parseMetadata(path, Object.hasOwn(header, '__metadata__') ? header.__metadata__ : undefined);
   const entries = Object.entries(header)
     .filter(([name]) => name !== '__metadata__')
     .map(([name, value]) => parseEntry(path, name, value));
   checkCoverage(path, entries, size - 8 - headerBytes);
-  const tensors = new Map<string, TensorData>();
-  for (const { name, dtype, shape, begin, end } of entries)
-    tensors.set(name, {
-      shape,
-      data: READERS[dtype]!.convert(readExactly(path, file, end - begin, 8 + headerBytes + begin)),
-    });
-  return { tensors, metadata };
+  const wanted = names === undefined ? null : new Set(names);
+  if (wanted) checkNames(path, entries, wanted);
+  const read = new Map<string, TensorData>();
+  const unread = new Map<string, string>();
+  let sum = crc32(headerText, crc32(lengthBytes));
+  for (const { name, dtype, shape, begin, end } of inOrder(entries)) {
+    const convert = Object.hasOwn(READERS, dtype) ? READERS[dtype] : undefined;
+    if (convert === undefined) unread.set(name, dtype);
+    if (convert === undefined || wanted?.has(name) === false) continue;
+    const bytes = readExactly(path, file, end - begin, 8 + headerBytes + begin);
+    sum = crc32(bytes, sum);
+    read.set(name, { shape, data: convert(bytes.buffer) });
+  }
+  // As the header has them.
+  const tensors = new Map(entries.flatMap(({ name }) => (read.has(name) ? [[name, read.get(name)!] as const] : [])));
+  return { tensors, metadata, unread, record: { bytes: size, crc32: sum } };
 }
 
 /**
- * Reads a safetensors file whole. F32 and I32 are taken as they are; F64, F16, BF16 and I8 become float32.
- * @throws {FileError} when it cannot be read. @throws {FormatError} for anything in it that is not as it must be.
+ * Reads a safetensors file. F32 and I32 are taken as they are; F64, F16, BF16 and I8 become float32; others are left out and
+ * listed in `unread`.
+ * @throws {FileError} when it cannot be read. @throws {FormatError} for anything in it that is not as it must be, and for a
+ * name asked for that is not there or not of a dtype that is read.
  */
-export function loadSafetensors(path: string): SafetensorsFile {
+export function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): SafetensorsFile {
+  checkKeys('loadSafetensors', options, { names: 0 });
   return withFile('read', path, () => {
     const file = openSync(path, 'r');
     try {
-      return readFrom(path, file);
+      const { tensors, metadata, unread } = readSafetensors(path, file, options);
+      return { tensors, metadata, unread };
     } finally {
       closeSync(file);
     }
   });
 }
 
+/** Names and texts of a header must survive UTF-8. */
+const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value);
+
 /**
- * Writes tensors in the order given; the file is whole or not there at all.
- * @throws {ShapeError | DTypeError} naming a tensor that does not fit. @throws {FileError}
+ * The bytes of a safetensors file with tensors in the order given: what is written can be read.
+ * @throws {OptionError | ShapeError | DTypeError} naming what does not fit.
  */
-export function saveSafetensors(
-  path: string,
+export function safetensorsBytes(
   tensors: Iterable<readonly [string, StoredTensor]>,
   metadata: Readonly<Record<string, string>> = {},
-): void {
-  const header: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
+): Uint8Array[] {
+  for (const [key, value] of Object.entries(metadata))
+    if (!isText(key) || !isText(value)) throw new OptionError(`saveSafetensors: metadata.${key}`, 'a text', value);
+  const header = new Map<string, unknown>(Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : []);
   const parts: Uint8Array[] = [];
   let offset = 0;
   for (const [name, { shape, data }] of tensors) {
+    if (!isText(name) || name === '__metadata__')
+      throw new OptionError('saveSafetensors: name', 'a text other than __metadata__', name);
+    if (header.has(name)) throw new OptionError('saveSafetensors: name', 'each name once', name);
     const dtype = NAMES[tagOf(data)];
     if (dtype === undefined)
       throw new DTypeError(`saveSafetensors: ${name}`, `one of ${Object.keys(NAMES).join(', ')}`, typeof data);
-    if (numel(shape) !== data.length)
+    if (!shape.every(isSize) || numel(shape) !== data.length)
       throw new ShapeError(
         `saveSafetensors: ${name}`,
         `${numel(shape)} values for ${formatShape(shape)}`,
         String(data.length),
       );
     const end = offset + data.byteLength;
-    header.push([name, { dtype, shape, data_offsets: [offset, end] }]);
+    header.set(name, { dtype, shape, data_offsets: [offset, end] });
     parts.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(header)));
   // Padded with spaces, so that the data is aligned for whoever maps the file.
   const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, ' ');
+  if (padded.length > MAX_HEADER)
+    throw new OptionError('saveSafetensors: header', `at most ${MAX_HEADER} bytes`, padded.length);
   json.copy(padded);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
-  writeAtomically(path, [length, padded, ...parts]);
+  return [length, padded, ...parts];
+}
+
+/**
+ * Writes tensors in the order given; the file is whole or not there at all.
+ * @throws {ShapeError | DTypeError} naming a tensor that does not fit. @throws {OptionError} for a name that is there twice or
+ * that the format keeps for itself, and for metadata that are no texts. @throws {FileError}
+ */
+export function saveSafetensors(
+  path: string,
+  tensors: Iterable<readonly [string, StoredTensor]>,
+  metadata: Readonly<Record<string, string>> = {},
+): void {
+  writeAtomically(path, safetensorsBytes(tensors, metadata));
 }

@@ -16,6 +16,7 @@ export * from './linear';
 export { type ChosenSizes, type LinearForward, LinearLayer, type LinearLayerOptions } from './linear_layer';
 export * from './module';
 export * from './norm';
+export { countParameters, type ParameterCount } from './parameter_count';
 export * from './self_guided';
 export * from './transformer';
 export {

@@ -73,9 +73,12 @@ export interface TrainConfig {
   readonly init?: string;
   /** Where checkpoints go. Default: none are written. */
   readonly checkpoint?: string;
-  /** Steps between checkpoints; one is always written at the end. Default: only that one. */
+  /**
+   * Steps between checkpoints; one is always written at the end. Default: every five minutes, and every 200 steps where they take
+   * half a minute or more.
+   */
   readonly saveEvery?: number;
-  /** Steps between evaluations; there is always one at the end. Default: only that one. */
+  /** Steps between evaluations; there is always one at the end. Default: as for checkpoints. */
   readonly evalEvery?: number;
   /** Rows of an evaluation under way; the last one takes the whole file. Default: 64. */
   readonly evalRows?: number;

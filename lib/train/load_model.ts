@@ -4,6 +4,7 @@ import { FormatError } from '../errors';
 import { loadCheckpoint, type StoredDType, type TensorData } from '../io';
 import {
   checkTransformerConfig,
+  countParameters,
   Guidance,
   type GuidanceState,
   SelfGuided,
@@ -16,6 +17,12 @@ import { DEFINITIONS } from '../structures';
 import { type Tensor, tensor } from '../tensor';
 import { mixing, planSteps, type TrainConfig } from './config';
 
+/** What tells one file of tokens from another. */
+export interface DataMark {
+  readonly tokens: number;
+  readonly crc32: number;
+}
+
 /** `trainer.json`: what a trainer needs to go on, beside the weights and the optimizer's tensors. */
 export interface TrainerState {
   readonly config: TrainConfig;
@@ -23,6 +30,8 @@ export interface TrainerState {
   readonly optimizerSteps: number;
   readonly guidance: GuidanceState | null;
   readonly loader: LoaderState;
+  /** The training tokens; older releases did not write it. */
+  readonly data?: DataMark;
 }
 
 /** Of weights that are loaded at once: the paper's own costs an SVD or a polar factor of every layer. */
@@ -51,10 +60,12 @@ export function loadModel(path: string): LoadedModel {
 
 /**
  * A config with the sizes that the weights have in place of a ratio: which sizes a ratio chooses is not the same in every
- * release. @throws {OptionError} naming the part of the config that makes no sense.
+ * release. @throws {OptionError} naming the part of the config that makes no sense. @throws {FormatError} for a config of a much
+ * larger model than the weights are of.
  */
 export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): TransformerConfig {
   checkTransformerConfig(config);
+  checkSizes(config, weights);
   const { ratio, ...ffn } = config.ffn ?? { structure: 'dense' };
   const block = config.nLayers - 1;
   const sizesOf = (name: 'fc1' | 'fc2') => {
@@ -63,6 +74,23 @@ export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<stri
   };
   const [fc1, fc2] = [sizesOf('fc1'), sizesOf('fc2')];
   return ratio !== undefined && fc1 && fc2 ? { ...config, ffn: { ...ffn, fc1, fc2 } } : config;
+}
+
+/** A config must not make us allocate what its file cannot fill. Which tensors do not fit is told when they are loaded. */
+function checkSizes(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): void {
+  const given = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+  const { nLayers, vocabSize, dModel, dFF = 0 } = config;
+  const most = 2 * given + 1e6;
+  const tooLarge =
+    nLayers > Math.max(1, weights.size) ||
+    Math.max(vocabSize * dModel, dFF) > most ||
+    countParameters(config).total > most;
+  if (tooLarge)
+    throw new FormatError(
+      'config.json',
+      `a model of ${nLayers} layers of width ${dModel} and ${vocabSize} ids has more parameters than the ${given} in the ` +
+        `${weights.size} tensors beside it`,
+    );
 }
 
 /** Where the guidance of a checkpoint stands. */

@@ -1,8 +1,21 @@
 /** A whole run: steps, evaluations and checkpoints, told as events. */
+import { homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { FileError } from '../errors';
+import { uniquePart } from '../io/files';
+import { lock } from '../io/lock';
+import { checkPlace } from '../io/store';
 import type { FlopsPerToken } from '../nn';
 import { checkKeys } from '../options';
 import type { StepPlan, TrainConfig } from './config';
-import { type Evaluation, type StepReport, TRAINER_OPTIONS, Trainer, type TrainerOptions } from './trainer';
+import {
+  DivergedError,
+  type Evaluation,
+  type StepReport,
+  TRAINER_OPTIONS,
+  Trainer,
+  type TrainerOptions,
+} from './trainer';
 
 /** What the model costs, told once at the start. */
 export interface ModelReport {
@@ -16,6 +29,8 @@ export type TrainEvent =
   | ({ readonly type: 'step' } & StepReport)
   | ({ readonly type: 'evaluation'; readonly step: number; readonly final: boolean } & Evaluation)
   | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
+  /** Something failed, and the run goes on. */
+  | { readonly type: 'warning'; readonly step: number; readonly message: string }
   | { readonly type: 'end'; readonly step: number; readonly reason: 'finished' | 'aborted' };
 
 /** A new run, or one that goes on from a checkpoint folder. */
@@ -26,13 +41,86 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Trains in this thread. @throws {DivergedError} and what Trainer throws. */
+/** Milliseconds. */
+const SECOND = 1000;
+/** Where nothing else is said: after so long, or after so many steps once they have taken some time. */
+const DEFAULT_PACE = { steps: 200, soonest: 30 * SECOND, latest: 300 * SECOND };
+
+/** When the next one of something is due. */
+class Pace {
+  #step: number;
+  #time = performance.now();
+
+  constructor(
+    /** Steps between two; undefined: the default pace. */
+    readonly every: number | undefined,
+    firstStep: number,
+  ) {
+    this.#step = firstStep;
+  }
+
+  isDue(step: number): boolean {
+    const passed = performance.now() - this.#time;
+    const { steps, soonest, latest } = DEFAULT_PACE;
+    const due =
+      this.every === undefined
+        ? passed >= latest || (passed >= soonest && step - this.#step >= steps)
+        : step % this.every === 0;
+    if (due) [this.#step, this.#time] = [step, performance.now()];
+    return due;
+  }
+}
+
+type SaveEvent = Extract<TrainEvent, { type: 'checkpoint' | 'warning' }>;
+
+/** One that fails is told and costs nothing but itself: the run goes on, and the checkpoint before it is still there. */
+function save(trainer: Trainer, folder: string): SaveEvent {
+  const { step } = trainer;
+  try {
+    trainer.save(folder);
+    return { type: 'checkpoint', step, folder };
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    return { type: 'warning', step, message: `${error.message}; the checkpoint before this one stays` };
+  }
+}
+
+/** The last one of a run: where it cannot go to its place it goes to another. */
+function* saveLast(trainer: Trainer, folder: string): Generator<SaveEvent> {
+  const { step } = trainer;
+  const name = `structured-ffn-${uniquePart()}`;
+  let first: unknown;
+  for (const place of [folder, ...[tmpdir(), homedir()].map((other) => join(other, name, 'checkpoint'))])
+    try {
+      trainer.save(place);
+      if (first !== undefined)
+        yield { type: 'warning', step, message: `${(first as Error).message}; saved to ${place} instead` };
+      yield { type: 'checkpoint', step, folder: place };
+      return;
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      first ??= error;
+    }
+  throw first;
+}
+
+/** Bytes of a checkpoint: each parameter with two moments. */
+const checkpointBytes = ({ model }: Trainer): number => 12 * model.numParameters();
+
+/**
+ * Trains in this thread. A run that goes on from a checkpoint saves to that one.
+ * @throws {DivergedError} @throws {FileError} before the first step where the checkpoint cannot go to its place, or another run
+ * is saving to it. @throws what Trainer throws.
+ */
 export async function* train(source: RunSource, options: RunOptions & TrainerOptions = {}): AsyncGenerator<TrainEvent> {
   checkKeys('train', options, { ...TRAINER_OPTIONS, signal: 0 });
   const { signal, ...own } = options;
+  const given = 'resume' in source ? source.resume : source.config.checkpoint;
+  const folder = given === undefined ? undefined : resolve(given);
+  using _ = folder === undefined ? null : lock(folder, 0, 'run');
   using trainer = 'resume' in source ? Trainer.resume(source.resume, own) : new Trainer(source.config, own);
+  if (folder !== undefined) checkPlace(folder, checkpointBytes(trainer));
   const { config, plan, model } = trainer;
-  const folder = config.checkpoint ?? ('resume' in source ? source.resume : undefined);
   yield {
     type: 'start',
     firstStep: trainer.step,
@@ -41,28 +129,35 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
     ffnParameters: model.ffnParameters(),
     flopsPerToken: model.flopsPerToken(config.seqLen),
   };
-  const due = (every: number | undefined, step: number) =>
-    every !== undefined && step % every === 0 && step < plan.total;
   const hasValidation = config.data.validation !== undefined;
-  for await (const report of trainer.steps({ signal })) {
-    yield { type: 'step', ...report };
-    const { step } = report;
-    if (hasValidation && due(config.evalEvery, step))
-      yield {
-        type: 'evaluation',
-        step,
-        final: false,
-        ...(await trainer.evaluate({ maxRows: config.evalRows ?? 64 })),
-      };
-    if (folder !== undefined && due(config.saveEvery, step)) {
-      trainer.save(folder);
-      yield { type: 'checkpoint', step, folder };
+  const evaluations = new Pace(config.evalEvery, trainer.step);
+  const saves = new Pace(config.saveEvery, trainer.step);
+  let savedStep = -1;
+  try {
+    for await (const report of trainer.steps({ signal })) {
+      yield { type: 'step', ...report };
+      const { step } = report;
+      if (step === plan.total) break;
+      if (hasValidation && evaluations.isDue(step))
+        yield {
+          type: 'evaluation',
+          step,
+          final: false,
+          ...(await trainer.evaluate({ maxRows: config.evalRows ?? 64 })),
+        };
+      if (folder !== undefined && saves.isDue(step)) {
+        const event = save(trainer, folder);
+        if (event.type === 'checkpoint') savedStep = step;
+        yield event;
+      }
     }
+  } catch (error) {
+    // The steps before it are good, unless it went out of bounds.
+    if (folder !== undefined && !(error instanceof DivergedError) && trainer.step > savedStep)
+      yield* saveLast(trainer, folder);
+    throw error;
   }
-  if (folder !== undefined) {
-    trainer.save(folder);
-    yield { type: 'checkpoint', step: trainer.step, folder };
-  }
+  if (folder !== undefined) yield* saveLast(trainer, folder);
   if (hasValidation && trainer.finished)
     yield { type: 'evaluation', step: trainer.step, final: true, ...(await trainer.evaluate()) };
   yield { type: 'end', step: trainer.step, reason: trainer.finished ? 'finished' : 'aborted' };

@@ -1,9 +1,12 @@
 /** Training, step by step: loss, gradients, clipping, the optimizer, guidance, and everything needed to go on after a stop. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd';
 import { type Batch, BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
 import { FormatError, OptionError, SffnError } from '../errors';
-import { loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
+import { type Checkpoint, loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
+import { withFile } from '../io/files';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { scale } from '../ops';
 import {
@@ -21,6 +24,15 @@ import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
+import {
+  checkIds,
+  checkMemory,
+  checkMoments,
+  checkSameData,
+  checkState,
+  checkValidation,
+  withAbsolutePaths,
+} from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
 import { createOptimizer, type OptimizerFactory } from './optimizer';
@@ -97,17 +109,22 @@ export class Trainer implements Disposable {
   readonly #validationFile: TokenFile | null;
   readonly #loader: BatchLoader;
   readonly #loaderStart: LoaderState;
+  /** As it was at the start; it may be gone from where it was. */
+  readonly #tokenizer: Uint8Array | undefined;
+  /** Of the training tokens, taken at the first save. */
+  #checksum: number | undefined;
   #recorded: RecordedPasses | null = null;
   #step = 0;
 
   /**
-   * @param restored weights that the model is about to be given, as by `resume`.
-   * @throws {OptionError | FileError | FormatError} when the config, or a file that it names, is not as it must be.
+   * @param restored a checkpoint whose weights the model is about to be given, as by `resume`.
+   * @throws {OptionError | FileError | FormatError | IndexError} when the config, or a file that it names, is not as it must be,
+   * and for a run that needs more memory than there is.
    */
   constructor(
     readonly config: TrainConfig,
     options: TrainerOptions = {},
-    restored?: ReadonlyMap<string, TensorData>,
+    restored?: Checkpoint,
   ) {
     checkTrainConfig(config);
     checkKeys('Trainer', options, TRAINER_OPTIONS);
@@ -122,7 +139,8 @@ export class Trainer implements Disposable {
       );
     this.#onGradients = onGradients;
     // A copy: what the caller does to its object later changes nothing.
-    this.config = structuredClone(config);
+    this.config = withAbsolutePaths(structuredClone(config));
+    checkMemory(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
     this.plan = planSteps(config);
     this.#trainFile = new TokenFile(data.train, data.dtype);
@@ -139,7 +157,15 @@ export class Trainer implements Disposable {
     this.#guidance = guidance
       ? new Guidance({ ...mixing(guidance), steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
       : null;
-    const weights = restored ?? (config.init === undefined ? null : loadCheckpoint(config.init).model);
+    checkIds(this.#trainFile, config);
+    if (this.#validationFile) checkValidation(this.#validationFile, config);
+    const { tokenizer } = this.config;
+    const tokenizerFile = restored ? restored.tokenizerFile : tokenizer === 'byte' ? undefined : tokenizer;
+    this.#tokenizer =
+      tokenizerFile === undefined
+        ? undefined
+        : withFile('read', tokenizerFile, () => new Uint8Array(readFileSync(tokenizerFile)));
+    const weights = restored?.model ?? (config.init === undefined ? null : loadCheckpoint(config.init).model);
     this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
       generator: new Generator(seed),
       guidance: this.#guidance ?? undefined,
@@ -162,15 +188,25 @@ export class Trainer implements Disposable {
    * @throws {FileError | FormatError} @throws {StateDictError} for the state of another optimizer.
    */
   static resume(folder: string, options: TrainerOptions = {}): Trainer {
-    const { trainer: state, model, optimizer } = loadCheckpoint(folder);
+    const restored = loadCheckpoint(folder);
+    const { trainer: state, model, optimizer } = restored;
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
-    const trainer = new Trainer(state.config, options, model);
-    trainer.#restore(state, model, optimizer);
+    checkTrainConfig(state.config);
+    checkState(join(folder, 'trainer.json'), state);
+    const trainer = new Trainer(state.config, options, restored);
+    try {
+      checkSameData(trainer.#trainFile, state);
+      trainer.#restore(folder, state, model, optimizer);
+    } catch (error) {
+      trainer[Symbol.dispose]();
+      throw error;
+    }
     return trainer;
   }
 
   #restore(
+    folder: string,
     state: TrainerState,
     model: ReadonlyMap<string, TensorData>,
     optimizer: ReadonlyMap<string, TensorData>,
@@ -179,6 +215,7 @@ export class Trainer implements Disposable {
     if (this.#guidance?.finished) this.#optimizer.remove(releaseGuides(this.model));
     this.#step = state.step;
     this.#loader.restore(state.loader);
+    checkMoments(join(folder, 'optimizer.safetensors'), optimizer, this.model.namedParameters());
     tidy(() => {
       this.model.loadStateDict(toTensors(model));
       this.#optimizer.loadStateDict({ stepCount: state.optimizerSteps, tensors: toTensors(optimizer) });
@@ -316,20 +353,21 @@ export class Trainer implements Disposable {
   /** Writes everything that `resume` needs. @throws {FileError} */
   save(folder: string): void {
     const { stepCount, tensors } = this.#optimizer.stateDict();
+    this.#checksum ??= this.#trainFile.checksum();
     const state: TrainerState = {
       config: this.config,
       step: this.#step,
       optimizerSteps: stepCount,
       guidance: this.#guidance?.state() ?? null,
       loader: this.#loader.state(),
+      data: { tokens: this.#trainFile.length, crc32: this.#checksum },
     };
-    const { tokenizer } = this.config;
     saveCheckpoint(folder, {
       model: toData(this.model.stateDict()),
       config: this.config.model,
       optimizer: toData(tensors),
       trainer: state,
-      tokenizerFile: tokenizer === undefined || tokenizer === 'byte' ? undefined : tokenizer,
+      tokenizerFile: this.#tokenizer,
     });
   }
 

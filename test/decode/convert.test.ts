@@ -58,6 +58,7 @@ test('scales that do not fit their matrix are refused', () => {
   const file = join(path, 'model.safetensors');
   const tensors = new Map(loadSafetensors(file).tensors);
   tensors.set('embedding.weight.scale', { shape: [3], data: new Float32Array(3) });
+  rmSync(join(path, 'manifest.json'));
   saveSafetensors(file, tensors, { format: 'structured-ffn', dtype: 'int8' });
   expect(() => loadModel(path)).toThrow(/'embedding.weight.scale' has 3 values for 37 rows/);
   saveSafetensors(file, tensors, { format: 'structured-ffn', dtype: 'int3' });

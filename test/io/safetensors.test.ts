@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { FileError, FormatError, ShapeError } from '../../lib';
+import { FileError, FormatError, OptionError, ShapeError } from '../../lib';
 import { loadSafetensors, saveSafetensors } from '../../lib/io';
 
 const folder = mkdtempSync(join(tmpdir(), 'sffn-safetensors-'));
@@ -10,7 +10,9 @@ const path = join(folder, 'x.safetensors');
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function file(header: unknown, data: Uint8Array = new Uint8Array(0), length?: bigint): void {
-  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
+  const json = Buffer.isBuffer(header)
+    ? header
+    : Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
   const size = Buffer.alloc(8);
   size.writeBigUInt64LE(length ?? BigInt(json.length));
   writeFileSync(path, Buffer.concat([size, json, data]));
@@ -64,6 +66,7 @@ test('narrower and wider floats become float32', () => {
   expect([...tensors.get('c')!.data]).toEqual([Math.fround(0.1)]);
 });
 
+const one = ['a', { shape: [1], data: Float32Array.of(1) }] as const;
 const good = { dtype: 'F32', shape: [2], data_offsets: [0, 8] };
 const eight = new Uint8Array(8);
 
@@ -98,6 +101,12 @@ test.each<[string, () => void, string]>([
   ['an overlap', () => file({ a: good, b: { ...good, data_offsets: [4, 12] } }, new Uint8Array(12)), 'overlaps'],
   ['a gap', () => file({ a: good, b: { ...good, data_offsets: [12, 20] } }, new Uint8Array(20)), 'leaves a gap'],
   ['bytes of nobody', () => file({ a: good }, new Uint8Array(9)), '1 bytes belong to no tensor'],
+  [
+    'a key twice within a description',
+    () => file('{"a":{"dtype":"F32","shape":[1],"shape":[2],"data_offsets":[0,8]}}', eight),
+    "'shape' is there twice",
+  ],
+  ['a header that is not UTF-8', () => file(Buffer.from('{"\xff":{}}', 'latin1')), 'not UTF-8'],
   ['metadata of numbers', () => file({ __metadata__: { a: 1 } }), '__metadata__.a is no string'],
   ['a description that is null', () => file({ a: null }), "tensor 'a' has no description"],
 ])('%s is refused, naming the file', (_, write, message) => {
@@ -105,6 +114,74 @@ test.each<[string, () => void, string]>([
   expect(load).toThrow(FormatError);
   expect(load).toThrow(message);
   expect(load).toThrow(path);
+});
+
+test('tensors of dtypes that are not read leave the others readable', () => {
+  const dtypes = ['I64', 'U64', 'BOOL', 'U8', 'I16', 'U16', 'U32', 'F8_E4M3', 'F8_E5M2'];
+  for (const dtype of dtypes) {
+    const bytes = { I64: 8, U64: 8, U32: 4, I16: 2, U16: 2 }[dtype] ?? 1;
+    const other = { dtype, shape: [3], data_offsets: [0, 3 * bytes] };
+    const data = new Uint8Array(3 * bytes + 4);
+    new DataView(data.buffer).setFloat32(3 * bytes, 2.5, true);
+    file({ other, a: { dtype: 'F32', shape: [1], data_offsets: [3 * bytes, 3 * bytes + 4] } }, data);
+    expect(
+      [...load().tensors].map(
+        ([
+          name,
+          {
+            data: [x],
+          },
+        ]) => [name, x],
+      ),
+    ).toEqual([['a', 2.5]]);
+    expect([...load().unread]).toEqual([['other', dtype]]);
+    expect(() => loadSafetensors(path, { names: ['other'] })).toThrow(`tensor 'other' has dtype ${dtype}`);
+    file(
+      { other: { ...other, shape: [4] }, a: { dtype: 'F32', shape: [1], data_offsets: [3 * bytes, 3 * bytes + 4] } },
+      data,
+    );
+    expect(load).toThrow(`${dtype} [4] cannot have ${3 * bytes} bytes`);
+  }
+});
+
+test('only the tensors asked for are read', () => {
+  const tensor = (value: number) => ({ shape: [1], data: Float32Array.of(value) });
+  saveSafetensors(path, new Map([1, 2, 3].map((value) => [`t${value}`, tensor(value)])));
+  expect([...loadSafetensors(path, { names: ['t3', 't1'] }).tensors]).toEqual([
+    ['t1', tensor(1)],
+    ['t3', tensor(3)],
+  ]);
+  expect(loadSafetensors(path, { names: [] }).tensors.size).toBe(0);
+  expect(() => loadSafetensors(path, { names: ['t4'] })).toThrow("it has no tensor 't4'");
+  expect(() => loadSafetensors(path, { name: [] } as never)).toThrow('did you mean names?');
+});
+
+test('each float16 is the number that IEEE 754 says', () => {
+  const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);
+  file({ a: { dtype: 'F16', shape: [65536], data_offsets: [0, 131072] } }, new Uint8Array(bits.buffer));
+  const { data } = load().tensors.get('a')!;
+  for (let i = 0; i < 65536; i++) {
+    const [sign, exponent, fraction] = [i >> 15 ? -1 : 1, (i >> 10) & 31, i & 1023];
+    const finite = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25);
+    const expected = exponent < 31 ? sign * finite : fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+    if (!Object.is(data[i], expected)) expect([i, data[i]]).toEqual([i, expected]);
+  }
+});
+
+test.each<[string, () => void, string]>([
+  ['a name twice', () => saveSafetensors(path, [one, one]), "each name once, got 'a'"],
+  ['the name of the metadata', () => saveSafetensors(path, [['__metadata__', one[1]]]), '__metadata__'],
+  ['a name that UTF-8 does not have', () => saveSafetensors(path, [['a\ud800', one[1]]]), 'a text other than'],
+  ['metadata of numbers', () => saveSafetensors(path, [one], { a: 1 } as never), 'metadata.a: expected a text, got 1'],
+  ['sizes below zero', () => saveSafetensors(path, [['a', { ...one[1], shape: [-1, -1] }]]), '[-1, -1]'],
+])('the writer refuses %s, and writes nothing', (_, write, message) => {
+  rmSync(path, { force: true });
+  expect(write).toThrow(message);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a name twice is an error of an option', () => {
+  expect(() => saveSafetensors(path, [one, one])).toThrow(OptionError);
 });
 
 test('a name like __proto__ is a name', () => {

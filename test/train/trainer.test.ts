@@ -218,9 +218,15 @@ describe('bad input', () => {
     expect(() => new Trainer({ ...CONFIG, ...change })).toThrow(error);
   });
 
-  test('tokens outside the vocabulary', async () => {
-    using trainer = new Trainer({ ...CONFIG, model: { ...CONFIG.model, vocabSize: 5 } });
-    await expect(trainer.takeStep()).rejects.toThrow(IndexError);
+  test('tokens outside the vocabulary, in either file, before the first step', () => {
+    const model = { ...CONFIG.model, vocabSize: 5 };
+    expect(() => new Trainer({ ...CONFIG, model })).toThrow(IndexError);
+    expect(() => new Trainer({ ...CONFIG, model })).toThrow(`${CONFIG.data.train}: token `);
+    const low = join(folder, 'low.bin');
+    writeFileSync(low, new Uint8Array(2 * 500));
+    expect(() => new Trainer({ ...CONFIG, model, data: { ...CONFIG.data, train: low } })).toThrow(
+      `${CONFIG.data.validation}: token `,
+    );
   });
 
   test('a checkpoint without a trainer', () => {

@@ -1,0 +1,127 @@
+/**
+ * Locks by process, without native code. Whoever wants one puts a file of its own, a claim, into the folder `PATH.NAME` and
+ * then looks who else is there. Of two that come together at least one sees the other and steps back. A claim's name says
+ * whose it is, so that of a dead process counts for nothing, and removing it can never remove that of a live one.
+ */
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { FileError } from '../errors';
+import { attempt, systemCode, uniquePart, withFile } from './files';
+
+interface Owner {
+  readonly pid: number;
+  /** When the process started, so that a later one with its number is not taken for it; empty where the system does not tell. */
+  readonly started: string;
+  readonly thread: number;
+  readonly host: string;
+}
+
+/** Claims of this thread: one of its own that is not here could not be removed. */
+const held = new Set<string>();
+
+function startOf(pid: number): string {
+  try {
+    // Field 22 of the line; the second, the program's name in brackets, may hold spaces.
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}
+
+function newClaim(): string {
+  const { pid } = process;
+  return [uniquePart(), startOf(pid), threadId, encodeURIComponent(hostname())].join('_');
+}
+
+function ownerOf(claim: string): Owner | null {
+  const [, pid, started, thread, host] = /^(\d+)-[0-9a-f]+_(\d*)_(\d+)_(.+)$/.exec(claim) ?? [];
+  if (pid === undefined) return null;
+  return { pid: Number(pid), started: started!, thread: Number(thread), host: decodeURIComponent(host!) };
+}
+
+/** Of a process on another host nobody can tell: it counts as alive. */
+function isHeld(claim: string, { pid, started, thread, host }: Owner): boolean {
+  if (host !== hostname()) return true;
+  if (pid === process.pid && thread === threadId) return held.has(claim);
+  return isAlive(pid) && startOf(pid) === started;
+}
+
+/** Whoever else holds the lock. */
+function rivalOf(claim: string, place: string): Owner | null {
+  for (const name of readdirSync(place)) {
+    const owner = name === claim ? null : ownerOf(name);
+    if (owner === null) continue;
+    if (isHeld(name, owner)) return owner;
+    attempt(() => rmSync(join(place, name), { force: true }));
+  }
+  return null;
+}
+
+/** Null when the lock was taken. */
+function tryClaim(claim: string, place: string): Owner | null {
+  const path = join(place, claim);
+  held.add(claim);
+  try {
+    for (;;) {
+      mkdirSync(place, { recursive: true });
+      try {
+        closeSync(openSync(path, 'wx'));
+        break;
+      } catch (error) {
+        // Whoever released the lock just now took the empty folder along.
+        if (systemCode(error) !== 'ENOENT') throw error;
+      }
+    }
+    const rival = rivalOf(claim, place);
+    if (rival !== null) release(claim, place);
+    return rival;
+  } catch (error) {
+    release(claim, place);
+    throw error;
+  }
+}
+
+function release(claim: string, place: string): void {
+  held.delete(claim);
+  attempt(() => rmSync(join(place, claim), { force: true }));
+  // Only when it is empty.
+  attempt(() => rmdirSync(place));
+}
+
+function sleep(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+/**
+ * Takes a lock of `path`, which need not exist; disposing releases it. A process that dies releases its own.
+ * @param wait milliseconds to wait for another holder.
+ * @param name locks of different names have nothing to do with each other.
+ * @throws {FileError} naming the process that holds it.
+ */
+export function lock(path: string, wait: number, name = 'lock'): Disposable {
+  const place = `${path}.${name}`;
+  const claim = newClaim();
+  const end = performance.now() + wait;
+  for (;;) {
+    const rival = withFile('lock', path, () => tryClaim(claim, place));
+    if (rival === null) return { [Symbol.dispose]: () => release(claim, place) };
+    if (performance.now() >= end) {
+      const where = rival.host === hostname() ? '' : ` on ${rival.host} (if it is gone, remove ${place})`;
+      throw new FileError(`cannot write ${path}: process ${rival.pid}${where} is using it`);
+    }
+    // Not the same for all who wait, so that they do not step back from each other forever.
+    sleep(1 + 15 * Math.random());
+  }
+}
