@@ -1,4 +1,4 @@
-/** How the command line ends badly. 0: all right, 1: something went wrong, 2: used wrongly, 130: interrupted. */
+/** How the command line ends badly. 0: all right, 1: something went wrong, 2: used wrongly; output.ts has those of signals. */
 import pc from 'picocolors';
 
 export const USED_WRONGLY = 2;

@@ -6,11 +6,14 @@ import { Command, Option } from 'commander';
 import { INNER_ACTIVATIONS } from '../ops/inner_activation';
 import { STRUCTURE_NAMES } from '../structures';
 import { fail, USED_WRONGLY } from './failure';
+import { watchOutput } from './output';
 import { blockCounts, decimal, deviceName, positiveInteger, wholeNumber } from './values';
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
   version: string;
 };
+
+watchOutput();
 
 const program = new Command('structured-ffn')
   .description('Train and run transformer language models with structured feedforward layers.')
@@ -121,13 +124,25 @@ program
     'record the training step as a CUDA graph and replay it, after the guided steps; only on cuda',
   )
   .optionsGroup('Output:')
-  .option('--out <folder>', 'folder for the checkpoint, tokens and tokenizer', join('runs', 'latest'))
+  .option(
+    '--out <folder>',
+    'folder for the checkpoint, tokens and tokenizer (default: the next number in runs; runs/latest links to it)',
+  )
+  .option('--force', 'replace the run that --out holds')
   .option(
     '--resume <folder>',
     'continue this run; of the other options, only --threads, --report, --sample and --json have an effect',
   )
-  .option('--eval-every <n>', 'steps between evaluations on a part of the held-out text', positiveInteger)
-  .option('--save-every <n>', 'steps between checkpoints; one is always written at the end', positiveInteger)
+  .option(
+    '--eval-every <n>',
+    'steps between evaluations on a part of the held-out text (default: as for --save-every)',
+    positiveInteger,
+  )
+  .option(
+    '--save-every <n>',
+    'steps between checkpoints; one is always written at the end (default: by time, see docs/cli.md)',
+    positiveInteger,
+  )
   .option('--report <file>', 'write a report of the run as one HTML page')
   .option('--sample <text>', 'after training, generate and print what follows this text')
   .option('--json', 'one JSON object per line on standard output, and nothing else')
@@ -140,7 +155,8 @@ Examples:
   structured-ffn train --resume runs/latest/checkpoint
   structured-ffn train --init runs/latest/checkpoint --tokens train.bin --order sequential --json
 
-Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits at once.`,
+Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits at once. SIGTERM and SIGHUP do the same with 143
+and 129, and so does a run whose output nobody reads any more, with 141.`,
   )
   .action(async (options) => (await import('./train_command.js')).trainCommand(options));
 

@@ -1,7 +1,6 @@
 /** How a run shows itself: a bar on a terminal, lines elsewhere, JSON for programs. */
-import { Presets, SingleBar } from 'cli-progress';
-import pc from 'picocolors';
 import type { TrainEvent } from '../train';
+import { Bar } from './bar';
 
 export interface Progress {
   /** A line beside the progress. */
@@ -42,40 +41,34 @@ export function jsonProgress(): Progress {
 }
 
 export function barProgress(): Progress {
-  const bar = new SingleBar(
-    {
-      format: `${pc.cyan('{bar}')} {value}/{total}  loss {loss}  ${pc.dim('lr {lr}  α {alpha}  {pace} tokens/s  {left} left')}`,
-      hideCursor: true,
-      stopOnComplete: true,
-      stream: process.stderr,
-    },
-    Presets.shades_classic,
-  );
+  const bar = new Bar(process.stderr);
   const timeLeft = new TimeLeft();
   let total = 0;
-  const above = (line: string) => {
-    // The bar redraws itself below what is written over it.
-    process.stderr.write(`\r\u001b[K${line}\n`);
-  };
+  const say = (line: string) => bar.say(line);
   return {
-    say: above,
+    say,
     event(event) {
       if (event.type === 'start') {
         total = event.plan.total;
         timeLeft.restart(event.firstStep);
-        bar.start(total, event.firstStep, { loss: '-', lr: '-', alpha: '-', pace: '-', left: '?' });
-      } else if (event.type === 'step')
-        bar.update(event.step, {
-          loss: event.loss.toFixed(4),
-          lr: event.learningRate.toExponential(1),
-          alpha: event.alpha.toFixed(2),
-          pace: Math.round(event.tokensPerSecond),
-          left: timeLeft.after(event.step, total),
-        });
-      else if (event.type === 'evaluation' && !event.final) above(evaluationLine(event));
+        bar.update(event.firstStep / total, `${event.firstStep}/${total}`);
+      } else if (event.type === 'step') {
+        const { step, loss, learningRate, alpha, tokensPerSecond } = event;
+        bar.update(
+          step / total,
+          `${step}/${total}  loss ${loss.toFixed(4)}  lr ${learningRate.toExponential(1)}  α ${alpha.toFixed(2)}  ` +
+            `${Math.round(tokensPerSecond)} tokens/s  ${timeLeft.after(step, total)} left`,
+        );
+      } else sayOf(event, say);
     },
-    end: () => bar.stop(),
+    end: () => bar.end(),
   };
+}
+
+/** What is a line of its own on a terminal and elsewhere. */
+function sayOf(event: TrainEvent, say: (line: string) => void): void {
+  if (event.type === 'evaluation' && !event.final) say(evaluationLine(event));
+  if (event.type === 'warning') say(`warning: step ${event.step}: ${event.message}`);
 }
 
 export function lineProgress(): Progress {
@@ -95,7 +88,7 @@ export function lineProgress(): Progress {
             `step ${step}/${total}: loss ${loss.toFixed(4)}, lr ${learningRate.toExponential(1)}, α ${alpha.toFixed(2)}, ` +
               `${Math.round(tokensPerSecond)} tokens/s, ${timeLeft.after(step, total)} left`,
           );
-      } else if (event.type === 'evaluation' && !event.final) say(evaluationLine(event));
+      } else sayOf(event, say);
     },
     end: () => {},
   };

@@ -3,46 +3,81 @@ import { resolve } from 'node:path';
 import { Decoder, generateText } from '../decode';
 import { setNumThreads } from '../device';
 import type { RunRecord } from '../report/record';
-import { writeReport } from '../report/report';
+import { checkReport, writeReport } from '../report/report';
 import type { Tokenizer } from '../text';
 import { loadModel, type TrainEvent, trainInWorker } from '../train';
+import { UsageError } from './failure';
+import { onOutputLost, SIGNAL_CODES } from './output';
 import { barProgress, jsonProgress, lineProgress, type Progress } from './progress';
+import { openRunFolder, type RunFolder } from './run_folder';
 import { printSummary } from './summary';
 import { planTraining, type TrainOptions, type TrainPlan } from './train_plan';
 
 const SAMPLE_TOKENS = 120;
-
-/** Exit code of a process that Ctrl-C ended, as shells have it. */
-const INTERRUPTED = 130;
 
 function progressFor(json: boolean | undefined): Progress {
   if (json) return jsonProgress();
   return process.stderr.isTTY ? barProgress() : lineProgress();
 }
 
-/** The first Ctrl-C asks the run to stop after its step; the second ends the process. */
-function interruptible(say: (line: string) => void): AbortController {
+/**
+ * A run is asked to stop after its step by Ctrl-C, by other signals that end processes, and when nobody takes its output any
+ * more; the exit code says which. A second Ctrl-C ends the process.
+ */
+function stoppable(say: (line: string) => void): AbortSignal {
   const controller = new AbortController();
-  process.on('SIGINT', () => {
-    if (controller.signal.aborted) process.exit(INTERRUPTED);
+  const stop = (code: number, why: string) => {
+    if (controller.signal.aborted) return;
+    process.exitCode = code;
     controller.abort();
-    say('interrupted: finishing the step and saving; once more to exit at once');
+    say(`${why}: finishing the step and saving`);
+  };
+  process.on('SIGINT', () => {
+    if (controller.signal.aborted) process.exit(SIGNAL_CODES.SIGINT);
+    stop(SIGNAL_CODES.SIGINT, 'interrupted (once more to exit at once)');
   });
-  return controller;
+  for (const name of ['SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop(SIGNAL_CODES[name], name));
+  onOutputLost((code, message) => {
+    if (message !== '' && !controller.signal.aborted) process.stderr.write(`error: ${message}\n`);
+    stop(code, 'nobody takes the output');
+  });
+  return controller.signal;
 }
 
-async function runToEnd(plan: TrainPlan, progress: Progress, signal: AbortSignal): Promise<RunRecord> {
+async function runToEnd(
+  plan: TrainPlan,
+  folder: RunFolder | null,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<RunRecord> {
   const events: TrainEvent[] = [];
   const start = performance.now();
+  let published = false;
   try {
     for await (const event of trainInWorker(plan.source, { signal })) {
       events.push(event);
       progress.event(event);
+      if (event.type !== 'checkpoint' || published) continue;
+      const failure = folder?.publish();
+      if (failure) progress.say(`warning: ${failure}`);
+      published = true;
     }
   } finally {
     progress.end();
   }
   return { plan, events, seconds: (performance.now() - start) / 1000 };
+}
+
+/** What comes after the last step must not fail then. @throws {UsageError} */
+async function checkEnd({ sample, report, json }: TrainOptions, { tokenizer, config }: TrainPlan): Promise<void> {
+  if (sample !== undefined && !json) {
+    if (tokenizer === null) throw new UsageError('--sample: the run has token ids only, no tokenizer for a text');
+    const { length } = tokenizer.encode(sample);
+    const { seqLen } = config.model;
+    if (length === 0 || length > seqLen)
+      throw new UsageError(`--sample: expected a text of 1 to ${seqLen} tokens, the model's context; got ${length}`);
+  }
+  if (report !== undefined) await checkReport(resolve(report));
 }
 
 /** What the trained model writes after `prompt`; the same each time. */
@@ -60,10 +95,11 @@ export async function trainCommand(options: TrainOptions): Promise<void> {
   const progress = progressFor(options.json);
   // Workers share the process's pool, so this holds for the training thread too.
   if (options.threads !== undefined) setNumThreads(options.threads);
-  const plan = planTraining(options, progress.say);
-  const { signal } = interruptible(progress.say);
-  const record = await runToEnd(plan, progress, signal);
-  const saved = record.events.find((event) => event.type === 'checkpoint');
+  using folder = options.resume === undefined ? openRunFolder(options.out, options.force) : null;
+  const plan = planTraining(options, folder?.path, progress.say);
+  await checkEnd(options, plan);
+  const record = await runToEnd(plan, folder, progress, stoppable(progress.say));
+  const saved = record.events.findLast((event) => event.type === 'checkpoint');
   const aborted = record.events.some((event) => event.type === 'end' && event.reason === 'aborted');
   const sample =
     options.sample !== undefined && plan.tokenizer !== null && saved !== undefined && !aborted && !options.json
@@ -74,5 +110,4 @@ export async function trainCommand(options: TrainOptions): Promise<void> {
     await writeReport(resolve(options.report), record, sample);
     progress.say(`report: ${resolve(options.report)}`);
   }
-  if (aborted) process.exitCode = INTERRUPTED;
 }

@@ -76,7 +76,8 @@ export interface TrainOptions {
   readonly device: Device;
   readonly precision: 'float32' | 'bfloat16';
   readonly recordSteps?: boolean;
-  readonly out: string;
+  readonly out?: string;
+  readonly force?: boolean;
   readonly resume?: string;
   readonly evalEvery?: number;
   readonly saveEvery?: number;
@@ -101,12 +102,14 @@ interface Data {
   readonly vocabSize: number | undefined;
 }
 
-/** @throws {UsageError} for options that do not go together, and what reading the data throws. */
-export function planTraining(options: TrainOptions, say: (line: string) => void): TrainPlan {
-  if (options.resume !== undefined) return planResume(options.resume);
+/**
+ * @param out where the files go; undefined with --resume.
+ * @throws {UsageError} for options that do not go together, and what reading the data throws.
+ */
+export function planTraining(options: TrainOptions, out: string | undefined, say: (line: string) => void): TrainPlan {
+  if (out === undefined) return planResume(options.resume!);
   if ((options.data === undefined) === (options.tokens === undefined))
     throw new UsageError('give either --data FILE_OR_FOLDER, or --tokens FILE, or --resume FOLDER');
-  const out = resolve(options.out);
   const given = options.init === undefined ? null : loadCheckpoint(options.init);
   const { data, tokenizer, vocabSize } =
     options.tokens !== undefined

@@ -1,9 +1,9 @@
 /** Token files: bare little-endian uint16 or uint32 ids, read in pieces, so that a file may be larger than memory. */
-import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { checkChoice, FormatError, IndexError } from '../errors';
-import { attempt, syncFolder, uniquePart, withFile } from '../io/files';
+import { attempt, makeFolder, syncFolder, uniquePart, withFile } from '../io/files';
 
 export type TokenDType = 'uint16' | 'uint32';
 
@@ -93,7 +93,7 @@ export class TokenWriter {
     checkChoice('TokenWriter: dtype', dtype, ['uint16', 'uint32']);
     this.#temporary = `${path}.${uniquePart()}.tmp`;
     this.#file = withFile('write', path, () => {
-      mkdirSync(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
       return openSync(this.#temporary, 'wx');
     });
   }

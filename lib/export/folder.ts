@@ -1,8 +1,8 @@
 /** The folder of an export: written beside its place, moved in when it is whole. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError } from '../errors';
-import { withFile } from '../io/files';
+import { makeFolder, withFile } from '../io/files';
 import { isCheckpoint } from '../io/store';
 import type { OptionNames } from '../options';
 
@@ -31,7 +31,7 @@ export function writeFolder(folder: string, { force = false }: FolderOptions, wr
   const fresh = `${folder}.${process.pid}.tmp`;
   withFile('write', folder, () => {
     try {
-      mkdirSync(fresh, { recursive: true });
+      makeFolder(fresh);
       write(fresh);
       if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
       if (!existsSync(folder)) renameSync(fresh, folder);

@@ -1,6 +1,18 @@
 /** Files, with errors that say which file and why; writes that are whole or not there at all. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { FileError, FormatError } from '../errors';
@@ -77,6 +89,18 @@ export function writeNew(path: string, parts: Iterable<Uint8Array>): FileRecord 
   return { bytes, crc32: sum };
 }
 
+/** Makes a folder and those above it. Node's own way never comes back from where nothing can be made, as in /proc. */
+export function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process was faster.
+    if (systemCode(error) !== 'EEXIST') throw error;
+  }
+}
+
 /** Brings the names in a folder down to the disk. Windows has no such call; some file systems refuse it. */
 export function syncFolder(folder: string): void {
   if (process.platform === 'win32') return;
@@ -94,7 +118,7 @@ export function syncFolder(folder: string): void {
 export function writeAtomically(path: string, parts: Iterable<Uint8Array>): void {
   const temporary = `${path}.${uniquePart()}.tmp`;
   withFile('write', path, () => {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     writeNew(temporary, parts);
     try {
       renameSync(temporary, path);
@@ -114,6 +138,18 @@ export function readJson(path: string, remedy = ''): unknown {
   } catch {
     throw new FormatError(path, `it is no JSON${remedy}`);
   }
+}
+
+/** Tries to write beside `path`, which is left as it is. @throws {FileError} */
+export function checkWritable(path: string): void {
+  const temporary = `${path}.${uniquePart()}.tmp`;
+  withFile('write', path, () => {
+    makeFolder(dirname(path));
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw new FileError(`cannot write ${path}: it is a folder`);
+    writeNew(temporary, [Buffer.from(' ')]);
+    rmSync(temporary);
+  });
 }
 
 /** As all our JSON files are written. */

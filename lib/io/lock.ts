@@ -3,12 +3,12 @@
  * then looks who else is there. Of two that come together at least one sees the other and steps back. A claim's name says
  * whose it is, so that of a dead process counts for nothing, and removing it can never remove that of a live one.
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { FileError } from '../errors';
-import { attempt, systemCode, uniquePart, withFile } from './files';
+import { attempt, makeFolder, systemCode, uniquePart, withFile } from './files';
 
 interface Owner {
   readonly pid: number;
@@ -75,7 +75,7 @@ function tryClaim(claim: string, place: string): Owner | null {
   held.add(claim);
   try {
     for (;;) {
-      mkdirSync(place, { recursive: true });
+      makeFolder(place);
       try {
         closeSync(openSync(path, 'wx'));
         break;

@@ -26,6 +26,7 @@ import {
   attempt,
   type FileRecord,
   jsonBytes,
+  makeFolder,
   readExactly,
   syncFolder,
   systemCode,
@@ -182,7 +183,7 @@ export function checkPlace(folder: string, bytes: number): void {
   const place = placeOf(folder);
   withFile('write', folder, () => {
     const parent = dirname(place);
-    mkdirSync(parent, { recursive: true });
+    makeFolder(parent);
     using _ = lock(place, PATIENCE);
     const unique = `${place}.${uniquePart()}`;
     const probes = [`${unique}.tmp`, `${unique}.old`] as const;
@@ -211,7 +212,7 @@ export function replaceFolder(folder: string, files: ReadonlyMap<FileName, Itera
   withFile('write', folder, () => {
     checkFree(folder);
     const place = placeOf(folder);
-    mkdirSync(dirname(place), { recursive: true });
+    makeFolder(dirname(place));
     const held = lock(place, PATIENCE);
     try {
       recover(place);

@@ -26,6 +26,11 @@ async function loadVega(): Promise<VegaModules> {
   }
 }
 
+/** @throws {OptionError} where the drawing library is not installed. */
+export async function checkDrawing(): Promise<void> {
+  await loadVega();
+}
+
 async function drawLines(modules: VegaModules, title: string, points: readonly Point[], log = false): Promise<string> {
   const spec = {
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',

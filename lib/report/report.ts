@@ -1,6 +1,6 @@
 /** A run as one HTML page that needs nothing else: pictures inside, no scripts. */
-import { writeAtomically } from '../io/files';
-import { drawCharts } from './charts';
+import { checkWritable, writeAtomically } from '../io/files';
+import { checkDrawing, drawCharts } from './charts';
 import { type RunRecord, summaryRows } from './record';
 
 const escapeHtml = (text: string): string =>
@@ -33,6 +33,12 @@ ${sample === null ? '' : `<h2>Sample</h2>\n<pre>${escapeHtml(sample)}</pre>`}
 </body>
 </html>
 `;
+}
+
+/** Whether a report can be drawn and written, before there is one. @throws as writeReport does. */
+export async function checkReport(path: string): Promise<void> {
+  await checkDrawing();
+  checkWritable(path);
 }
 
 /** @throws {FileError} when it cannot be written. @throws {OptionError} where the drawing library is not installed. */

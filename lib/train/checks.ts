@@ -28,7 +28,8 @@ function machineMemory(): number {
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toPrecision(3)} GB`;
+const gigabytes = (bytes: number): string =>
+  `${(bytes / 1e9).toLocaleString('en', { maximumSignificantDigits: 3 })} GB`;
 
 /**
  * @param memory bytes that there are. Default: of this machine.
