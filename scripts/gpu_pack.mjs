@@ -68,7 +68,7 @@ function copyCompiled(folder) {
 }
 
 /** What the tests and our own code import, and no tests need of it: what compiles TypeScript, and other platforms' binaries. */
-const PACKAGES = ['jest', 'fast-check', 'commander', 'cli-progress', 'picocolors', '@huggingface/tokenizers'];
+const PACKAGES = ['jest', 'fast-check', 'commander', 'picocolors', '@huggingface/tokenizers'];
 const LEFT_OUT = new Set(['typescript', 'ts-node', 'esbuild-register', 'node-notifier', 'fsevents']);
 const UNNEEDED = /\.(d\.[cm]?ts|map|md|flow|markdown)$|\/(esm|docs?)\//;
 
