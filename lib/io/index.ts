@@ -1,5 +1,6 @@
 export { type Checkpoint, loadCheckpoint, type StoredDType, saveCheckpoint } from './checkpoint';
 export {
+  type LoadSafetensorsOptions,
   loadSafetensors,
   type SafetensorsFile,
   type StoredTensor,

@@ -1,12 +1,12 @@
 /** What a run needs from its machine and its files, looked at before the first step. */
 import { totalmem } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { TokenFile } from '../data';
 import { FormatError, formatShape, IndexError, OptionError } from '../errors';
 import type { TensorData } from '../io';
 import { countParameters } from '../nn';
 import type { Tensor } from '../tensor';
-import { planSteps, type TrainConfig } from './config';
+import { checkTrainConfig, planSteps, type TrainConfig } from './config';
 import type { TrainerState } from './load_model';
 
 /** The config with every path absolute: the working folder may change while the run goes on. */
@@ -88,6 +88,8 @@ type Where = (state: TrainerState) => unknown;
 /** Whole numbers of trainer.json. */
 const WHOLE: Readonly<Record<string, Where>> = {
   optimizerSteps: ({ optimizerSteps }) => optimizerSteps,
+  'data.tokens': ({ data }) => (data === undefined ? 0 : data?.tokens),
+  'data.crc32': ({ data }) => (data === undefined ? 0 : data?.crc32),
   'loader.row': ({ loader }) => loader?.row,
   'loader.generator.seed': ({ loader }) => loader?.generator?.seed,
   'loader.generator.offset': ({ loader }) => loader?.generator?.offset,
@@ -96,18 +98,23 @@ const WHOLE: Readonly<Record<string, Where>> = {
   'guidance.generator.offset': ({ guidance }) => (guidance ? guidance.generator?.offset : 0),
 };
 
-/** @throws {FormatError} naming the value of trainer.json that makes no sense. */
+/**
+ * @param path of the checkpoint. @throws {FormatError} naming the value of its trainer.json that makes no sense.
+ * @throws {OptionError} naming that of the run's config.
+ */
 export function checkState(path: string, state: TrainerState): void {
+  checkTrainConfig(state.config);
+  const file = join(path, 'trainer.json');
   const { total } = planSteps(state.config);
   if (!Number.isSafeInteger(state.step) || state.step < 0 || state.step > total)
-    throw new FormatError(path, `step is ${JSON.stringify(state.step)}; expected a whole number from 0 to ${total}`);
+    throw new FormatError(file, `step is ${JSON.stringify(state.step)}; expected a whole number from 0 to ${total}`);
   for (const [name, of] of Object.entries(WHOLE)) {
     const value = of(state);
     if (!Number.isSafeInteger(value) || (value as number) < 0)
-      throw new FormatError(path, `${name} is ${JSON.stringify(value)}; expected a whole number of at least 0`);
+      throw new FormatError(file, `${name} is ${JSON.stringify(value)}; expected a whole number of at least 0`);
   }
   if ((state.guidance !== null) !== (state.config.guidance !== undefined))
-    throw new FormatError(path, 'it has the state of a guide without its config, or the config without its state');
+    throw new FormatError(file, 'it has the state of a guide without its config, or the config without its state');
 }
 
 /** @throws {FormatError} when the training tokens are not those that the run began with. */

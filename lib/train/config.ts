@@ -119,6 +119,15 @@ export function checkTrainConfig(config: TrainConfig): void {
   checkTransformerConfig(config.model);
   if (typeof config.data?.train !== 'string') throw new OptionError('train: data.train', 'a path', config.data?.train);
   checkKeys('TrainConfig.data', config.data, DATA);
+  const { validation, validationBytes } = config.data;
+  for (const [name, path] of Object.entries({
+    'data.validation': validation,
+    tokenizer: config.tokenizer,
+    init: config.init,
+    checkpoint: config.checkpoint,
+  }))
+    if (path !== undefined && typeof path !== 'string') throw new OptionError(`train: ${name}`, 'a path', path);
+  if (validationBytes !== undefined) checkInteger('train: data.validationBytes', validationBytes, 0);
   for (const name of ['steps', 'batchSize'] as const) checkInteger(`train: ${name}`, config[name]);
   for (const name of ['gradientAccumulation', 'seqLen', 'saveEvery', 'evalEvery', 'evalRows'] as const)
     if (config[name] !== undefined) checkInteger(`train: ${name}`, config[name]);

@@ -15,6 +15,7 @@ import { linearDims } from '../ops/linear_dims';
 import { tidy } from '../scope';
 import { DEFINITIONS } from '../structures';
 import { type Tensor, tensor } from '../tensor';
+import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
 
 /** What tells one file of tokens from another. */
@@ -95,8 +96,9 @@ function checkSizes(config: TransformerConfig, weights: ReadonlyMap<string, Tens
 
 /** Where the guidance of a checkpoint stands. */
 function guidanceOf(path: string, state: unknown): Guidance {
-  if (!isTrainerState(state) || !state.config.guidance || !state.guidance)
+  if (!isTrainerState(state) || !state.config?.guidance || !state.guidance)
     throw new FormatError(path, 'it has guides, but no trainer.json beside them that says how much they count');
+  checkState(path, state);
   const guidance = new Guidance({ ...mixing(state.config.guidance), steps: planSteps(state.config).guided });
   guidance.restore(state.guidance);
   return guidance;

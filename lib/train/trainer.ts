@@ -192,8 +192,7 @@ export class Trainer implements Disposable {
     const { trainer: state, model, optimizer } = restored;
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
-    checkTrainConfig(state.config);
-    checkState(join(folder, 'trainer.json'), state);
+    checkState(folder, state);
     const trainer = new Trainer(state.config, options, restored);
     try {
       checkSameData(trainer.#trainFile, state);
