@@ -13,7 +13,7 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { attempt, makeFolder, systemCode, uniquePart, withFile } from '../io/files';
 import { lock } from '../io/lock';
-import { isCheckpoint } from '../io/store';
+import { isCheckpoint } from '../io/manifest';
 import { UsageError } from './failure';
 
 export interface RunFolder extends Disposable {

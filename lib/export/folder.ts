@@ -3,7 +3,7 @@ import { existsSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path';
 import { FileError } from '../errors';
 import { makeFolder, withFile } from '../io/files';
-import { isCheckpoint } from '../io/store';
+import { isCheckpoint } from '../io/manifest';
 import type { OptionNames } from '../options';
 
 export interface FolderOptions {

@@ -8,6 +8,8 @@ import { crc32 } from 'node:zlib';
 import { FormatError } from '../errors';
 import { jsonBytes, readExactly, withFile } from './files';
 import { checkFinite } from './finite';
+import { CONFIG, type FileName } from './manifest';
+import { OpenFolder } from './open_folder';
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -15,7 +17,7 @@ import {
   safetensorsBytes,
   type TensorData,
 } from './safetensors';
-import { CONFIG, checkFree, type FileName, OpenFolder, replaceFolder } from './store';
+import { checkFree, replaceFolder } from './store';
 
 export const CHECKPOINT_VERSION = 1;
 

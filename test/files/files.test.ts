@@ -92,6 +92,8 @@ const CHANGES: [string, (file: string, random: TestRandom) => string, Kind[]][] 
   ['trainer.json', changeBytes, ['trainer']],
   ['model.safetensors', changeBytes, ['model', 'trainer']],
   ['optimizer.safetensors', changeBytes, ['trainer']],
+  ['manifest.json', changeJson, ['model']],
+  ['manifest.json', changeBytes, ['model']],
 ];
 
 test.each(CHANGES)(
@@ -99,7 +101,7 @@ test.each(CHANGES)(
   async (name, change, kinds) => {
     const random = new TestRandom(name.length + change.name.length);
     for (let round = 0; round < ROUNDS; round++) {
-      fresh();
+      fresh(name === 'manifest.json');
       const what = `${name}: ${change(join(bad, name), random)}`;
       for (const kind of kinds) expectHarmless(await read(kind, bad), `${kind} with ${what}`);
     }

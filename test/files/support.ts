@@ -45,12 +45,12 @@ afterAll(() => {
   rmSync(root, { recursive: true });
 });
 
-/** A copy of a good checkpoint, without the manifest that would give a change away. */
-export function fresh(): string {
+/** A copy of a good checkpoint, by default without the manifest that would give a change away. */
+export function fresh(manifest = false): string {
   rmSync(bad, { recursive: true, force: true });
   mkdirSync(bad);
   cpSync(good, bad, { recursive: true });
-  rmSync(join(bad, 'manifest.json'));
+  if (!manifest) rmSync(join(bad, 'manifest.json'));
   return bad;
 }
 

@@ -1,0 +1,102 @@
+/** What a checkpoint folder consists of, and what stands for it after a crash. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { type FileRecord, systemCode } from './files';
+
+export const CONFIG = 'config.json';
+export const MANIFEST = 'manifest.json';
+const FORMAT = 'structured-ffn manifest';
+export const VERSION = 1;
+
+/** Everything that a checkpoint folder of ours may hold, in the order in which it is removed: without config it is none. */
+export const NAMES = [
+  CONFIG,
+  'model.safetensors',
+  'optimizer.safetensors',
+  'trainer.json',
+  'tokenizer.json',
+  MANIFEST,
+] as const;
+export type FileName = Exclude<(typeof NAMES)[number], typeof MANIFEST>;
+
+export interface Manifest {
+  readonly format: typeof FORMAT;
+  readonly version: number;
+  /** Milliseconds since 1970. */
+  readonly saved: number;
+  readonly files: Readonly<Record<string, FileRecord>>;
+}
+
+/** @param saved milliseconds since 1970. */
+export const newManifest = (saved: number, files: Manifest['files']): Manifest => ({
+  format: FORMAT,
+  version: VERSION,
+  saved,
+  files,
+});
+
+/** The manifest in a text; undefined for anything else. */
+export function parseManifest(text: string): Manifest | undefined {
+  try {
+    const manifest = JSON.parse(text) as Partial<Manifest> | null;
+    if (manifest?.format !== FORMAT || typeof manifest.files !== 'object' || manifest.files === null) return undefined;
+    const isRecord = (record: Partial<FileRecord> | null) =>
+      Number.isSafeInteger(record?.bytes) && Number.isSafeInteger(record?.crc32);
+    return Object.values(manifest.files).every(isRecord) ? (manifest as Manifest) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function isCheckpoint(folder: string): boolean {
+  try {
+    return /"format"\s*:\s*"structured-ffn"/.test(readFileSync(join(folder, CONFIG), 'utf8'));
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return false;
+  }
+}
+
+/** Also one that is damaged. */
+export function isOurs(folder: string): boolean {
+  const manifest = join(folder, MANIFEST);
+  return isCheckpoint(folder) || (existsSync(manifest) && parseManifest(readFileSync(manifest, 'utf8')) !== undefined);
+}
+
+/** When a folder was completed; null unless it is complete. */
+function completedAt(folder: string): number | null {
+  const sizeOf = (name: string) => statSync(join(folder, name), { throwIfNoEntry: false })?.size;
+  try {
+    if (!isCheckpoint(folder)) return null;
+    // From before there were manifests; a new one without is not complete.
+    if (sizeOf(MANIFEST) === undefined)
+      return folder.endsWith('.old') && sizeOf('model.safetensors') !== undefined ? 0 : null;
+    const manifest = parseManifest(readFileSync(join(folder, MANIFEST), 'utf8'));
+    const whole = manifest && Object.entries(manifest.files).every(([name, { bytes }]) => sizeOf(name) === bytes);
+    return whole ? manifest.saved : null;
+  } catch (error) {
+    // Another process may be removing it.
+    if (systemCode(error) !== 'ENOENT') throw error;
+    return null;
+  }
+}
+
+/** What crashes left beside a folder: `NAME.UNIQUE.tmp` and `NAME.UNIQUE.old`. */
+export function leftovers(folder: string): string[] {
+  const parent = dirname(folder);
+  const prefix = `${basename(folder)}.`;
+  if (!existsSync(parent)) return [];
+  return readdirSync(parent)
+    .filter((name) => name.startsWith(prefix) && /^\d+-[0-9a-f]{12}\.(tmp|old)$/.test(name.slice(prefix.length)))
+    .map((name) => join(parent, name));
+}
+
+/** What stands for a folder that a crash left without its place: the newest complete one. */
+export function standIn(folder: string): string | undefined {
+  const complete = leftovers(folder).flatMap((path) => {
+    const saved = completedAt(path);
+    return saved === null ? [] : [{ path, rank: [path.endsWith('.tmp') ? 1 : 0, saved] as const }];
+  });
+  complete.sort((a, b) => b.rank[0] - a.rank[0] || b.rank[1] - a.rank[1]);
+  return complete[0]?.path;
+}
