@@ -5,6 +5,9 @@ import { existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cli, folder, MAIN, writeText } from './support';
 
+// Other processes, on a machine that may be busy.
+jest.setTimeout(120_000);
+
 const text = writeText('text.txt', 300, 5);
 const ENDLESS = ['train', '--preset', 'tiny', '--tokenizer', 'byte', '--seq-len', '32', '--batch-size', '4'];
 const run = (out: string): string[] => [MAIN, ...ENDLESS, '--data', text, '--steps', '100000', '--json', '--out', out];

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { lock } from '../../lib/io/lock';
 import { cli, folder, jsonLines, writeText } from './support';
 
+// Other processes, on a machine that may be busy.
+jest.setTimeout(120_000);
+
 const text = writeText('text.txt', 300, 6);
 const train = (...args: string[]) =>
   cli(['train', '--preset', 'tiny', '--tokenizer', 'byte', '--seq-len', '32', '--data', text, '--json', ...args]);

@@ -6,6 +6,9 @@ import { FileError } from '../../lib';
 import { loadNumber, saveNumber } from './checkpoints';
 import { countCalls, crashAt, failAt } from './faults';
 
+// Thousands of small writes, on a disk that may be busy.
+jest.setTimeout(120_000);
+
 const root = mkdtempSync(join(tmpdir(), 'sffn-faults-'));
 afterAll(() => rmSync(root, { recursive: true }));
 const folder = join(root, 'checkpoint');

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { TestRandom } from '../support/random';
 import { bad, expectHarmless, fresh, type Kind, read, root } from './support';
 
+// Other processes, on a machine that may be busy.
+jest.setTimeout(120_000);
+
 const ROUNDS = process.env.STRUCTURED_FFN_LONG === '1' ? 1500 : 60;
 
 function writeSafetensors(
