@@ -28,7 +28,7 @@ const out = join(ROOT, 'runs', 'demo');
 const recipe = [
   ['--preset', 'mini', '--structure', 'lowrank', '--ratio', '0.32', '--tokenizer', 'bpe:512'],
   ['--steps', '800', '--batch-size', '8', '--lr', '0.004', '--guidance', 'fixed-step', '--eval-every', '200'],
-  ['--out', out, '--report', join(out, 'report.html')],
+  ['--out', out, '--force', '--report', join(out, 'report.html')],
 ].flat();
 
 const build = spawnSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { stdio: 'inherit' });

@@ -70,8 +70,7 @@ async function runToEnd(
 
 /** What comes after the last step must not fail then. @throws {UsageError} */
 async function checkEnd({ sample, report, json }: TrainOptions, { tokenizer, config }: TrainPlan): Promise<void> {
-  if (sample !== undefined && !json) {
-    if (tokenizer === null) throw new UsageError('--sample: the run has token ids only, no tokenizer for a text');
+  if (sample !== undefined && tokenizer !== null && !json) {
     const { length } = tokenizer.encode(sample);
     const { seqLen } = config.model;
     if (length === 0 || length > seqLen)
