@@ -80,7 +80,8 @@ function link(path: string): string | null {
  */
 export function openRunFolder(out: string | undefined, force = false): RunFolder {
   const path = out === undefined ? nextNumbered() : named(out, force);
-  const held = lock(path, 0);
+  // In the folder, as the one above it may not be ours to write to.
+  const held = lock(path, 0, join(path, 'run.lock'));
   return {
     path,
     publish: () => (out === undefined ? link(path) : null),

@@ -1,5 +1,5 @@
 /**
- * Locks by process, without native code. Whoever wants one puts a file of its own, a claim, into the folder `PATH.NAME` and
+ * Locks by process, without native code. Whoever wants one puts a file of its own, a claim, into a folder and
  * then looks who else is there. Of two that come together at least one sees the other and steps back. A claim's name says
  * whose it is, so that of a dead process counts for nothing, and removing it can never remove that of a live one.
  */
@@ -107,11 +107,10 @@ function sleep(milliseconds: number): void {
 /**
  * Takes a lock of `path`, which need not exist; disposing releases it. A process that dies releases its own.
  * @param wait milliseconds to wait for another holder.
- * @param name locks of different names have nothing to do with each other.
+ * @param place the folder of the claims; locks of different places have nothing to do with each other. Default: `PATH.lock`.
  * @throws {FileError} naming the process that holds it.
  */
-export function lock(path: string, wait: number, name = 'lock'): Disposable {
-  const place = `${path}.${name}`;
+export function lock(path: string, wait: number, place = `${path}.lock`): Disposable {
   const claim = newClaim();
   const end = performance.now() + wait;
   for (;;) {

@@ -117,7 +117,7 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
   const { signal, ...own } = options;
   const given = 'resume' in source ? source.resume : source.config.checkpoint;
   const folder = given === undefined ? undefined : resolve(given);
-  using _ = folder === undefined ? null : lock(folder, 0, 'run');
+  using _ = folder === undefined ? null : lock(folder, 0, `${folder}.run`);
   using trainer = 'resume' in source ? Trainer.resume(source.resume, own) : new Trainer(source.config, own);
   if (folder !== undefined) checkPlace(folder, checkpointBytes(trainer));
   const { config, plan, model } = trainer;

@@ -1,5 +1,5 @@
 /** Where runs go, and what is refused before their first step. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lock } from '../../lib/io/lock';
 import { cli, folder, jsonLines, writeText } from './support';
@@ -46,12 +46,12 @@ test('a run that is there is replaced with --force only', () => {
 
 test('a folder belongs to one run at a time', () => {
   const out = join(folder, 'shared');
-  using _ = lock(out, 0);
+  using _ = lock(out, 0, join(out, 'run.lock'));
   expect(train('--steps', '1', '--out', out)).toMatchObject({
     status: 1,
     stderr: expect.stringContaining(`process ${process.pid} is using it`),
   });
-  expect(existsSync(out)).toBe(false);
+  expect(readdirSync(out)).toEqual(['run.lock']);
 });
 
 describe('before the first step', () => {

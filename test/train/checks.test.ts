@@ -209,7 +209,7 @@ describe('the place of the checkpoint', () => {
 
   test('belongs to one run at a time', async () => {
     const checkpoint = join(folder, 'shared');
-    using _ = lock(checkpoint, 0, 'run');
+    using _ = lock(checkpoint, 0, `${checkpoint}.run`);
     const second = collect(train({ config: { ...CONFIG, checkpoint } }));
     await expect(second).rejects.toThrow(`process ${process.pid} is using it`);
   });
