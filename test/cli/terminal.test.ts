@@ -3,12 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { folder, MAIN, writeText } from './support';
 
+// Other processes, on a machine that may be busy.
+jest.setTimeout(120_000);
+
 /** Runs a command on a pseudo-terminal of a size (Python has them, Node has not) and copies all that it writes. */
 const ON_TERMINAL = `
 import fcntl, os, pty, struct, sys, termios
 
-// Other processes, on a machine that may be busy.
-jest.setTimeout(120_000);
 columns, rows = int(sys.argv[1]), int(sys.argv[2])
 pid, terminal = pty.fork()
 if pid == 0:
