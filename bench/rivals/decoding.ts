@@ -38,8 +38,10 @@ export async function onnxDecoder(
   { prompts, next }: DecodeIds,
 ): Promise<Contender> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-onnx-'));
-  exportOnnx(model, folder, { cache: true, force: true });
-  const session = await runtime.InferenceSession.create(join(folder, 'model.onnx'), { intraOpNumThreads: threads });
+  exportOnnx(model, folder, { force: true });
+  const session = await runtime.InferenceSession.create(join(folder, 'onnx', 'model.onnx'), {
+    intraOpNumThreads: threads,
+  });
   rmSync(folder, { recursive: true });
   const { nHeads, nKvHeads = nHeads, attnDim, dModel } = model.config;
   const batch = prompts.length;
@@ -48,12 +50,19 @@ export async function onnxDecoder(
   const isCache = (name: string) => name.startsWith('past_key_values.');
   const empty = () =>
     new runtime.Tensor('float32', new Float32Array(), [batch, nKvHeads, 0, (attnDim ?? dModel) / nHeads]);
+  const context = prompts[0]?.length ?? 0;
+  const all = (length: number, of: (at: number) => number) =>
+    ids(prompts.flatMap(() => Array.from({ length }, (_, at) => of(at))));
   const first = await session.run({
     input_ids: ids(prompts.flat()),
+    attention_mask: all(context, () => 1),
+    position_ids: all(context, (at) => at),
     ...Object.fromEntries(session.inputNames.filter(isCache).map((name) => [name, empty()])),
   });
   const feeds = {
     input_ids: ids(next),
+    attention_mask: all(context + 1, () => 1),
+    position_ids: all(1, () => context),
     ...Object.fromEntries(
       session.inputNames.filter(isCache).map((name) => [name, first[name.replace('past_key_values', 'present')]!]),
     ),

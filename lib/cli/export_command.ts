@@ -1,7 +1,8 @@
 /** `structured-ffn export`. */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { exportHuggingFace, exportOnnx } from '../export';
+import { filesBelow } from '../export/folder';
 import { loadModel } from '../train';
 import { UsageError } from './failure';
 
@@ -17,12 +18,11 @@ export function exportCommand(checkpoint: string, options: ExportCommandOptions)
   const { format, out, weights, cache, force } = options;
   if (format === 'hf' && weights === 'factored')
     throw new UsageError('--weights factored: no architecture of transformers has factors; hf is always merged');
-  if (format === 'hf' && cache) throw new UsageError('--cache: transformers keeps its own cache; it is for onnx only');
+  if (format === 'hf' && cache !== undefined)
+    throw new UsageError(`--${cache ? '' : 'no-'}cache: transformers keeps its own cache; it is for onnx only`);
   const { model, tokenizerFile } = loadModel(checkpoint);
   if (format === 'hf') exportHuggingFace(model, out, { tokenizerFile, force });
   else exportOnnx(model, out, { weights, cache, tokenizerFile, force });
-  const sizes = readdirSync(out).map(
-    (name) => `${name} (${statSync(join(out, name)).size.toLocaleString('en')} bytes)`,
-  );
+  const sizes = filesBelow(out).map((name) => `${name} (${statSync(join(out, name)).size.toLocaleString('en')} bytes)`);
   process.stdout.write(`${out}: ${sizes.join(', ')}\n`);
 }

@@ -220,13 +220,14 @@ program
       'keep factors, or merge them into dense matrices (default: factored; hf: merged)',
     ).choices(['factored', 'merged']),
   )
-  .option('--cache', 'onnx: keys and values of earlier tokens as inputs and outputs')
+  .option('--cache', 'onnx: keys and values of earlier tokens as inputs and outputs (default)')
+  .option('--no-cache', 'onnx: whole sequences only; for scoring, not for generation')
   .option('--force', 'replace files with the same names in a folder that is not empty')
   .addHelpText(
     'after',
     `
 Examples:
-  structured-ffn export runs/latest/checkpoint --format onnx --out exported --cache
+  structured-ffn export runs/latest/checkpoint --format onnx --out exported
   structured-ffn export runs/latest/checkpoint --format hf --out exported-hf`,
   )
   .action(async (checkpoint, options) => (await import('./export_command.js')).exportCommand(checkpoint, options));

@@ -99,12 +99,9 @@ function choose(config: ResolvedConfig): Architecture {
   return activation === 'swiglu' ? stableLm(config) : starcoder2(activation, config);
 }
 
-/** @throws {OptionError} that names the option which no known architecture can express. */
-export function architectureOf({ config: sizes }: TransformerLM, endOfText: number | null): Architecture {
-  const chosen = choose(sizes);
-  const partial = chosen.config.partial_rotary_factor;
-  const config = {
-    ...chosen.config,
+/** What config.json says of every architecture. */
+function sizesOf(sizes: ResolvedConfig, endOfText: number | null, partial?: unknown): Record<string, unknown> {
+  return {
     vocab_size: sizes.vocabSize,
     hidden_size: sizes.dModel,
     intermediate_size: sizes.dFF,
@@ -126,5 +123,24 @@ export function architectureOf({ config: sizes }: TransformerLM, endOfText: numb
     eos_token_id: endOfText,
     torch_dtype: 'float32',
   };
+}
+
+/** @throws {OptionError} that names the option which no known architecture can express. */
+export function architectureOf({ config: sizes }: TransformerLM, endOfText: number | null): Architecture {
+  const chosen = choose(sizes);
+  const config = { ...chosen.config, ...sizesOf(sizes, endOfText, chosen.config.partial_rotary_factor) };
   return { ...chosen, config };
+}
+
+/**
+ * config.json beside a graph, which computes what no architecture has to name: readers take the sizes of its cache and the ids
+ * of special tokens. A model of no known architecture goes by the type whose cache has the same shape.
+ */
+export function graphConfig(model: TransformerLM, endOfText: number | null): Readonly<Record<string, unknown>> {
+  try {
+    return architectureOf(model, endOfText).config;
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    return { model_type: 'llama', ...sizesOf(model.config, endOfText) };
+  }
 }

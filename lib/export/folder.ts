@@ -1,6 +1,15 @@
 /** The folder of an export: written beside its place, moved in when it is whole. */
-import { existsSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+} from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
 import { FileError } from '../errors';
 import { makeFolder, withFile } from '../io/files';
 import { isCheckpoint } from '../io/manifest';
@@ -22,20 +31,41 @@ function checkPlace(folder: string, force: boolean): void {
     throw new FileError(`cannot write ${folder}: it is not empty (with force, files of the same names are replaced)`);
 }
 
+/** Paths of all files below, from there. */
+export const filesBelow = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+
+/** Moves files to a folder that has others. A crash leaves too few of them, never some of the old beside some of the new. */
+function moveInto(folder: string, fresh: string): void {
+  const moves = filesBelow(fresh).map((name) => [join(fresh, name), join(folder, name)] as const);
+  for (const [, to] of moves)
+    if (lstatSync(to, { throwIfNoEntry: false })?.isDirectory())
+      throw new FileError(`cannot write ${to}: it is a folder`);
+  for (const [, to] of moves) rmSync(to, { force: true });
+  for (const [from, to] of moves) {
+    makeFolder(dirname(to));
+    renameSync(from, to);
+  }
+}
+
 /**
  * Calls `write` with an empty folder, whose files then go to `folder`. When anything fails, `folder` is as it was.
  * @throws {FileError} and what `write` throws.
  */
 export function writeFolder(folder: string, { force = false }: FolderOptions, write: (fresh: string) => void): void {
   checkPlace(folder, force);
-  const fresh = `${folder}.${process.pid}.tmp`;
   withFile('write', folder, () => {
+    // Beside the folder itself, where the name is a link to it.
+    const place = existsSync(folder) ? realpathSync(folder) : resolve(folder);
+    const fresh = `${place}.${randomUUID()}.tmp`;
     try {
       makeFolder(fresh);
       write(fresh);
-      if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
-      if (!existsSync(folder)) renameSync(fresh, folder);
-      else for (const name of readdirSync(fresh)) renameSync(join(fresh, name), join(folder, name));
+      if (existsSync(place) && readdirSync(place).length === 0) rmdirSync(place);
+      if (existsSync(place)) moveInto(place, fresh);
+      else renameSync(fresh, place);
     } finally {
       rmSync(fresh, { recursive: true, force: true });
     }

@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { noGrad } from '../autograd';
 import { saveSafetensors, type TensorData } from '../io';
 import { writeJson } from '../io/files';
+import { checkFinite } from '../io/finite';
 import type { LayerNorm, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { type Architecture, architectureOf } from './architectures';
 import { FOLDER_OPTIONS, type FolderOptions, writeFolder } from './folder';
-import { exportedTokenizer, writeTokenizer } from './tokenizer_files';
+import { exportedTokenizer, writeGenerationConfig, writeTokenizer } from './tokenizer_files';
 import { linearValues, valuesOf } from './values';
 
 export interface ExportHuggingFaceOptions extends FolderOptions {
@@ -70,22 +71,26 @@ function weightsOf(model: TransformerLM, { mlp }: Architecture): Weights {
   });
   weights.push(...normParts(model.norm, 'model.norm'));
   if (model.head) weights.push(['lm_head.weight', valuesOf(model.head.weight)]);
+  for (const [name, { data }] of weights) checkFinite('export', name, data);
   return weights;
 }
 
 /**
- * Writes `config.json`, `model.safetensors`, and the tokenizer's files where there is a tokenizer. docs/export.md says which
- * model becomes which architecture.
- * @throws {OptionError} naming what no known architecture can express. @throws {FileError | FormatError}
+ * Writes `config.json`, `generation_config.json`, `model.safetensors`, and the tokenizer's files where there is a tokenizer.
+ * docs/export.md says which model becomes which architecture.
+ * @throws {OptionError} naming what no known architecture can express. @throws {FormatError} naming a tensor with a value that
+ * is not finite. @throws {FileError}
  */
 export function exportHuggingFace(model: TransformerLM, folder: string, options: ExportHuggingFaceOptions = {}): void {
   checkKeys('exportHuggingFace', options, { ...FOLDER_OPTIONS, tokenizerFile: 0 });
   const tokenizer = exportedTokenizer(options.tokenizerFile, model.config.vocabSize);
-  const architecture = architectureOf(model, tokenizer?.endOfText?.id ?? null);
+  const endOfText = tokenizer?.endOfText?.id ?? null;
+  const architecture = architectureOf(model, endOfText);
   writeFolder(folder, options, (fresh) =>
     noGrad(() =>
       tidy(() => {
         writeJson(join(fresh, 'config.json'), architecture.config);
+        writeGenerationConfig(fresh, endOfText);
         saveSafetensors(join(fresh, 'model.safetensors'), weightsOf(model, architecture), { format: 'pt' });
         if (tokenizer) writeTokenizer(fresh, tokenizer, model.config.seqLen);
       }),

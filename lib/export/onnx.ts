@@ -2,18 +2,19 @@
 import { join } from 'node:path';
 import { noGrad } from '../autograd';
 import { checkChoice } from '../errors';
-import { writeAtomically } from '../io/files';
+import { writeAtomically, writeJson } from '../io/files';
 import type { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
+import { graphConfig } from './architectures';
 import { FOLDER_OPTIONS, type FolderOptions, writeFolder } from './folder';
 import { transformerGraph } from './onnx_model';
-import { exportedTokenizer, writeTokenizer } from './tokenizer_files';
+import { exportedTokenizer, writeGenerationConfig, writeTokenizer } from './tokenizer_files';
 
 export interface ExportOnnxOptions extends FolderOptions {
   /** Factors kept, or merged into the dense matrices that they stand for. Default: factored. */
   readonly weights?: 'factored' | 'merged';
-  /** Keys and values of earlier tokens as inputs and outputs, for decoding. Default: false. */
+  /** Keys and values of earlier tokens as inputs and outputs, for decoding. Default: true. */
   readonly cache?: boolean;
   /** The model's tokenizer.json. Default: that of the byte tokenizer where the vocabulary has its size, else none. */
   readonly tokenizerFile?: string;
@@ -21,27 +22,40 @@ export interface ExportOnnxOptions extends FolderOptions {
   readonly largestModel?: number;
 }
 
+/** Where transformers.js looks for a graph and its weights. */
+const GRAPHS = 'onnx';
 const MODEL = 'model.onnx';
-const WEIGHTS = 'model.onnx.data';
+const WEIGHTS = 'model.onnx_data';
 
 /**
- * Writes `model.onnx` (opset 20), with `model.onnx.data` where the weights need it, and the tokenizer's files where there is a
- * tokenizer. docs/export.md has inputs and outputs.
- * @throws {OptionError} for factors of a model that still has guides. @throws {FileError | FormatError}
+ * Writes `onnx/model.onnx` (opset 20), with `onnx/model.onnx_data` where the weights need it, and the tokenizer's files where
+ * there is a tokenizer; with a cache also `config.json` and `generation_config.json`, so that transformers.js loads the folder
+ * as it is. docs/export.md has inputs and outputs.
+ * @throws {OptionError} for factors of a model that still has guides. @throws {FormatError} naming a tensor with a value that
+ * is not finite. @throws {FileError}
  */
 export function exportOnnx(model: TransformerLM, folder: string, options: ExportOnnxOptions = {}): void {
   checkKeys('exportOnnx', options, { ...FOLDER_OPTIONS, weights: 0, cache: 0, tokenizerFile: 0, largestModel: 0 });
-  const { weights = 'factored', cache = false, tokenizerFile, largestModel } = options;
-  const tokenizer = exportedTokenizer(tokenizerFile, model.config.vocabSize);
+  const { weights = 'factored', cache = true, tokenizerFile, largestModel } = options;
+  const { seqLen, vocabSize } = model.config;
+  const tokenizer = exportedTokenizer(tokenizerFile, vocabSize);
   checkChoice('export: weights', weights, ['factored', 'merged']);
   writeFolder(folder, options, (fresh) =>
     noGrad(() =>
       tidy(() => {
         const files = transformerGraph(model, { weights, cache }).files({ weightsFile: WEIGHTS, largestModel });
-        writeAtomically(join(fresh, MODEL), files.model);
-        if (files.weights) writeAtomically(join(fresh, WEIGHTS), files.weights);
-        if (tokenizer) writeTokenizer(fresh, tokenizer, model.config.seqLen);
+        writeAtomically(join(fresh, GRAPHS, MODEL), files.model);
+        if (files.weights) writeAtomically(join(fresh, GRAPHS, WEIGHTS), files.weights);
+        if (tokenizer) writeTokenizer(fresh, tokenizer, seqLen);
+        if (cache) writeConfigs(fresh, model, tokenizer?.endOfText?.id ?? null, files.weights !== null);
       }),
     ),
   );
+}
+
+/** Not for a graph without a cache: clients that find a config would give it one token at a time all the same. */
+function writeConfigs(folder: string, model: TransformerLM, endOfText: number | null, external: boolean): void {
+  const client = { dtype: 'fp32', ...(external && { use_external_data_format: true }) };
+  writeJson(join(folder, 'config.json'), { ...graphConfig(model, endOfText), 'transformers.js_config': client });
+  writeGenerationConfig(folder, endOfText);
 }

@@ -1,6 +1,7 @@
 /** An ONNX graph under construction, and its file. Field numbers are those of onnx.proto; opset 20 has Gelu. */
 import { FormatError } from '../errors';
 import type { TensorData } from '../io';
+import { checkFinite } from '../io/finite';
 import { ProtoMessage } from './protobuf';
 
 const IR_VERSION = 9;
@@ -101,8 +102,12 @@ export class OnnxGraph {
     return parts;
   }
 
-  /** Float32 values under a name of their own; the memory is read when the file is written. */
+  /**
+   * Float32 values under a name of their own; the memory is read when the file is written.
+   * @throws {FormatError} for values that are not finite.
+   */
   weight(name: string, { shape, data }: TensorData): string {
+    checkFinite('export', name, data);
     this.#weights.set(name, { name, elementType: FLOAT, shape, bytes: bytesOf(data) });
     return name;
   }

@@ -14,8 +14,11 @@ export interface OnnxGraphOptions {
   readonly cache: boolean;
 }
 
-/** Added to the score of a later token; finite, because not every runtime's softmax takes −∞. */
+/** Added to the score of a token that is not seen; finite, because not every runtime's softmax takes −∞. */
 const MASKED = -3.4028234663852886e38;
+
+/** The element type bool, as the attribute of Cast. */
+const BOOL = 9;
 
 const normValues = (norm: LayerNorm | RMSNorm): NormValues => ({
   kind: norm instanceof LayerNorm ? 'layer' : 'rms',
@@ -31,13 +34,13 @@ interface Rotary {
 
 /** Values that all blocks share. */
 interface Positions {
-  /** int64 [seq]. */
-  readonly numbers: string;
+  /** int64 [batch, seq]; null in a model without positions. */
+  readonly numbers: string | null;
   /** [batch, seq, query, key and value heads, headSize], the shape of a block's projection. */
   readonly projected: string;
-  /** cos and sin [seq, 1, headSize/2] of the positions; null without rotary positions. */
+  /** cos and sin [batch, seq, 1, headSize/2] of the positions; null without rotary positions. */
   readonly rotary: Rotary | null;
-  /** Added to the scores [group·seq, past + seq], where the query heads of a group stand one after the other. */
+  /** [batch, 1, group·seq, past + seq], added to the scores: the query heads of a group stand one after the other. */
   readonly mask: string;
 }
 
@@ -49,26 +52,41 @@ function addRotaryTable(graph: OnnxGraph, positions: string, { seqLen, headSize,
   return { cos: rows('rotary.cos', cos), sin: rows('rotary.sin', sin) };
 }
 
+/** 0 for the tokens that each token sees: those up to itself that `attention_mask` [batch, past + seq] has not 0 for. */
+function addMask(graph: OnnxGraph, batch: string, length: string, past: string, group: number): string {
+  const given = graph.input('attention_mask', 'int64', ['batch_size', 'total_sequence_length']);
+  const [zero, one] = [graph.integer(0), graph.integer(1)];
+  const total = graph.node('Add', [past, length]);
+  const rows = graph.node('Unsqueeze', [graph.node('Range', [past, total, one]), graph.integers([1])]);
+  const earlier = graph.node('LessOrEqual', [graph.node('Range', [zero, total, one]), rows]);
+  // Reshape, which would not spread a mask of another length over all tokens.
+  const totals = graph.node('Unsqueeze', [total, graph.integers([0])]);
+  const shape = graph.node('Concat', [batch, graph.integers([1]), totals], { axis: 0 });
+  const present = graph.node('Cast', [graph.node('Reshape', [given, shape], { allowzero: 1 })], { to: BOOL });
+  const visible = graph.node('Unsqueeze', [graph.node('And', [present, earlier]), graph.integers([1])]);
+  const mask = graph.node('Where', [visible, graph.float(0), graph.float(MASKED)]);
+  return group === 1 ? mask : graph.node('Tile', [mask, graph.integers([1, 1, group, 1])]);
+}
+
 function addPositions(graph: OnnxGraph, ids: string, firstPast: string | null, config: ResolvedConfig): Positions {
-  const { nHeads, nKvHeads, headSize, ropeBase } = config;
-  const group = nHeads / nKvHeads;
+  const { nHeads, nKvHeads, headSize, ropeBase, learnedPositions } = config;
   const shape = graph.node('Shape', [ids]);
+  const batch = graph.node('Shape', [ids], { end: 1 });
   const length = graph.node('Squeeze', [graph.node('Shape', [ids], { start: 1, end: 2 })]);
   const past =
     firstPast === null
       ? graph.integer(0)
       : graph.node('Squeeze', [graph.node('Shape', [firstPast], { start: 2, end: 3 })]);
-  const total = graph.node('Add', [past, length]);
-  const one = graph.integer(1);
-  const numbers = graph.node('Range', [past, total, one]);
-  const rows = graph.node('Unsqueeze', [numbers, graph.integers([1])]);
-  const visible = graph.node('LessOrEqual', [graph.node('Range', [graph.integer(0), total, one]), rows]);
-  const mask = graph.node('Where', [visible, graph.float(0), graph.float(MASKED)]);
+  const mask = addMask(graph, batch, length, past, nHeads / nKvHeads);
+  const positioned = ropeBase > 0 || learnedPositions;
+  const given = positioned ? graph.input('position_ids', 'int64', ['batch_size', 'sequence_length']) : null;
+  // As above: one position is not that of all tokens.
+  const numbers = given && graph.node('Reshape', [given, shape], { allowzero: 1 });
   return {
     numbers,
     projected: graph.node('Concat', [shape, graph.integers([nHeads + 2 * nKvHeads, headSize])], { axis: 0 }),
-    rotary: ropeBase > 0 ? addRotaryTable(graph, numbers, config) : null,
-    mask: group === 1 ? mask : graph.node('Tile', [mask, graph.integers([group, 1])]),
+    rotary: numbers !== null && ropeBase > 0 ? addRotaryTable(graph, numbers, config) : null,
+    mask,
   };
 }
 
@@ -147,7 +165,7 @@ function addEmbedding(
   model: TransformerLM,
 ): string {
   const flat = (x: string, shape: readonly number[]) => graph.node('Reshape', [x, graph.integers(shape)]);
-  if (model.positions === null) return graph.node('Gather', [table, flat(ids, [-1])], { axis: 0 });
+  if (model.positions === null || numbers === null) return graph.node('Gather', [table, flat(ids, [-1])], { axis: 0 });
   const learned = graph.weight('positions.weight', valuesOf(model.positions.weight));
   const tokens = graph.node('Gather', [table, ids], { axis: 0 });
   return flat(graph.node('Add', [tokens, graph.node('Gather', [learned, numbers], { axis: 0 })]), [
@@ -163,9 +181,18 @@ function addFeedForward(graph: OnnxGraph, name: string, x: string, block: Transf
   return addLinear(graph, `${name}.fc2`, active, linearValues(fc2, merged));
 }
 
+/** Logits [n, vocabSize] of x [n, dModel]. */
+function addHead(graph: OnnxGraph, x: string, table: string, { head }: TransformerLM): string {
+  if (head) return addLinear(graph, 'head', x, linearValues(head, true));
+  // Quantizers change the layout of a matrix that Gemm transposes, which would spoil it for Gather.
+  return graph.node('MatMul', [x, graph.node('Transpose', [table], { perm: [1, 0] })]);
+}
+
 /**
- * Input `input_ids` [batch, sequence] int64, output `logits` [batch, sequence, vocabSize]; with a cache also inputs
- * `past_key_values.{i}.key` and `.value` [batch, nKvHeads, past, headSize] and outputs `present.{i}.key` and `.value`.
+ * Inputs `input_ids` [batch, seq], `attention_mask` [batch, past + seq] and, where the model has positions, `position_ids`
+ * [batch, seq], all int64; output `logits` [batch, seq, vocabSize]. With a cache also inputs `past_key_values.{i}.key` and
+ * `.value` [batch, nKvHeads, past, headSize] and outputs `present.{i}.key` and `.value`. The names of the sizes are those of
+ * Hugging Face's exports: transformers.js makes an empty cache from them.
  * The graph refers to the memory of the model and of tensors made here: write it before the enclosing scope ends.
  */
 export function transformerGraph(model: TransformerLM, options: OnnxGraphOptions): OnnxGraph {
@@ -173,11 +200,12 @@ export function transformerGraph(model: TransformerLM, options: OnnxGraphOptions
   const { config } = model;
   const { vocabSize, nKvHeads, headSize } = config;
   const graph = new OnnxGraph('structured-ffn transformer');
-  const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
-  const cacheShape = (length: string) => ['batch', nKvHeads, length, headSize];
+  const ids = graph.input('input_ids', 'int64', ['batch_size', 'sequence_length']);
+  const cacheShape = (length: string) => ['batch_size', nKvHeads, length, headSize];
   const pasts = model.blocks.map((_, i): Cache | null => {
     if (!options.cache) return null;
-    const input = (part: string) => graph.input(`past_key_values.${i}.${part}`, 'float32', cacheShape('past'));
+    const input = (part: string) =>
+      graph.input(`past_key_values.${i}.${part}`, 'float32', cacheShape('past_sequence_length'));
     return { key: input('key'), value: input('value') };
   });
   const positions = addPositions(graph, ids, pasts[0]?.key ?? null, config);
@@ -195,14 +223,13 @@ export function transformerGraph(model: TransformerLM, options: OnnxGraphOptions
     x = graph.node('Add', [x, addFeedForward(graph, `${name}.ffn`, again, block, merged)]);
   });
   const hidden = addNorm(graph, 'norm', x, normValues(model.norm));
-  const head = model.head ? graph.weight('head.weight', valuesOf(model.head.weight)) : table;
-  const logits = graph.node('Gemm', [hidden, head], { transB: 1 });
+  const logits = addHead(graph, hidden, table, model);
   const shape = graph.node('Concat', [graph.node('Shape', [ids]), graph.integers([vocabSize])], { axis: 0 });
-  graph.output('logits', graph.node('Reshape', [logits, shape]), ['batch', 'sequence', vocabSize]);
+  graph.output('logits', graph.node('Reshape', [logits, shape]), ['batch_size', 'sequence_length', vocabSize]);
   if (options.cache)
     presents.forEach(({ key, value }, i) => {
-      graph.output(`present.${i}.key`, key, cacheShape('past_and_sequence'));
-      graph.output(`present.${i}.value`, value, cacheShape('past_and_sequence'));
+      graph.output(`present.${i}.key`, key, cacheShape('total_sequence_length'));
+      graph.output(`present.${i}.value`, value, cacheShape('total_sequence_length'));
     });
   return graph;
 }

@@ -44,13 +44,20 @@ function describe(json: Json, id: number | null): ExportedTokenizer {
   return { json: `${JSON.stringify(bare, null, 2)}\n`, endOfText };
 }
 
-/** `tokenizer.json` and `tokenizer_config.json`. */
+/** `tokenizer.json` and `tokenizer_config.json`; rows of a batch are filled on the left, as generation needs it. */
 export function writeTokenizer(folder: string, { json, endOfText }: ExportedTokenizer, seqLen: number): void {
   writeAtomically(join(folder, 'tokenizer.json'), [Buffer.from(json)]);
   writeJson(join(folder, 'tokenizer_config.json'), {
     tokenizer_class: 'PreTrainedTokenizerFast',
     model_max_length: seqLen,
     clean_up_tokenization_spaces: false,
-    ...(endOfText && { eos_token: endOfText.content }),
+    padding_side: 'left',
+    ...(endOfText && { eos_token: endOfText.content, pad_token: endOfText.content }),
   });
+}
+
+/** `generation_config.json`: what ends a text and fills a batch. */
+export function writeGenerationConfig(folder: string, endOfText: number | null): void {
+  const ids = endOfText !== null && { bos_token_id: endOfText, eos_token_id: endOfText, pad_token_id: endOfText };
+  writeJson(join(folder, 'generation_config.json'), { ...ids });
 }

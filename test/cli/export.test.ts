@@ -19,23 +19,28 @@ const run = (from: string, format: string, out: string, ...args: string[]) =>
 const contents = (path: string) =>
   Object.fromEntries(readdirSync(path).map((name) => [name, readFileSync(join(path, name))]));
 
+const CONFIGS = ['config.json', 'generation_config.json'];
 const TOKENIZER = ['tokenizer.json', 'tokenizer_config.json'];
 
 test('onnx', () => {
-  const result = run(checkpoint, 'onnx', 'onnx', '--cache');
+  const graphOf = (out: string) => readFileSync(join(place(out), 'onnx', 'model.onnx'), 'latin1');
+  const result = run(checkpoint, 'onnx', 'onnx');
   expect(result).toMatchObject({ status: 0, stderr: '' });
-  expect(result.stdout).toMatch(/onnx: model.onnx \([\d,]+ bytes\), tokenizer.json/);
-  expect(readdirSync(place('onnx')).sort()).toEqual(['model.onnx', ...TOKENIZER]);
-  const graph = readFileSync(join(place('onnx'), 'model.onnx'), 'latin1');
+  expect(result.stdout).toMatch(/onnx: .*onnx\/model.onnx \([\d,]+ bytes\)/);
+  expect(readdirSync(place('onnx')).sort()).toEqual([...CONFIGS, 'onnx', ...TOKENIZER]);
+  const graph = graphOf('onnx');
   for (const name of ['past_key_values.1.value', 'present.0.key', 'blocks.1.ffn.fc1.v']) expect(graph).toContain(name);
-  expect(run(checkpoint, 'onnx', 'merged', '--weights', 'merged')).toMatchObject({ status: 0 });
-  const merged = readFileSync(join(place('merged'), 'model.onnx'), 'latin1');
+  expect(run(checkpoint, 'onnx', 'cache', '--cache')).toMatchObject({ status: 0, stderr: '' });
+  expect(graphOf('cache')).toBe(graph);
+  expect(run(checkpoint, 'onnx', 'merged', '--weights', 'merged', '--no-cache')).toMatchObject({ status: 0 });
+  const merged = graphOf('merged');
   for (const name of ['past_key_values', 'blocks.1.ffn.fc1.v']) expect(merged).not.toContain(name);
+  expect(readdirSync(place('merged')).sort()).toEqual(['onnx', ...TOKENIZER]);
 });
 
 test('hf, with the tokenizer of the run', () => {
   expect(run(checkpoint, 'hf', 'hf')).toMatchObject({ status: 0, stderr: '' });
-  expect(readdirSync(place('hf')).sort()).toEqual(['config.json', 'model.safetensors', ...TOKENIZER]);
+  expect(readdirSync(place('hf')).sort()).toEqual([...CONFIGS, 'model.safetensors', ...TOKENIZER]);
   const tokenizer = readFileSync(join(checkpoint, 'tokenizer.json'), 'utf8');
   expect(readFileSync(join(place('hf'), 'tokenizer.json'), 'utf8')).toBe(tokenizer);
   const { vocab } = JSON.parse(tokenizer).model;
@@ -67,7 +72,7 @@ test('a folder with files needs --force, which replaces those of the same names 
   expect(refused.stderr).toMatch(/full: it is not empty/);
   expect(Object.keys(contents(out)).sort()).toEqual(['config.json', 'notes.txt']);
   expect(run(checkpoint, 'hf', 'full', '--force')).toMatchObject({ status: 0, stderr: '' });
-  expect(readdirSync(out).sort()).toEqual(['config.json', 'model.safetensors', 'notes.txt', ...TOKENIZER]);
+  expect(readdirSync(out).sort()).toEqual([...CONFIGS, 'model.safetensors', 'notes.txt', ...TOKENIZER]);
   expect(readFileSync(join(out, 'notes.txt'), 'utf8')).toBe('mine');
   expect(readFileSync(join(out, 'config.json'), 'utf8')).toContain('starcoder2');
 });
@@ -104,6 +109,12 @@ test.each<[string, string[], number, RegExp]>([
   ['no folder', [checkpoint, '--format', 'hf'], 2, /required option '--out/],
   ['factors in hf', [checkpoint, '--format', 'hf', '--weights', 'factored', '--out', place('x')], 2, /always merged/],
   ['a cache in hf', [checkpoint, '--format', 'hf', '--cache', '--out', place('x')], 2, /for onnx only/],
+  [
+    'no cache in hf',
+    [checkpoint, '--format', 'hf', '--no-cache', '--out', place('x')],
+    2,
+    /--no-cache: .* for onnx only/,
+  ],
   ['a checkpoint that is not there', [place('none'), '--format', 'hf', '--out', place('x')], 1, /no such checkpoint/],
   ['a place below a file', [checkpoint, '--format', 'hf', '--out', join(text, 'x')], 1, /a part of the path is a file/],
   ['a file as the place', [checkpoint, '--format', 'hf', '--out', text], 1, /a part of the path is a file/],

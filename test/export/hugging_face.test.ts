@@ -1,7 +1,7 @@
 /** Exported models are of the architecture that they name: PyTorch's forward of it gives our logits. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { OptionError } from '../../lib';
+import { FormatError, OptionError } from '../../lib';
 import { exportHuggingFace } from '../../lib/export';
 import { loadSafetensors } from '../../lib/io';
 import { Guidance, type TransformerConfig } from '../../lib/nn';
@@ -71,7 +71,14 @@ test('the byte tokenizer becomes a tokenizer.json with the same ids', () => {
   expect(readJson(join(out, 'tokenizer_config.json'))).toMatchObject({
     tokenizer_class: 'PreTrainedTokenizerFast',
     eos_token: '<|endoftext|>',
+    pad_token: '<|endoftext|>',
+    padding_side: 'left',
     model_max_length: 9,
+  });
+  expect(readJson(join(out, 'generation_config.json'))).toEqual({
+    bos_token_id: 256,
+    eos_token_id: 256,
+    pad_token_id: 256,
   });
 });
 
@@ -114,6 +121,19 @@ test('a vocabulary of unknown origin has no tokenizer', () => {
   const out = join(folder, 'llama');
   expect(existsSync(join(out, 'tokenizer.json'))).toBe(false);
   expect(readJson(join(out, 'config.json')).eos_token_id).toBeNull();
+});
+
+test('a value that is not finite is refused by the name of its tensor', () => {
+  const refuse = (parameter: string, value: number, tensor: string) => {
+    const model = randomModel({ ...BASE, firstFfnDense: false, ffn: { structure: 'lowrank', rank: 2 } });
+    model.namedParameters().get(parameter)!.data[1] = value;
+    const out = join(folder, 'not finite');
+    expect(() => exportHuggingFace(model, out)).toThrow(FormatError);
+    expect(() => exportHuggingFace(model, out)).toThrow(`export: tensor '${tensor}' is not finite: element`);
+    expect(existsSync(out)).toBe(false);
+  };
+  refuse('blocks.0.ffn.fc1.v', Number.NaN, 'model.layers.0.mlp.c_fc.weight');
+  refuse('blocks.0.norm2.bias', Number.POSITIVE_INFINITY, 'model.layers.0.post_attention_layernorm.bias');
 });
 
 const exported = (name: string, config: Partial<TransformerConfig>) => {

@@ -10,8 +10,12 @@ export interface OnnxRequest {
   readonly batch: number;
   /** [batch, seq]. */
   readonly ids: readonly number[];
-  /** Lengths of the pieces in which a model with a cache gets the sequence. Default: all at once, without a cache. */
+  /** Lengths of the pieces in which a model with a cache gets the sequence. Default: all at once. */
   readonly pieces?: readonly number[];
+  /** Tokens of each row that only fill it, on the left. Default: none. */
+  readonly padding?: readonly number[];
+  /** Inputs given in place of the right ones. */
+  readonly wrong?: Readonly<Record<string, { readonly dims: readonly number[]; readonly data: readonly number[] }>>;
 }
 
 const toInt64 = (ids: readonly number[]): BigInt64Array => BigInt64Array.from(ids, BigInt);
@@ -27,15 +31,33 @@ function emptyCache(session: InferenceSession, batch: number): Record<string, Te
   return cache;
 }
 
-async function answer({ model, batch, ids, pieces }: OnnxRequest): Promise<number[]> {
+async function answer(request: OnnxRequest): Promise<number[]> {
+  const { model, batch, ids, pieces, padding = Array(batch).fill(0), wrong = {} } = request;
   const session = await InferenceSession.create(model, { intraOpNumThreads: 1 });
   const seq = ids.length / batch;
   const rows: number[][] = Array.from({ length: batch }, () => []);
-  let cache = pieces ? emptyCache(session, batch) : {};
+  const integers = (of: (row: number, at: number) => number, from: number, to: number) =>
+    new Tensor('int64', toInt64(rows.flatMap((_, b) => Array.from({ length: to - from }, (_, i) => of(b, from + i)))), [
+      batch,
+      to - from,
+    ]);
+  const changed = Object.entries(wrong).map(([name, { dims, data }]) => [
+    name,
+    new Tensor('int64', toInt64(data), dims),
+  ]);
+  let cache = emptyCache(session, batch);
   let from = 0;
   for (const length of pieces ?? [seq]) {
-    const piece = rows.flatMap((_, b) => ids.slice(b * seq + from, b * seq + from + length));
-    const results = await session.run({ input_ids: new Tensor('int64', toInt64(piece), [batch, length]), ...cache });
+    const to = from + length;
+    const feeds = {
+      input_ids: integers((b, at) => ids[b * seq + at]!, from, to),
+      attention_mask: integers((b, at) => (at < padding[b]! ? 0 : 1), 0, to),
+      ...(session.inputNames.includes('position_ids') && {
+        position_ids: integers((b, at) => Math.max(at - padding[b]!, 0), from, to),
+      }),
+      ...Object.fromEntries(changed),
+    };
+    const results = await session.run({ ...feeds, ...cache });
     const logits = Array.from(results.logits!.data as Float32Array);
     const width = logits.length / batch;
     rows.forEach((row, b) => {
@@ -44,7 +66,7 @@ async function answer({ model, batch, ids, pieces }: OnnxRequest): Promise<numbe
     cache = Object.fromEntries(
       Object.keys(cache).map((name) => [name, results[name.replace('past_key_values', 'present')]!]),
     );
-    from += length;
+    from = to;
   }
   await session.release();
   return rows.flat();
