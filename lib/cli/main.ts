@@ -34,13 +34,13 @@ program
   )
   .option('--tokens <file>', 'a file of uint16 token ids instead of text')
   .option('--validation-tokens <file>', 'token ids to evaluate on')
-  .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json', 'bpe:2048')
+  .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json (default: bpe:2048)')
   .option('--vocab-size <n>', 'vocabulary of --tokens', positiveInteger)
   .addOption(new Option('--order <order>', 'order of the rows').choices(['random', 'sequential']).default('random'))
   .optionsGroup('Model:')
-  .option('--preset <name>', 'tiny, mini, small (for a laptop), s, m, l, xl (of the paper)', 'mini')
+  .option('--preset <name>', 'tiny, mini, small (for a laptop), s, m, l, xl (of the paper) (default: mini)')
   .addOption(
-    new Option('--structure <name>', 'structure of the feedforward layers').choices(STRUCTURE_NAMES).default('lowrank'),
+    new Option('--structure <name>', 'structure of the feedforward layers (default: lowrank)').choices(STRUCTURE_NAMES),
   )
   .option('--ratio <part>', 'part of the dense feedforward parameters to keep (default: 0.32)', decimal)
   .option('--rank <n>', 'rank, instead of --ratio', positiveInteger)
@@ -75,7 +75,10 @@ program
   .option('--untied', 'use a separate output projection instead of the embedding')
   .option('--seq-len <n>', 'context length (default: from the preset)', positiveInteger)
   .option('--all-structured', "use the structure also in the first block's feedforward network")
-  .option('--init <checkpoint>', 'start from the model and weights of a checkpoint folder or .safetensors file')
+  .option(
+    '--init <checkpoint>',
+    'start from the model and weights of a checkpoint folder or .safetensors file; --structure and sizes convert its layers',
+  )
   .optionsGroup('Training:')
   .option('--steps <n>', 'optimizer steps', positiveInteger, 400)
   .option('--batch-size <n>', 'rows in one forward pass', positiveInteger, 8)

@@ -12,51 +12,21 @@ import {
 } from '../data';
 import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
-import {
-  type BlockCounts,
-  type FfnStructure,
-  PRESET_NAMES,
-  type PresetName,
-  presetConfig,
-  type Structure,
-  type TransformerConfig,
-} from '../nn';
-import type { Activation, InnerActivation } from '../ops';
+import type { TransformerConfig } from '../nn';
 import type { Tokenizer } from '../text';
-import type { GuidanceConfig, OptimizerConfig, RunSource, TrainConfig } from '../train';
+import type { OptimizerConfig, RunSource, TrainConfig } from '../train';
 import { UsageError } from './failure';
+import { guidanceConfig, initModel, type ModelOptions, presetModel } from './model_options';
 import { tokenizerFrom, tokenizerOf } from './tokenizer_option';
 
 /** As commander gives them. */
-export interface TrainOptions {
+export interface TrainOptions extends ModelOptions {
   readonly data?: string;
   readonly tokens?: string;
   readonly validationTokens?: string;
-  readonly tokenizer: string;
-  readonly vocabSize?: number;
+  /** Default: bpe:2048, or that of --init. */
+  readonly tokenizer?: string;
   readonly order: 'random' | 'sequential';
-  readonly preset: string;
-  readonly structure: Structure;
-  readonly ratio?: number;
-  readonly rank?: number;
-  readonly nblocks?: BlockCounts;
-  readonly activation?: Activation;
-  readonly innerActivation?: InnerActivation;
-  readonly dModel?: number;
-  readonly layers?: number;
-  readonly heads?: number;
-  readonly kvHeads?: number;
-  readonly headSize?: number;
-  readonly dFf?: number;
-  readonly norm?: 'layer' | 'rms';
-  readonly normEps?: number;
-  /** False with --no-bias. */
-  readonly bias: boolean;
-  readonly ropeBase?: number;
-  readonly untied?: boolean;
-  readonly seqLen?: number;
-  readonly allStructured?: boolean;
-  readonly init?: string;
   readonly steps: number;
   readonly batchSize: number;
   readonly accumulate: number;
@@ -67,10 +37,6 @@ export interface TrainOptions {
   readonly weightDecay: number;
   readonly decay: OptimizerConfig['decay'];
   readonly maxGradNorm: number;
-  readonly guidance?: 'fixed-step' | 'fixed-flop' | 'none';
-  readonly guidedPart?: number;
-  readonly guidanceForm?: GuidanceConfig['form'];
-  readonly alphaSchedule?: GuidanceConfig['schedule'];
   readonly seed: number;
   readonly threads?: number;
   readonly device: Device;
@@ -99,7 +65,7 @@ export interface TrainPlan {
 interface Data {
   readonly data: TrainConfig['data'];
   readonly tokenizer: Tokenizer | null;
-  readonly vocabSize: number | undefined;
+  readonly vocabSize: number;
 }
 
 /**
@@ -110,12 +76,22 @@ export function planTraining(options: TrainOptions, out: string | undefined, say
   if (out === undefined) return planResume(options.resume!);
   if ((options.data === undefined) === (options.tokens === undefined))
     throw new UsageError('give either --data FILE_OR_FOLDER, or --tokens FILE, or --resume FOLDER');
+  const { data: text, validationTokens, vocabSize: ids } = options;
+  for (const [name, value] of Object.entries({ '--validation-tokens': validationTokens, '--vocab-size': ids }))
+    if (text !== undefined && value !== undefined)
+      throw new UsageError(`${name} ${value}: it goes with --tokens, not with --data`);
   const given = options.init === undefined ? null : loadCheckpoint(options.init);
+  // Before the data is read: what contradicts itself is said at once.
+  const { model: planned, convertInit } = given
+    ? initModel(options, given.config as TransformerConfig)
+    : { model: presetModel(options), convertInit: undefined };
+  const guidance = guidanceConfig(options, planned);
+  if (convertInit) say(`init: the feedforward layers become ${planned.ffn?.structure}, each the nearest to its matrix`);
   const { data, tokenizer, vocabSize } =
     options.tokens !== undefined
-      ? bareTokens(options, options.tokens)
+      ? bareTokens(options, options.tokens, given ? planned : undefined)
       : prepareText(options, out, given?.tokenizerFile, say);
-  const model = given ? (given.config as TransformerConfig) : modelConfig(options, vocabSize);
+  const model = given ? planned : { ...planned, vocabSize };
   if (tokenizer !== null && tokenizer.vocabSize > model.vocabSize)
     throw new UsageError(`the tokenizer has ${tokenizer.vocabSize} ids, the model of --init only ${model.vocabSize}`);
   const config: TrainConfig = {
@@ -132,12 +108,13 @@ export function planTraining(options: TrainOptions, out: string | undefined, say
     optimizer: { name: options.optimizer, decay: options.decay },
     weightDecay: options.weightDecay,
     maxGradNorm: options.maxGradNorm,
-    guidance: guidanceConfig(options, model),
+    guidance,
     seed: options.seed,
     device: options.device,
     precision: options.precision,
     recordSteps: options.recordSteps,
     init: options.init,
+    convertInit,
     checkpoint: join(out, 'checkpoint'),
     saveEvery: options.saveEvery,
     evalEvery: options.evalEvery,
@@ -158,13 +135,14 @@ function planResume(folder: string): TrainPlan {
   };
 }
 
-function bareTokens(options: TrainOptions, path: string): Data {
-  if (options.vocabSize === undefined && options.init === undefined)
-    throw new UsageError('--tokens needs --vocab-size, or --init with a model');
+/** @param model the model of --init. */
+function bareTokens(options: TrainOptions, path: string, model: TransformerConfig | undefined): Data {
+  const { vocabSize = model?.vocabSize } = options;
+  if (vocabSize === undefined) throw new UsageError('--tokens needs --vocab-size, or --init with a model');
   return {
     data: { train: resolve(path), validation: options.validationTokens, dtype: 'uint16', order: options.order },
     tokenizer: null,
-    vocabSize: options.vocabSize,
+    vocabSize,
   };
 }
 
@@ -174,10 +152,12 @@ function prepareText(
   initTokenizer: string | undefined,
   say: (line: string) => void,
 ): Data {
+  const { tokenizer: kind, init } = options;
+  if (init !== undefined && kind !== undefined && !(kind === 'byte' && initTokenizer === undefined))
+    throw new UsageError(`--tokenizer ${kind}: the model of --init has a tokenizer of its own`);
   const documents = readDocuments(options.data!);
   const { train, validation } = splitDocuments(documents);
-  const tokenizer =
-    options.init !== undefined ? tokenizerOf(initTokenizer) : tokenizerFrom(options.tokenizer, train, out);
+  const tokenizer = init !== undefined ? tokenizerOf(initTokenizer) : tokenizerFrom(kind ?? 'bpe:2048', train, out);
   const write = (name: string, part: typeof train): TokenizedText => writeTokens(join(out, name), part, tokenizer);
   const trained = write('train.bin', train);
   const held = write('validation.bin', validation);
@@ -196,51 +176,6 @@ function prepareText(
     },
     tokenizer,
     vocabSize: tokenizer.vocabSize,
-  };
-}
-
-function modelConfig(options: TrainOptions, vocabSize: number | undefined): TransformerConfig {
-  if (!PRESET_NAMES.includes(options.preset as PresetName))
-    throw new UsageError(`--preset ${options.preset}: expected one of ${PRESET_NAMES.join(', ')}`);
-  const given = {
-    vocabSize,
-    dModel: options.dModel,
-    nLayers: options.layers,
-    nHeads: options.heads,
-    nKvHeads: options.kvHeads,
-    headSize: options.headSize,
-    dFF: options.dFf,
-    norm: options.norm,
-    normEps: options.normEps,
-    bias: options.bias ? undefined : false,
-    ropeBase: options.ropeBase,
-    tieEmbeddings: options.untied ? false : undefined,
-    seqLen: options.seqLen,
-    activation: options.activation,
-  };
-  return presetConfig(options.preset as PresetName, {
-    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-    ffn: ffnStructure(options),
-    firstFfnDense: !options.allStructured,
-  });
-}
-
-function ffnStructure({ structure, ratio, rank, nblocks, innerActivation }: TrainOptions): FfnStructure {
-  const common = { structure, ...(innerActivation && { innerActivation }) };
-  if (structure === 'dense') return common;
-  if (rank !== undefined || nblocks !== undefined) return { ...common, rank, nblocks, ratio };
-  return { ...common, ratio: ratio ?? 0.32 };
-}
-
-/** Weights from a checkpoint are trained already: unless asked for, they get no guide. */
-function guidanceConfig(options: TrainOptions, model: TransformerConfig): GuidanceConfig | undefined {
-  const protocol = options.guidance ?? (options.init === undefined ? 'fixed-step' : 'none');
-  if (protocol === 'none' || model.ffn === undefined || model.ffn.structure === 'dense') return undefined;
-  return {
-    protocol,
-    part: options.guidedPart,
-    form: options.guidanceForm,
-    schedule: options.alphaSchedule,
   };
 }
 

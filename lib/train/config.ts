@@ -71,6 +71,11 @@ export interface TrainConfig {
   readonly recordSteps?: boolean;
   /** A checkpoint to take the weights from; the model must be the same. */
   readonly init?: string;
+  /**
+   * Whether the model's feedforward layers may have another structure or other sizes than those of `init`: each starts as the
+   * nearest one to the matrix that it had, in the Frobenius norm. Default: false.
+   */
+  readonly convertInit?: boolean;
   /** Where checkpoints go. Default: none are written. */
   readonly checkpoint?: string;
   /**
@@ -104,6 +109,7 @@ const OPTIONS: OptionNames<TrainConfig> = {
   precision: 0,
   recordSteps: 0,
   init: 0,
+  convertInit: 0,
   checkpoint: 0,
   saveEvery: 0,
   evalEvery: 0,
@@ -145,7 +151,10 @@ export function checkTrainConfig(config: TrainConfig): void {
   checkChoice('train: precision', precision, ['float32', 'bfloat16']);
   if (precision === 'bfloat16' && device === 'cpu')
     throw new OptionError('train: precision', "float32 on device 'cpu'", precision);
-  const { guidance, recordSteps = false } = config;
+  const { guidance, recordSteps = false, convertInit = false } = config;
+  if (typeof convertInit !== 'boolean') throw new OptionError('train: convertInit', 'true or false', convertInit);
+  if (convertInit && config.init === undefined)
+    throw new OptionError('train: convertInit', 'false without init, whose layers it converts', convertInit);
   if (typeof recordSteps !== 'boolean') throw new OptionError('train: recordSteps', 'true or false', recordSteps);
   if (recordSteps && device === 'cpu')
     throw new OptionError('train: recordSteps', "false on device 'cpu' (only 'cuda' has CUDA graphs)", recordSteps);

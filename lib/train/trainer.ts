@@ -34,6 +34,7 @@ import {
   withAbsolutePaths,
 } from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
+import { initialWeights } from './initial_weights';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
 import { createOptimizer, type OptimizerFactory } from './optimizer';
 import { RecordedPasses } from './recorded_passes';
@@ -165,7 +166,7 @@ export class Trainer implements Disposable {
       tokenizerFile === undefined
         ? undefined
         : withFile('read', tokenizerFile, () => new Uint8Array(readFileSync(tokenizerFile)));
-    const weights = restored?.model ?? (config.init === undefined ? null : loadCheckpoint(config.init).model);
+    const weights = restored?.model ?? initialWeights(this.config);
     this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
       generator: new Generator(seed),
       guidance: this.#guidance ?? undefined,
