@@ -2,6 +2,7 @@
 import { Decoder, type DispatchMode, generateText, type Timing, type WeightDType } from '../decode';
 import type { Device } from '../device';
 import { loadModel } from '../train';
+import { UsageError } from './failure';
 import { tokenizerOf } from './tokenizer_option';
 import { measuredTable } from './tune_command';
 
@@ -33,6 +34,8 @@ function rate(timings: readonly Timing[], phase: Timing['phase']): string {
 /** The text goes to standard output, the speed to standard error. */
 export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
   const { prompt, device, dispatch, mergeBudget, dtype, ...rest } = options;
+  if (dispatch === 'factored' && mergeBudget !== undefined)
+    throw new UsageError(`--merge-budget ${mergeBudget}: it goes with --dispatch merged or auto`);
   const { model, tokenizerFile, dtype: stored } = loadModel(checkpoint);
   model.to(device);
   using decoder = new Decoder(model, {

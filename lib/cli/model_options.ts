@@ -100,11 +100,7 @@ export function presetModel(options: ModelOptions): TransformerConfig {
   });
 }
 
-/** What the options say of the structure beyond its name. */
-const structureValues = ({ rank, ratio, nblocks, innerActivation }: ModelOptions) => ({
-  sizes: defined({ rank, ratio, nblocks }),
-  inner: defined({ innerActivation }),
-});
+const sizesOf = ({ rank, ratio, nblocks }: ModelOptions) => defined({ rank, ratio, nblocks });
 
 const DENSE_LACKS: Readonly<Record<string, string>> = {
   rank: '--rank',
@@ -115,7 +111,7 @@ const DENSE_LACKS: Readonly<Record<string, string>> = {
 };
 
 function ffnStructure(options: ModelOptions, structure: Structure): FfnStructure {
-  const { sizes, inner } = structureValues(options);
+  const [sizes, inner] = [sizesOf(options), defined({ innerActivation: options.innerActivation })];
   const chosen = Object.keys(sizes).length > 0 ? sizes : { ratio: 0.32 };
   if (structure !== 'dense') return { structure, ...chosen, ...inner };
   const [first] = Object.keys({ ...sizes, ...inner, ...(options.allStructured && { allStructured: true }) });
@@ -142,9 +138,12 @@ export function initModel(options: ModelOptions, config: TransformerConfig): Ini
     checkSame(own, { dModel, nLayers, nHeads, ...given }, () => `--preset ${options.preset}`);
   }
   const { structure = own.ffn.structure } = options;
-  const { sizes, inner } = structureValues(options);
-  const sameInner = (inner.innerActivation ?? own.ffn.innerActivation ?? 'none') === (own.ffn.innerActivation ?? 'none');
-  const keeps = structure === own.ffn.structure && Object.keys(sizes).length === 0 && sameInner;
+  const { innerActivation: inner = 'none' } = own.ffn;
+  if ((options.innerActivation ?? inner) !== inner)
+    throw new UsageError(
+      `--inner-activation ${options.innerActivation}: the model of --init has ${inner} between its factors`,
+    );
+  const keeps = structure === own.ffn.structure && Object.keys(sizesOf(options)).length === 0;
   // Called for its checks too.
   const asked = ffnStructure(options, structure);
   const firstFfnDense = own.firstFfnDense && !options.allStructured;

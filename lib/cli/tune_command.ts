@@ -15,6 +15,7 @@ import { checkDevice, type Device, deviceStatus, kindOf } from '../device';
 import { OptionError } from '../errors';
 import type { TransformerLM } from '../nn';
 import { loadModel } from '../train';
+import { UsageError } from './failure';
 
 export interface TuneCommandOptions {
   readonly device: Device;
@@ -43,18 +44,23 @@ function tuneProducts(device: Device, path = defaultCostsPath()): void {
 }
 
 export function tuneCommand(checkpoint: string | undefined, options: TuneCommandOptions): void {
-  const onCuda = kindOf(options.device) === 'cuda';
-  if (onCuda) tuneProducts(options.device, options.costs);
+  const { device, costs, dtype: asked, table } = options;
+  const onCuda = kindOf(device) === 'cuda';
+  if (!onCuda && costs !== undefined) throw new UsageError(`--costs ${costs}: it goes with --device cuda`);
+  for (const [name, value] of Object.entries({ dtype: asked, table }))
+    if (checkpoint === undefined && value !== undefined)
+      throw new UsageError(`--${name} ${value}: it goes with a checkpoint, whose layers are measured`);
+  if (onCuda) tuneProducts(device, costs);
   if (checkpoint === undefined) {
     if (onCuda) return;
     throw new OptionError('tune', 'a checkpoint, or --device cuda', checkpoint);
   }
   const { model, dtype } = loadModel(checkpoint);
-  model.to(options.device);
-  const path = options.table ?? defaultTablePath();
+  model.to(device);
+  const path = table ?? defaultTablePath();
   process.stdout.write(`${machineFingerprint()}\n`);
   const onShape = (key: string, measured: readonly Crossover[]) => process.stdout.write(lines(key, measured));
-  saveTable(tune(model, { dtype: options.dtype ?? dtype, onShape }), path);
+  saveTable(tune(model, { dtype: asked ?? dtype, onShape }), path);
   process.stdout.write(`written to ${path}\n`);
 }
 

@@ -22,15 +22,15 @@ export interface ExportOnnxOptions extends FolderOptions {
   readonly largestModel?: number;
 }
 
-/** Where transformers.js looks for a graph and its weights. */
-const GRAPHS = 'onnx';
+/** Where transformers.js looks for a graph, which it takes for one with a cache. */
+const CACHED = 'onnx';
 const MODEL = 'model.onnx';
 const WEIGHTS = 'model.onnx_data';
 
 /**
- * Writes `onnx/model.onnx` (opset 20), with `onnx/model.onnx_data` where the weights need it, and the tokenizer's files where
- * there is a tokenizer; with a cache also `config.json` and `generation_config.json`, so that transformers.js loads the folder
- * as it is. docs/export.md has inputs and outputs.
+ * Writes `onnx/model.onnx` (opset 20), with `onnx/model.onnx_data` where the weights need it, `config.json`,
+ * `generation_config.json`, and the tokenizer's files where there is a tokenizer: transformers.js loads the folder as it is. A
+ * graph without a cache is `model.onnx`, without configs. docs/export.md has inputs and outputs.
  * @throws {OptionError} for factors of a model that still has guides. @throws {FormatError} naming a tensor with a value that
  * is not finite. @throws {FileError}
  */
@@ -44,8 +44,9 @@ export function exportOnnx(model: TransformerLM, folder: string, options: Export
     noGrad(() =>
       tidy(() => {
         const files = transformerGraph(model, { weights, cache }).files({ weightsFile: WEIGHTS, largestModel });
-        writeAtomically(join(fresh, GRAPHS, MODEL), files.model);
-        if (files.weights) writeAtomically(join(fresh, GRAPHS, WEIGHTS), files.weights);
+        const place = cache ? join(fresh, CACHED) : fresh;
+        writeAtomically(join(place, MODEL), files.model);
+        if (files.weights) writeAtomically(join(place, WEIGHTS), files.weights);
         if (tokenizer) writeTokenizer(fresh, tokenizer, seqLen);
         if (cache) writeConfigs(fresh, model, tokenizer?.endOfText?.id ?? null, files.weights !== null);
       }),
@@ -53,7 +54,7 @@ export function exportOnnx(model: TransformerLM, folder: string, options: Export
   );
 }
 
-/** Not for a graph without a cache: clients that find a config would give it one token at a time all the same. */
+/** What clients of a graph with a cache read. */
 function writeConfigs(folder: string, model: TransformerLM, endOfText: number | null, external: boolean): void {
   const client = { dtype: 'fp32', ...(external && { use_external_data_format: true }) };
   writeJson(join(folder, 'config.json'), { ...graphConfig(model, endOfText), 'transformers.js_config': client });

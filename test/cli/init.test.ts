@@ -56,6 +56,7 @@ test.each<[string, string[], RegExp]>([
   ['a head of its own', ['--untied'], /--untied: the model of --init has tieEmbeddings true/],
   ['an activation', ['--activation', 'relu'], /--activation relu: the model of --init has activation gelu/],
   ['a rank of dense layers', ['--rank', '8'], /--rank: dense layers have no factors/],
+  ['an inner activation', ['--inner-activation', 'silu'], /--inner-activation silu: the model of --init has none/],
   ['a tokenizer', ['--tokenizer', 'bpe:300'], /--tokenizer bpe:300: the model of --init has a tokenizer/],
   ['a guide of dense layers', ['--guidance', 'fixed-step'], /--guidance fixed-step: dense layers/],
   [

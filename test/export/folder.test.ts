@@ -1,5 +1,5 @@
 /** Where an export goes: it is whole or not there, and nothing else is lost. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError } from '../../lib';
 import { exportHuggingFace, exportOnnx } from '../../lib/export';
@@ -76,9 +76,14 @@ test('a folder in the place of a file is refused before anything is moved', () =
   expect(readdirSync(folder).filter((name) => name.startsWith('in-the-way'))).toEqual(['in-the-way']);
 });
 
-test('a graph without a cache has no config, by which clients would take it for one with a cache', () => {
+test('a graph without a cache goes where no client takes it for one with a cache, whatever else is there', () => {
   const out = place('uncached');
   exportOnnx(model, out, { cache: false });
-  expect(inside(out)).toEqual(['onnx', GRAPH]);
-  expect(existsSync(join(out, 'config.json'))).toBe(false);
+  expect(inside(out)).toEqual(['model.onnx']);
+  const both = place('uncached-and-more');
+  exportOnnx(model, both);
+  const cached = readFileSync(join(both, GRAPH));
+  exportOnnx(model, both, { cache: false, force: true });
+  expect(inside(both)).toEqual([...ALL.slice(0, 2), 'model.onnx', ...ALL.slice(2)]);
+  expect(readFileSync(join(both, GRAPH))).toEqual(cached);
 });

@@ -71,7 +71,11 @@ const CASES: readonly Case[] = [
 ];
 
 const modelIn = (out: string) => join(out, 'onnx', 'model.onnx');
+const uncachedIn = (out: string) => join(out, 'model.onnx');
 const place = (index: number) => join(folder, `case-${index}`);
+
+/** The graph of a case. */
+const graphOf = (index: number) => (CASES[index]!.pieces ? modelIn : uncachedIn)(place(index));
 
 const tests = CASES.map(({ name, config, options = {}, batch = 2, seq = 7, pieces }, i) => {
   const model = randomModel({ ...BASE, ...config });
@@ -79,7 +83,7 @@ const tests = CASES.map(({ name, config, options = {}, batch = 2, seq = 7, piece
   const expected = logitsOf(model, ids, batch);
   exportOnnx(model, place(i), { ...options, cache: pieces !== undefined });
   model.dispose();
-  return { name, expected, request: { model: modelIn(place(i)), batch, ids, pieces } };
+  return { name, expected, request: { model: graphOf(i), batch, ids, pieces } };
 });
 const answers = runOnnx(tests.map(({ request }) => request));
 
@@ -89,15 +93,14 @@ test.each(tests.map((each, i) => ({ ...each, answer: answers[i]! })))('$name', (
 });
 
 test('only a model too large for one file has two', () => {
-  const filesOf = (name: string) =>
-    readdirSync(join(place(CASES.findIndex((each) => each.name === name)), 'onnx')).sort();
+  const filesOf = (name: string) => readdirSync(place(CASES.findIndex((each) => each.name === name))).sort();
   expect(filesOf('weights in a file of their own')).toEqual(['model.onnx', 'model.onnx_data']);
   expect(filesOf('relu')).toEqual(['model.onnx']);
 });
 
 test('a sequence beyond the context is refused by the graph', () => {
   const index = CASES.findIndex(({ name }) => name === 'grouped queries');
-  const model = modelIn(place(index));
+  const model = graphOf(index);
   expect(runOnnx([{ model, batch: 1, ids: randomIds(20, 37) }])[0]).toMatch(/out of (data )?bounds/);
 });
 
@@ -121,7 +124,7 @@ describe('rows of three lengths, filled on the left', () => {
     const request = { batch, ids, padding };
     return [
       { ...request, model: modelIn(cached), pieces: PADDED[i]![2] },
-      { ...request, model: modelIn(whole) },
+      { ...request, model: uncachedIn(whole) },
     ];
   });
   const results = runOnnx(requests) as number[][];
@@ -149,7 +152,7 @@ test('a mask and positions of another length are refused by the graph, not sprea
 
 test('no matrix that Gemm transposes is read by Gather too: quantizers change its layout', () => {
   for (const [i, { name, config }] of CASES.entries()) {
-    const { nodes, initializers } = readOnnx(modelIn(place(i)));
+    const { nodes, initializers } = readOnnx(graphOf(i));
     const readBy = (operation: string) =>
       new Set(
         nodes.flatMap((node) => (node.operation === operation ? node.inputs : [])).filter((x) => initializers.has(x)),

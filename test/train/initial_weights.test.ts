@@ -106,6 +106,20 @@ test('nothing stays in memory', () => {
   expect(memoryStats().allocated).toBe(allocated);
 });
 
+test('factors with an activation between them are no matrix: they are neither made nor converted', () => {
+  const inner = { ...MODEL, ffn: { structure: 'lowrank', rank: 5, innerActivation: 'silu' } } as const;
+  const wider = { ...inner, ffn: { ...inner.ffn, rank: 6 } };
+  const path = save(randomModel(inner));
+  expect(() => started(wider, path, { convertInit: true })).toThrow(/innerActivation: expected 'none'/);
+  expect(() => started(DENSE, path, { convertInit: true })).toThrow(/innerActivation: expected 'none'/);
+  expect(() => started(inner, save(randomModel(DENSE)), { convertInit: true })).toThrow(
+    /train: model\.ffn: innerActivation: expected 'none'/,
+  );
+  using same = started(inner, path, { convertInit: true });
+  using plain = started(inner, path);
+  expect(weightsOf(same)).toEqual(weightsOf(plain));
+});
+
 test.each<[string, Partial<TrainConfig>, RegExp]>([
   ['another structure', {}, /model\.ffn\.structure: expected dense, as init has it \(convertInit/],
   [
