@@ -1,14 +1,6 @@
 /** The folder of an export: written beside its place, moved in when it is whole. */
 import { randomUUID } from 'node:crypto';
-import {
-  existsSync,
-  lstatSync,
-  readdirSync,
-  realpathSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-} from 'node:fs';
+import { existsSync, lstatSync, readdirSync, realpathSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { FileError } from '../errors';
 import { makeFolder, withFile } from '../io/files';
