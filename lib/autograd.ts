@@ -9,11 +9,15 @@ import { empty, type Tensor } from './tensor';
 /** Gradients for the inputs, in order; null where none was asked for. The engine owns what it is given. */
 export type BackwardFunction = (dy: Tensor) => readonly (Tensor | null)[];
 
+/** How a tensor was computed: its inputs, and the function that hands its gradient on to them. */
 export interface GraphNode {
+  /** What it was computed from. */
   readonly inputs: readonly Tensor[];
+  /** Gradient of the result → gradients of the inputs; null once it has run. */
   backward: BackwardFunction | null;
 }
 
+/** Options of `Tensor.backward`. */
 export interface BackwardOptions {
   /**
    * Disposes each intermediate tensor of the graph as soon as backward has passed it (leaves and the tensor itself

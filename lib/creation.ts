@@ -20,7 +20,9 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   return y;
 }
 
+/** A tensor of zeros. @throws {OptionError | DeviceError | OutOfMemoryError} */
 export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
+/** A tensor of ones. @throws {OptionError | DeviceError | OutOfMemoryError} */
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
 
 /** A copy with memory of its own, outside of the graph. */

@@ -5,6 +5,7 @@ import { checkChoice } from './errors';
 export type ElementType = 'float32' | 'int32' | 'bfloat16' | 'int8';
 /** Of tensors. */
 export type DType = Exclude<ElementType, 'int8'>;
+/** The JavaScript arrays that hold elements of tensors. */
 export type TypedArray = Float32Array | Int32Array;
 
 interface TypedArrayConstructor {

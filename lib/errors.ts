@@ -3,6 +3,7 @@
  */
 export class SffnError extends Error {
   constructor(
+    /** What kind of error it is, such as `ERR_SHAPE`: stable from release to release. */
     readonly code: string,
     message: string,
     options?: ErrorOptions,

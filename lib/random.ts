@@ -13,6 +13,14 @@ export interface GeneratorState {
 
 const TWO_32 = 2 ** 32;
 
+/**
+ * Random numbers that repeat: Philox4x32-10, the same on every machine and thread count (docs/random.md).
+ *
+ * @example
+ * const generator = new Generator(42);
+ * const weight = generator.normal([4, 3], 0, 0.02);
+ * const state = generator.state(); // plain data; Generator.fromState(state) goes on from here
+ */
 export class Generator {
   readonly #seedLow: number;
   readonly #seedHigh: number;
@@ -20,6 +28,7 @@ export class Generator {
 
   /** @throws {OptionError} unless `seed` is a whole number from 0 to 2^53 - 1. */
   constructor(
+    /** What it was made with. */
     readonly seed: number,
     offset = 0,
   ) {
@@ -30,10 +39,12 @@ export class Generator {
     this.#offset = offset;
   }
 
+  /** A generator that goes on where `state` was taken. @throws {OptionError} */
   static fromState(state: GeneratorState): Generator {
     return new Generator(state.seed, state.offset);
   }
 
+  /** Where the stream stands, as plain data. */
   state(): GeneratorState {
     return { seed: this.seed, offset: this.#offset };
   }

@@ -86,6 +86,7 @@ export class RecordedStep implements Disposable {
     this.#graph = null;
   }
 
+  /** The same, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -20,14 +20,17 @@ export class Scope implements Disposable {
     return tensor;
   }
 
+  /** Makes the scope dispose the tensor when it closes. */
   track(tensor: Tensor): void {
     this.#tensors.add(tensor);
   }
 
+  /** Takes the tensor out of the scope. Returns whether it was there. */
   forget(tensor: Tensor): boolean {
     return this.#tensors.delete(tensor);
   }
 
+  /** Closes the scope: disposes its tensors. */
   [Symbol.dispose](): void {
     const index = stack.lastIndexOf(this);
     if (index < 0) return;

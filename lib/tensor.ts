@@ -10,11 +10,13 @@ import { checkKeys, type OptionNames } from './options';
 import { keep, track } from './scope';
 import { Storage } from './storage';
 
+/** Sizes of the dimensions, outermost first. An empty shape is a scalar. */
 export type Shape = readonly number[];
 
 /** Number of elements of a shape. */
 export const numel = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
 
+/** Options of functions that make tensors. */
 export interface TensorOptions {
   /** Default: float32. */
   dtype?: DType;
@@ -26,6 +28,17 @@ export interface TensorOptions {
 
 export const TENSOR_OPTIONS: OptionNames<TensorOptions> = { dtype: 0, device: 0, requiresGrad: 0 };
 
+/**
+ * Native memory with a shape, an element type and a device. Elements are contiguous and row-major. Ops on tensors that
+ * require
+ * gradients record how to compute them.
+ *
+ * @example
+ * const x = tensor([[1, 2], [3, 4]], undefined, { requiresGrad: true });
+ * const y = sum(square(x));
+ * y.backward();
+ * console.log(y.item(), x.grad?.toArray()); // 30 Float32Array [ 2, 4, 6, 8 ]
+ */
 export class Tensor implements Disposable {
   /** The gradient that backward() left on a leaf; `null` before. */
   grad: Tensor | null = null;
@@ -39,20 +52,24 @@ export class Tensor implements Disposable {
   /** Use `tensor`, `zeros`, `empty`, ...; this wraps storage as it is. */
   constructor(
     storage: Storage<DType>,
+    /** Sizes of the dimensions. */
     readonly shape: Shape,
   ) {
     this.#storage = storage;
     track(this);
   }
 
+  /** The memory, which views share. */
   get storage(): Storage<DType> {
     return this.#storage;
   }
 
+  /** Where the memory is. */
   get device(): Device {
     return this.storage.device;
   }
 
+  /** Element type. */
   get dtype(): DType {
     return this.storage.dtype;
   }
@@ -62,6 +79,7 @@ export class Tensor implements Disposable {
     return this.storage.length;
   }
 
+  /** Number of dimensions. */
   get rank(): number {
     return this.shape.length;
   }
@@ -71,10 +89,12 @@ export class Tensor implements Disposable {
     return this.storage.handle;
   }
 
+  /** Whether the memory was given back. */
   get disposed(): boolean {
     return this.#disposed || this.storage.disposed;
   }
 
+  /** Whether backward() computes a gradient for this tensor. */
   get requiresGrad(): boolean {
     return this.#requiresGrad;
   }
@@ -197,6 +217,7 @@ export class Tensor implements Disposable {
     this.storage.dispose();
   }
 
+  /** The same, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -213,6 +234,7 @@ export function empty(shape: Shape, dtype: DType = 'float32', device: Device = '
   return new Tensor(new Storage(numel(shape), dtype, device), shape);
 }
 
+/** A number, or arrays of them nested as deep as the tensor has dimensions. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
 function flatten(values: NestedNumbers, out: number[], shape: number[], depth: number): void {

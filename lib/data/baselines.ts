@@ -1,6 +1,7 @@
 /** What a model has to beat: n-gram models of the same tokens. */
 import type { TokenFile } from './token_file';
 
+/** Losses of n-gram models. */
 export interface Baselines {
   /** Mean loss in nats per token of a model that knows only how frequent each token is. */
   readonly unigram: number;

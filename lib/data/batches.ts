@@ -4,8 +4,11 @@ import { checkKeys } from '../options';
 import { Generator, type GeneratorState } from '../random';
 import type { TokenFile } from './token_file';
 
+/** Options of `BatchLoader`. */
 export interface BatchOptions {
+  /** Rows of a batch. */
   readonly batchSize: number;
+  /** Tokens of a row. */
   readonly seqLen: number;
   /** Ids must be below this. */
   readonly vocabSize: number;
@@ -20,17 +23,29 @@ export interface BatchOptions {
 
 /** Rows of [batch, seq] ids; targets are the inputs one token further. */
 export interface Batch {
+  /** Ids [rows, seqLen]. */
   readonly inputs: Int32Array;
+  /** Ids [rows, seqLen], one token further. */
   readonly targets: Int32Array;
+  /** Rows in this batch. */
   readonly rows: number;
 }
 
 /** Where a loader stands; plain data for checkpoints. */
 export interface LoaderState {
+  /** Rows given out, in sequential order. */
   readonly row: number;
+  /** Where the draws stand, in random order. */
   readonly generator: GeneratorState;
 }
 
+/**
+ * Training batches without end.
+ *
+ * @example
+ * const loader = new BatchLoader(new TokenFile('train.bin'), { batchSize: 8, seqLen: 128, vocabSize: 257 });
+ * const { inputs, targets, rows } = loader.next();
+ */
 export class BatchLoader {
   readonly #file: TokenFile;
   readonly #options: Required<BatchOptions>;
@@ -66,10 +81,12 @@ export class BatchLoader {
     return (this.#row++ % rows) * seqLen;
   }
 
+  /** Where it stands, as plain data. */
   state(): LoaderState {
     return { row: this.#row, generator: this.#generator.state() };
   }
 
+  /** Goes on from what `state()` gave. */
   restore(state: LoaderState): void {
     checkInteger('BatchLoader: row', state.row, 0);
     this.#row = state.row;

@@ -7,8 +7,11 @@ import type { Tokenizer } from '../text/tokenizer';
 import { readText } from '../text/utf8';
 import { type TokenDType, TokenWriter, tokenDTypeFor } from './token_file';
 
+/** A text with a name. */
 export interface Document {
+  /** Path of the file, inside the folder where that was given. */
   readonly name: string;
+  /** The whole text. */
   readonly text: string;
 }
 
@@ -40,8 +43,11 @@ export function readDocuments(path: string): Document[] {
   });
 }
 
+/** Documents to train on, and others to validate on. */
 export interface Split {
+  /** To train on. */
   readonly train: readonly Document[];
+  /** Held out. */
   readonly validation: readonly Document[];
 }
 
@@ -71,12 +77,17 @@ function cutDocument({ name, text }: Document, fraction: number): Split {
   };
 }
 
+/** What was written to a token file. */
 export interface TokenizedText {
+  /** The token file. */
   readonly path: string;
+  /** Type of its ids. */
   readonly dtype: TokenDType;
+  /** Number of tokens. */
   readonly tokens: number;
   /** UTF-8 bytes of the text, for bits per byte. */
   readonly bytes: number;
+  /** Number of documents. */
   readonly documents: number;
 }
 

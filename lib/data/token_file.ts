@@ -5,6 +5,7 @@ import { crc32 } from 'node:zlib';
 import { checkChoice, FormatError, IndexError } from '../errors';
 import { attempt, makeFolder, syncFolder, uniquePart, withFile } from '../io/files';
 
+/** Types of the ids in a token file. */
 export type TokenDType = 'uint16' | 'uint32';
 
 const BYTES: Readonly<Record<TokenDType, 2 | 4>> = { uint16: 2, uint32: 4 };
@@ -12,6 +13,7 @@ const BYTES: Readonly<Record<TokenDType, 2 | 4>> = { uint16: 2, uint32: 4 };
 /** The narrowest dtype that holds every id of a vocabulary. */
 export const tokenDTypeFor = (vocabSize: number): TokenDType => (vocabSize <= 65536 ? 'uint16' : 'uint32');
 
+/** Reads a token file in pieces. */
 export class TokenFile implements Disposable {
   /** Number of tokens. */
   readonly length: number;
@@ -21,7 +23,9 @@ export class TokenFile implements Disposable {
 
   /** @throws {FileError} when it cannot be read. @throws {FormatError} when its size is no whole number of tokens. */
   constructor(
+    /** The file. */
     readonly path: string,
+    /** Type of its ids. */
     readonly dtype: TokenDType = 'uint16',
   ) {
     checkChoice('TokenFile: dtype', dtype, ['uint16', 'uint32']);
@@ -70,11 +74,13 @@ export class TokenFile implements Disposable {
     for (let start = 0; start < this.length; start += size) yield this.read(start, Math.min(size, this.length - start));
   }
 
+  /** Closes the file. */
   close(): void {
     if (this.#open) closeSync(this.#file);
     this.#open = false;
   }
 
+  /** The same, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -87,7 +93,9 @@ export class TokenWriter {
   #length = 0;
 
   constructor(
+    /** The file. */
     readonly path: string,
+    /** Type of its ids. */
     readonly dtype: TokenDType,
   ) {
     checkChoice('TokenWriter: dtype', dtype, ['uint16', 'uint32']);
@@ -98,6 +106,7 @@ export class TokenWriter {
     });
   }
 
+  /** Tokens written so far. */
   get length(): number {
     return this.#length;
   }

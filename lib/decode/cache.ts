@@ -71,10 +71,12 @@ export class DecodeSequence implements Disposable {
     return this.#length;
   }
 
+  /** Whether its pages were given back. */
   get disposed(): boolean {
     return this.#disposed;
   }
 
+  /** Whether the sequence belongs to the decoder with this pool. */
   isOf(pool: PagePool): boolean {
     return this.#pool === pool;
   }
@@ -85,6 +87,7 @@ export class DecodeSequence implements Disposable {
     return this.#pages.map((page) => page.handle);
   }
 
+  /** Counts tokens that a step has put into the cache. */
   advance(count: number): void {
     this.#length += count;
   }
@@ -105,6 +108,7 @@ export class DecodeSequence implements Disposable {
     this.#pages.length = 0;
   }
 
+  /** The same, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }

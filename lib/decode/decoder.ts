@@ -12,6 +12,7 @@ import { WEIGHT_DTYPES, type WeightDType } from './matrix';
 import { DecoderModel } from './model';
 import type { CrossoverTable } from './table';
 
+/** Options of `Decoder`. */
 export interface DecoderOptions {
   /** How the weights are kept; activations are float32 always. Default: float32, which needs no copy. */
   readonly dtype?: WeightDType;
@@ -27,13 +28,17 @@ export interface DecoderOptions {
 
 /** New tokens of one sequence. */
 export interface StepEntry {
+  /** Which sequence. */
   readonly sequence: DecodeSequence;
+  /** Its new tokens. */
   readonly ids: ArrayLike<number>;
   /** Rows of logits wanted, of the last tokens. Default: 1. */
   readonly logits?: number;
 }
 
+/** What a decoder holds and has done. */
 export interface DecoderStats {
+  /** How structured layers were computed. */
   readonly dispatch: DispatchStats;
   /** Bytes of all weights, merged copies included. */
   readonly weightBytes: number;
@@ -41,9 +46,20 @@ export interface DecoderStats {
   readonly cacheBytes: number;
 }
 
+/**
+ * Runs a model with the keys and values of earlier tokens kept in pages.
+ *
+ * @example
+ * using decoder = new Decoder(model, { dtype: 'int8' });
+ * for await (const id of generate(decoder, tokenizer.encode('Once'), { maxNewTokens: 50, temperature: 0.8 }))
+ *   process.stdout.write(tokenizer.decode([id]));
+ */
 export class Decoder implements Disposable {
+  /** Config of the model. */
   readonly config: TransformerLM['config'];
+  /** How the weights are kept. */
   readonly dtype: WeightDType;
+  /** Most tokens of a prompt in one native call. */
   readonly prefillChunk: number;
   readonly #model: DecoderModel;
   readonly #pool: PagePool;
@@ -78,6 +94,7 @@ export class Decoder implements Disposable {
     return new DecodeSequence(this.#pool);
   }
 
+  /** What it holds and has done so far. */
   stats(): DecoderStats {
     return {
       dispatch: this.#dispatcher.stats(),
@@ -132,6 +149,7 @@ export class Decoder implements Disposable {
     }
   }
 
+  /** Gives the memory back that the decoder owns; the model stays. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -139,6 +157,7 @@ export class Decoder implements Disposable {
     this.#pool.dispose();
   }
 
+  /** The same, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -5,9 +5,11 @@ import type { DecoderLayer, Form } from './layer';
 import type { DecoderModel } from './model';
 import { type Crossover, type CrossoverTable, prefersMerged, settingOf, tableKey } from './table';
 
+/** How structured layers are computed: by their factors, merged into one matrix, or by what was measured. */
 export type DispatchMode = 'factored' | 'merged' | 'auto';
 export const MODES: readonly DispatchMode[] = ['factored', 'merged', 'auto'];
 
+/** How structured layers were computed so far. */
 export interface DispatchStats {
   /** Layers computed by their factors, over all calls. */
   readonly factored: number;
@@ -15,6 +17,7 @@ export interface DispatchStats {
   readonly merged: number;
   /** Layers that would have been merged if the budget had allowed, over all calls. */
   readonly overBudget: number;
+  /** Bytes of the merged copies. */
   readonly mergedBytes: number;
 }
 

@@ -5,6 +5,7 @@ import type { DecodeSequence } from './cache';
 import type { Decoder, StepEntry } from './decoder';
 import { SAMPLING_OPTIONS, Sampler, type SamplingOptions } from './sampling';
 
+/** Options of `generate` and `generateBatch`. */
 export interface GenerateOptions extends SamplingOptions {
   /** Default: 100. */
   readonly maxNewTokens?: number;
@@ -24,9 +25,13 @@ export const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
   onTiming: 0,
 };
 
+/** How long a native call took. */
 export interface Timing {
+  /** `prefill`: the prompt; `decode`: new tokens. */
   readonly phase: 'prefill' | 'decode';
+  /** Tokens that were fed. */
   readonly tokens: number;
+  /** Wall-clock time. */
   readonly milliseconds: number;
 }
 
@@ -34,6 +39,7 @@ export interface Timing {
 export interface BatchToken {
   /** Index of the prompt. */
   readonly index: number;
+  /** The token. */
   readonly id: number;
 }
 

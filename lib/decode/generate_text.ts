@@ -5,6 +5,7 @@ import { StreamingDecoder, type Tokenizer } from '../text';
 import type { Decoder } from './decoder';
 import { GENERATE_OPTIONS, type GenerateOptions, generate } from './generate';
 
+/** Options of `generateText`. */
 export interface GenerateTextOptions extends GenerateOptions {
   /** Generation ends before the first of these texts. */
   readonly stop?: readonly string[];

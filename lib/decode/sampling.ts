@@ -3,6 +3,7 @@ import { checkInteger, checkNumber, OptionError } from '../errors';
 import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 
+/** How a token is chosen from its logits. */
 export interface SamplingOptions {
   /** 0 takes the likeliest token each time (greedy). Default: 1. */
   readonly temperature?: number;
@@ -71,6 +72,14 @@ function argmax(logits: Float32Array): number {
   return best;
 }
 
+/**
+ * Chooses tokens from logits, for one sequence: it remembers what the sequence holds for the repetition penalty.
+ *
+ * @example
+ * const sampler = new Sampler({ temperature: 0.8, topP: 0.95, seed: 7 });
+ * sampler.see(prompt);
+ * const id = sampler.sample(logits);
+ */
 export class Sampler {
   readonly #temperature: number;
   readonly #topK: number;

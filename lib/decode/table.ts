@@ -1,13 +1,17 @@
 /** What was measured on a machine: for each layer shape, how long factors and merged matrix take by token count. */
 import { type Device, deviceStatus, getIsa, getNumThreads } from '../device';
 
+/** Times of one layer at one number of tokens. */
 export interface Crossover {
+  /** Rows of the product. */
   readonly tokens: number;
   /** Microseconds. */
   readonly factored: number;
+  /** Microseconds. */
   readonly merged: number;
 }
 
+/** What was measured, by layer shape, weight type and setting of the machine. */
 export type CrossoverTable = ReadonlyMap<string, readonly Crossover[]>;
 
 /** The merged form must be faster by this much: below it noise decides, and memory is lost for nothing. */

@@ -12,6 +12,7 @@ import { type WeightDType, WeightMatrix } from './matrix';
 import { DecoderModel } from './model';
 import { type Crossover, type CrossoverTable, settingOf, tableKey } from './table';
 
+/** Options of `tune`. */
 export interface TuneOptions {
   /** Default: float32. */
   readonly dtype?: WeightDType;

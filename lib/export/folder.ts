@@ -7,6 +7,7 @@ import { makeFolder, withFile } from '../io/files';
 import { isCheckpoint } from '../io/manifest';
 import type { OptionNames } from '../options';
 
+/** Options of every export. */
 export interface FolderOptions {
   /** Whether files of the same names in a folder that is not empty are replaced; others stay. Default: false. */
   readonly force?: boolean;

@@ -12,6 +12,7 @@ import { FOLDER_OPTIONS, type FolderOptions, writeFolder } from './folder';
 import { exportedTokenizer, writeGenerationConfig, writeTokenizer } from './tokenizer_files';
 import { linearValues, valuesOf } from './values';
 
+/** Options of `exportHuggingFace`. */
 export interface ExportHuggingFaceOptions extends FolderOptions {
   /** The model's tokenizer.json. Default: that of the byte tokenizer where the vocabulary has its size, else none. */
   readonly tokenizerFile?: string;

@@ -11,6 +11,7 @@ import { FOLDER_OPTIONS, type FolderOptions, writeFolder } from './folder';
 import { transformerGraph } from './onnx_model';
 import { exportedTokenizer, writeGenerationConfig, writeTokenizer } from './tokenizer_files';
 
+/** Options of `exportOnnx`. */
 export interface ExportOnnxOptions extends FolderOptions {
   /** Factors kept, or merged into the dense matrices that they stand for. Default: factored. */
   readonly weights?: 'factored' | 'merged';

@@ -3,23 +3,30 @@ import { native } from '../native';
 import { checkLength, checkRows } from './buffers';
 import { type Call, checkObject, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
 import type { LinearGradients } from './linear';
-import { type FeedForwardSpec, type ResolvedLinear, resolveFeedForward } from './spec';
+import { type FeedForwardSpec, type LinearShapes, type ResolvedLinear, resolveFeedForward } from './spec';
 import { type CheckedArrays, checkArrays, gradientLengths, type LinearArrays, savedHidden } from './weights';
 
+/** Operands of forward. */
 export interface FeedForwardInputs {
   /** [tokens, fc1.inFeatures]. */
   readonly x: Float32Array;
+  /** Weights of the first layer. */
   readonly fc1: LinearArrays;
+  /** Weights of the second layer. */
   readonly fc2: LinearArrays;
 }
 
 /** What forward keeps for backward: the intermediates of structured layers and fc1's pre-activation. */
 export interface FeedForwardSaved {
+  /** Between the factors of fc1 [tokens, hidden]. */
   readonly h1?: Float32Array;
+  /** Pre-activation [tokens, fc1.outFeatures]. */
   readonly pre?: Float32Array;
+  /** Between the factors of fc2 [tokens, hidden]. */
   readonly h2?: Float32Array;
 }
 
+/** Options of forward. */
 export interface FeedForwardForwardOptions {
   /** Whether to return what backward needs. Default: false. */
   readonly training?: boolean;
@@ -27,12 +34,15 @@ export interface FeedForwardForwardOptions {
   readonly out?: OutArrays<'y' | 'h1' | 'pre' | 'h2'>;
 }
 
+/** Results of forward. */
 export interface FeedForwardResult {
   /** [tokens, fc2.outFeatures]. */
   readonly y: Float32Array;
+  /** For backward; empty unless `training`. */
   readonly saved: FeedForwardSaved;
 }
 
+/** Operands of backward. */
 export interface FeedForwardBackwardInputs extends FeedForwardInputs {
   /** Gradient by y. */
   readonly dy: Float32Array;
@@ -40,15 +50,20 @@ export interface FeedForwardBackwardInputs extends FeedForwardInputs {
   readonly saved: FeedForwardSaved;
 }
 
-type LayerGradient<Layer extends 'fc1' | 'fc2'> = `${Layer}.${'dv' | 'du' | 'dguide' | 'dbias'}`;
-export type FeedForwardGradient = 'dx' | LayerGradient<'fc1'> | LayerGradient<'fc2'>;
+/** Names of the gradients. */
+export type FeedForwardGradient = 'dx' | `${'fc1' | 'fc2'}.${'dv' | 'du' | 'dguide' | 'dbias'}`;
 
+/** Gradients, each of the shape of what it belongs to. */
 export interface FeedForwardGradients {
+  /** By the input. */
   readonly dx?: Float32Array;
+  /** By the weights of the first layer. */
   readonly fc1: Omit<LinearGradients, 'dx'>;
+  /** By the weights of the second layer. */
   readonly fc2: Omit<LinearGradients, 'dx'>;
 }
 
+/** Options of backward. */
 export interface FeedForwardBackwardOptions {
   /** Default: all that the layers have. */
   readonly needs?: readonly FeedForwardGradient[];
@@ -63,14 +78,18 @@ export class FunctionalFeedForward {
   readonly #first: ResolvedLinear;
   readonly #second: ResolvedLinear;
 
-  constructor(readonly spec: FeedForwardSpec) {
+  /** @param spec what it is defined by. @throws {OptionError | ShapeError} for sizes that do not fit. */
+  constructor(
+    /** What it was defined by. */
+    readonly spec: FeedForwardSpec,
+  ) {
     const { fc1, fc2 } = resolveFeedForward('feedForward', spec);
     this.#first = fc1;
     this.#second = fc2;
   }
 
   /** Shapes of the weights of both layers. */
-  get shapes() {
+  get shapes(): { readonly [Layer in 'fc1' | 'fc2']: LinearShapes } {
     return { fc1: this.#first.shapes, fc2: this.#second.shapes };
   }
 
@@ -79,21 +98,25 @@ export class FunctionalFeedForward {
     return this.#first.dims.macs + this.#second.dims.macs;
   }
 
+  /** y = fc2(act(fc1(x))). */
   forward(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions): FeedForwardResult {
     const { call, out } = this.#forward(inputs, options);
     return asResult(runCall(call, out));
   }
 
+  /** The same on a native thread. Inputs are copied before it returns. */
   async forwardAsync(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions): Promise<FeedForwardResult> {
     const { call, out } = this.#forward(inputs, options);
     return asResult(await runCallAsync(call, out));
   }
 
+  /** Gradients by x and all weights, or those in `needs`. */
   backward(inputs: FeedForwardBackwardInputs, options?: FeedForwardBackwardOptions): FeedForwardGradients {
     const { call, out } = this.#backward(inputs, options);
     return asGradients(runCall(call, out));
   }
 
+  /** The same on a native thread. Inputs are copied before it returns. */
   async backwardAsync(
     inputs: FeedForwardBackwardInputs,
     options?: FeedForwardBackwardOptions,

@@ -9,6 +9,7 @@ import { type Call, checkOptions, type OutArrays, runCall, runCallAsync, select 
 import { type FactorSpec, type LinearShapes, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
 import { checkArrays, gradientLengths, type LinearArrays, savedHidden } from './weights';
 
+/** Operands of forward. */
 export interface LinearInputs extends LinearArrays {
   /** [tokens, inFeatures]. */
   readonly x: Float32Array;
@@ -22,6 +23,7 @@ export interface LinearSaved {
   readonly pre?: Float32Array;
 }
 
+/** Options of forward. */
 export interface LinearForwardOptions {
   /** Whether to return what backward needs. Default: false. */
   readonly training?: boolean;
@@ -29,12 +31,15 @@ export interface LinearForwardOptions {
   readonly out?: OutArrays<'y' | 'h' | 'pre'>;
 }
 
+/** Results of forward. */
 export interface LinearResult {
   /** [tokens, features]. */
   readonly y: Float32Array;
+  /** For backward; empty unless `training`. */
   readonly saved: LinearSaved;
 }
 
+/** Operands of backward. */
 export interface LinearBackwardInputs extends LinearInputs {
   /** Gradient by y, [tokens, features]. */
   readonly dy: Float32Array;
@@ -42,10 +47,12 @@ export interface LinearBackwardInputs extends LinearInputs {
   readonly saved?: LinearSaved;
 }
 
+/** Names of the gradients. */
 export type LinearGradient = 'dx' | 'dv' | 'du' | 'dguide' | 'dbias';
 /** Each of the shape of what it is the gradient by. */
 export type LinearGradients = { readonly [Name in LinearGradient]?: Float32Array };
 
+/** Options of backward. */
 export interface LinearBackwardOptions {
   /** Default: all that the layer has (dguide only with a guide). */
   readonly needs?: readonly LinearGradient[];
@@ -62,7 +69,11 @@ export interface LinearBackwardOptions {
 export class FunctionalLinear {
   readonly #layer: ResolvedLinear;
 
-  constructor(readonly spec: LinearSpec | FactorSpec) {
+  /** @param spec what it is defined by. @throws {OptionError | ShapeError} for sizes that do not fit. */
+  constructor(
+    /** What it was defined by. */
+    readonly spec: LinearSpec | FactorSpec,
+  ) {
     this.#layer = resolveLinear('linear', spec);
   }
 
@@ -92,16 +103,19 @@ export class FunctionalLinear {
     return asResult(runCall(call, out));
   }
 
+  /** The same on a native thread. Inputs are copied before it returns. */
   async forwardAsync(inputs: LinearInputs, options?: LinearForwardOptions): Promise<LinearResult> {
     const { call, out } = this.#forward(inputs, options);
     return asResult(await runCallAsync(call, out));
   }
 
+  /** Gradients by x and all weights, or those in `needs`. */
   backward(inputs: LinearBackwardInputs, options?: LinearBackwardOptions): LinearGradients {
     const { call, out } = this.#backward(inputs, options);
     return runCall(call, out);
   }
 
+  /** The same on a native thread. Inputs are copied before it returns. */
   async backwardAsync(inputs: LinearBackwardInputs, options?: LinearBackwardOptions): Promise<LinearGradients> {
     const { call, out } = this.#backward(inputs, options);
     return runCallAsync(call, out);

@@ -11,6 +11,7 @@ import { checkShape, numel, type Shape } from '../tensor';
  * says which sizes a structure has; `ratio` may stand in their place.
  */
 export interface LinearSpec extends SizeOptions {
+  /** Which structure the matrix has. */
   readonly structure: Structure;
   /** Default: none. */
   readonly activation?: Activation;
@@ -24,16 +25,21 @@ export interface FactorSpec extends FactorShapes {
   readonly activation?: Activation;
 }
 
+/** What a feedforward network is. */
 export interface FeedForwardSpec {
   /** For swiglu its outFeatures are twice the inFeatures of fc2: the first half is gated by the second. */
   readonly fc1: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
+  /** Takes the features that the activation leaves. */
   readonly fc2: Omit<LinearSpec, 'activation'> | Omit<FactorSpec, 'activation'>;
+  /** Applied between the layers. */
   readonly activation: Activation;
 }
 
 /** Shapes of a layer's weights; v is null for a dense layer, whose weight is u. */
 export interface LinearShapes extends FactorShapes {
+  /** [outFeatures]. */
   readonly bias: Shape;
+  /** [outFeatures, inFeatures]. */
   readonly guide: Shape;
 }
 

@@ -6,6 +6,7 @@ import { checkLength } from './buffers';
 import { checkObject } from './call';
 import type { LinearShapes } from './spec';
 
+/** Weights of one layer, row-major. */
 export interface LinearArrays {
   /** First factor; left out for a dense layer. */
   readonly v?: Float32Array | null;

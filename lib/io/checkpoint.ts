@@ -32,7 +32,9 @@ const TOKENIZER = 'tokenizer.json';
 /** How the matrices of a checkpoint are stored. */
 export type StoredDType = 'float32' | 'bfloat16' | 'int8';
 
+/** What a checkpoint folder holds. */
 export interface Checkpoint<Values = TensorData, Tokenizer = string> {
+  /** Weights by name. */
   readonly model: ReadonlyMap<string, Values>;
   /** Of the matrices; values are float32 in memory. int8 ones have `NAME.scale` beside them in the file. Default: float32. */
   readonly dtype?: StoredDType;

@@ -12,23 +12,31 @@ import { type FileRecord, readExactly, withFile, writeAtomically } from './files
 
 /** Values with their shape, as they stand in a file. */
 export interface TensorData {
+  /** Sizes of the dimensions. */
   readonly shape: Shape;
+  /** Elements, row-major. */
   readonly data: TypedArray;
 }
 
 /** As they are written: bfloat16 by its bits, and int8, are read back as float32. */
 export interface StoredTensor {
+  /** Sizes of the dimensions. */
   readonly shape: Shape;
+  /** Elements, row-major; bfloat16 as its bits in a Uint16Array. */
   readonly data: TypedArray | Uint16Array | Int8Array;
 }
 
+/** A safetensors file in memory. */
 export interface SafetensorsFile {
+  /** Tensors by name, in the order of the file. */
   readonly tensors: ReadonlyMap<string, TensorData>;
+  /** The texts of `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>;
   /** The dtypes of tensors that are there but of a kind that is not read: I64, BOOL and the like. */
   readonly unread: ReadonlyMap<string, string>;
 }
 
+/** Options of `loadSafetensors`. */
 export interface LoadSafetensorsOptions {
   /** Read these tensors only. Default: every one of a dtype that is read. */
   readonly names?: Iterable<string>;

@@ -7,7 +7,9 @@ import { Module } from './module';
 import { RMSNorm } from './norm';
 import { ATTENTION_OPTIONS, type AttentionConfig, resolveAttention } from './transformer_config';
 
+/** Options of `CausalSelfAttention`. */
 export interface AttentionModuleOptions extends AttentionConfig {
+  /** Source of the initial values. Default: a generator of seed 0. */
   readonly generator?: Generator;
 }
 
@@ -16,11 +18,15 @@ export interface AttentionModuleOptions extends AttentionConfig {
  * biases, and with qkNorm `qnorm.weight` and `knorm.weight` [headSize].
  */
 export class CausalSelfAttention extends Module {
+  /** Projection to queries, keys and values: dModel → (nHeads + 2·nKvHeads)·headSize. */
   readonly qkv: Linear;
   /** Of each query head, and of each key head; null without qkNorm. */
   readonly qnorm: RMSNorm | null;
+  /** Norm of each key; null without `qkNorm`. */
   readonly knorm: RMSNorm | null;
+  /** Projection of what the heads found: nHeads·headSize → dModel. */
   readonly out: Linear;
+  /** Features of one head. */
   readonly headSize: number;
   readonly #heads: number;
   readonly #kvHeads: number;

@@ -12,8 +12,11 @@ import { kernels } from '../kernels';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
 import { numel, type Shape } from '../tensor';
 
+/** Factors that stand for a matrix. */
 export interface Factors {
+  /** First factor, row-major, of the shape that was asked for. */
   readonly v: Float32Array;
+  /** Second factor, row-major, of the shape that was asked for. */
   readonly u: Float32Array;
   /** ‖W − S‖ / ‖W‖, Frobenius. */
   readonly error: number;

@@ -7,6 +7,7 @@ import { Module } from './module';
 
 /** Parameter: `weight` [rows, features], from N(0, 0.02²). */
 export class Embedding extends Module {
+  /** The table [rows, features]. */
   readonly weight: Tensor;
 
   constructor(rows: number, features: number, generator: Generator = new Generator(0)) {

@@ -13,14 +13,17 @@ import { type FeedForwardConfig, FFN_OPTIONS, resolveFeedForward } from './trans
 
 /** How the layers of a feedforward network are built. */
 export interface FfnStructure extends Sizes {
+  /** Default: dense. */
   readonly structure: Structure;
   /** In place of rank and nblocks: the part of the dense parameters to keep. */
   readonly ratio?: number;
   /** Sizes of one layer, in place of those for both. */
   readonly fc1?: Sizes;
+  /** Sizes of the second layer alone. */
   readonly fc2?: Sizes;
   /** Between the factors of each layer. Default: none. */
   readonly innerActivation?: InnerActivation;
+  /** How the weights start. Default: what the paper uses for the structure. */
   readonly init?: Init;
 }
 
@@ -30,6 +33,7 @@ export interface FeedForwardOptions extends FfnStructure, FeedForwardConfig {
   readonly bias?: boolean;
   /** Wraps both layers in SelfGuided. */
   readonly guidance?: Guidance;
+  /** Source of the initial values. Default: a generator of seed 0. */
   readonly generator?: Generator;
 }
 
@@ -37,8 +41,11 @@ const FEED_FORWARD_OPTIONS = { ...FFN_OPTIONS, dModel: 0, dFF: 0, activation: 0,
 
 /** fc2(act(fc1(x))) in one kernel call. Parameters: those of the layers, below `fc1` and `fc2`. */
 export class FeedForward extends Module {
+  /** dModel → dFF, or 2·dFF for swiglu. */
   readonly fc1: LinearLayer | SelfGuided;
+  /** dFF → dModel. */
   readonly fc2: LinearLayer | SelfGuided;
+  /** Applied between the layers. */
   readonly activation: Activation;
 
   constructor(options: FeedForwardOptions) {

@@ -13,6 +13,7 @@ import { refuseWhileRecording } from '../recorded_step';
  */
 export type GuidanceForm = 'mixed' | 'published' | 'unbiased';
 
+/** Options of `Guidance`. */
 export interface GuidanceOptions {
   /** Optimizer steps until α is 0 and the guides are released. */
   readonly steps: number;
@@ -28,13 +29,17 @@ export interface GuidanceOptions {
 
 /** Where the schedule stands; plain data for checkpoints. */
 export interface GuidanceState {
+  /** Optimizer steps taken. */
   readonly step: number;
+  /** Where the draws stand. */
   readonly generator: GeneratorState;
 }
 
 /** The factors of one forward call: y = guideScale · x Wᵀ + factorScale · S(x). */
 export interface GuidanceScales {
+  /** Weight of the guide. */
   readonly guideScale: number;
+  /** Weight of the factors. */
   readonly factorScale: number;
 }
 
@@ -42,9 +47,13 @@ const WITHOUT_GUIDE: GuidanceScales = { guideScale: 0, factorScale: 1 };
 
 /** One schedule for all layers of a model; the layers draw from its generator in the order of their calls. */
 export class Guidance {
+  /** Optimizer steps until the guides are released. */
   readonly steps: number;
+  /** How α falls from 1 to 0. */
   readonly schedule: 'cosine' | 'linear';
+  /** How a training forward uses the guide. */
   readonly form: GuidanceForm;
+  /** Lower bound of the probability of a draw, for `unbiased`. */
   readonly minProbability: number;
   #step = 0;
   #generator: Generator;
@@ -98,10 +107,12 @@ export class Guidance {
     return { guideScale: alpha / probability, factorScale: 1 - alpha / probability };
   }
 
+  /** Where the schedule and its draws stand. */
   state(): GuidanceState {
     return { step: this.#step, generator: this.#generator.state() };
   }
 
+  /** Goes on from what `state()` gave. @throws {OptionError} */
   restore(state: GuidanceState): void {
     checkInteger('guidance: step', state.step, 0);
     this.#step = state.step;

@@ -25,6 +25,7 @@ export {
   type FeedForwardConfig,
   PRESET_NAMES,
   PRESETS,
+  type Preset,
   type PresetName,
   presetConfig,
   type ResolvedConfig,

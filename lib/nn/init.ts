@@ -8,6 +8,7 @@ import { numel, type Shape, type Tensor } from '../tensor';
 
 export type { Init };
 
+/** Standard deviation of the `normal` base. */
 export const INIT_STD = 0.02;
 
 /** A weight [..., out, in] by one of the bases that need no partner. */
@@ -24,7 +25,12 @@ export function initBySvd(
   inFeatures: number,
   outFeatures: number,
   rank: number,
-): { v: Tensor; u: Tensor } {
+): {
+  /** First factor [rank, in]. */
+  v: Tensor;
+  /** Second factor [out, rank]. */
+  u: Tensor;
+} {
   return tidy(() => {
     const { u, s, vt } = svd(generator.normal([outFeatures, inFeatures], 0, INIT_STD), rank);
     const roots = s.data.map(Math.sqrt);

@@ -11,6 +11,7 @@ export class Linear extends LinearLayer {
     super('dense', options);
   }
 
+  /** The weight [outFeatures, inFeatures]. */
   get weight(): Tensor {
     return this.u;
   }
@@ -24,6 +25,7 @@ export class LowRankLinear extends LinearLayer {
     super('lowrank', options);
   }
 
+  /** Width between the factors. */
   get rank(): number {
     return this.dims.hidden;
   }
@@ -40,10 +42,12 @@ export class BlockDenseLinear extends LinearLayer {
     super('blockdense', options);
   }
 
+  /** Width between the factors. */
   get rank(): number {
     return this.dims.hidden;
   }
 
+  /** Blocks of v. */
   get nblocks(): number {
     return this.v.shape[0]!;
   }
@@ -66,7 +70,8 @@ export class BlockShuffleLinear extends LinearLayer {
   }
 }
 
-type LinearFactory = (options: LinearLayerOptions) => LinearLayer;
+/** Makes a layer. */
+export type LinearFactory = (options: LinearLayerOptions) => LinearLayer;
 
 /** How a layer of each structure is made. */
 export const STRUCTURES: Readonly<Record<Structure, LinearFactory>> = {

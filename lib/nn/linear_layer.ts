@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor';
 import { type Init, initFactors } from './init';
 import { Module } from './module';
 
+/** Options of a linear layer: its widths, and sizes or a ratio. */
 export interface LinearLayerOptions extends SizeOptions {
   /** Default: true. */
   readonly bias?: boolean;
@@ -41,7 +42,9 @@ const OPTIONS: OptionNames<LinearLayerOptions> = {
   generator: 0,
 };
 
+/** What feedforward networks need of a layer, guided or not. */
 export interface LinearForward {
+  /** x [..., inFeatures] → [..., outFeatures], halved by swiglu. */
   forward(x: Tensor, options?: LinearOptions): Tensor;
   /** The operands of one forward call, for kernels that fuse several layers. */
   weights(): LinearWeights;
@@ -49,13 +52,17 @@ export interface LinearForward {
 
 /** Parameters: `v` and `u`, of the shapes that docs/checkpoint.md lists, or `weight` [out, in] for a dense layer; `bias` [out]. */
 export class LinearLayer extends Module implements LinearForward {
+  /** Which structure its matrix has. */
   readonly structure: Structure;
+  /** Features of the input. */
   readonly inFeatures: number;
+  /** Features of the result, before an activation. */
   readonly outFeatures: number;
   /** First factor; null for a dense layer. */
   readonly v: Tensor | null;
   /** Second factor, or the dense weight. */
   readonly u: Tensor;
+  /** Bias [outFeatures]; null where there is none. */
   readonly bias: Tensor | null;
   /** Between the factors. */
   readonly innerActivation: InnerActivation;
@@ -80,6 +87,7 @@ export class LinearLayer extends Module implements LinearForward {
     this.bias = bias ? this.addParameter('bias', zeros([this.outFeatures])) : null;
   }
 
+  /** The operands of one forward call. */
   weights(): LinearWeights {
     return { v: this.v, u: this.u, bias: this.bias, innerActivation: this.innerActivation };
   }
@@ -89,10 +97,12 @@ export class LinearLayer extends Module implements LinearForward {
     return structuredLinear(x, this.weights(), options);
   }
 
+  /** Sizes as the kernels take them. */
   get dims(): LinearDims {
     return linearDims(this.structure, this.v?.shape ?? null, this.u.shape, this.innerActivation);
   }
 
+  /** Rank and block counts in use. */
   get sizes(): Sizes {
     return DEFINITIONS[this.structure].sizes(this.dims);
   }

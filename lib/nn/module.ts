@@ -9,6 +9,20 @@ import { checkKeys } from '../options';
 import { keep, tidy } from '../scope';
 import { parameter, type Tensor } from '../tensor';
 
+/**
+ * Something with parameters. Subclasses register theirs with addParameter and addModule; names in state dicts follow
+ * from that.
+ *
+ * @example
+ * class TwoLayers extends Module {
+ *   readonly first = this.addModule('first', new Linear({ inFeatures: 4, outFeatures: 8 }));
+ *   readonly second = this.addModule('second', new LowRankLinear({ inFeatures: 8, outFeatures: 4, rank: 2 }));
+ *
+ *   forward(x: Tensor): Tensor {
+ *     return this.second.forward(relu(this.first.forward(x)));
+ *   }
+ * }
+ */
 export abstract class Module {
   readonly #parameters = new Map<string, Tensor>();
   readonly #children = new Map<string, Module>();
@@ -44,6 +58,7 @@ export abstract class Module {
     value?.dispose();
   }
 
+  /** Makes `module` a part called `name`. */
   protected addModule<T extends Module>(name: string, module: T): T {
     this.#children.set(name, module);
     return module;
@@ -63,6 +78,7 @@ export abstract class Module {
     return found;
   }
 
+  /** All parameters, in the order of namedParameters(). */
   parameters(): Tensor[] {
     return [...this.namedParameters().values()];
   }
@@ -79,7 +95,7 @@ export abstract class Module {
 
   /**
    * Copies values of the same names and shapes, on any device and in either precision, into the parameters; nothing is changed unless all of them fit.
-   * @param strict whether names that are missing or unexpected are an error. Default: true.
+   * @param options.strict whether names that are missing or unexpected are an error. Default: true.
    * @throws {StateDictError} that lists the names. @throws {ShapeError | DTypeError | DisposedError} that names the
    * parameter.
    */
@@ -145,6 +161,7 @@ export abstract class Module {
 
 /** A list of modules, named 0, 1, 2, ... */
 export class ModuleList<T extends Module> extends Module {
+  /** The modules in order. */
   readonly items: readonly T[];
 
   constructor(items: readonly T[]) {

@@ -5,6 +5,7 @@ import { checkKeys } from '../options';
 import type { Tensor } from '../tensor';
 import { Module } from './module';
 
+/** Options of the norms. */
 export interface NormOptions {
   /** Added to the variance. Default: 1e-5. */
   readonly eps?: number;
@@ -14,8 +15,11 @@ export interface NormOptions {
 
 /** Parameters: `weight` and `bias` [features]. */
 export class LayerNorm extends Module {
+  /** Scale [features]. */
   readonly weight: Tensor;
+  /** Shift [features]; null where there is none. */
   readonly bias: Tensor | null;
+  /** Added to the variance. */
   readonly eps: number;
 
   constructor(features: number, options: NormOptions = {}) {
@@ -28,6 +32,7 @@ export class LayerNorm extends Module {
     this.bias = bias ? this.addParameter('bias', zeros([features])) : null;
   }
 
+  /** x [..., features] → the same shape. */
   forward(x: Tensor): Tensor {
     return layerNorm(x, this.weight, this.bias, this.eps);
   }
@@ -35,7 +40,9 @@ export class LayerNorm extends Module {
 
 /** Parameter: `weight` [features]. */
 export class RMSNorm extends Module {
+  /** Scale [features]. */
   readonly weight: Tensor;
+  /** Added to the mean of the squares. */
   readonly eps: number;
 
   constructor(features: number, options: Pick<NormOptions, 'eps'> = {}) {
@@ -47,6 +54,7 @@ export class RMSNorm extends Module {
     this.weight = this.addParameter('weight', ones([features]));
   }
 
+  /** x [..., features] → the same shape. */
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight, this.eps);
   }

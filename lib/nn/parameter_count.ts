@@ -3,6 +3,7 @@ import { chooseLayer, parametersOf, type Sizes } from '../structures';
 import type { FfnStructure } from './feed_forward';
 import { resolveConfig, type TransformerConfig } from './transformer_config';
 
+/** Number of trained values of a model. */
 export interface ParameterCount {
   /** All parameters of `new TransformerLM(config)`. */
   readonly total: number;

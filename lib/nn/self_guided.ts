@@ -14,7 +14,9 @@ import { Module } from './module';
  * function at the start is the layer's, whatever α is. Parameters: the layer's under their own names, and `guide` [out, in] until `release`.
  */
 export class SelfGuided extends Module implements LinearForward {
+  /** The structured layer. */
   readonly layer: LinearLayer;
+  /** The schedule, which all layers of a model share. */
   readonly guidance: Guidance;
   #guide: Tensor | null;
 
@@ -33,14 +35,17 @@ export class SelfGuided extends Module implements LinearForward {
     return this.#guide;
   }
 
+  /** Features of the input. */
   get inFeatures(): number {
     return this.layer.inFeatures;
   }
 
+  /** Features of the result, before an activation. */
   get outFeatures(): number {
     return this.layer.outFeatures;
   }
 
+  /** The operands of one forward call. Draws from the schedule in training. */
   weights(): LinearWeights {
     const plain = this.layer.weights();
     if (this.#guide === null) return plain;
@@ -48,10 +53,12 @@ export class SelfGuided extends Module implements LinearForward {
     return guideScale === 0 ? plain : { ...plain, guide: { weight: this.#guide, guideScale, factorScale } };
   }
 
+  /** Bias [outFeatures] of the layer; null where there is none. */
   get bias(): Tensor | null {
     return this.layer.bias;
   }
 
+  /** x [..., inFeatures] → [..., outFeatures], halved by swiglu. */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
     return structuredLinear(x, this.weights(), options);
   }

@@ -18,6 +18,7 @@ import { Module, ModuleList } from './module';
 import { LayerNorm, RMSNorm } from './norm';
 import { type ResolvedConfig, resolveAttention, resolveConfig, type TransformerConfig } from './transformer_config';
 
+/** Options of a transformer beside its config. */
 export interface TransformerOptions {
   /** Source of the initial values. Default: a generator of seed 0. */
   readonly generator?: Generator;
@@ -35,9 +36,13 @@ function createNorm({ norm, normEps: eps, bias, dModel }: ResolvedConfig): Layer
 
 /** x += attention(norm1(x)); x += ffn(norm2(x)). */
 export class TransformerBlock extends Module {
+  /** Norm before attention. */
   readonly norm1: LayerNorm | RMSNorm;
+  /** Attention over the tokens so far. */
   readonly attention: CausalSelfAttention;
+  /** Norm before the feedforward network. */
   readonly norm2: LayerNorm | RMSNorm;
+  /** The feedforward network. */
   readonly ffn: FeedForward;
 
   constructor(config: TransformerConfig, ffn: FfnStructure, options: TransformerOptions = {}) {
@@ -60,11 +65,23 @@ export class TransformerBlock extends Module {
   }
 }
 
+/** Parameters of the feedforward networks of a model. */
+export interface FfnParameters {
+  /** As the layers are, without guides. */
+  readonly structured: number;
+  /** If all of them were dense. */
+  readonly dense: number;
+}
+
 /** Floating-point operations per token, forward, by where they are spent. */
 export interface FlopsPerToken {
+  /** Feedforward networks. */
   readonly ffn: number;
+  /** Attention with its projections. */
   readonly attention: number;
+  /** Projection to the vocabulary. */
   readonly head: number;
+  /** All of them. */
   readonly total: number;
   /** The total of the same model with dense feedforward networks. */
   readonly dense: number;
@@ -76,10 +93,13 @@ const DENSE: FfnStructure = { structure: 'dense' };
 export class TransformerLM extends Module {
   /** With every default filled in; not the caller's object. */
   readonly config: ResolvedConfig;
+  /** Table of tokens [vocabSize, dModel]. */
   readonly embedding: Embedding;
   /** Of the positions 0 to seqLen − 1; null unless they are learned. */
   readonly positions: Embedding | null;
+  /** The blocks, first to last. */
   readonly blocks: readonly TransformerBlock[];
+  /** Norm before the output projection. */
   readonly norm: LayerNorm | RMSNorm;
   /** The output projection; null where the embedding is that too. */
   readonly head: Linear | null;
@@ -147,7 +167,7 @@ export class TransformerLM extends Module {
   }
 
   /** Parameters of the feedforward networks without guides, and of dense ones in their place. */
-  ffnParameters(): { structured: number; dense: number } {
+  ffnParameters(): FfnParameters {
     const layers = this.blocks.flatMap((block) => block.ffn.layers);
     return {
       structured: layers.reduce((total, layer) => total + layer.numParameters(), 0),

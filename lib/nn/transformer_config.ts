@@ -6,10 +6,15 @@ import { checkKeys, type OptionNames } from '../options';
 import { checkStructure, type Sizes } from '../structures';
 import type { FfnStructure } from './feed_forward';
 
+/** What a transformer is made of, as plain data. */
 export interface TransformerConfig {
+  /** Number of token ids. */
   readonly vocabSize: number;
+  /** Width of the residual stream. */
   readonly dModel: number;
+  /** Number of blocks. */
   readonly nLayers: number;
+  /** Query heads. */
   readonly nHeads: number;
   /** Key and value heads (grouped queries). Default: nHeads. */
   readonly nKvHeads?: number;
@@ -54,9 +59,11 @@ export interface TransformerConfig {
 /** A config with every option set; frozen, and nobody else's object. */
 export type ResolvedConfig = Readonly<Required<TransformerConfig>>;
 
+/** Names of the presets. */
 export type PresetName = 'tiny' | 'mini' | 'small' | 's' | 'm' | 'l' | 'xl';
 
-type Preset = Pick<TransformerConfig, 'dModel' | 'nLayers' | 'nHeads' | 'seqLen'>;
+/** What a preset says. */
+export type Preset = Pick<TransformerConfig, 'dModel' | 'nLayers' | 'nHeads' | 'seqLen'>;
 
 /** s to xl: the paper's models, with its vocabulary of 32000. tiny to small: models that train on a laptop. */
 export const PRESETS: Readonly<Record<PresetName, Preset>> = {
@@ -69,6 +76,7 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
   xl: { dModel: 2048, nLayers: 24, nHeads: 16, seqLen: 1024 },
 };
 
+/** Names of the presets, smallest first. */
 export const PRESET_NAMES = Object.keys(PRESETS) as PresetName[];
 
 /** The config of a preset, with whatever is given in place of its values. vocabSize defaults to 32000. */
@@ -148,6 +156,7 @@ function checkValues(where: string, values: object, checks: Readonly<Record<stri
   }
 }
 
+/** What of a config attention needs. */
 export type AttentionConfig = Pick<TransformerConfig, keyof typeof ATTENTION_OPTIONS>;
 
 /** Attention with every option set. @throws {OptionError} when the heads do not divide. */

@@ -4,6 +4,10 @@ import { checkChoice } from '../errors';
 /** Those of native/codes.def. */
 export const ACTIVATIONS = ['none', 'gelu', 'silu', 'relu', 'swiglu'] as const;
 
+/**
+ * Functions that linear layers apply to their result. `swiglu` is silu(first half) · second half, and halves the
+ * features.
+ */
 export type Activation = (typeof ACTIVATIONS)[number];
 
 /** Of a feedforward network where none is given. */

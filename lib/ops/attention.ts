@@ -9,6 +9,7 @@ import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 /** Base of rotary positions where none is given (Su et al. 2021). */
 export const ROPE_BASE = 10000;
 
+/** Options of `causalAttention`. */
 export interface AttentionOptions {
   /** Query heads. */
   heads: number;

@@ -6,6 +6,7 @@ import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
 import { checkSameDevice, checkSameKind, checkSameShape, checkTensor, emptyLike, gradientsFor, rowsOf } from './check';
 
+/** Options of `crossEntropy` and `linearCrossEntropy`. */
 export interface CrossEntropyOptions {
   /** Targets of this value count neither in the loss nor in its gradient. Default: -100. */
   ignoreIndex?: number;

@@ -21,24 +21,35 @@ function unary(name: keyof typeof native.unaryOps, a: Tensor, c = 0): Tensor {
   });
 }
 
+/** −a. */
 export const neg = (a: Tensor): Tensor => unary('neg', a);
+/** eᵃ. */
 export const exp = (a: Tensor): Tensor => unary('exp', a);
 /** Natural logarithm. */
 export const log = (a: Tensor): Tensor => unary('log', a);
+/** √a. */
 export const sqrt = (a: Tensor): Tensor => unary('sqrt', a);
 /** 1 / √a. */
 export const rsqrt = (a: Tensor): Tensor => unary('rsqrt', a);
+/** Hyperbolic tangent. */
 export const tanh = (a: Tensor): Tensor => unary('tanh', a);
+/** 1 / (1 + e⁻ᵃ). */
 export const sigmoid = (a: Tensor): Tensor => unary('sigmoid', a);
 /** 0.5·a·(1 + tanh(√(2/π)·(a + 0.044715·a³))), the tanh form (Hendrycks and Gimpel 2016). */
 export const gelu = (a: Tensor): Tensor => unary('gelu', a);
 /** a · sigmoid(a). */
 export const silu = (a: Tensor): Tensor => unary('silu', a);
+/** max(a, 0). */
 export const relu = (a: Tensor): Tensor => unary('relu', a);
+/** a². */
 export const square = (a: Tensor): Tensor => unary('square', a);
+/** |a|. */
 export const abs = (a: Tensor): Tensor => unary('abs', a);
+/** Sine of a, in radians. */
 export const sin = (a: Tensor): Tensor => unary('sin', a);
+/** Cosine of a, in radians. */
 export const cos = (a: Tensor): Tensor => unary('cos', a);
+/** 1 / a. */
 export const reciprocal = (a: Tensor): Tensor => unary('reciprocal', a);
 /** a · factor. */
 export const scale = (a: Tensor, factor: number): Tensor => unary('scale', a, factor);

@@ -14,7 +14,9 @@ import { type LinearDims, linearDims } from './linear_dims';
 export interface Guide {
   /** W [out, in]. */
   readonly weight: Tensor;
+  /** Weight of the guide. */
   readonly guideScale: number;
+  /** Weight of the factors. */
   readonly factorScale: number;
 }
 
@@ -26,11 +28,13 @@ export interface LinearWeights {
   readonly u: Tensor;
   /** [out]. */
   readonly bias?: Tensor | null;
+  /** A dense matrix that is mixed in. Default: none. */
   readonly guide?: Guide | null;
   /** Between the factors: u·σ(v x). Default: none. */
   readonly innerActivation?: InnerActivation;
 }
 
+/** Options of the linear ops. */
 export interface LinearOptions {
   /** Default: none. */
   activation?: Activation;

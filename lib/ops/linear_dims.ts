@@ -9,8 +9,11 @@ import type { Shape } from '../tensor';
 import { int32Sizes } from './broadcast';
 import { checkInnerActivation, type InnerActivation } from './inner_activation';
 
+/** Sizes of a linear layer. */
 export interface LinearDims {
+  /** Features of the input. */
   readonly inFeatures: number;
+  /** Features of the result, before an activation. */
   readonly outFeatures: number;
   /** Width between the factors; 0 for a dense layer. */
   readonly hidden: number;

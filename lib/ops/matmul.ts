@@ -8,6 +8,7 @@ import { numel, type Tensor } from '../tensor';
 import { int32Strides } from './broadcast';
 import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 
+/** Options of `matmul`. */
 export interface MatmulOptions {
   /** a is [..., k, m]. Default: false. */
   transposeA?: boolean;

@@ -8,6 +8,7 @@ import { empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkTensor, emptyAs, emptyLike } from './check';
 
+/** Options of `sum`, `mean` and `max`. */
 export interface ReduceOptions {
   /** The dimension to reduce, counted from the end when negative. Default: all of them. */
   dim?: number;

@@ -22,6 +22,7 @@ import {
   type UpdateResult,
 } from './optimizer';
 
+/** Options of `AdamW`. */
 export interface AdamWOptions {
   /** Learning rate where `step` is given none. Default: 1e-3. */
   readonly lr?: number;
@@ -41,7 +42,9 @@ export const ADAMW_OPTIONS: OptionNames<AdamWOptions> = { lr: 0, betas: 0, eps: 
 
 /** Parameters with options of their own; `lrScale` multiplies the learning rate. */
 export interface ParameterGroup extends AdamWOptions {
+  /** Of the group. */
   readonly parameters: ParameterSource;
+  /** Multiplies the learning rate. Default: 1. */
   readonly lrScale?: number;
 }
 
@@ -86,6 +89,15 @@ interface Call {
   readonly first: number;
 }
 
+/**
+ * Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+ *
+ * @example
+ * const optimizer = new AdamW(model, { lr: 2e-3, weightDecay: 0.1 });
+ * model.loss(inputs, targets).backward();
+ * optimizer.step({ maxGradNorm: 1 });
+ * optimizer.zeroGrad();
+ */
 export class AdamW implements RecordableOptimizer {
   readonly #groups: Group[];
   /** Where the caller of `step` has none. */
@@ -250,7 +262,10 @@ export class AdamW implements RecordableOptimizer {
   }
 
   /** `<name>.exp_avg`, `<name>.exp_avg_sq`, `<name>.step`, and `<name>.master` of bfloat16 parameters. */
-  stateDict(): OptimizerState & { readonly tensors: Map<string, Tensor> } {
+  stateDict(): OptimizerState & {
+    /** By the name of the parameter and what it is. */
+    readonly tensors: Map<string, Tensor>;
+  } {
     const tensors = new Map<string, Tensor>();
     for (const slot of this.#slots)
       for (const [ending, state] of stateOf(slot)) tensors.set(`${slot.name}.${ending}`, state);

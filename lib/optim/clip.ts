@@ -107,6 +107,7 @@ export class GradientClip implements Disposable {
     return this;
   }
 
+  /** The same, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.norm.dispose();
     this.scale.dispose();

@@ -15,9 +15,13 @@ export type ParameterSource = Module | ReadonlyMap<string, Tensor> | readonly Te
  */
 export type ParameterKind = 'matrix' | 'embedding' | 'head' | 'vector';
 
+/** A parameter with its name and kind. */
 export interface NamedParameter {
+  /** As in state dicts. */
   readonly name: string;
+  /** The tensor. */
   readonly parameter: Tensor;
+  /** What it is in the model. */
   readonly kind: ParameterKind;
 }
 
@@ -66,7 +70,10 @@ export function namedParameters(where: string, source: ParameterSource, first = 
 export function parameterGroups<Options extends object>(
   source: ParameterSource,
   rule: (parameter: NamedParameter) => Options,
-): (Options & { readonly parameters: ReadonlyMap<string, Tensor> })[] {
+): (Options & {
+  /** Of the group, by name. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+})[] {
   const groups = new Map<string, Options & { readonly parameters: Map<string, Tensor> }>();
   for (const named of namedParameters('parameterGroups', source)) {
     const options = rule(named);

@@ -308,6 +308,7 @@ const [A, B, C] = [3.4445, -4.775, 2.0315];
 /** Added to the norm, for matrices of zeros. */
 const EPSILON = 1e-7;
 
+/** Options of `newtonSchulz`. */
 export interface NewtonSchulzOptions {
   /** Default: 5. */
   readonly iterations?: number;

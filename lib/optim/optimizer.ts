@@ -6,6 +6,7 @@ import { checkKeys, type OptionNames } from '../options';
 import { items, type Tensor } from '../tensor';
 import type { GradientClip } from './clip';
 
+/** Options of `step`. */
 export interface StepOptions {
   /** Learning rate of this step. Default: the optimizer's own. */
   readonly lr?: number;
@@ -34,6 +35,7 @@ export interface OptimizerState {
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
+/** What every optimizer is to a training loop. */
 export interface Optimizer {
   /**
    * One update from the gradients that are there, each multiplied by the clip's scale; parameters without one are left as they
@@ -66,6 +68,7 @@ export interface RecordableOptimizer extends Optimizer {
   applyStep(options?: Pick<StepOptions, 'maxGradNorm'>): void;
 }
 
+/** Whether the steps of an optimizer can be recorded. */
 export const isRecordable = (optimizer: Optimizer): optimizer is RecordableOptimizer =>
   'prepareStep' in optimizer && 'applyStep' in optimizer;
 

@@ -5,6 +5,7 @@ import { checkKeys } from '../options';
 /** Learning rate at a step. */
 export type Schedule = (step: number) => number;
 
+/** Options of the schedules. */
 export interface DecayOptions {
   /** Highest learning rate. */
   readonly peak: number;

@@ -17,10 +17,12 @@ export type { BlockCounts, FactorShapes, Features, Init, Sizes, StructureDefinit
 /** By the names that options, checkpoints and the command line have for them. */
 const ALL = { dense, lowrank, blockdense, blockshuffle, btt };
 
+/** The structures that a linear layer may have. */
 export type Structure = keyof typeof ALL;
 
 export const DEFINITIONS: Readonly<Record<Structure, StructureDefinition>> = ALL;
 
+/** The names of all structures. */
 export const STRUCTURE_NAMES = Object.keys(ALL) as Structure[];
 
 /** A value for each structure. */

@@ -11,18 +11,25 @@ export type BlockCounts = number | readonly [number, number];
 
 /** The sizes that a structure may have; each structure says which of them are its own. */
 export interface Sizes {
+  /** Width between the factors; what it means exactly depends on the structure (docs/structures.md). */
   readonly rank?: number;
+  /** Blocks of the block-diagonal factors. */
   readonly nblocks?: BlockCounts;
 }
 
+/** Widths of a linear layer. */
 export interface Features {
+  /** Features of the input. */
   readonly inFeatures: number;
+  /** Features of the result, before an activation. */
   readonly outFeatures: number;
 }
 
 /** v is null for a dense layer, whose weight is u. One block may be written without its dimension of 1. */
 export interface FactorShapes {
+  /** First factor: [nblocks, rows, columns], or [rows, columns] where it is one block. */
   readonly v: Shape | null;
+  /** Second factor, or the dense weight [outFeatures, inFeatures]. */
   readonly u: Shape;
 }
 

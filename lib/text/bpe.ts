@@ -30,8 +30,17 @@ function keepFirstSpace(decoder: Part | null): Part | null {
     : decoder;
 }
 
+/**
+ * A tokenizer.json; `loadTokenizer` reads one.
+ *
+ * @example
+ * const tokenizer = loadTokenizer('tokenizer.json');
+ * tokenizer.decode(tokenizer.encode('Once upon a time'));
+ */
 export class BpeTokenizer implements Tokenizer {
+  /** The highest id, plus one. */
   readonly vocabSize: number;
+  /** Id of the end of text; null where the tokenizer has none. */
   readonly endOfText: number | null;
   readonly #library: LibraryTokenizer;
   readonly #splitRaw: (text: string) => Iterable<Section>;
@@ -41,6 +50,7 @@ export class BpeTokenizer implements Tokenizer {
 
   /** `json`: a tokenizer.json. @throws {FormatError} that names what is wrong in it, or not known here. */
   constructor(
+    /** Path of its file. */
     readonly name: string,
     json: unknown,
   ) {
@@ -60,6 +70,7 @@ export class BpeTokenizer implements Tokenizer {
     this.endOfText = added.find(({ content }) => ENDS_OF_TEXT.includes(content))?.id ?? null;
   }
 
+  /** Ids of a text, without special tokens around it. */
   encode(text: string): Uint32Array {
     checkText('encode: text', text);
     const ids: number[] = [];

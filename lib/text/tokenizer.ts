@@ -2,9 +2,11 @@
 import { IndexError } from '../errors';
 import { checkText } from './utf8';
 
+/** Text to ids and back. */
 export interface Tokenizer {
   /** `byte`, or the path of the tokenizer.json it came from. */
   readonly name: string;
+  /** Number of ids. */
   readonly vocabSize: number;
   /** The id put between documents; null where the vocabulary has none. */
   readonly endOfText: number | null;
@@ -31,9 +33,11 @@ export function checkedIds(ids: Iterable<number>): number[] {
  */
 export class ByteTokenizer implements Tokenizer {
   readonly name = 'byte';
+  /** Number of ids: 256 bytes and the end of text. */
   readonly vocabSize = 257;
   readonly endOfText = 256;
 
+  /** The UTF-8 bytes of a text. */
   encode(text: string): Uint32Array {
     checkText('encode: text', text);
     const parts = text.split(END_OF_TEXT).map((part) => Buffer.from(part, 'utf8'));

@@ -8,6 +8,7 @@ import { WORD } from './pre_tokenizer';
 import { END_OF_TEXT } from './tokenizer';
 import { checkText } from './utf8';
 
+/** Options of `trainBpe`. */
 export interface TrainBpeOptions {
   /** Size of the vocabulary, the 256 bytes and the end of text included; at least 257. */
   readonly vocabSize: number;

@@ -5,8 +5,11 @@ import type { LayersModel } from './tfjs';
 
 /** What `fit` takes among its callbacks. */
 export interface GuidanceCallback {
+  /** The schedule. */
   readonly guidance: Guidance;
+  /** Called by tfjs. */
   onTrainBegin(): void;
+  /** Called by tfjs: a step was taken. */
   onBatchEnd(): void;
 }
 

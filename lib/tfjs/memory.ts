@@ -6,7 +6,9 @@ import type { DataId, TensorInfo } from './tfjs';
 
 /** Bytes that were copied between a backend and the kernels since the start. */
 export interface CopyCounts {
+  /** Bytes copied from a backend. */
   readonly read: number;
+  /** Bytes copied to a backend. */
   readonly written: number;
 }
 

@@ -17,9 +17,11 @@ export interface TfGuide {
   readonly alpha: number;
 }
 
+/** Options of the linear ops. */
 export interface TfLinearOptions {
   /** Default: none. */
   readonly activation?: Activation;
+  /** A dense matrix that is mixed in. Default: none. */
   readonly guide?: TfGuide | null;
   /** Between the factors: u·σ(v x). Default: none. */
   readonly innerActivation?: InnerActivation;
@@ -27,14 +29,19 @@ export interface TfLinearOptions {
 
 /** The weights of one layer: v is left out for a dense one, whose weight is u. */
 export interface TfLayer {
+  /** First factor; left out for a dense layer. */
   readonly v?: Tensor | null;
+  /** Second factor, or the dense weight [out, in]. */
   readonly u: Tensor;
+  /** [out]. */
   readonly bias?: Tensor | null;
+  /** A dense matrix that is mixed in. */
   readonly guide?: TfGuide | null;
   /** Between the factors: u·σ(v x). Default: none. */
   readonly innerActivation?: InnerActivation;
 }
 
+/** Options of `feedForward`. */
 export interface TfFeedForwardOptions {
   /** Default: gelu. */
   readonly activation?: Activation;

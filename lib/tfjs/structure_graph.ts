@@ -12,6 +12,7 @@ import { floats } from './layers/factor_weights';
 import { becomesSmaller, type LayerReport } from './structure_model';
 import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
 
+/** Options of `structureGraph`. */
 export interface GraphOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
   /** `dense` keeps the matrices and only makes the kernels native. */
   readonly structure: Structure;
@@ -22,10 +23,13 @@ export interface GraphOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ra
   readonly nodes?: readonly string[] | ((name: string, inFeatures: number, outFeatures: number) => boolean);
 }
 
+/** A graph model with structured layers. */
 export interface StructuredGraph {
+  /** The new graph model. */
   readonly model: GraphModel;
   /** For `fileIO(folder).save` or `tf.io.fromMemory`. */
   readonly artifacts: io.ModelArtifacts;
+  /** What became of each matrix product. */
   readonly report: readonly LayerReport[];
 }
 

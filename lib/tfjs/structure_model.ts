@@ -19,7 +19,9 @@ import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './lay
 import { rebuild } from './model_json';
 import type { LayersModel, Tensor, Tfjs } from './tfjs';
 
+/** Options of `structureModel`. */
 export interface StructureOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
+  /** What dense layers become. */
   readonly structure: Exclude<Structure, 'dense'>;
   /** Names of the layers, or which to take. Default: every Dense layer that becomes smaller. */
   readonly layers?: readonly string[] | ((layer: TfLayerBase) => boolean);
@@ -30,17 +32,23 @@ export interface StructureOptions extends Pick<SizeOptions, 'rank' | 'nblocks' |
   readonly guides?: 'original' | 'merged';
 }
 
+/** What became of a layer. */
 export interface LayerReport {
+  /** Its name. */
   readonly layer: string;
   /** ‖W − S‖ / ‖W‖, Frobenius. */
   readonly error: number;
   /** Weights of the dense kernel and of the factors. */
   readonly parametersBefore: number;
+  /** Weights now, without the bias. */
   readonly parametersAfter: number;
 }
 
+/** A model with structured layers. */
 export interface StructuredModel {
+  /** The new model. */
   readonly model: LayersModel;
+  /** What became of each layer. */
   readonly report: readonly LayerReport[];
 }
 

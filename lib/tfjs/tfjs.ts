@@ -18,6 +18,7 @@ export type {
   Variable,
 } from '@tensorflow/tfjs';
 
+/** The module of TensorFlow.js that `install` is given. */
 export type Tfjs = typeof import('@tensorflow/tfjs');
 
 /** tfjs keeps all inputs of a kernel for its gradient only when they come as an array, which its types do not know. */

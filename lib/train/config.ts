@@ -6,6 +6,7 @@ import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } fro
 import { checkKeys, type OptionNames } from '../options';
 import { checkOptimizerConfig, type OptimizerConfig } from './optimizer';
 
+/** Self-guided training. */
 export interface GuidanceConfig {
   /**
    * `fixed-step`: the guide helps in a part of the steps. `fixed-flop`: the batches seen under guidance are seen once more at
@@ -20,12 +21,17 @@ export interface GuidanceConfig {
   readonly form?: GuidanceForm;
 }
 
+/** A training run, as plain data. */
 export interface TrainConfig {
+  /** The model. */
   readonly model: TransformerConfig;
+  /** What it is trained on. */
   readonly data: {
     /** Token files, see docs/training.md. */
     readonly train: string;
+    /** Token file to evaluate on. Default: none. */
     readonly validation?: string;
+    /** Type of the ids in the token files. */
     readonly dtype: TokenDType;
     /** UTF-8 bytes of the validation text, for bits per byte. */
     readonly validationBytes?: number;
@@ -54,6 +60,7 @@ export interface TrainConfig {
   readonly weightDecay?: number;
   /** Default: 1. */
   readonly maxGradNorm?: number;
+  /** Self-guided training. Default: none. */
   readonly guidance?: GuidanceConfig;
   /** Initial weights and all draws. Default: 0. */
   readonly seed?: number;
@@ -176,9 +183,11 @@ export interface StepPlan {
   readonly guided: number;
   /** From this step on the data starts again; equal to `total` where nothing is repeated. */
   readonly repeatFrom: number;
+  /** All steps. */
   readonly total: number;
 }
 
+/** How many steps of each kind a run has. */
 export function planSteps({ steps, guidance }: TrainConfig): StepPlan {
   if (!guidance) return { guided: 0, repeatFrom: steps, total: steps };
   const { protocol = 'fixed-step', part = protocol === 'fixed-flop' ? 0.3 : 0.5 } = guidance;

@@ -1,6 +1,26 @@
 export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from './config';
-export { loadModel } from './load_model';
+export { type LoadedModel, loadModel } from './load_model';
 export type { AdamWConfig, MuonConfig, OptimizerConfig, OptimizerFactory } from './optimizer';
-export { type ModelReport, type RunOptions, type RunSource, type TrainEvent, train } from './run';
+export {
+  type CheckpointEvent,
+  type EndEvent,
+  type EvaluationEvent,
+  type ModelReport,
+  type RunOptions,
+  type RunSource,
+  type StartEvent,
+  type StepEvent,
+  type TrainEvent,
+  train,
+  type WarningEvent,
+} from './run';
 export { trainInWorker } from './train_in_worker';
-export { DivergedError, type Evaluation, evaluate, type StepReport, Trainer, type TrainerOptions } from './trainer';
+export {
+  DivergedError,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type StepReport,
+  Trainer,
+  type TrainerOptions,
+} from './trainer';

@@ -38,11 +38,13 @@ export interface TrainerState {
 /** Of weights that are loaded at once: the paper's own costs an SVD or a polar factor of every layer. */
 export const UNUSED_INIT = 'normal';
 
+/** A model with what its checkpoint says beside it. */
 export interface LoadedModel {
   /** float32, whatever the checkpoint holds. */
   readonly model: TransformerLM;
   /** How the checkpoint holds the matrices: what a decoder does best to use. */
   readonly dtype: StoredDType;
+  /** Path of its tokenizer.json; undefined for bytes. */
   readonly tokenizerFile: string | undefined;
 }
 

@@ -9,14 +9,17 @@ import type { TrainConfig } from './config';
 
 /** The learning rate and the weight decay are those of the run. */
 export interface AdamWConfig extends Omit<AdamWOptions, 'lr' | 'weightDecay'> {
+  /** Tells the optimizers apart. */
   readonly name: 'adamw';
 }
 
 /** `adjustLr` is `match-rms-adamw` by default, so that one learning rate serves all parameters. */
 export interface MuonConfig extends Omit<MuonOptions, 'lr' | 'weightDecay' | 'isMatrix'> {
+  /** Tells the optimizers apart. */
   readonly name: 'muon';
 }
 
+/** The optimizer of a run, as plain data. */
 export type OptimizerConfig = AdamWConfig | MuonConfig;
 
 /** Makes the optimizer of a trainer. */

@@ -5,7 +5,7 @@ import { FileError } from '../errors';
 import { uniquePart } from '../io/files';
 import { lock } from '../io/lock';
 import { checkPlace } from '../io/store';
-import type { FlopsPerToken } from '../nn';
+import type { FfnParameters, FlopsPerToken } from '../nn';
 import { checkKeys } from '../options';
 import type { StepPlan, TrainConfig } from './config';
 import {
@@ -19,23 +19,85 @@ import {
 
 /** What the model costs, told once at the start. */
 export interface ModelReport {
+  /** Trained values, guides included. */
   readonly parameters: number;
-  readonly ffnParameters: { readonly structured: number; readonly dense: number };
+  /** Parameters of the feedforward networks, as they are and if they were dense. */
+  readonly ffnParameters: FfnParameters;
+  /** Floating-point operations per token, forward. */
   readonly flopsPerToken: FlopsPerToken;
 }
 
-export type TrainEvent =
-  | ({ readonly type: 'start'; readonly firstStep: number; readonly plan: StepPlan } & ModelReport)
-  | ({ readonly type: 'step' } & StepReport)
-  | ({ readonly type: 'evaluation'; readonly step: number; readonly final: boolean } & Evaluation)
-  | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
-  /** Something failed, and the run goes on. */
-  | { readonly type: 'warning'; readonly step: number; readonly message: string }
-  | { readonly type: 'end'; readonly step: number; readonly reason: 'finished' | 'aborted' };
+/** What a run tells as it goes on. */
+export type TrainEvent = StartEvent | StepEvent | EvaluationEvent | CheckpointEvent | WarningEvent | EndEvent;
+
+/** The first event. */
+export interface StartEvent extends ModelReport {
+  /** Which event this is. */
+  readonly type: 'start';
+  /** Steps taken before, by the run that this one goes on from. */
+  readonly firstStep: number;
+  /** Steps of the run by their kind. */
+  readonly plan: StepPlan;
+}
+
+/** A step was taken. */
+export interface StepEvent extends StepReport {
+  /** Which event this is. */
+  readonly type: 'step';
+}
+
+/** The validation loss. */
+export interface EvaluationEvent extends Evaluation {
+  /** Which event this is. */
+  readonly type: 'evaluation';
+  /** Steps taken. */
+  readonly step: number;
+  /** Whether it is that of the end, on the whole file. */
+  readonly final: boolean;
+}
+
+/** A checkpoint was written. */
+export interface CheckpointEvent {
+  /** Which event this is. */
+  readonly type: 'checkpoint';
+  /** Steps taken. */
+  readonly step: number;
+  /** Where it is. */
+  readonly folder: string;
+}
+
+/** Something failed, and the run goes on. */
+export interface WarningEvent {
+  /** Which event this is. */
+  readonly type: 'warning';
+  /** Steps taken. */
+  readonly step: number;
+  /** What failed. */
+  readonly message: string;
+}
+
+/** The last event. */
+export interface EndEvent {
+  /** Which event this is. */
+  readonly type: 'end';
+  /** Steps taken. */
+  readonly step: number;
+  /** Whether all steps were taken. */
+  readonly reason: 'finished' | 'aborted';
+}
 
 /** A new run, or one that goes on from a checkpoint folder. */
-export type RunSource = { readonly config: TrainConfig } | { readonly resume: string };
+export type RunSource =
+  | {
+      /** What the run is. */
+      readonly config: TrainConfig;
+    }
+  | {
+      /** A checkpoint folder. */
+      readonly resume: string;
+    };
 
+/** Options of `train` and `trainInWorker`. */
 export interface RunOptions {
   /** When it aborts, the step under way is finished, a checkpoint is written, and the run ends. */
   readonly signal?: AbortSignal;
@@ -71,7 +133,7 @@ class Pace {
   }
 }
 
-type SaveEvent = Extract<TrainEvent, { type: 'checkpoint' | 'warning' }>;
+type SaveEvent = CheckpointEvent | WarningEvent;
 
 /** One that fails is told and costs nothing but itself: the run goes on, and the checkpoint before it is still there. */
 function save(trainer: Trainer, folder: string): SaveEvent {

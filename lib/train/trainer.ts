@@ -45,21 +45,27 @@ export interface StepReport {
   readonly step: number;
   /** Mean over the step's tokens, in nats, before the update. */
   readonly loss: number;
+  /** Of this step. */
   readonly learningRate: number;
   /** Weight of the guides in this step; 0 without guidance. */
   readonly alpha: number;
   /** Global norm of the gradients before clipping. */
   readonly gradNorm: number;
+  /** Tokens of all its passes. */
   readonly tokens: number;
+  /** Over the wall-clock time of the step. */
   readonly tokensPerSecond: number;
 }
 
+/** Loss on a token file. */
 export interface Evaluation {
   /** Mean in nats per token. */
   readonly loss: number;
+  /** e to the loss. */
   readonly perplexity: number;
   /** Null where the size of the validation text is not known. */
   readonly bitsPerByte: number | null;
+  /** Targets counted. */
   readonly tokens: number;
 }
 
@@ -96,8 +102,19 @@ interface Launched {
 const LOADER_SEED = 1;
 const GUIDANCE_SEED = 2;
 
+/**
+ * A training run, one step a call.
+ *
+ * @example
+ * using trainer = new Trainer(config);
+ * for await (const { step, loss } of trainer.steps()) console.log(step, loss);
+ * console.log((await trainer.evaluate()).loss);
+ * trainer.save('runs/mine/checkpoint'); // Trainer.resume('runs/mine/checkpoint') goes on from there
+ */
 export class Trainer implements Disposable {
+  /** The model in training. */
   readonly model: TransformerLM;
+  /** Steps of the run by their kind. */
   readonly plan: StepPlan;
   readonly #optimizer: Optimizer;
   /** The same, where steps are recorded. */
@@ -123,6 +140,7 @@ export class Trainer implements Disposable {
    * and for a run that needs more memory than there is.
    */
   constructor(
+    /** What the run is. */
     readonly config: TrainConfig,
     options: TrainerOptions = {},
     restored?: Checkpoint,
@@ -227,6 +245,7 @@ export class Trainer implements Disposable {
     return this.#step;
   }
 
+  /** Whether all steps were taken. */
   get finished(): boolean {
     return this.#step >= this.plan.total;
   }
@@ -387,10 +406,13 @@ function recordable(optimizer: Optimizer): RecordableOptimizer {
   throw new OptionError('train: recordSteps', 'false with an optimizer that has no prepareStep and applyStep', true);
 }
 
+/** Options of `evaluate`. */
 export interface EvaluateOptions {
+  /** Rows in one forward pass. */
   readonly batchSize: number;
   /** Default: the model's. */
   readonly seqLen?: number;
+  /** Stops after this many rows. Default: the whole file. */
   readonly maxRows?: number;
   /** UTF-8 bytes of the whole text, for bits per byte. */
   readonly textBytes?: number;

@@ -13,6 +13,7 @@ export type LayerVariable = import('@tensorflow/tfjs').LayerVariable;
 
 /** How the factors are sized and initialised; the same names and defaults as the layers of structured-ffn/nn. */
 export interface FactorConfig extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio' | 'innerActivation'> {
+  /** How the factors start. Default: what the paper uses for the structure. */
   readonly init?: Init;
   /** Of the initial values. Default: another one for every layer. */
   readonly seed?: number;

@@ -19,6 +19,7 @@ import {
 } from './structured_layer';
 
 export interface FeedForwardConfig extends StructuredConfig {
+  /** Of both layers. Default: dense. */
   readonly structure: Structure;
   /** Width after the activation. Default: four times the input's features. */
   readonly hidden?: number;

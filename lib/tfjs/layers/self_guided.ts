@@ -19,6 +19,7 @@ interface SavedLayer {
   readonly config: object;
 }
 
+/** Config of a SelfGuided layer. */
 export interface SelfGuidedConfig extends LayerArgs {
   /** A layer of `layers`, not built yet; tfjs's loader passes its class and config. */
   readonly layer: TfLayerBase | SavedLayer;
@@ -28,8 +29,11 @@ export interface SelfGuidedConfig extends LayerArgs {
   readonly released?: boolean;
 }
 
+/** A layer with a dense guide beside its factors. */
 export interface SelfGuidedLayer extends TfLayerBase {
+  /** The structured layer. */
   readonly layer: StructuredLayer;
+  /** Whether the guide is gone. */
   readonly released: boolean;
   /** Weight of the guides in evaluation. */
   readonly alpha: number;

@@ -22,6 +22,7 @@ export interface StructuredConfig extends LayerArgs, FactorConfig {
 export interface StructuredLayer extends TfLayerBase {
   /** Once built. */
   readonly linears: readonly FactorWeights[];
+  /** What it was made with. */
   readonly config: StructuredConfig;
   /** An activation of tfjs's own after the kernel. */
   readonly tfjsActivation: TfActivation | null;

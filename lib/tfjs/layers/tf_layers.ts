@@ -30,14 +30,17 @@ export class TfLayers {
     return this.linear('dense', config);
   }
 
+  /** A dense layer of two factors. */
   lowRankDense(config: LinearLayerConfig): StructuredLayer {
     return this.linear('lowrank', config);
   }
 
+  /** A block-diagonal factor, then a dense one. */
   blockDense(config: LinearLayerConfig): StructuredLayer {
     return this.linear('blockdense', config);
   }
 
+  /** Two block-diagonal factors with a shuffle between them (Monarch). */
   blockShuffleDense(config: LinearLayerConfig): StructuredLayer {
     return this.linear('blockshuffle', config);
   }
