@@ -78,7 +78,7 @@ function argmax(logits: Float32Array): number {
  * @example
  * const sampler = new Sampler({ temperature: 0.8, topP: 0.95, seed: 7 });
  * sampler.see(prompt);
- * const id = sampler.sample(logits);
+ * const id = sampler.next(logits);
  */
 export class Sampler {
   readonly #temperature: number;
