@@ -1,5 +1,6 @@
 /** What a tokenizer.json must be before anything is made of it. */
 import { FormatError } from '../errors';
+import { isObject } from '../options';
 import type { AddedToken } from './added_tokens';
 import type { Part } from './library';
 
@@ -15,9 +16,6 @@ export interface TokenizerJson {
 
 /** Ids are indices of 32 bits. */
 const MAX_ID = 2 ** 31 - 2;
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const show = (value: unknown): string => (Array.isArray(value) ? 'a list' : (JSON.stringify(value) ?? 'nothing'));
 
