@@ -25,8 +25,7 @@ export function checkDeviceName(where: string, device: unknown): asserts device 
 export const isKind = (device: Device): device is DeviceKind => device === 'cpu' || device === 'cuda';
 
 /** 'cuda' of 'cuda:1'. */
-export const kindOf = (device: Device): DeviceKind =>
-  (isKind(device) ? device : device.split(':', 1)[0]) as DeviceKind;
+export const kindOf = (device: Device): DeviceKind => (isKind(device) ? device : device.split(':', 1)[0]) as DeviceKind;
 
 /** What the addon calls a device. */
 export function deviceCode(device: Device): number {
