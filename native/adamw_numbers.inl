@@ -1,5 +1,5 @@
-// What an update of AdamW multiplies with. Included by the backends, each of which computes it as it is compiled:
-// contracted or not, the last bits are its own.
+// The factors of an AdamW update. Each backend includes this file and compiles it itself: one may contract
+// multiply-adds and another not, so the last bits differ.
 struct AdamWNumbers {
   float keep1, add1, keep2, add2, decay, epsilon, rate, correction;
 };

@@ -1,5 +1,6 @@
-// The exports of the addon. Every kernel of kernels.def is there twice under its own name, synchronously (below
-// `kernels`) and as a job that returns a Promise (below `async`); binding.h has how. The rest is memory and settings.
+// The exports of the addon. Every kernel of kernels.def is exported twice under its own name: synchronously (below
+// `kernels`) and as a job that returns a Promise (below `async`). binding.h explains how. The other exports are for
+// memory and settings.
 #include <napi.h>
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 namespace sffn {
 namespace {
 
-// A kind of device and which of them, or -1 for the default one: kind + 256 · (index + 1). Nothing: the CPU.
+// A kind of device and an index, or -1 for the kind's default device: kind + 256 · (index + 1). Nothing: the CPU.
 struct DeviceCode {
   DeviceKind kind = DeviceKind::cpu;
   int index = -1;
@@ -33,7 +34,7 @@ Device device_argument(const Napi::Value& v) {
   return code.kind == DeviceKind::cpu && code.index < 0 ? Device{} : open_device(code.kind, code.index);
 }
 
-// Has V8 collect all garbage now. The way that Node-API has is to report more external memory than any heap may have.
+// Makes V8 collect all garbage now. In Node-API the only way is to report more external memory than any heap may have.
 void collect_garbage(Napi::Env env) {
   constexpr int64_t kMoreThanAnyHeap = int64_t{1} << 50;
   Napi::MemoryManagement::AdjustExternalMemory(env, kMoreThanAnyHeap);
@@ -52,7 +53,7 @@ Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
     try {
       handle = environment.buffers.create(size, dtype, device);
     } catch (const Error& error) {
-      // Too late for this call, but a caller who goes on will find what it frees.
+      // Too late for this call, but later calls find the memory that it frees.
       if (std::string_view(error.code) == "ERR_OUT_OF_MEMORY") collect_garbage(info.Env());
       throw;
     }
@@ -77,7 +78,8 @@ Napi::Value release_buffer(const Napi::CallbackInfo& info) {
   });
 }
 
-// handle -> ArrayBuffer over the very memory. Whoever releases the handle detaches the ArrayBuffer first (storage.ts).
+// handle -> ArrayBuffer over the memory itself. Whoever releases the handle detaches the ArrayBuffer first
+// (storage.ts).
 Napi::Value array_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     auto buffer = Environment::of(info.Env()).buffers.get(info[0].As<Napi::Number>().DoubleValue());
@@ -118,7 +120,7 @@ Napi::Value transfer(const Napi::CallbackInfo& info) {
   });
 }
 
-// (device, ...): what the allocator of a device is asked.
+// (device, ...): questions to the allocator of a device.
 Napi::Value reset_peak_memory(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     memory_of(device_argument(info[0])).reset_peak();
@@ -233,7 +235,7 @@ Settings settings_argument(const Napi::Value& v) {
   return values;
 }
 
-// What is asked about a device, which may be one that cannot be used.
+// Questions about a device, which need not be usable.
 template <auto Member>
 Napi::Value of_device(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -268,7 +270,7 @@ Napi::Value set_default_device(const Napi::CallbackInfo& info) {
   });
 }
 
-// Has `body` called with the backend of the device that is the first argument, in its scope.
+// Calls `body` with the backend of the device in the first argument, inside that device's scope.
 template <class Body>
 Napi::Value on_device(const Napi::CallbackInfo& info, Body body) {
   return guarded(info, [&]() -> Napi::Value {

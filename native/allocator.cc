@@ -15,8 +15,8 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// The default limit leaves a tenth of the machine (or of the control group) to everything else, so that a model that
-// does not fit ends in an error that can be caught, not in the kernel's out-of-memory killer.
+// The default limit leaves a tenth of the machine (or of the control group) to everything else. A model that does not
+// fit then ends in an error that can be caught, not in the kernel's out-of-memory killer.
 int64_t default_limit() {
   int64_t total = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
   for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {

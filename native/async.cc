@@ -31,7 +31,7 @@ class JobQueue {
     }
   }
 
-  // The job at work is waited for, those behind it are dropped.
+  // Waits for the running job and drops the jobs behind it.
   ~JobQueue() {
     {
       std::lock_guard lock(mutex_);
@@ -52,7 +52,8 @@ class JobQueue {
   }
 
  private:
-  // Back on the JavaScript thread. env is null when the environment is going down: then nobody waits for the promise.
+  // Back on the JavaScript thread. env is null when the environment is shutting down: then nothing waits for the
+  // promise.
   static void settle(Napi::Env env, Napi::Function, JobQueue* queue, Job* job) {
     std::unique_ptr<Job> owned(job);
     if (static_cast<napi_env>(env) == nullptr) return;
@@ -106,11 +107,11 @@ Napi::Promise enqueue(Napi::Env env, std::function<void()> work) {
   Environment& environment = Environment::of(env);
   if (!environment.jobs) {
     environment.jobs = std::make_unique<JobQueue>(env);
-    // Hooks run in the reverse order: the thread ends before its callback goes, whose lock it needs for that. In the
-    // destructor of the environment it would be too late, and Node 24 would wait for ever.
+    // Hooks run in reverse order: the thread ends before its callback goes, because it needs the callback's lock to
+    // end. The destructor of the environment would be too late: Node 24 would wait for ever.
     env.AddCleanupHook(
         [](Environment* going) {
-          going->recording.reset();  // the job at work may be waiting for its end
+          going->recording.reset();  // the running job may be waiting for its end
           going->jobs.reset();
         },
         &environment);

@@ -1,4 +1,4 @@
-// What computes, seen alike: one record for each kind of device, in one table (backends.cc).
+// One interface to everything that computes: a record for each kind of device, in one table (backends.cc).
 #pragma once
 
 #include <map>
@@ -12,11 +12,11 @@
 
 namespace sffn {
 
-// Work of a device that is recorded once and launched again and again: from Backend::record to finish() the kernels of
-// this thread on that device are not run but recorded, and it computes on no other device of the kind. The thread holds
-// the device's compute_mutex meanwhile. Memory that is allocated in between belongs to the recording; other memory that
-// the kernels use must stay what it is. What would wait for the device, or copy from or to another one, throws
-// Error("ERR_RECORDING"). Destroyed before it is finished, it leaves everything as if nothing had been recorded.
+// Work of a device that is recorded once and launched many times. From Backend::record to finish(), the kernels of this
+// thread on that device are recorded instead of run, and the thread computes on no other device of the kind. It holds
+// the device's compute_mutex meanwhile. Memory that is allocated in between belongs to the recording. Other memory that
+// the kernels use must stay in place. Waiting for the device, and copying from or to another one, throws
+// Error("ERR_RECORDING"). If it is destroyed before it is finished, everything is as if nothing had been recorded.
 class Recording {
  public:
   virtual ~Recording() = default;
@@ -24,12 +24,12 @@ class Recording {
   virtual void launch() = 0;
 };
 
-// By name: what the kernels of a device go by beside sizes, or what is told about them.
+// Values by name: what the choice of a device's kernels depends on besides sizes, or facts about its kernels.
 using Setting = std::variant<std::string, double>;
 using Settings = std::map<std::string, Setting>;
 
-// Where an index may be -1 it is that of the kind's default device. What may be null says so. A kind that this build
-// has not answers with a name, a status and no devices: nothing else is asked of it.
+// An index of -1, where allowed, is the kind's default device. Functions that may be null say so. A kind that this
+// build does not have gives a name, a status and no devices; nothing else of it is called.
 struct Backend {
   const char* name;
   bool computes_bfloat16;
@@ -45,12 +45,12 @@ struct Backend {
   void (*set_default)(int index);
 
   Memory& (*memory)(int index);
-  // All elements, between devices of this kind or between one and the host. May return before it is done.
+  // Copies all elements, between devices of this kind or between one and the host. May return before it is done.
   void (*copy)(View from, View to);
   const Kernels& (*kernels)();
 
-  // set_settings throws Error("ERR_OPTION") at an unknown name or a value that cannot be, and changes nothing then.
-  // Null: there are none.
+  // set_settings throws Error("ERR_OPTION") for an unknown name or an impossible value, and then changes nothing. Null:
+  // there are no settings.
   Settings (*settings)(int index);
   void (*set_settings)(int index, const Settings& values);
 
@@ -58,15 +58,15 @@ struct Backend {
   int (*select)(int index);
   void (*leave)(int before) noexcept;
 
-  // Those that follow are called inside a ComputeScope of the device.
+  // The functions that follow are called inside a ComputeScope of the device.
 
-  // Waits for everything launched so far. Throws what went wrong in it, which is the only moment at which that is
-  // known. Null: a device that is always done.
+  // Waits for everything launched so far. Throws the error of a kernel among it: only here does that error show. Null:
+  // the device never has work left to wait for.
   void (*synchronize)();
-  // Null: there are no recordings.
+  // Null: the device cannot record.
   std::unique_ptr<Recording> (*record)();
-  // How something would be computed, of its name and its sizes: the kernel and what the choice went by. Null: nobody
-  // chooses.
+  // How something would be computed, given its name and sizes: the kernel, and what the choice was based on. Null:
+  // there is no choice.
   Settings (*plan)(const std::string& what, std::span<const int64_t> sizes);
 };
 
@@ -78,9 +78,9 @@ inline const Backend& backend_of(DeviceKind kind) { return *kBackends[static_cas
 inline const Backend& backend_of(Device device) { return backend_of(device.kind); }
 inline Memory& memory_of(Device device) { return backend_of(device).memory(device.index); }
 
-// The name of the kind, and of those that are not the default one the index: 'cuda', 'cuda:1'.
+// The name of a device: its kind, and its index unless it is the default one: 'cuda', 'cuda:1'.
 std::string name_of(Device device);
-// A device that can be used: everything that lives on one was opened before. Throws Error("ERR_DEVICE").
+// A device that can be used. Every tensor's device was opened here before. Throws Error("ERR_DEVICE").
 Device open_device(DeviceKind kind, int index);
 // Copies all elements between any two devices.
 void copy_elements(View from, View to);

@@ -1,5 +1,5 @@
-// How a kernel of kernels.def is called from JavaScript: each value becomes what its operand asks for, and elements
-// that it does not take are refused.
+// How a kernel of kernels.def is called from JavaScript: each value is converted to the type of its operand, and
+// element types that the operand does not take are refused.
 #pragma once
 
 #include <napi.h>
@@ -128,7 +128,7 @@ struct Argument<operand::ListOf<One>> : Argument<Views> {
   using Argument<Views>::Argument;
 };
 
-// A job owns the weights that it reads. The model only names them: a weight that was disposed of is refused.
+// A job owns the weights that it reads. The model only names them: a disposed weight is refused.
 template <>
 struct Argument<operand::Model> {
   std::shared_ptr<const DecodeModel> model;
@@ -155,9 +155,9 @@ struct Argument<operand::Model> {
   }
 };
 
-// Where a kernel runs: where its operands are. TypeScript has refused mixed ones, and elements that an op does not
-// take, with the names of its own arguments; nothing else that reaches this boundary can make a kernel read wrong
-// bytes, either.
+// A kernel runs where its operands are. TypeScript has already refused operands on different devices and element types
+// that an op does not take, and named the op's own arguments. This check makes sure that no other caller can make a
+// kernel read wrong bytes.
 class OperandCheck {
  public:
   explicit OperandCheck(const Description& description) : description_(description) {}
@@ -172,7 +172,7 @@ class OperandCheck {
     for (const View& view : argument.value) add<One>(view, index);
   }
   void add(const Argument<operand::Model>& argument, size_t index) {
-    add<operand::Weight>(argument.value.embedding, index);  // the others are where it is
+    add<operand::Weight>(argument.value.embedding, index);  // the others are on the same device
   }
   template <class T>
   void add(const Argument<T>&, size_t) {}
@@ -197,7 +197,7 @@ class OperandCheck {
                                  expected + ", got " + name_of(got));
   }
 
-  // Of "Float x, Float v, ..." the last word of the part `index`.
+  // The last word of part `index` of "Float x, Float v, ...".
   std::string name_of_parameter(size_t index) const {
     const std::string_view text = description_.parameters;
     size_t begin = 0;

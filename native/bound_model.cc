@@ -5,7 +5,7 @@
 namespace sffn {
 namespace {
 
-// What tells it from any other External.
+// Tells a model from any other External.
 constexpr napi_type_tag kTag{0x6f1d3c5ab2984e07, 0x94c8a16e5d73b02f};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A model for decode_step as JavaScript holds it: bound once, and gone with the garbage.
+// A model for decode_step as JavaScript holds it: bound once, freed by the garbage collector.
 #pragma once
 
 #include <napi.h>
@@ -16,7 +16,7 @@ struct BoundModel {
 
   // (weights, shape, eps, rotary_base) of kernels.def -> a model.
   static Napi::Value bind(const Napi::CallbackInfo& info);
-  // Throws Error("ERR_ARGUMENT") for what is no model.
+  // Throws Error("ERR_ARGUMENT") unless the value is a model.
   static const BoundModel& of(const Napi::Value& v);
 };
 

@@ -1,8 +1,8 @@
-// Tensor storage as JavaScript sees it: a handle, a plain number that names a block of the allocator.
+// Tensor storage as JavaScript sees it: a handle, which is a plain number that names a block of the allocator.
 //
-// A number costs nothing to pass, and a stale one is recognised (each slot counts its generations), so a tensor used
-// after dispose() is an error and never a read of freed memory. One table per JavaScript environment: the storage of a
-// worker thread goes when the worker goes.
+// A number costs nothing to pass. Each slot counts its generations, so a stale handle is recognised: a tensor used
+// after dispose() is an error, never a read of freed memory. Each JavaScript environment has a table: the storage of a
+// worker thread is freed when the worker ends.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace sffn {
 
 struct Buffer;
 
-// What an ArrayBuffer over a buffer's memory holds on to: JavaScript may keep the ArrayBuffer longer than the tensor.
+// What keeps a buffer's memory for an ArrayBuffer over it: JavaScript may keep the ArrayBuffer longer than the tensor.
 struct Exposure {
   std::shared_ptr<Buffer> owner;
 };
@@ -34,9 +34,10 @@ struct Buffer {
   const DType dtype;
   const Device device;
   void* const data;
-  const uint64_t serial = next_serial();  // those made later have a larger one
+  const uint64_t serial = next_serial();  // buffers made later have a larger one
   static uint64_t next_serial();
-  // The latest ArrayBuffer's. Detaching drops its hold at once: V8 would report the detached memory only a turn later.
+  // The hold of the latest ArrayBuffer. Detaching drops it at once: V8 would report the detached memory only a turn
+  // later.
   Exposure* exposure = nullptr;
 };
 
@@ -45,7 +46,7 @@ class BufferTable {
   double create(int64_t size, DType dtype, Device device);
   // Throws Error("ERR_DISPOSED") for a handle whose buffer was released.
   const std::shared_ptr<Buffer>& get(double handle) const;
-  // What was given back: nothing for a handle that is already released.
+  // What was freed: nothing for a handle that is already released.
   struct Released {
     int64_t bytes = 0;
     Device device;

@@ -1,4 +1,4 @@
-// A caching allocator for the memory of this processor: blocks of some sizes, each asked for and given back alone.
+// A caching allocator for the CPU's memory: blocks come in fixed sizes, and each is requested and freed alone.
 #pragma once
 
 #include <map>

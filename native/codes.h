@@ -57,7 +57,7 @@ inline constexpr const char* kNames<Reduction>[] = {
 #include "codes.def"
 };
 
-// Whether a number that became one is in its list.
+// Whether a number is in the list of its enum.
 template <class Code>
 constexpr bool is_code(Code code) {
   return static_cast<int64_t>(code) >= 0 && static_cast<size_t>(code) < std::size(kNames<Code>);

@@ -1,4 +1,5 @@
-// What the kernels count about themselves: tests compare it with the formulas, benchmarks measure peaks by it.
+// What the kernels count about themselves. Tests compare the counts with the formulas; benchmarks use them to measure
+// peaks.
 #pragma once
 
 #include <atomic>
@@ -12,13 +13,13 @@
 namespace sffn {
 
 // Floating-point operations of matrix products since the process started (a multiplication and an addition are two).
-// Counted once per product, by its sizes: padding of tiles and attention's own products are not in it.
+// Each product counts once, by its sizes: padding of tiles and attention's own products are left out.
 inline std::atomic<int64_t> product_flops{0};
 
 // How often the host waited for a CUDA device since the process started.
 inline std::atomic<int64_t> synchronizations{0};
 
-// Where those of a thread go that records them for later.
+// Where the counts of a thread go while it records for later.
 inline thread_local int64_t* recorded_flops = nullptr;
 
 inline void count_flops(int64_t flops) {
@@ -32,8 +33,8 @@ inline double counted_synchronizations() {
   return static_cast<double>(synchronizations.load(std::memory_order_relaxed));
 }
 
-// How often a kernel of a device was launched since the process started. One for each kernel of each device, which
-// lives as long.
+// How often a kernel of a device was launched since the process started. Each kernel has one for each device, for the
+// life of the process.
 class LaunchCount {
  public:
   explicit LaunchCount(std::string kernel) : kernel_(std::move(kernel)) {

@@ -49,10 +49,10 @@ struct DecodeBlock {
   View query_norm, key_norm;  // of each head [head_size], both or neither
 };
 
-// A model as it is bound: its weights and `shape`, laid out as kernels.def says, checked and taken apart once.
+// A bound model: its weights and `shape`, laid out as in kernels.def, checked and split into layers once.
 class DecodeModel {
  public:
-  // Throws Error for weights that are missing, too many, of another element type or size, or on several devices, and
+  // Throws Error for weights that are missing, too many, of a wrong element type or size, or on several devices, and
   // for sizes that do not fit together.
   DecodeModel(Views weights, Ints sizes, double eps, double rotary_base);
   DecodeModel(const DecodeModel&) = delete;  // layers point into dims_
@@ -69,7 +69,7 @@ class DecodeModel {
   DecodeLayer head;
   View positions;  // [context, width], or empty
   std::vector<DecodeBlock> blocks;
-  // Two models with the same numbers here compute the same from the same memory.
+  // Models with the same numbers here compute the same from the same memory.
   std::vector<int64_t> identity;
 
  private:

@@ -37,7 +37,7 @@ inline Napi::Error to_js(Napi::Env env, const Error& error) {
   return result;
 }
 
-// Inside a catch block: what was caught, as the one kind of error that JavaScript gets.
+// To be called inside a catch block: the exception as the one kind of error that JavaScript gets.
 inline Error caught_error() {
   try {
     throw;
@@ -58,7 +58,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Body&& body) {
   try {
     return body();
   } catch (const Napi::Error&) {
-    throw;  // one of JavaScript's own, which its wrapper knows
+    throw;  // an exception of JavaScript, which its wrapper handles
   } catch (...) {
     to_js(info.Env(), caught_error()).ThrowAsJavaScriptException();
   }

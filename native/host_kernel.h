@@ -1,5 +1,5 @@
-// A kernel of the host for tensors that are elsewhere: its operands are copied to the host before, all of them, and
-// back afterwards, all of them again. It waits for the device, so no recording may hold one.
+// A kernel of the host for tensors that are on a device. All its operands are copied to the host before it runs, and
+// all of them back afterwards. It waits for the device, so it cannot be recorded.
 #pragma once
 
 #include "allocator.h"
@@ -8,7 +8,7 @@
 
 namespace sffn {
 
-// Sizes and options are on the host as they are.
+// Sizes and options are on the host already.
 template <class T>
 struct HostArgument {
   T value;

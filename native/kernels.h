@@ -16,8 +16,8 @@ const Kernels& cpu_kernels();  // of the instruction set in use
 // Instruction sets of this build that this processor can run, best first, separated by commas.
 std::string available_isas();
 std::string current_isa();
-// Throws Error("ERR_OPTION") for a name that is not available. The environment's STRUCTURED_FFN_ISA is the first
-// choice.
+// Throws Error("ERR_OPTION") for a name that is not available. The initial choice is the environment's
+// STRUCTURED_FFN_ISA.
 void set_isa(const std::string& name);
 
 }  // namespace sffn

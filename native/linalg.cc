@@ -1,6 +1,7 @@
 // The singular value decomposition from eigenvectors of x·xᵀ, the smaller Gram matrix. Squaring loses singular values
-// below 1e-8 of the largest, and orthogonality long before; so only those within 1e-4 of the largest are taken from one
-// decomposition. The rest of the matrix, cleared of what has been found, goes round again: three rounds reach 1e-12.
+// below 1e-8 of the largest, and loses orthogonality long before that. So one decomposition gives only the values
+// within 1e-4 of the largest. They are removed from the matrix, and the rest is decomposed again: three rounds reach
+// 1e-12.
 #include "linalg.h"
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace sffn {
 namespace {
 
 constexpr double kRound = 1e-4;  // taken in one round, relative to its largest
-constexpr double kNull = 1e-9;   // relative to the largest of all: taken as 0, a hundredth of float32's own rounding
+constexpr double kNull = 1e-9;   // relative to the largest of all: counts as 0, a hundredth of float32's own rounding
 
 double length(const double* x, int64_t n) {
   double total = 0;
@@ -25,14 +26,14 @@ double length(const double* x, int64_t n) {
   return std::sqrt(total);
 }
 
-// Of x [rows, columns], rows <= columns: x = Σ sᵢ·leftᵢ·rightᵢᵀ with orthonormal rows of left [rank, rows] and right
+// For x [rows, columns], rows <= columns: x = Σ sᵢ·leftᵢ·rightᵢᵀ with orthonormal rows of left [rank, rows] and right
 // [rank, columns].
 struct Factors {
   Scratch<double> left, s, right;
 };
 
-// Gives right's rows from `found` on unit length, orthogonal to all before them: each starts from the axis that those
-// cover least.
+// Fills right's rows from `found` on with unit vectors, orthogonal to all before them: each starts from the axis that
+// those cover least.
 void complete_basis(double* right, int64_t found, int64_t rank, int64_t columns) {
   std::vector<double> covered(static_cast<size_t>(columns));
   const auto cover = [&](const double* row) {
@@ -43,7 +44,7 @@ void complete_basis(double* right, int64_t found, int64_t rank, int64_t columns)
     double* row = right + r * columns;
     std::fill(row, row + columns, 0.0);
     row[std::min_element(covered.begin(), covered.end()) - covered.begin()] = 1;
-    for (int pass = 0; pass < 2; ++pass)  // the second one removes what rounding left of the first
+    for (int pass = 0; pass < 2; ++pass)  // the second pass removes what rounding left of the first
       for (int64_t i = 0; i < r; ++i) {
         const double* other = right + i * columns;
         const double factor = std::inner_product(other, other + columns, row, 0.0);
@@ -71,7 +72,7 @@ Factors decompose(const double* x, int64_t rows, int64_t columns, int64_t rank) 
   Scratch<double> rest;
   double largest = 0;
   while (found < rank) {
-    // Here source = left[found..]·x but for what has been found; in the first round left stands for the identity.
+    // Here source = left[found..]·x, except for what has been found; in the first round left stands for the identity.
     const int64_t wanted = rank - found;
     Scratch<double> gram(sources * sources), values(wanted), vectors(wanted * sources), w(wanted * columns);
     product64(rows_of(source, columns), transposed(rows_of(source, columns)), gram.get(), sources, sources, columns);
@@ -87,7 +88,7 @@ Factors decompose(const double* x, int64_t rows, int64_t columns, int64_t rank) 
     }
     const double top = length(w.get(), columns);
     largest = std::max(largest, top);
-    if (top <= kNull * largest) break;  // all of a zero matrix, too
+    if (top <= kNull * largest) break;  // also all of a zero matrix
     int64_t taken = 0;
     for (; taken < wanted; ++taken) {
       const double* row = w.get() + taken * columns;
@@ -128,8 +129,7 @@ void svd(View a, View u, View s, View vt, int64_t batch, int64_t m, int64_t n, i
     const Scratch<double> x = widen(a.f32() + b * m * n, m, n);
     const Factors f = decompose(x.get(), std::min(m, n), std::max(m, n), rank);
     const double *of_u = tall ? f.right.get() : f.left.get(), *of_vt = tall ? f.left.get() : f.right.get();
-    std::vector<int64_t> order(
-        static_cast<size_t>(rank));  // neighbours on two sides of a round may have changed places
+    std::vector<int64_t> order(static_cast<size_t>(rank));  // neighbours from two rounds may be in the wrong order
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return f.s[i] > f.s[j]; });
     for (int64_t r = 0; r < rank; ++r) {

@@ -26,14 +26,14 @@ double dot(const double* a, const double* b, int64_t n) {
   return total;
 }
 
-// Q T Qᵀ = a with T tridiagonal (diagonal d, and e[k] beside it) and Q the product of I − beta[k]·v_k·v_kᵀ.
+// Q T Qᵀ = a with T tridiagonal (diagonal d, off-diagonal e[k]) and Q the product of I − beta[k]·v_k·v_kᵀ.
 struct Tridiagonal {
   Scratch<double> d, e, beta, v;  // v [n, n]: row k is v_k, 0 up to k
 
   explicit Tridiagonal(int64_t n) : d(n), e(n), beta(n), v(n * n) {}
 };
 
-// The reflection that sends x (from index k+1 on) to a multiple of the first axis goes to v and beta; returns the
+// Stores in v and beta the reflection that maps x (from index k+1 on) to a multiple of the first axis; returns the
 // multiple.
 double make_reflection(const double* x, int64_t k, int64_t n, double* v, double& beta) {
   std::fill(v, v + k + 1, 0.0);
@@ -47,8 +47,8 @@ double make_reflection(const double* x, int64_t k, int64_t n, double* v, double&
   return length;
 }
 
-// The matrix is read and written once for each reflection: the update a −= v wᵀ + w vᵀ of the one before is done
-// together with the product a·v of this one.
+// The matrix is read and written once for each reflection: the update a −= v wᵀ + w vᵀ of the previous one is combined
+// with the product a·v of this one.
 void tridiagonalise(double* a, int64_t n, const Tridiagonal& t) {
   Scratch<double> product(n), w(n);
   std::fill(w.get(), w.get() + n, 0.0);
@@ -82,7 +82,7 @@ void tridiagonalise(double* a, int64_t n, const Tridiagonal& t) {
   }
 }
 
-// Rows i and i+1 of the vectors are turned: (x, y) becomes (c·x − s·y, s·x + c·y).
+// Rotates rows i and i+1 of the vectors: (x, y) becomes (c·x − s·y, s·x + c·y).
 struct Rotation {
   int64_t i;
   double c, s;
@@ -114,8 +114,8 @@ void ql_iteration(double* d, double* e, int64_t n, double* vectors) {
   constexpr size_t kBatch = 1 << 17;
   std::vector<Rotation> rotations;
   rotations.reserve(kBatch + static_cast<size_t>(n));
-  // What rounding has left of a zero, measured by the whole matrix: between two eigenvalues of a null space, which are
-  // rounding errors themselves, e would never be small beside its neighbours.
+  // The largest rounding error that counts as zero, relative to the whole matrix. The eigenvalues of a null space are
+  // rounding errors themselves, and e between two of them would never be small relative to these neighbours.
   double largest = 0;
   for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(d[i]) + std::abs(e[i]));
   const double negligible = std::numeric_limits<double>::epsilon() * largest;

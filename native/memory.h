@@ -13,7 +13,7 @@ struct MemoryStats {
   int64_t allocated = 0;           // bytes in use, never more than the limit
   int64_t cached = 0;              // bytes kept for reuse
   int64_t peak = 0;                // highest `allocated` since the last reset
-  int64_t limit = 0;               // the source is asked for no more than this: allocated + cached
+  int64_t limit = 0;               // allocated + cached never exceed this
   int64_t allocations = 0;         // calls of allocate
   int64_t system_allocations = 0;  // of these, how many had to ask the source
 
@@ -22,7 +22,7 @@ struct MemoryStats {
     allocated += static_cast<int64_t>(bytes);
     peak = std::max(peak, allocated);
   }
-  // That the limit leaves, those kept for reuse among them; the source may have less.
+  // What the limit leaves, including memory kept for reuse; the source may have less.
   int64_t available() const { return limit - allocated; }
   bool has_room_for(size_t bytes) const { return allocated + cached + static_cast<int64_t>(bytes) <= limit; }
 };
@@ -38,7 +38,8 @@ class Memory {
  public:
   virtual ~Memory() = default;
 
-  // Throws Error("ERR_OUT_OF_MEMORY") when the limit or the source refuses, after giving back what is in the way.
+  // Throws Error("ERR_OUT_OF_MEMORY") when the limit or the source refuses even after memory kept for reuse was given
+  // back.
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* block, size_t bytes) noexcept = 0;
 

@@ -1,12 +1,12 @@
 // The element types that the operands of kernels.def take. The binding reads them here and refuses all other bytes
-// before a kernel runs; to the kernels every operand is a View (tensor.h).
+// before a kernel runs. A kernel sees every operand as a View (tensor.h).
 #pragma once
 
 #include "backend.h"
 
 namespace sffn {
 
-// A kernel as kernels.def spells it, for messages.
+// A kernel's name as in kernels.def, for messages.
 struct Description {
   const char* kernel;
   const char* parameters;
@@ -14,7 +14,8 @@ struct Description {
 
 namespace operand {
 
-// One: accepts(dtype, device) and, for messages, expected(). Operands of a call that agree have one element type.
+// One operand: accepts(dtype, device) and, for messages, expected(). Operands of a call that agree have one element
+// type.
 template <DType... kTypes>
 struct OneOf {
   static constexpr bool agrees = false;
@@ -34,7 +35,7 @@ using AnyFloat = OneOf<DType::f32, DType::bf16>;
 // A matrix that decoding widens as it reads it.
 using Weight = OneOf<DType::f32, DType::bf16, DType::i8>;
 using Reduced = OneOf<DType::bf16, DType::i8>;
-// What a device computes with.
+// The types that a device computes with.
 struct Float {
   static std::string expected() { return "float32, or bfloat16 on 'cuda'"; }
   static constexpr bool agrees = true;
@@ -42,11 +43,11 @@ struct Float {
     return dtype == DType::f32 || (dtype == DType::bf16 && backend_of(device).computes_bfloat16);
   }
 };
-// The same, each told apart by the kernel.
+// The same, but each operand may have its own type.
 struct MixedFloat : Float {
   static constexpr bool agrees = false;
 };
-// Moved by the size of an element, never read as a number.
+// Copied by the size of an element, never read as a number.
 struct Any {
   static std::string expected() { return "any elements"; }
   static constexpr bool agrees = true;
@@ -60,7 +61,7 @@ using F32s = ListOf<F32>;
 using Floats = ListOf<Float>;
 using MixedFloats = ListOf<MixedFloat>;
 
-// A model that was bound (decode.h).
+// A bound model (decode.h).
 struct Model {};
 
 // Declared for their types, never defined.

@@ -9,12 +9,13 @@
 
 namespace sffn {
 
-// A recording, and what it reads and writes that was there before it: JavaScript may dispose of a tensor earlier.
+// A recording, and the earlier memory that it reads and writes: JavaScript may dispose of its tensors before the
+// recording.
 class RecordedWork {
  public:
   explicit RecordedWork(Device device) : device_(device), work_(begin(device)) {}
 
-  // A buffer that was made while recording is memory of the recording itself.
+  // A buffer made while recording is memory of the recording itself.
   void keep(const std::shared_ptr<Buffer>& buffer) {
     if (buffer->device == device_ && buffer->serial < first_inside_) operands_.insert(buffer);
   }

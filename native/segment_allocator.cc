@@ -6,10 +6,10 @@
 namespace sffn {
 namespace {
 
-constexpr size_t kAlignment = 512;  // of blocks, and what their sizes are multiples of
+constexpr size_t kAlignment = 512;  // of blocks; their sizes are multiples of it
 constexpr size_t kMiB = size_t{1} << 20;
-// Blocks of up to a MiB have segments of their own, so that they do not cut up those of large ones. Such a segment is
-// of a large page; those for large blocks hold many where blocks are of middling size, and else one.
+// Blocks of up to a MiB have their own segments, so that they do not divide the segments of large blocks. Such a
+// segment has the size of a large page. A segment for large blocks holds many blocks of middling size, or else one.
 constexpr size_t kSmall = kMiB, kPage = 2 * kMiB, kMiddling = 10 * kMiB, kShared = 20 * kMiB;
 constexpr size_t kEverything = std::numeric_limits<size_t>::max();
 
@@ -58,7 +58,7 @@ void SegmentAllocator::release(void* at, size_t) noexcept {
   if (!caches_) give_back(kEverything);
 }
 
-// The smallest free block that is large enough, or none.
+// The smallest free block that is large enough, or null.
 SegmentAllocator::Blocks::iterator SegmentAllocator::take_free(size_t bytes) {
   const bool large = bytes > kSmall;
   const auto found = free_.lower_bound({pool_, large, bytes, nullptr});
@@ -66,10 +66,10 @@ SegmentAllocator::Blocks::iterator SegmentAllocator::take_free(size_t bytes) {
   return blocks_.find(found->at);
 }
 
-// A new segment as one free block, or none.
+// A new segment as one free block, or null.
 SegmentAllocator::Blocks::iterator SegmentAllocator::take_new(size_t bytes) {
   size_t size = size_of_segment(bytes);
-  // Where the limit has no room for a segment, the block alone may have some.
+  // If the limit has no room for a segment, it may have room for the block alone.
   if (!stats_.has_room_for(size)) size = bytes;
   if (!stats_.has_room_for(size))
     give_back(static_cast<size_t>(stats_.allocated + stats_.cached + static_cast<int64_t>(size) - stats_.limit));
@@ -95,7 +95,7 @@ SegmentAllocator::Blocks::iterator SegmentAllocator::take_new(size_t bytes) {
   }
 }
 
-// Cuts a free block, unless the rest is so small that it would serve nobody.
+// Splits a free block, unless the rest is too small to be of use.
 void SegmentAllocator::split(Blocks::iterator block, size_t bytes) {
   const size_t whole = block->second.bytes, rest = whole - bytes;
   const auto segment = block->second.segment;
@@ -135,8 +135,8 @@ void SegmentAllocator::make_free(Blocks::iterator block) noexcept {
   free_.insert(std::move(node));
 }
 
-// Frees segments of which nothing is in use, the largest first, until they are `wanted` bytes together. Returns how
-// many they are.
+// Frees segments without blocks in use, the largest first, until they are `wanted` bytes together. Returns the bytes
+// freed.
 size_t SegmentAllocator::give_back(size_t wanted) noexcept {
   size_t given = 0;
   if (pool_ != kCommon) return given;

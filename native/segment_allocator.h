@@ -1,5 +1,5 @@
-// An allocator for memory that is slow to get and slow to give back, as that of a CUDA device: it asks for segments,
-// cuts blocks from them, and joins what lies side by side when it is free again.
+// An allocator for memory that is slow to get and slow to give back, such as that of a CUDA device. It asks for
+// segments, cuts blocks from them, and joins free neighbours again.
 #pragma once
 
 #include <compare>
@@ -13,27 +13,27 @@ namespace sffn {
 
 class SegmentAllocator : public Memory {
  public:
-  // caches: without it every block is a segment of exactly the size asked for, freed at once, for tools that look for
-  // accesses beyond it. mutex: what its users hold already, who allocate while they compute.
+  // caches: without it every block is a segment of exactly the requested size, freed at once, for tools that look for
+  // accesses beyond it. mutex: the one that callers hold already, because they allocate while they compute.
   SegmentAllocator(const MemorySource& source, int64_t limit, bool caches, std::recursive_mutex& mutex)
       : source_(source), caches_(caches), mutex_(mutex), stats_{.limit = limit} {}
 
-  // The best fit, split where the rest is worth it.
+  // The best fit, split if the rest is large enough.
   void* allocate(size_t bytes) override;
   void release(void* block, size_t bytes) noexcept override;
 
   MemoryStats stats() override;
   void reset_peak() override;
-  // Gives back only as much as the new limit wants, and only segments of which nothing is in use.
+  // Gives back only as much as the new limit requires, and only segments without blocks in use.
   void set_limit(int64_t bytes) override;
   void empty_cache() override;
 
-  // Between the two every block comes from memory that nobody else gets while the pool lives: a recorded graph uses its
-  // addresses again and again. Nothing is given back meanwhile, since freeing waits for a device that is recording.
+  // Between the two, every block comes from memory that is reserved as long as the pool lives: a recorded graph uses
+  // its addresses again and again. Nothing is given back meanwhile, since freeing waits for a device that is recording.
   // Released blocks return to their pool.
   int begin_pool();
   void end_pool();
-  // From now on its memory is as any other; what is in use of it stays so.
+  // From now on its memory is like any other; blocks in use stay in use.
   void drop_pool(int pool) noexcept;
 
  private:
@@ -57,7 +57,7 @@ class SegmentAllocator : public Memory {
   struct Block {
     size_t bytes;
     Segments::iterator segment;
-    FreeBlocks::node_type node;  // while in use: kept, so that releasing needs no memory
+    FreeBlocks::node_type node;  // while in use: kept, so that releasing a block allocates nothing
     bool in_use() const { return !node.empty(); }
   };
   using Blocks = std::map<char*, Block>;
@@ -74,7 +74,7 @@ class SegmentAllocator : public Memory {
   const MemorySource source_;
   const bool caches_;
   std::recursive_mutex& mutex_;
-  int pool_ = kCommon, pools_ = kCommon;  // where blocks come from now; the last one made
+  int pool_ = kCommon, pools_ = kCommon;  // the pool of new blocks; the number of the last pool
   Segments segments_;
   Blocks blocks_;  // all, by address
   FreeBlocks free_;

@@ -1,5 +1,5 @@
 // Settings by environment variables. A value that is not understood is an error that names the variable, what was
-// expected and what came: ignored in silence, it would leave a run with settings that nobody asked for.
+// expected and what came. Ignoring it would leave a run with unwanted settings.
 #pragma once
 
 #include <charconv>
@@ -10,7 +10,7 @@
 
 namespace sffn {
 
-// A whole number from `least` to `most`; `unset` where there is no such variable.
+// A whole number from `least` to `most`; `unset` if there is no such variable.
 inline int integer_setting(const char* variable, int least, int most, int unset) {
   const char* value = std::getenv(variable);
   if (!value) return unset;
@@ -24,7 +24,7 @@ inline int integer_setting(const char* variable, int least, int most, int unset)
   return number;
 }
 
-// 1 switches it on; 0 is as good as no variable.
+// 1 switches it on; 0 is the same as no variable.
 inline bool switch_setting(const char* variable) { return integer_setting(variable, 0, 1, 0) == 1; }
 
 }  // namespace sffn

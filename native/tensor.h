@@ -12,7 +12,7 @@
 
 namespace sffn {
 
-// What computes: a kind, of which native/backend.h has a table, and which one of that kind, counted from 0.
+// A device: its kind, see the table in native/backend.h, and its index within the kind, counted from 0.
 enum class DeviceKind : uint8_t { cpu, cuda };
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
@@ -20,7 +20,7 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 constexpr int kMostDevices = 64;  // of a kind
-// A number of its own for every device.
+// A different number for every device.
 constexpr size_t slot_of(Device device) { return static_cast<size_t>(device.kind) * kMostDevices + device.index; }
 constexpr size_t kDeviceSlots = 2 * kMostDevices;
 

@@ -33,7 +33,7 @@ void pause() {
 #endif
 }
 
-// Waiting for another thread that may not have a core: spin a little, then give the core away.
+// Waits for another thread that may not have a core: spins a little, then yields the core.
 struct Backoff {
   int spins = 0;
   void operator()() {
@@ -139,8 +139,8 @@ class ThreadPool {
   }
 
  private:
-  // Returns how many of `count` there are. Where the system refuses one (a limit on threads or memory), those that
-  // there are do the work from now on, and threads() says so.
+  // Returns how many of `count` threads there are. If the system refuses one (a limit on threads or memory), the others
+  // do the work from now on, and threads() says so.
   int start_helpers(int count) {
     try {
       for (; helpers_ < count; ++helpers_)
@@ -183,8 +183,8 @@ class ThreadPool {
     }
   }
 
-  // A helper that comes after the caller has run out of tasks is not waited for, and must not touch the job: with the
-  // other cores busy, a job takes no longer than on one thread.
+  // A helper that comes after the caller has run out of tasks is not waited for, and must not touch the job. With the
+  // other cores busy, a job then takes no longer than on one thread.
   bool enter() {
     int inside = gate_.load(std::memory_order_acquire);
     while (inside & kOpen)
@@ -192,7 +192,7 @@ class ThreadPool {
     return false;
   }
 
-  // The scheduler likes to wake a helper on the very core that woke it, where it would wait for the caller.
+  // The scheduler tends to wake a helper on the core that woke it, where it would wait for the caller.
   void leave_callers_core() {
 #if defined(__linux__)
     const int cpu = caller_cpu_.load(std::memory_order_relaxed);

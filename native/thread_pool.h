@@ -31,13 +31,13 @@ void parallel_for(int64_t count, Body&& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-// Held by whoever computes on a device, and on a GPU by whoever touches its stream or its memory: what one thread
-// records must hold no work of another. The same thread may take it again, as kernels do that allocate.
+// Held by every thread that computes on a device, and on a GPU by every thread that uses its stream or its memory: a
+// recording must hold no work of another thread. The same thread may take it again, as kernels that allocate do.
 std::recursive_mutex& compute_mutex(Device device);
 
-// Held by whoever runs kernels: one computation at a time on a device (JavaScript threads and the asynchronous queue
-// alike), which is the thread's own meanwhile (Backend::select), with denormals flushed to zero, which are up to 148
-// times slower, and the caller's floating-point mode put back afterwards.
+// Held while kernels run: one computation at a time on a device, by JavaScript threads and the asynchronous queue
+// alike. The device is the thread's own meanwhile (Backend::select). Denormals, which are up to 148 times slower, are
+// flushed to zero, and the caller's floating-point mode is restored afterwards.
 class ComputeScope {
  public:
   explicit ComputeScope(Device device);

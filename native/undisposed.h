@@ -1,7 +1,7 @@
-// When to look for garbage: tensors that nobody disposed. V8 sees the small objects of JavaScript and not the memory
-// behind them, so by itself it would look too late. Telling it every allocation makes it look too often: it runs a full
-// collection whenever what it was told has grown by 64 MiB since the last one, which a training step does many times
-// over with memory that the step gives back itself.
+// When to look for garbage: tensors that were never disposed. V8 sees the small objects of JavaScript and not the
+// memory behind them, so by itself it would look too late. Telling it every allocation makes it look too often: it runs
+// a full collection whenever the reported memory has grown by 64 MiB since the last one. A training step does that many
+// times over, with memory that it frees itself.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace sffn {
 class Undisposed {
  public:
   // Whether a collection is due: the memory has grown by as much as was left after the last one, or by half of what the
-  // device has left beyond that, but by 64 MiB at least. A training step goes through this a few times while its memory
+  // device has left beyond that, but at least by 64 MiB. A training step reaches this a few times while its memory
   // grows, and never again.
   bool add(int64_t bytes, int64_t device_limit) {
     held_ += bytes;
@@ -21,7 +21,7 @@ class Undisposed {
     return held_ > survived_ + std::max(kLeastGrowth, growth);
   }
   void dispose(int64_t bytes) { held_ -= bytes; }
-  // Given back by a finalizer: the last collection, or an earlier one, had found it to be garbage.
+  // Freed by a finalizer: the last collection, or an earlier one, found it to be garbage.
   void finalize(int64_t bytes) {
     held_ -= bytes;
     survived_ = std::max<int64_t>(0, survived_ - bytes);

@@ -1,5 +1,5 @@
-// The activations and their derivatives, on vectors. gelu is the tanh form, 0.5·a·(1 + tanh(u)) = a·sigmoid(2u) with
-// u = 0.79788456·(a + 0.044715·a³): the second way keeps its relative accuracy in the tail.
+// The activations and their derivatives, on vectors. gelu is the tanh form, 0.5·a·(1 + tanh(u)) = a·sigmoid(2u) with u
+// = 0.79788456·(a + 0.044715·a³). The sigmoid keeps its relative accuracy in the tail.
 
 SFFN_INLINE Vec gelu_gate(Vec a) { return sigmoid(1.5957691216f * a * (1.f + 0.044715f * a * a)); }
 SFFN_INLINE Vec gelu(Vec a) { return a * gelu_gate(a); }

@@ -47,7 +47,7 @@ inline void backward_block(const AttentionShape& shape, const HeadBuffers& at, i
     multiply(ds_at, kScoreBlock, 1, at.k.get() + key, padded, visible, at.dq.get() + row, padded, padded, true);
   }
   for (int64_t c = 0; c < keys; c += kScoreRows) {
-    const int64_t from = diagonal ? c : 0;  // rows above see nothing of these columns
+    const int64_t from = diagonal ? c : 0;  // rows above do not see these columns
     const int64_t row = query + from * padded, column = key + c * padded;
     multiply(p + from * kScoreBlock + c, 1, kScoreBlock, at.dy.get() + row, padded, rows - from, at.dv.get() + column,
              padded, padded, true);
@@ -67,7 +67,7 @@ void attention_backward(View dy, View qkv, View y, View lse, View dqkv, int64_t 
     const float* k_from = qkv.f32() + b * seq * width + (heads + kv) * head_size;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = block * kScoreBlock, rows = shape.block_rows(block);
-      float *k = at.k.get() + first * padded, *v = at.dv.get() + first * padded;  // dv has its own use only later
+      float *k = at.k.get() + first * padded, *v = at.dv.get() + first * padded;  // dv is written only later
       pack_rows(k_from + first * width, width, k, shape, rotary, first, rows, 1.f);
       transpose_block(k, at.kt.get() + first * padded, shape, rows);
       pack_rows(k_from + first * width + kv_heads * head_size, width, v, shape, none, first, rows, 1.f);

@@ -1,14 +1,14 @@
-// Causal attention without the seq x seq matrix: each task has one block of queries of one head, walks over the blocks
-// of keys up to its own, and keeps the running maximum, sum and output of each row (online softmax, Milakov and
+// Causal attention without the seq x seq matrix. Each task has one block of queries of one head and walks over the
+// blocks of keys up to its own. It keeps the running maximum, sum and output of each row (online softmax, Milakov and
 // Gimelshein 2018; in blocks, Dao et al. 2022).
 
-// The keys, transposed in blocks, and values of one key head.
+// The keys of one key head, transposed in blocks, and its values.
 struct PackedKeys {
   const float *kt, *v;
 };
 
-// Takes the scores s of kScoreRows rows (stride kScoreBlock) into the running maxima and sums, turns them into weights,
-// and scales what the rows have summed so far. With `mask`, row r sees the columns up to mask_from + r.
+// Adds the scores s of kScoreRows rows (stride kScoreBlock) to the running maxima and sums, turns them into weights,
+// and rescales the sums of the rows so far. With `mask`, row r sees the columns up to mask_from + r.
 inline void online_softmax(float* s, int64_t columns, bool mask, int64_t mask_from, float* top, float* total, float* o,
                            int64_t padded) {
   for (int64_t r = 0; r < kScoreRows; ++r, s += kScoreBlock, o += padded) {
@@ -90,7 +90,7 @@ void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, i
       lse.f32()[(b * heads + head) * seq + first + r] = top[r] + std::log(total[r]);
     }
   };
-  // Short sequences give many small tasks: several go to a thread at once, or all stay here.
+  // Short sequences give many small tasks: a thread takes several at once, or all run here.
   const int64_t pack_work = shape.block_rows(0) * padded, attend_work = shape.block_rows(0) * seq * padded / 32;
   for_tasks(batch * kv_heads * blocks, pack_work, pack_keys);
   for_tasks(batch * heads * blocks, attend_work, attend);

@@ -1,11 +1,11 @@
-// What both directions of attention share: blocks of 64 positions, packed so that every product is a sum of broadcast
-// element times whole vectors. Rows are padded with zeros to whole vectors, blocks to whole groups of rows.
+// What both directions of attention share: blocks of 64 positions, packed so that every product is a sum of one
+// broadcast element times whole vectors. Rows are padded with zeros to whole vectors, blocks to whole groups of rows.
 
 constexpr int64_t kScoreBlock = 64;  // positions: two tiles of keys and values fit in 32 KiB at head size 64
 constexpr int64_t kScoreRows = 4;    // rows of one register tile
 constexpr int kScoreVecs = kLanes == 16 ? 4 : 2;  // and its vectors: 16 accumulators of 32, 8 of 16
 
-// The projection [batch, seq, (heads + 2·kv_heads)·head_size] and how it is cut.
+// The projection [batch, seq, (heads + 2·kv_heads)·head_size] and its division into heads.
 struct AttentionShape {
   int64_t batch, seq, heads, kv_heads, head_size;
   int64_t width() const { return (heads + 2 * kv_heads) * head_size; }  // of a token in qkv

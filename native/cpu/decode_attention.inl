@@ -6,7 +6,7 @@ inline float* page_of(const DecodeShape& s, Views pages, int64_t page, int64_t l
          ((layer * s.kv_heads + head) * 2 + values) * s.page_tokens * s.head_size;
 }
 
-// Turns queries in place, with the scale of the scores in them, and puts keys and values into their pages.
+// Rotates queries in place, scaled for the scores, and puts keys and values into their pages.
 inline void cache_tokens(const DecodeShape& s, const std::vector<DecodeToken>& tokens, Views pages, int64_t layer,
                          const Rotary& rotary, float* qkv) {
   const float scale = 1.f / std::sqrt(static_cast<float>(s.head_size));
@@ -27,11 +27,11 @@ inline void cache_tokens(const DecodeShape& s, const std::vector<DecodeToken>& t
   });
 }
 
-// A head has a few kilobytes of a page: too short a run for the processor to fetch ahead by itself. So both passes go
-// through memory in its order and ask meanwhile for the `next` run, into the second-level cache, which can wait for
-// more lines at once than the first: 22 GB/s on two cores, 12 without.
+// A page has a few kilobytes of each head. That is too short a run for the processor to fetch ahead by itself. So both
+// passes read memory in order and prefetch the `next` run into the second-level cache, which can wait for more lines at
+// once than the first: 22 GB/s on two cores, 12 without.
 
-// scores[i] = q · keys[i]; a page is whole vectors of tokens, so that the last ones may be computed too many.
+// scores[i] = q · keys[i]; a page is whole vectors of tokens, so a few scores past the last key may be computed too.
 inline void page_scores(const float* q, const float* keys, const float* next, int64_t count, int64_t head_size,
                         float* scores) {
   for (int64_t t = 0; t < count; t += kLanes) {
@@ -71,7 +71,7 @@ void add_values(const float* weights, const float* values, const float* next, in
 
 inline void add_page_values(const float* weights, const float* values, const float* next, int64_t count,
                             int64_t head_size, float* y) {
-  constexpr int kAtOnce = 4;  // sums: as many as an FMA takes cycles
+  constexpr int kAtOnce = 4;  // independent sums: an FMA takes as many cycles
   int64_t i = 0;
   for (; i + kAtOnce * kLanes <= head_size; i += kAtOnce * kLanes)
     add_values<kAtOnce>(weights, values + i, next + i, count, head_size, y + i, Full{});

@@ -1,14 +1,14 @@
 // A linear layer of the family on a few rows, with weights of any element type: they stream from memory once and are
-// widened in registers. Many rows go the way of training, whose packing widens the weights.
+// widened in registers. Many rows use the training kernels, which widen the weights as they pack them.
 
-// Where the rows of a factor go, and what is done to them on the way: feature f of blocks·rows is stored in column
+// Where the results of a factor go, and what is done to them on the way: feature f of blocks·rows is stored in column
 // (f mod inner)·(features / inner) + f / inner.
 struct DecodeOutput {
   float* y;
   int64_t inner;
   const float* bias;  // by column
   Activation activation;
-  bool add;  // to what is there
+  bool add;  // added to what is there
 };
 
 inline void finish_decoded(float* tile, int64_t feature, int64_t count, int64_t features, float* y,
@@ -33,7 +33,7 @@ inline void finish_decoded(float* tile, int64_t feature, int64_t count, int64_t 
   }
 }
 
-// The rows of x as the arithmetic takes them: `block` and `row` elements from one block and row to the next.
+// The rows of x in the type of the arithmetic: `block` and `row` elements from one block and row to the next.
 template <class Arithmetic>
 struct DecodeInput {
   const typename Arithmetic::Input* data;
@@ -77,8 +77,8 @@ void decode_product_of_floats(const DecodeMatrix& w, const W* weights, const flo
 }
 
 #ifdef SFFN_SHORT_ARITHMETIC
-// to = x / scale, rounded, for the `count` floats of each block of a row; the result is the scale. NaN where x is not
-// finite, so that it is seen in the product.
+// to = x / scale, rounded, for the `count` floats of each block of a row; returns the scale. It is NaN where x is not
+// finite, so that the product shows it.
 inline float round_to_shorts(const float* x, int64_t blocks, int64_t count, int16_t* to, int64_t to_block) {
   constexpr float kMost = 32767;
   Vec largest{}, wrong{};

@@ -13,7 +13,7 @@ inline void decode_norm(const DecodeModel& model, const DecodeNorm& norm, float*
                        model.eps);
 }
 
-// cos and sin of the angles of each token's position: as make_rotary, for the few positions there are.
+// cos and sin of the angles of each token's position: as make_rotary, for these few positions.
 inline Rotary rotary_of(const std::vector<DecodeToken>& tokens, int64_t head_size, double base) {
   if (base == 0) return {};
   const int64_t n = static_cast<int64_t>(tokens.size()), half = head_size / 2;
@@ -48,7 +48,7 @@ inline void embed(const DecodeModel& model, const std::vector<DecodeToken>& toke
   }
 }
 
-// Each head of the queries and keys of n tokens by its norm, in place.
+// Normalises each head of the queries and keys of n tokens, in place.
 inline void normalize_heads(const DecodeModel& model, const DecodeBlock& block, float* qkv, int64_t n) {
   const DecodeShape& s = model.shape;
   const View queries = block.query_norm, keys = block.key_norm;

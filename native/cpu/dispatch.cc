@@ -1,4 +1,4 @@
-// Which instruction set the kernels use: the best that the processor has, or the one asked for.
+// Which instruction set the kernels use: the best one of the processor, or the one asked for.
 #include <atomic>
 #include <cstdlib>
 

@@ -17,7 +17,7 @@ SFFN_INLINE Vec power(Vec a, Vec b) {
 SFFN_INLINE Vec root(Vec a) { return sqrt(a); }
 SFFN_INLINE Vec magnitude(Vec a) { return abs(a); }
 
-// exp of simd.inl saturates above 88; here the last stretch to the overflow at 88.72 counts too.
+// exp of simd.inl saturates above 88; here the last stretch up to the overflow at 88.72 matters too.
 SFFN_INLINE Vec exponential(Vec a) {
   constexpr float kExp44 = 1.28516001e19f;
   return exp(a > 88.f ? a - 44.f : a) * (a > 88.f ? splat(kExp44) : splat(1.f));

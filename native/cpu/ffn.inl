@@ -26,7 +26,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   Scratch<float> hidden_gradient(n * second.in());
   second_backward.input_gradient(hidden_gradient.get());
 
-  // One pass makes the hidden activation again and takes its gradient through it.
+  // One pass computes the hidden activation again and its gradient.
   const bool activated = activation != Activation::none;
   Scratch<float> hidden(weights2 && activated ? n * second.in() : 0);
   Prologue after_first(first, hidden_gradient.get(), pre.f32(), dbias1.f32(), n, activation);

@@ -1,7 +1,7 @@
 // The driver of every large product: blocks of packed b in the caches, tiles of rows, and their division into tasks.
 
-// Panels of a block: full ones, then what is left; a last single vector shares its panel's neighbour, so that no panel
-// is a third as wide as the others.
+// The panels of a block: full ones, then the rest. A single vector at the end is shared with the panel before it, so
+// that no panel is only a third as wide as the others.
 struct Panels {
   explicit Panels(int64_t columns) : vecs(ceil_div(columns, kLanes)), count(ceil_div(vecs, kTileVecs)) {
     split = kTileVecs == 3 && vecs % 3 == 1 && count > 1;
@@ -56,7 +56,7 @@ inline void pack_part(const Product& p, int64_t block, int64_t k, int64_t depth,
 // Packs the panels [first, last) of one block for k in [k0, k0 + depth), one after the other.
 inline void pack_panels(const Product& p, const Panels& panels, int64_t block, int64_t first, int64_t last, int64_t k0,
                         int64_t depth, float* to) {
-  // Row-contiguous b is read in slices of rows over all panels: a panel alone touches a new page with every row.
+  // Row-contiguous b is read in slices of rows over all panels: a single panel would touch a new page with every row.
   const int64_t slice = p.b_col == 1 && p.shuffle == 1 ? 16 : depth;
   for (int64_t k = 0; k < depth; k += slice) {
     const int64_t slice_depth = std::min(slice, depth - k);
@@ -103,7 +103,7 @@ inline void run_pass(const Product& p, const Panels& panels, const Pass& s, floa
   tile.stream = direct && s.first && s.last && streams(p);
   const float* a = p.a + s.block * p.a_batch + s.row * p.a_row + s.k0;
   float* c = output_of(p, s.block) + s.row * p.c_row + target;
-  // The next panel's cache lines, shared out among this panel's tiles.
+  // The next panel's cache lines, divided among this panel's tiles.
   const float* prefetch = s.b + s.depth * s.b_row;
   const int64_t share = std::min(s.depth * 4, round_up(s.depth * width * kTileRows / std::max(s.rows, int64_t{1}), 16));
   for (int64_t i = 0; i < s.rows; i += kTileRows) {

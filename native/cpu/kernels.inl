@@ -44,7 +44,7 @@
 #include "probe.inl"
 // clang-format on
 
-// The same on every instruction set.
+// The same code on every instruction set.
 using sffn::polar;
 using sffn::random_normal;
 using sffn::random_uniform;

@@ -30,7 +30,7 @@ struct Layer {
   bool uses_factors() const { return factor_scale != 0 || guide_scale == 0; }
 };
 
-// h' = blockdiag(v) x, in the order the second factor reads it.
+// h' = blockdiag(v) x, in the order in which the second factor reads it.
 inline Product first_stage(const Layer& f, const float* x, float* h, int64_t n) {
   return {.batch = f.K,
           .m = n,
@@ -49,7 +49,7 @@ inline Product first_stage(const Layer& f, const float* x, float* h, int64_t n) 
           .shuffle = f.L};
 }
 
-// y = scale · blockdiag(u) h', interleaved; here h' is that after the inner activation, for a dense layer x.
+// y = scale · blockdiag(u) h', interleaved. Here h' is after the inner activation; for a dense layer it is x.
 inline Product second_stage(const Layer& f, const float* h, float* y, int64_t n) {
   return {.batch = f.L,
           .m = n,

@@ -1,4 +1,4 @@
-// The activations of a layer's end by their code, their derivatives, and SwiGLU, which joins two columns.
+// The activations at a layer's end by their code, their derivatives, and SwiGLU, which joins two columns.
 
 SFFN_INLINE Vec activate(Vec x, Activation activation) {
   switch (activation) {
@@ -13,12 +13,12 @@ SFFN_INLINE Vec activate(Vec x, Activation activation) {
   }
 }
 
-// y = activate(x), which may be y itself.
+// y = activate(x); y may be x itself.
 inline void activate_row(const float* x, float* y, int64_t count, Activation activation) {
   for_vectors(0, count, [&](int64_t j, auto part) { store(y + j, activate(load(x + j, part), activation), part); });
 }
 
-// d activate(x) / dx; the value itself comes with it.
+// d activate(x) / dx, together with the value itself.
 SFFN_INLINE Vec activation_derivative(Vec x, Activation activation, Vec& value) {
   switch (activation) {
     case Activation::gelu:

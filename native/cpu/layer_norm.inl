@@ -26,7 +26,7 @@ void layer_norm_forward(View x, View weight, View bias, View y, View mean, View 
       Vec total{};
       for_vectors(0, features, [&](int64_t i, auto part) { total += load(from + i, part); });
       const float rough = sum(total) / static_cast<float>(features);
-      // What rounding left in the rough mean shows in the sum of the differences.
+      // The sum of the differences shows the rounding error of the rough mean.
       double squares = 0, drift = 0;
       Vec square_sum{}, drift_sum{};
       int64_t i = 0;

@@ -27,7 +27,7 @@ inline void layer_forward(const Layer& f, const float* x, const float* residual,
   gemm(last);
 }
 
-// The same with any activation, y [n, out or out/2].
+// The same with any activation: y [n, out or out/2].
 inline void activated_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
                               int64_t n, Activation activation) {
   if (activation != Activation::swiglu) return layer_forward(f, x, residual, h, pre, y, n, activation);

@@ -6,8 +6,8 @@ inline void clear(float* to, int64_t count) {
 
 class LayerBackward {
  public:
-  // g = dL/dpre [n, out]; `blocks` is the same with each block's columns together, g itself when L = 1. h may be null
-  // unless there is an inner activation: it is computed again where it is needed.
+  // g = dL/dpre [n, out]. `blocks` is the same with each block's columns together; it is g itself when L = 1. h may be
+  // null unless there is an inner activation: it is computed again where it is needed.
   LayerBackward(const Layer& layer, const float* g, const float* blocks, const float* h, int64_t n)
       : f_(layer), g_(g), blocks_(blocks), h_(h), n_(n) {}
 
@@ -52,7 +52,7 @@ class LayerBackward {
   }
 
  private:
-  // What the second factor reads: h where that is it, else in `own`.
+  // What the second factor reads: h if that is it, else a copy in `own`.
   const float* hidden(const float* x, Scratch<float>& own) const {
     const bool activated = f_.inner != Activation::none;
     if (h_ && !activated) return h_;

@@ -1,5 +1,5 @@
-// The dense matrix of a layer's factors: for each pair of blocks the product of the rows of v and the columns of u that
-// meet in the shuffle.
+// The dense matrix of a layer's factors. For each pair of blocks it is the product of the rows of v and the columns of
+// u that meet in the shuffle.
 void linear_merge(View v, View u, View weight, Ints dims) {
   const Layer f(v, u, View{}, View{}, dims, 1, 0);
   for (int64_t k = 0; k < f.K; ++k)

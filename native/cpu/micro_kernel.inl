@@ -1,4 +1,4 @@
-// The inner product of everything: a tile of kTileRows x (kTileVecs vectors) of C kept in registers.
+// The innermost loop of all products: a tile of kTileRows x (kTileVecs vectors) of C stays in registers.
 
 #if SFFN_LANES == 16
 constexpr int kTileRows = 8, kTileVecs = 3;  // 24 of 32 registers; 93 % of peak from L2
@@ -24,7 +24,7 @@ struct Tile {
   float scale;
   bool accumulate;
   bool stream;            // c goes past the caches; it must be aligned to whole vectors
-  const float* prefetch;  // what to bring into L2 meanwhile: one cache line for every four k
+  const float* prefetch;  // what to fetch into L2 meanwhile: one cache line for every four k
 };
 
 template <int kRows, int kVecs, bool kPackedA>

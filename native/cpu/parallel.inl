@@ -1,7 +1,7 @@
-// How the simple kernels share their work: fixed ranges, so that neither the number of threads nor their order can
-// change a result, and small inputs stay on the calling thread.
+// How the simple kernels share their work. Ranges are fixed, so that neither the number of threads nor their order
+// changes a result. Small inputs stay on the calling thread.
 
-// About 10 us of work for a memory-bound kernel; waking a thread costs about as much.
+// About 10 us of work for a memory-bound kernel; waking a thread costs about the same.
 constexpr int64_t kTaskElements = 32768;
 
 // body(begin, end) for ranges of at most `chunk` that cover 0 .. size-1.
@@ -17,7 +17,7 @@ void for_rows(int64_t rows, int64_t features, const Body& body) {
   for_ranges(rows, std::max<int64_t>(1, kTaskElements / std::max<int64_t>(features, 1)), body);
 }
 
-// body(task) for 0 .. count-1, each worth as much as `elements` elements of a memory-bound kernel.
+// body(task) for 0 .. count-1; each task costs as much as `elements` elements of a memory-bound kernel.
 template <class Body>
 void for_tasks(int64_t count, int64_t elements, const Body& body) {
   for_rows(count, elements, [&](int64_t begin, int64_t end) {

@@ -1,5 +1,6 @@
 // Everything that must be included before an ISA file changes the compile target, and the macros that change it. System
-// headers compiled under a wider target would leave inline functions with AVX code for the linker to hand to old CPUs.
+// headers compiled for a wider target would leave inline functions with AVX code, and the linker might give those to
+// old CPUs.
 #pragma once
 
 #if defined(__x86_64__)
@@ -39,7 +40,7 @@
 #endif
 
 #define SFFN_INLINE inline __attribute__((always_inline))
-// A loop over a small array of vector registers: it must be unrolled whole, or the array is spilled to memory.
+// A loop over a small array of vector registers. It must be unrolled completely, or the array is spilled to memory.
 #if defined(__clang__)
 #define SFFN_UNROLL _Pragma("clang loop unroll(full)")
 #else

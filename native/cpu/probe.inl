@@ -1,12 +1,12 @@
-// The limits of the machine under this instruction set, for benchmarks to compare with.
+// The limits of the machine with this instruction set, for benchmarks to compare with.
 
-// Independent chains: enough to hide the latency of an FMA, few enough to stay in the 16 or 32 registers.
+// Independent chains: enough to hide the latency of an FMA, and few enough for the 16 or 32 registers.
 constexpr int kProbeChains = SFFN_LANES == 16 ? 24 : 12;
 constexpr int kProbeStreams = 8;  // one stream per core does not saturate the memory
 
 void probe_flops(View out, int64_t iterations) {
   parallel_for(out.size, [&](int64_t task) {
-    // From memory, so that nothing is known at compile time.
+    // Read from memory, so that nothing is known at compile time.
     volatile float start = 1.f, factor = 0.999f, addend = 0.001f;
     const Vec a = splat(factor), b = splat(addend);
     Vec chains[kProbeChains];

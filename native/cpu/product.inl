@@ -8,8 +8,8 @@ struct Product {
   int64_t a_row = 0, a_col = 1, a_batch = 0;
   const float* b = nullptr;
   int64_t b_row = 0, b_col = 1, b_batch = 0;
-  // bf16 or i8 weights in the place of b, which are widened as they are packed: element (k, j) of block i is
-  // reduced[i·b_batch + k + j·b_col] · scales[i·n + j]; i8 has scales.
+  // bf16 or i8 weights instead of b, widened as they are packed: element (k, j) of block i is reduced[i·b_batch + k +
+  // j·b_col] · scales[i·n + j]; i8 has scales.
   View reduced = {};
   const float* scales = nullptr;
   float* c = nullptr;
@@ -33,9 +33,9 @@ struct Product {
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 constexpr int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// The order in which a block's columns are computed puts those together that are stored together. Calls
-// body(offset, count, source, step, target) for each run of computed columns [begin + offset, + count): they are
-// columns source, source + step, ... of b, and columns target, target + 1, ... of c.
+// Columns of a block are computed in an order that puts columns together that are stored together. Calls body(offset,
+// count, source, step, target) for each run of computed columns [begin + offset, + count): they are columns source,
+// source + step, ... of b, and columns target, target + 1, ... of c.
 template <class Body>
 SFFN_INLINE void for_each_run(const Product& p, int64_t block, int64_t begin, int64_t end, Body body) {
   if (p.shuffle == 1) {
@@ -59,7 +59,7 @@ inline float* output_of(const Product& p, int64_t block) {
   return p.shuffle > 1 || p.interleave ? p.c : p.c + block * p.c_batch;
 }
 
-// One row piece: c[j] = activation(from[j] [+ c[j]] + bias[j]) + residual[j]; j counts from column `column` of c.
+// A piece of a row: c[j] = activation(from[j] [+ c[j]] + bias[j]) + residual[j]; j counts from column `column` of c.
 inline void finish_row(const Product& p, const float* from, float* c, int64_t column, int64_t count, bool add) {
   const float* bias = p.bias ? p.bias + column : nullptr;
   float* pre = p.pre ? p.pre + (c - p.c) : nullptr;
@@ -97,8 +97,9 @@ inline void store_tile(const Product& p, int64_t block, int64_t row, int64_t row
   });
 }
 
-// Whether c is written past the caches: it is too large to be found there by its reader, and the product is so short
-// that reading c's lines before writing them would take part of the time (a tenth at k = 64, nothing from k = 512 on).
+// Whether c is written past the caches. That pays when c is too large to stay there for its reader and the product is
+// so short that reading c's lines before writing them would take part of the time (a tenth at k = 64, nothing from k =
+// 512 on).
 inline bool streams(const Product& p) {
   constexpr int64_t kLarge = 2 * 1024 * 1024, kShort = 256;
   const auto aligned = [](int64_t floats) { return floats % kLanes == 0; };
@@ -115,7 +116,7 @@ inline void store_interleaved(const Product& p, int64_t row, int64_t rows, int64
   for (int64_t i = 0; i < rows; ++i) {
     float* c = p.c + (row + i) * p.c_row + begin * p.batch;
     const float* from = tiles + i * tile_row;
-    // c is seldom in the caches: ask for the lines of a row some rows before they are written.
+    // c is seldom in the caches: prefetch the lines of a row some rows before they are written.
     if (!stream && i + 4 < rows)
       for (int64_t j = 0; j < count * p.batch; j += 16) __builtin_prefetch(c + 4 * p.c_row + j, 1, 3);
     if (p.has_epilogue() || p.accumulate) {

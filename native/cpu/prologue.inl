@@ -1,4 +1,4 @@
-// What comes before a layer's backward products: one pass over dy for everything elementwise.
+// What comes before a layer's backward products: one pass over dy for all elementwise work.
 
 // dpre = dy · activation'(pre), the bias gradient (sums over the rows), and a copy with each block's columns together.
 class Prologue {
@@ -49,8 +49,8 @@ class Prologue {
   const float* blocks() const { return L_ > 1 ? blocks_.get() : g(); }
 
  private:
-  // Rows of one task. Their sums are added up in order: the bias gradient does not depend on the number of threads, and
-  // a sum over thousands of rows stays accurate.
+  // Rows of one task. Their sums are added in order: the bias gradient does not depend on the number of threads, and a
+  // sum over thousands of rows stays accurate.
   static constexpr int64_t kSumRows = 32;
 
   void activation_row(int64_t t, float* to, float* hidden) const {

@@ -10,7 +10,7 @@ struct SumOf {
     return a + b;
   }
 };
-// A NaN stays.
+// A NaN is kept.
 struct MaxOf {
   static constexpr double kInitial = -std::numeric_limits<double>::infinity();
   template <class T>

@@ -1,5 +1,5 @@
 // Vectors of kLanes floats, in the compilers' vector extensions: one source for every instruction set. Only what the
-// extensions cannot say well (partial loads, reductions) has an intrinsic per set.
+// extensions express badly (partial loads, reductions) has an intrinsic per set.
 
 constexpr int kLanes = SFFN_LANES;
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
@@ -31,8 +31,8 @@ SFFN_INLINE void store_part(float* p, Vec v, int64_t count) {
 #endif
 }
 
-// Loops over n elements: body(i, Full) for whole vectors, then body(i, Part) for what is left, with loads and stores to
-// match.
+// Loops over n elements: body(i, Full) for whole vectors, then body(i, Part) for the rest, with matching loads and
+// stores.
 struct Full {};
 struct Part {
   int64_t count;

@@ -51,7 +51,7 @@ void skinny_kernel(const SkinnyRun<Arithmetic>& s) {
   constexpr int kPerLine = 64 / (kStep * sizeof(Weight)) > 0 ? 64 / (kStep * sizeof(Weight)) : 1;  // steps
   Sum acc[kColumns * kPadded];
   SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) acc[i] = Sum{};
-  // The rows that come next, or later ones where these are so short that the memory would not have answered in time.
+  // The rows that come next. Where these are so short that memory would not answer in time, later ones.
   const int64_t group = kColumns * s.w_row, groups = std::max<int64_t>(1, kSkinnyAhead / (group * sizeof(Weight)));
   const Weight* ahead = s.w + groups * group;
   const auto step = [&](int64_t k, auto part, bool prefetch) __attribute__((always_inline)) {
@@ -77,7 +77,7 @@ void skinny_kernel(const SkinnyRun<Arithmetic>& s) {
 template <class Arithmetic>
 using SkinnyKernel = void (*)(const SkinnyRun<Arithmetic>&);
 
-// How many rows of W at once: enough streams to fill the memory pipeline, as long as the sums fit the registers.
+// How many rows of W at once: enough streams to fill the memory pipeline, while the sums still fit in registers.
 constexpr int skinny_columns(int rows) {
   const int registers = kLanes == 16 ? 24 : 12;
   return std::clamp(registers / rows, 1, 8);
@@ -100,7 +100,7 @@ void place_sums(const float* sums, int64_t rows, int64_t columns, float scale, f
   }
 }
 
-// scale · a bᵀ: a [m, k] and b [n, k] with rows a_row and b_row elements apart.
+// scale · a bᵀ: a [m, k] and b [n, k]; rows are a_row and b_row elements apart.
 template <class Arithmetic>
 struct SkinnyProduct {
   int64_t m, k;
@@ -121,7 +121,7 @@ void skinny_columns_of(const SkinnyProduct<Arithmetic>& p, int64_t begin, int64_
   for (int64_t row = 0; row < p.m; row += kAtOnce) {
     const int rows = static_cast<int>(std::min<int64_t>(kAtOnce, p.m - row)), padded = padded_rows(rows);
     const int64_t step = skinny_columns(rows);
-    // As much of x as stays in L1 and as the sums hold, in equal parts.
+    // As much of x as fits in L1 and in the sums, in equal parts.
     const int64_t bytes = std::max<int64_t>(p.k, 1) * rows * static_cast<int64_t>(sizeof(typename Arithmetic::Input));
     const int64_t passes = std::max(ceil_div(bytes, kSkinnyInner), ceil_div(p.k, Arithmetic::kMostTerms));
     const int64_t depth = round_up(ceil_div(p.k, passes), Arithmetic::kStep);

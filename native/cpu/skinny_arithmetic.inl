@@ -1,5 +1,5 @@
-// What a product of a few rows is computed with: the element types of the weights and of the rows, and the sums.
-// `part` is Full, or a Part of the kStep terms that are taken at a time.
+// The arithmetic of a product of a few rows: the element types of the weights and of the rows, and the sums. `part` is
+// Full, or a Part of the kStep terms that are taken at a time.
 
 constexpr int kSkinnyRows = SFFN_LANES == 16 ? 8 : 4;  // rows of x in registers at once, at most
 
@@ -10,9 +10,9 @@ struct FloatArithmetic {
   using Input = float;
   using Sum = Vec;
   static constexpr int kStep = kLanes;
-  // Reduced weights cost little to read twice, and 4 rows at once are faster than 8: 105 GFLOP/s against 85 on a core.
+  // Reading reduced weights twice costs little, and 4 rows at once are faster than 8: 105 GFLOP/s against 85 on a core.
   static constexpr int kRows = sizeof(W) == sizeof(float) ? kSkinnyRows : 4;
-  static constexpr int64_t kMostTerms = int64_t{1} << 40;  // as many as there are
+  static constexpr int64_t kMostTerms = int64_t{1} << 40;  // no limit
 
   template <class Size>
   static SFFN_INLINE Vec input(const float* x, Size part) {
@@ -53,8 +53,8 @@ SFFN_INLINE ShortVec widen_bytes(const int8_t* p, Part part) {
 #endif
 }
 
-// int8 weights times rows that were rounded to 16 bits (their error is far below that of the weights), with exact sums:
-// twice as many products in an instruction as with floats, and the same bits with VNNI and without.
+// int8 weights times rows that were rounded to 16 bits (their error is far below that of the weights), with exact sums.
+// An instruction does twice as many products as with floats, and the bits are the same with and without VNNI.
 template <bool kVnni>
 struct ShortArithmetic {
   using Weight = int8_t;

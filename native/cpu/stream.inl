@@ -1,7 +1,7 @@
 // Stores that go past the caches.
 
-// To memory that nobody reads soon: without reading the line first and without evicting others. Ordered by
-// finish_streams() before another thread may look.
+// Stores to memory that is not read soon. They neither read the line first nor evict others. finish_streams() orders
+// them before another thread may read.
 SFFN_INLINE void store_past_caches(float* p, Vec v) {
 #if SFFN_LANES == 16
   _mm512_stream_ps(p, (__m512)v);

@@ -1,5 +1,5 @@
-// Loops over several strided operands at once: neighbouring dimensions are joined wherever every operand allows it, so
-// that the innermost loop is as long as the layout permits.
+// Loops over several strided operands at once. Neighbouring dimensions are joined wherever every operand allows it,
+// which makes the innermost loop as long as possible.
 
 constexpr int kMaxDims = 16;
 
@@ -78,7 +78,7 @@ struct Strided {
   }
 };
 
-// Operand 0 is strided, operand 1 contiguous: its steps, which 32 bits need not hold, follow from dims.
+// Operand 0 is strided, operand 1 contiguous. Its steps follow from dims; 32 bits might not hold them.
 inline Strided<2> strided_pair(Ints dims, Ints strides) {
   check_dims(dims);
   int64_t steps[kMaxDims], step = 1;

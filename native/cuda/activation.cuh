@@ -25,7 +25,7 @@ __host__ __device__ inline float gelu_derivative(float a) {
   return 0.5f * (1.f + t) + 0.5f * a * (1.f - t * t) * kGeluScale * (1.f + 3.f * kGeluCubic * a * a);
 }
 
-// The gradient by a pre-activation (by both of swiglu's), and what the activation made of it.
+// The gradient with respect to a pre-activation (for swiglu, both), and the activation's result.
 struct Gradient {
   float activated, gate, up = 0;
 };
@@ -44,7 +44,7 @@ __host__ __device__ inline Gradient gradient_of(Activation kind, float dy, float
   }
 }
 
-// Of one pre-activation; swiglu takes two and has no place here.
+// For one pre-activation. swiglu takes two and is not handled here.
 __host__ __device__ inline float activated(Activation kind, float a) {
   switch (kind) {
     case Activation::gelu:

@@ -1,5 +1,5 @@
 // AdamW and the global gradient norm over many tensors. All of it stays on the device: the factor of clipping, and the
-// decision that a step with a gradient that is not finite is none.
+// decision to skip a step whose gradients are not finite.
 #include <cmath>
 
 #include "rows.cuh"
@@ -15,7 +15,7 @@ struct AdamWTensors {
   T* param;
   const T* grad;
   float *exp_avg, *exp_avg_sq;
-  float* master;  // null for f32 parameters, which are their own
+  float* master;  // null for f32 parameters, which need no copy
   const AdamWNumbers* numbers;
 };
 

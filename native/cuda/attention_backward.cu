@@ -1,7 +1,7 @@
 // The gradient of causal attention. With P = exp(S − lse) computed anew tile by tile and delta = Σ dy·y of each row:
 //   dV = Pᵀ dY,  dP = dY Vᵀ,  dS = P ∘ (dP − delta),  dQ = dS K,  dK = dSᵀ Q.
-// One kernel has blocks of queries and gives dQ, another has blocks of keys and gives dK and dV over all query heads of
-// the group: every sum has one owner and one order.
+// One kernel has blocks of queries and gives dQ. Another has blocks of keys and gives dK and dV over all query heads of
+// the group. So every sum has one owner and one order.
 #include "attention_heads.cuh"
 
 namespace sffn::cuda {
@@ -10,7 +10,7 @@ namespace {
 constexpr float kLog2E = 1.44269504088896340736f;
 
 // Floats from row to row of the gradients on their way to memory. Four lanes have 4 · kRun neighbouring columns of a
-// row: with rows longer by as many, those of the next row lie in the next banks.
+// row. Rows are longer by that many, so that the next row's columns lie in the next banks.
 template <class T, int D>
 constexpr int kStagedStride = D + 4 * Products<T, D>::kRun;
 constexpr int kStoredPack = 4;  // of them to an access: 16 bytes
@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Writes a warp's 16 rows of gradients, turned back by the rotation of their positions, into column `slot` · head_size
-// of dqkv; through f32 rows [16, kStagedStride] of shared memory that are the warp's own.
+// Writes a warp's 16 rows of gradients, rotated back from their positions, into column `slot` · head_size of dqkv. They
+// pass through the warp's own f32 rows [16, kStagedStride] of shared memory.
 template <class T, int D>
 __device__ void store_gradient(const float (&o)[D / 8][4], float factor, float* staging, const Gradient& to, int64_t b,
                                int64_t slot, int warp_first, Rotary rotary) {
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
 #pragma unroll 1
         for (int part = 0; part < Shape::kStream; part += kPart) {
           const int key = i * Shape::kStream + part;
-          if (key > warp_first + 15) return;  // hidden from these rows, as all that follow
+          if (key > warp_first + 15) return;  // hidden from these rows, as are all that follow
           float s[kBlocks][4], dp[kBlocks][4];
           Products<T, D>::rows_by_rows(s, queries + warp_offset, keys + part * Shape::kStride);
           Products<T, D>::rows_by_rows(dp, gradients + warp_offset, values + part * Shape::kStride);
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
   store_gradient<T, D>(dq, to.scale, reinterpret_cast<float*>(shared), to, b, head, warp_first, to.rotary);
 }
 
-// kKeys, kValues: which of dK and dV to compute. Both in one pass where a thread's registers hold both.
+// kKeys, kValues: whether to compute dK, dV. Both in one pass where a thread's registers can hold both.
 template <class T, int D, bool kKeys, bool kValues>
 __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
     key_gradient_kernel(Heads<T> q, Heads<T> k, Heads<T> v, Heads<T> dy, Gradient to) {
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
   const AttentionSizes& sizes = to.sizes;
   const int seq = static_cast<int>(sizes.seq);
   const int64_t pairs = sizes.batch * sizes.kv_heads, pair = blockIdx.x % pairs;
-  const int first = static_cast<int>(blockIdx.x / pairs) * Shape::kRows;  // the first keys are seen by most queries
+  const int first = static_cast<int>(blockIdx.x / pairs) * Shape::kRows;  // most queries see the first keys
   const int64_t b = pair / sizes.kv_heads, kv = pair % sizes.kv_heads, first_head = kv * sizes.group();
   const int warp_first = first + warp() * 16, row = warp_first + lane() / 4;
   const int warp_offset = warp() * 16 * Shape::kStride;

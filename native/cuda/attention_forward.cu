@@ -1,5 +1,5 @@
-// Causal attention without the seq x seq matrix: each block has a block of queries of one head, walks over the blocks
-// of keys up to its own, and keeps the running maximum, sum and output of each row in registers (online softmax,
+// Causal attention without the seq x seq matrix. Each block has a block of queries of one head and walks over the
+// blocks of keys up to its own. It keeps the running maximum, sum and output of each row in registers (online softmax,
 // Milakov and Gimelshein 2018; in tiles, Dao et al. 2022).
 #include "attention_heads.cuh"
 
@@ -17,13 +17,13 @@ __device__ float quad_sum(float x) {
   return x + __shfl_xor_sync(kAllLanes, x, 2);
 }
 
-// The rows of a lane: running maximum of the scores, Σ of weights of its own columns, and outputs.
+// The rows of a lane: running maximum of the scores, Σ of the weights of the lane's columns, and outputs.
 template <class T, int D>
 struct RunningRows {
   float top[2] = {-INFINITY, -INFINITY}, total[2] = {};
   float o[D / 8][4] = {};
 
-  // Takes the scores s in and turns them into weights; exponent = log2(e) · the scale of the scores.
+  // Adds the scores s and turns them into weights; exponent = log2(e) · the scale of the scores.
   template <int B>
   __device__ void take(float (&s)[B][4], float exponent) {
 #pragma unroll
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(Tile<T, D>::kThreads, 1)
           load(std::integral_constant<int, 1>{});
       });
 
-  // Through the warp's own rows of the query tile, which nobody else reads, to whole rows of y.
+  // Passes through the warp's rows of the query tile, which no other warp reads, so that y is written in whole rows.
   __syncwarp();
   float factor[2];
 #pragma unroll
@@ -139,7 +139,7 @@ void launch_forward(const T* qkv, T* y, float* lse, const AttentionSizes& sizes,
   using Shape = Tile<T, D>;
   const RotaryTable table(sizes.seq, sizes.head_size, rotary_base);
   const Rotary& rotary = table.rotary();
-  // Queries are turned on their way into the block of threads that has them, keys pass by many of these.
+  // Queries are rotated as the block that owns them loads them; many blocks load the same keys.
   const int64_t first_key = sizes.heads, first_value = first_key + sizes.kv_heads;
   const PackedHeads<T> packed(qkv, sizes.slots(), first_key, first_value, D, rotary, sizes);
   constexpr int kBytes = Shape::bytes(1, 2);

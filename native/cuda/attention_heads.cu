@@ -1,5 +1,5 @@
-// The pass before attention: rotary positions of what passes by many blocks of threads are applied once here, and not
-// again for each of them; rows of any head size come out padded and aligned for 16-byte copies.
+// The pass before attention. Rows that many blocks of threads load are rotated here once, not once for each block. Rows
+// of any head size come out padded and aligned for 16-byte copies.
 #include "attention_heads.cuh"
 
 namespace sffn::cuda {

@@ -1,4 +1,4 @@
-// The operands of attention as its kernels want them: rotated, padded, aligned.
+// The operands of attention as its kernels need them: rotated, padded, aligned.
 #pragma once
 
 #include "attention_tiles.cuh"
@@ -14,8 +14,9 @@ struct AttentionSizes {
   __host__ __device__ int64_t group() const { return heads / kv_heads; }
 };
 
-// Two packs of N columns of one row of a head: of the pairs from `pair` on where those are turned, else two that
-// nothing else has, with zeros for the columns between head_size and `padded`. Calls store(column, values) for each.
+// Two packs of N columns of one row of a head. Where the head is rotated, they are the pairs from `pair` on; else two
+// packs that no other call has, with zeros for the columns between head_size and `padded`. Calls store(column, values)
+// for each.
 template <int N, class T, class Store>
 __device__ inline void for_turned(const T* row, int pair, int padded, int head_size, int64_t position,
                                   const Rotary& rotary, Store store) {
@@ -39,16 +40,16 @@ __device__ inline void for_turned(const T* row, int pair, int padded, int head_s
   for (int e = 0; e < 2; ++e) store(columns[e], value[e]);
 }
 
-// Neighbouring pairs that are turned at a time: their cosines are 16 bytes.
+// Neighbouring pairs that are rotated together: their cosines are 16 bytes.
 constexpr int kTurnedPack = 4;
-// Whether heads of `rows` can be read so many columns at once.
+// Whether this many columns of heads of `rows` can be read at once.
 template <class T>
 bool has_turned_packs(const T* rows, const Rotary& rotary, const AttentionSizes& sizes) {
   return sizes.head_size % kTurnedPack == 0 && rotary.half % kTurnedPack == 0 && aligned(rows, kTurnedPack * sizeof(T));
 }
 
-// As load_tile, but turned, padded and at any address: through registers, done when all threads have met. Indexed by
-// packs, as store_rows is by runs.
+// As load_tile, but rotated, padded and at any address. The data passes through registers and is complete after a
+// barrier of all threads. Indexed by packs, for the same reason as store_rows by runs.
 template <class T, int D, int ROWS, int N>
 __device__ inline void load_turned(T* tile, const T* head, int64_t row_step, int first, int seq, int head_size,
                                    const Rotary& rotary) {
@@ -66,9 +67,8 @@ __device__ inline void load_turned(T* tile, const T* head, int64_t row_step, int
   }
 }
 
-// Heads of rows of `slots` of them, [batch, seq, slots, head_size], padded to D columns. Those from slot `first` on are
-// copied, in one launch, unless they can be read where they are; those before slot `turned` with their rotary
-// positions.
+// Rows of `slots` heads, [batch, seq, slots, head_size], padded to D columns. Heads from slot `first` on are copied, in
+// one launch, unless they can be read in place. Heads before slot `turned` are copied with their rotary positions.
 template <class T>
 class PackedHeads {
  public:

@@ -8,12 +8,12 @@
 
 namespace sffn::cuda {
 
-// D: head size rounded up to 32, 64, 128 or 256; the rest is zeros. Sizes are such that six tiles fit in the 99 KiB
-// that every device since compute capability 8.0 has, and that no thread needs more than 255 registers.
+// D: head size rounded up to 32, 64, 128 or 256; the rest is zeros. The sizes let six tiles fit in the 99 KiB that
+// every device since compute capability 8.0 has, and keep each thread within 255 registers.
 template <class T, int D>
 struct Tile {
   static constexpr int kPack = 16 / sizeof(T);
-  // Rows are 16 bytes longer than their elements: 8 of them then start in 8 different groups of banks.
+  // Rows are 16 bytes longer than their elements: then 8 of them start in 8 different groups of banks.
   static constexpr int kStride = D + kPack;
   static constexpr int kRowBytes = kStride * static_cast<int>(sizeof(T));
   static constexpr int kWarps = kRowBytes <= 528 ? 4 : 2;
@@ -21,12 +21,12 @@ struct Tile {
   static constexpr int kRows = kWarps * 16;                                             // of the block's own tiles
   static constexpr int kStream = kRowBytes <= 144 ? 64 : (kRowBytes <= 528 ? 32 : 16);  // rows of a passing tile
   static constexpr int kStages = kRowBytes <= 272 ? 2 : 1;
-  // Rows of a passing tile whose scores a thread holds at a time: forward, where there is one product of them, and
-  // backward, where there are two and up to two sums.
+  // Rows of a passing tile whose scores a thread holds at a time. Forward has one product of them; backward has two,
+  // and up to two sums.
   static constexpr int kForwardPart = kStream;
   static constexpr int kBackwardPart = D >= 128 ? 16 : 32;
 
-  // `own` tiles stay, `passing` ones come by.
+  // `own` tiles stay; `passing` ones are loaded one after the other.
   static constexpr int bytes(int own, int passing) { return (own * kRows + passing * kStages * kStream) * kRowBytes; }
 };
 
@@ -39,8 +39,8 @@ struct Heads {
   __device__ const T* at(int64_t batch, int64_t head) const { return data + batch * batch_step + head * head_step; }
 };
 
-// Row that the i-th group of lanes moves, BYTES of it at a time. Two rows of 64 bytes, or four of 32, share the 128
-// that shared memory moves at once: 4 or 2 apart, they lie in different parts of the banks.
+// The row that the i-th group of lanes moves, BYTES of it at a time. Two rows of 64 bytes, or four of 32, share the 128
+// bytes that shared memory moves at once. Taken 4 or 2 rows apart, they lie in different banks.
 template <int BYTES>
 __host__ __device__ inline int spread_row(int i) {
   if (BYTES == 64) return i / 8 * 8 + i % 2 * 4 + i % 8 / 2;
@@ -90,7 +90,7 @@ struct Products<bf16, D> {
     const int l = lane();
     const bf16* a_at = a + (l & 15) * kStride + (l >> 4) * 8;
     const bf16* b_at = b + ((l & 7) + (l >> 4) * 8) * kStride + (l >> 3 & 1) * 8;
-    // Unrolled whole, the widest heads would need more registers than there are.
+    // Completely unrolled, the widest heads would need more registers than there are.
     constexpr int kUnroll = D > 128 ? 2 : D / 16;
 #pragma unroll kUnroll
     for (int k = 0; k < D; k += 16) {
@@ -189,7 +189,7 @@ struct Products<float, D> {
 };
 
 // Writes the accumulators of `add_weighted`, row r times factor[r / 8], to rows [16, STRIDE] of shared memory. Indexed
-// by runs: nvcc does not see that addresses counted in elements are aligned, and splits the stores.
+// by runs: nvcc does not see that addresses counted in elements are aligned, and would split the stores.
 template <class T, int D, int STRIDE, class To>
 __device__ inline void store_rows(To* rows, const float (&o)[D / 8][4], const float (&factor)[2]) {
   constexpr int kRun = Products<T, D>::kRun;
@@ -206,8 +206,8 @@ __device__ inline void store_rows(To* rows, const float (&o)[D / 8][4], const fl
 }
 
 // Goes through `count` pairs of passing tiles: load(i, first tile, second tile) starts their copies, use(i, first,
-// second) computes. With two stages the next pair is on its way meanwhile. Copies begun before belong to the first
-// pair; prepare() runs while that is on its way.
+// second) computes. With two stages the next pair is loaded meanwhile. Copies begun before belong to the first pair;
+// prepare() runs while that pair is loaded.
 template <class Shape, class T, class Load, class Use, class Prepare>
 __device__ inline void for_passing(T* tiles, int count, Load load, Use use, Prepare prepare) {
   constexpr int kTile = Shape::kStream * Shape::kStride;

@@ -1,4 +1,4 @@
-// The CUDA backend's record in the table of backends: which devices there are, and what is behind them.
+// The CUDA backend's record in the table of backends: which devices there are, and their functions.
 #include <algorithm>
 #include <iterator>
 
@@ -10,7 +10,7 @@ namespace sffn {
 namespace cuda {
 namespace {
 
-constexpr int kLeastMajor = 8;  // of compute capabilities: the kernels take tensor cores for bfloat16 and cp.async
+constexpr int kLeastMajor = 8;  // of compute capabilities: the kernels need tensor cores for bfloat16, and cp.async
 
 const Kernels table = {
 #define KERNEL(name, ...) cuda::name,
@@ -46,7 +46,7 @@ std::string described(int index) {
          std::to_string(properties.minor) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB";
 }
 
-// What keeps a device from being used, in one sentence; empty where nothing does.
+// Why a device cannot be used, in one sentence; empty if it can.
 std::string obstacle_to(int index) {
   cudaError_t status;
   const int count = device_count(status);
@@ -63,8 +63,8 @@ std::string obstacle_to(int index) {
          std::to_string(index) + " is " + described(index);
 }
 
-// The same of any device or -1. Where the choice of the default device makes no sense none can be used: nothing would
-// say which one is 'cuda'.
+// The same for any device or -1. If the choice of the default device makes no sense, no device can be used: nothing
+// would say which one is 'cuda'.
 std::string obstacle(int index) {
   try {
     const std::string problem = obstacle_to(default_index());
@@ -125,7 +125,7 @@ Settings plan(const std::string& what, std::span<const int64_t> sizes) {
 }
 
 std::unique_ptr<Recording> record() {
-  // What ran before a recording leaves memory that the recording cannot use.
+  // Work before a recording leaves cached memory that the recording cannot use.
   state().segments->empty_cache();
   return std::make_unique<Graph>();
 }

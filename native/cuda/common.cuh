@@ -21,16 +21,16 @@ using bf16 = __nv_bfloat16;
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Throws Error("ERR_OUT_OF_MEMORY") or Error("ERR_CUDA") that names what was being done.
+// Throws Error("ERR_OUT_OF_MEMORY") or Error("ERR_CUDA"), with the name of the operation that failed.
 void check(cudaError_t status, const char* what);
-// The launch just made, or an earlier one that failed meanwhile.
+// Checks the last launch, and reports an earlier one that failed meanwhile.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
-// The device of this thread, which a ComputeScope makes so. What follows is of that device.
+// The device of this thread, selected by a ComputeScope. All functions below refer to that device.
 Device here();
-// The one stream: everything runs in the order of the calls, so memory can be reused as soon as it is released.
+// The one stream: everything runs in the order of the calls, so released memory can be reused at once.
 cudaStream_t stream();
-// Throws Error("ERR_RECORDING") that says what cannot be recorded, and why, while this thread records.
+// While this thread records: throws Error("ERR_RECORDING") that says what cannot be recorded, and why.
 void refuse_while_recording(const char* why);
 int multiprocessors();
 // The largest dynamic shared memory of a block, in bytes.
@@ -47,8 +47,8 @@ bool tf32_is_allowed();
 // Backend::copy.
 void transfer(View from, View to);
 
-// One T for each device, made when it is first asked for there. Never destroyed: the driver may be gone before static
-// destructors run. An object of static storage, used inside a ComputeScope.
+// One T for each device, made at the first use there. Never destroyed: the driver may be gone before static destructors
+// run. Keep the object in static storage and use it inside a ComputeScope.
 template <class T>
 class PerDevice {
  public:
@@ -67,7 +67,7 @@ class PerDevice {
   T* all_[kMostDevices] = {};
 };
 
-// Device scratch for the length of a launcher: the stream keeps later users of the memory behind this one.
+// Device scratch for the length of a launcher: the stream runs later users of the memory after this one.
 template <class T>
 class Workspace {
  public:
@@ -111,7 +111,7 @@ void dispatch_float(DType dtype, Body&& body) {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// One dimension of a product, which counts its rows, columns and terms in 32 bits. Throws Error("ERR_SHAPE") beyond.
+// One dimension of a product, whose rows, columns and terms are counted in 32 bits. Throws Error("ERR_SHAPE") beyond.
 inline int dimension(int64_t size) {
   if (size > INT32_MAX)
     throw Error("ERR_SHAPE",

@@ -1,5 +1,5 @@
 // Cross entropy of logits [n, classes]: the formulas of native/cpu/cross_entropy.inl. Rows whose target is ignore_index
-// count nowhere; a target that is no class sets a fault and counts as ignored.
+// count nowhere. A target that is not a class sets a fault and counts as ignored.
 #include "rows.cuh"
 
 namespace sffn::cuda {

@@ -1,12 +1,12 @@
-# The CUDA backend as a part of structured_ffn: machine code for STRUCTURED_FFN_CUDA_ARCHS and PTX of the oldest
-# for later devices; for the PTX executor, PTX alone, uncompressed, and the executor in the place of the CUDA runtime.
+# The CUDA backend as a part of structured_ffn: machine code for STRUCTURED_FFN_CUDA_ARCHS, and PTX of the oldest for
+# later devices. For the PTX executor: PTX alone, uncompressed, and the executor instead of the CUDA runtime.
 set(STRUCTURED_FFN_CUDA_ARCHS "80;90a" CACHE STRING "Compute capabilities to compile for: 80, 86, 89, 90a, 100, 120")
 set(STRUCTURED_FFN_CUDA_PTX "80" CACHE STRING "Compute capability whose PTX is added for later devices")
 
 set(GENCODE "SHELL:-gencode arch=compute_${STRUCTURED_FFN_CUDA_PTX},code=compute_${STRUCTURED_FFN_CUDA_PTX}")
 if(STRUCTURED_FFN_CUDA STREQUAL "SIM")
   set(COMPRESSION none)
-  # Instructions of compute capability 9.0 alone: beside the PTX for any device, that of this one.
+  # Instructions of compute capability 9.0 alone: its own machine code, besides the PTX for any device.
   set(WGMMA_SOURCES ${CUDA_SOURCES})
   list(FILTER WGMMA_SOURCES INCLUDE REGEX "wgmma\\.cu$")
   set_source_files_properties(${WGMMA_SOURCES} PROPERTIES COMPILE_OPTIONS -gencode=arch=compute_90a,code=compute_90a)
@@ -17,7 +17,7 @@ else()
   endforeach()
 endif()
 
-# CMake 3.25 does not know how nvcc 13 is asked for C++20.
+# CMake 3.25 does not know nvcc 13's option for C++20.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 add_library(structured_ffn_cuda OBJECT ${CUDA_SOURCES})

@@ -25,7 +25,7 @@ std::atomic<bool>& tf32_allowed() {
 
 Device device_of(int index) { return {DeviceKind::cuda, static_cast<uint8_t>(index)}; }
 
-// Null where memory ran out; any other failure, which may be of earlier work, is told as what it is.
+// Null where memory ran out. Any other failure, which may come from earlier work, is reported as it is.
 void* allocate(int index, size_t bytes) {
   const ComputeScope scope(device_of(index));
   void* block = nullptr;
@@ -72,8 +72,8 @@ void download(void* to, const void* from, size_t bytes) {
   }
 }
 
-// On the stream of the device that it goes to, after all that the other one was asked to do before, and before all that
-// it will be: its memory may be given away again then.
+// On the stream of the destination, after all earlier work of the source device and before all its later work: the
+// source's memory may be reused after that.
 void transfer_between(View from, View to, size_t bytes) {
   refuse_while_recording("nothing can be copied between devices; write it into a tensor before");
   const std::scoped_lock lock(compute_mutex(from.device), compute_mutex(to.device));
@@ -124,7 +124,7 @@ DeviceState& state_of(int index) {
     }
   } restored;
   known = new DeviceState(index);
-  chosen_device = default_index();  // names of devices stay what they are
+  chosen_device = default_index();  // names of devices keep their meaning
   states[index].store(known, std::memory_order_release);
   return *known;
 }
@@ -202,7 +202,7 @@ void synchronize() {
   if (flags == 0) return;
   check(cudaMemsetAsync(device.fault_flags, 0, sizeof flags, device.stream), "clearing the fault flags");
   const std::string what =
-      flags & kIdOutOfRange ? "embedding: an id outside the table" : "cross entropy: a target that is no class";
+      flags & kIdOutOfRange ? "embedding: an id outside the table" : "cross entropy: a target that is not a class";
   throw Error("ERR_RANGE", what + " (found on the device by an operation since the last synchronisation)");
 }
 

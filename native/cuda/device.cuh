@@ -1,4 +1,4 @@
-// The state of each device: its stream, its memory, and what of it belongs to recorded graphs.
+// The state of each device: its stream, its memory, and the parts that belong to recorded graphs.
 #pragma once
 
 #include <memory>
@@ -11,10 +11,10 @@
 namespace sffn::cuda {
 
 struct DeviceState {
-  // Makes the device the thread's.
+  // Selects the device for this thread.
   explicit DeviceState(int index);
 
-  const GemmSettings& gemm;  // first: what the environment has wrong is refused before anything is made
+  const GemmSettings& gemm;  // first: errors in the environment are found before anything is made
   const std::unique_ptr<SegmentAllocator> segments;
   const int index;
   int multiprocessors = 0;
@@ -28,9 +28,9 @@ struct DeviceState {
 
 // Of the thread's device.
 DeviceState& state();
-// Made ready when it is first asked for.
+// Opened at the first use.
 DeviceState& state_of(int index);
-// Whether it was.
+// Whether it was opened.
 bool is_open(int index);
 
 // As in Backend.

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kThreads) unary_kernel(const T* a, T* y, int64
   for (int64_t i = first_item(); i < size; i += item_stride()) y[i] = from_float<T>(apply_unary(op, to_float(a[i]), c));
 }
 
-// y is recomputed from a where its rounding to T would spoil the derivative.
+// y is computed again from a where its rounding to T would spoil the derivative.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     unary_backward_kernel(const T* dy, const T* a, T* da, int64_t size, UnaryOp op, float c) {

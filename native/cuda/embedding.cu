@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// first[row] .. last[row] of the sorted keys are those of the row; rows without an id keep 0 .. 0.
+// first[row] .. last[row] of the sorted keys belong to the row; rows without an id keep 0 .. 0.
 __global__ void __launch_bounds__(kThreads)
     find_rows_kernel(const uint32_t* keys, uint32_t* first, uint32_t* last, int64_t n, int64_t rows, int* faults) {
   for (int64_t i = first_item(); i < n; i += item_stride()) {

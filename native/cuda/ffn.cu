@@ -1,23 +1,23 @@
 // The feedforward module: two layers with the activation between, as one call each way.
 //
-// The blocks of the first layer's results stay apart where they can: the hidden activation is then in an order in which
-// it is stored and read in whole runs, both factors of the first layer take one launch, and the gradient through the
-// activation belongs to the product before it. The columns of the second layer's weights are brought into that order.
+// The blocks of the first layer's results stay apart where possible. The hidden activation is then stored and read in
+// whole runs, both factors of the first layer take one launch, and the gradient through the activation is part of the
+// product before it. The columns of the second layer's weights are brought into the same order.
 #include "layer.cuh"
 
 namespace sffn::cuda {
 
 namespace {
 
-// A matrix [rows, columns] of the second layer, and the order in which its columns come there: of each `span` columns
-// every blocks-th together.
+// A matrix [rows, columns] of the second layer and the new order of its columns: within each `span` columns, every
+// blocks-th column comes together.
 struct Permutation {
   int64_t rows, columns;
   int span, blocks;
 
   int64_t size() const { return rows * columns; }
   View view(const void* data, DType dtype) const { return {const_cast<void*>(data), size(), dtype, here()}; }
-  // Into that order, or back from it: each span is a matrix of so many columns that is transposed.
+  // Into that order, or back: each span is a matrix of as many columns that is transposed.
   void apply(const void* from, void* to, DType dtype) const { transpose(from, to, dtype, blocks); }
   void undo(const void* from, void* to, DType dtype) const { transpose(from, to, dtype, span / blocks); }
   void transpose(const void* from, void* to, DType dtype, int width) const {
@@ -27,7 +27,7 @@ struct Permutation {
   }
 };
 
-// A gradient that is computed in that order, and then brought into its own.
+// A gradient that is computed in that order and then brought back into its own.
 class PermutedGradient {
  public:
   PermutedGradient(View to, const Permutation& order, bool permuted)
@@ -53,7 +53,7 @@ class FeedForward {
                second.v ? second.p : second.in(), first.L},
         guide{second.out(), second.in(), second.in(), first.L} {
     const int B = first.L;
-    // Where the copies of the weights are less than the activation that they keep from being rearranged.
+    // Where the copies of the weights are smaller than the activation that would have to be rearranged without them.
     const bool worthwhile = factor.size() + (second.guide ? guide.size() : 0) <= n * second.in();
     permuted = B > 1 && second.p % B == 0 && (kind != Activation::swiglu || first.s % 2 == 0) && worthwhile;
     first.blocked_out = B == 1 || permuted;
@@ -64,7 +64,7 @@ class FeedForward {
   }
 
   Layer first, second;
-  const Permutation factor, guide;  // of the second layer's factor that is nearest to its input, and of its guide
+  const Permutation factor, guide;  // of the second layer's factor next to its input, and of its guide
   bool permuted;
 
  private:
@@ -108,7 +108,7 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const bool keeps_dh = dv2 && second.uses_factors();
   const Workspace<char> dh2 = elements(keeps_dh ? n * second.hidden() : 0, second.dtype);
   void* dh = keeps_dh ? dh2.get() : nullptr;
-  // The hidden activation is made again beside its gradient.
+  // The hidden activation is computed again together with its gradient.
   const bool again = weights2 && activation != Activation::none;
   const Workspace<char> hidden = elements(again ? n * second.in() : 0, second.dtype);
   void* activated = again ? hidden.get() : nullptr;

@@ -23,7 +23,7 @@ void refuse_other_device_while_recording(int index) {
 
 Graph::Graph() : device_(here()), lock_(compute_mutex(device_)) {
   refuse_while_recording("no other one can be");
-  // Relaxed: memory may be asked for. That no other thread gets into the recording is the lock's part.
+  // Relaxed: memory may be allocated meanwhile. The lock keeps other threads out of the recording.
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "recording");
   pool_ = state().segments->begin_pool();
   recorded_device = device_.index;
@@ -50,7 +50,7 @@ void Graph::finish() {
   check(status, "recording");
 }
 
-// Selects no device, which may fail: nothing here goes to the thread's.
+// Does not select a device, which may fail: nothing here uses the thread's device.
 Graph::~Graph() {
   const std::lock_guard lock(compute_mutex(device_));
   if (lock_.owns_lock()) {

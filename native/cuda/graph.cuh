@@ -1,4 +1,4 @@
-// Work of the stream, recorded once and launched again and again.
+// Work of the stream that is recorded once and launched many times.
 #pragma once
 
 #include <mutex>
@@ -7,11 +7,11 @@
 
 namespace sffn::cuda {
 
-// What class Recording of backend.h promises. The first launch of a kernel loads it, which does not go while a stream
-// records: what is recorded must have run before.
+// Keeps the promises of class Recording in backend.h. The first launch of a kernel loads it, which is impossible while
+// a stream records: recorded kernels must have run before.
 class Graph final : public Recording {
  public:
-  // Starts to record, on the thread's device.
+  // Starts to record on the thread's device.
   Graph();
   Graph(const Graph&) = delete;
   ~Graph() override;
@@ -29,7 +29,7 @@ class Graph final : public Recording {
   cudaGraphExec_t executable_ = nullptr;
 };
 
-// Whether this thread records. Throws Error("ERR_RECORDING") where it does, on another device than this one.
+// Whether this thread records. Throws Error("ERR_RECORDING") if it does so on another device than this one.
 bool is_recording();
 void refuse_other_device_while_recording(int index);
 

@@ -1,4 +1,4 @@
-// How many rows of a language model's head are at work at a time, by the memory that there is for them.
+// How many rows of a language model's head are computed at a time, depending on the free memory.
 #pragma once
 
 #include <algorithm>
@@ -9,19 +9,20 @@ namespace sffn::cuda {
 struct HeadSizes {
   int64_t rows, features, classes;
   bool gradient, weight_gradient;
-  bool in_place;  // dlogits are float32 and take the place of the logits; else they are bfloat16, beside them
+  bool in_place;  // dlogits are float32 and overwrite the logits; else they are bfloat16, in separate memory
 
   bool beside() const { return gradient && !in_place; }
 };
 
-// chunk: rows whose logits exist at a time. group: rows whose dlogits do; one product makes a weight gradient of them.
+// chunk: rows whose logits exist at a time. group: rows whose dlogits do; one product computes a weight gradient of
+// them.
 struct HeadRows {
   int64_t chunk, group;
 };
 
 constexpr int64_t kTileRows = 128;    // of the products: chunks are whole tiles
-constexpr int64_t kChunkRows = 4096;  // the weight is read twice a chunk: beside so many rows it is little
-constexpr int64_t kChunkLogits = int64_t{32} << 20;   // of few classes there are more rows: 128 MiB of logits
+constexpr int64_t kChunkRows = 4096;  // the weight is read twice a chunk: compared to this many rows that is little
+constexpr int64_t kChunkLogits = int64_t{32} << 20;   // with few classes there are more rows: 128 MiB of logits
 constexpr int64_t kKeptDlogits = int64_t{2} << 30;    // bytes of a group: 16,384 rows of 65,536 classes
 constexpr int64_t kMostGroupRows = int64_t{1} << 30;  // the terms of a product are counted in an int
 
@@ -34,14 +35,14 @@ inline int64_t head_bytes(const HeadSizes& s, const HeadRows& rows) {
   return 4 * rows.chunk * s.classes + (s.beside() ? 2 * rows.group * s.classes : 0) + 4 * head_sums(s, rows);
 }
 
-// What takes at most half of the `available` bytes, so that there is something left for the products themselves; or one
-// tile of rows, where that is too much.
+// Takes at most half of the `available` bytes, so that the products themselves have memory too; or one tile of rows,
+// where half is less than that.
 inline HeadRows head_rows(const HeadSizes& s, int64_t available) {
   const auto tiles = [](int64_t rows) { return std::max<int64_t>(rows / kTileRows, 1) * kTileRows; };
   const bool grouped = s.beside() && s.weight_gradient;
   int64_t chunk = std::max(kChunkRows, tiles(kChunkLogits / std::max<int64_t>(s.classes, 1)));
   for (chunk = std::min(chunk, s.rows);; chunk = tiles(chunk / 2)) {
-    // As few groups as possible, of about the same number of chunks.
+    // As few groups as possible, each with about the same number of chunks.
     const int64_t chunks = grouped && chunk > 0 ? (s.rows + chunk - 1) / chunk : 1;
     for (int64_t groups = 1; groups <= chunks; ++groups) {
       const int64_t each = (chunks + groups - 1) / groups, group = std::min(each * chunk, s.rows);

@@ -1,4 +1,4 @@
-// A kernel as the host sees it: its name, what it needs and allows on this device, its launches.
+// A kernel as the host sees it: its name, its needs and limits on this device, its launches.
 #pragma once
 
 #include <map>
@@ -12,7 +12,7 @@ namespace sffn::cuda {
 template <class T>
 constexpr const char* kTypeName = std::is_same_v<T, float> ? "f32" : "bf16";
 
-// "gemm_skinny<bf16,4,1>" of "gemm_skinny" and the arguments of its template: names of types, numbers and truth values.
+// "gemm_skinny<bf16,4,1>" from "gemm_skinny" and its template arguments: names of types, numbers and booleans.
 template <class... Arguments>
 std::string kernel_name(const char* kernel, Arguments... arguments) {
   const auto text = [](auto argument) {
@@ -27,20 +27,20 @@ std::string kernel_name(const char* kernel, Arguments... arguments) {
   return name += '>';
 }
 
-// One for each kernel and device, which lives as long as the process.
+// One for each kernel and device, for the life of the process.
 template <class... Arguments>
 class Kernel {
  public:
-  // threads: of its blocks. It may have as much dynamic shared memory as there is beside its own.
+  // threads: of its blocks. Its dynamic shared memory may be all that its static one leaves.
   Kernel(std::string name, void (*function)(Arguments...), int threads)
       : function_(function), threads_(threads), attributes_(prepared(function)), launches_(std::move(name)) {}
 
-  // Whether this device has it: where a kernel is compiled to nothing, it allows a single thread.
+  // Whether this device has it: a kernel that is compiled to nothing allows a single thread.
   bool exists() const { return attributes_.maxThreadsPerBlock >= threads_; }
 
   const std::string& name() const { return launches_.kernel(); }
 
-  // Blocks that a multiprocessor holds at once with so many bytes of dynamic shared memory each.
+  // Blocks that a multiprocessor holds at once, each with this many bytes of dynamic shared memory.
   int resident_blocks(int64_t shared) {
     const auto known = resident_.find(shared);
     if (known != resident_.end()) return known->second;

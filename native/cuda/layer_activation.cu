@@ -1,5 +1,5 @@
-// The passes around a layer's products: the gradient through the activation, that of a bias beside frozen weights,
-// swiglu.
+// The passes around a layer's products: the gradient through the activation, the bias gradient if the weights are
+// frozen, and swiglu.
 #include "layer.cuh"
 #include "reduce.cuh"
 #include "rows.cuh"
@@ -7,7 +7,7 @@
 namespace sffn::cuda {
 namespace {
 
-constexpr int kFeatures = 2048;  // of one row, that a block rearranges in shared memory
+constexpr int kFeatures = 2048;  // of one row, which a block rearranges in shared memory
 
 struct PrologueArguments {
   const void *dy, *pre;
@@ -16,7 +16,7 @@ struct PrologueArguments {
   Activation activation;
 };
 
-// dL/dpre of feature j of a row; and what the activation made of it, or of the pair that it gates.
+// dL/dpre of feature j of a row, and the activation's result for it, or for the pair that it gates.
 template <class T>
 __device__ float gradient_at(const PrologueArguments& a, int64_t row, int j) {
   const bool gated = a.activation == Activation::swiglu;
@@ -30,11 +30,10 @@ __device__ float gradient_at(const PrologueArguments& a, int64_t row, int j) {
   return j < features ? g.gate : g.up;
 }
 
-// Where element j of an array in shared memory lies, so that neither neighbours nor every 2nd, 4th, ... element share
-// banks.
+// Where element j of an array in shared memory lies. Neither neighbours nor every 2nd, 4th, ... element share banks.
 __host__ __device__ constexpr int bank_free(int j) { return j + j / kWarp; }
 
-// Reads a row as it is and writes it with the columns of each block together; blockIdx.y counts chunks of the row.
+// Reads a row in its order and writes it with the columns of each block together; blockIdx.y counts chunks of the row.
 template <class T>
 __global__ void __launch_bounds__(kThreads) prologue_kernel(const __grid_constant__ PrologueArguments a) {
   __shared__ float features[bank_free(kFeatures)];
@@ -82,7 +81,7 @@ void bias_gradient(const Layer& f, const void* g, void* dbias, int n) {
 const void* prologue(const Layer& f, const void* dy, const void* pre, void* space, void* activated, int n,
                      Activation activation) {
   if ((f.L == 1 && activation == Activation::none) || n == 0) return dy;
-  // Chunks hold whole groups of L features, unless not even one fits.
+  // Chunks hold whole groups of L features, unless a single group is too large.
   const int chunk = std::min(f.out(), f.L > kFeatures ? kFeatures : kFeatures / f.L * f.L);
   const PrologueArguments arguments{dy, pre, space, activated, f.out(), f.L, f.s, chunk, activation};
   const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(ceil_div(f.out(), chunk)));

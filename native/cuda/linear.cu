@@ -22,7 +22,7 @@ Product first_product(const Layer& f, const void* x, void* h, int n) {
   factor.segments = f.in_blocks;
   product.batches[0] = f.K;
   if (f.q % f.L == 0) {
-    // Rows l, l + L, ... of a block of v make neighbouring columns of block l.
+    // Rows l, l + L, ... of a block of v become neighbouring columns of block l.
     const int each = f.q / f.L;
     product.batches[1] = f.L;
     product.n = each;
@@ -39,7 +39,7 @@ Product first_product(const Layer& f, const void* x, void* h, int n) {
   return product;
 }
 
-// h is after the inner activation, and x for a dense layer.
+// h is after the inner activation; for a dense layer it is x.
 Product second_product(const Layer& f, const void* x, const void* h, void* pre, void* y, int n, Activation activation,
                        const void* residual) {
   const int halves = activation == Activation::swiglu ? 2 : 1;
@@ -59,7 +59,7 @@ Product second_product(const Layer& f, const void* x, const void* h, void* pre, 
   // Row i of block l of the result is row i·L + l of the guide.
   product.factors[1] = {
       .a = x, .b = f.guide, .lda = f.in(), .ldb = int64_t{f.L} * f.in(), .k = f.in(), .scale = f.guide_scale};
-  // Interleaved results are inner batches, which a block of threads can take in turn.
+  // Interleaved results are inner batches, which a block of threads can compute in turn.
   const bool interleaved = !f.blocked_out && f.L > 1;
   const int by_block = interleaved ? 1 : 0;
   product.batches[by_block] = f.L;
@@ -107,8 +107,8 @@ void layer_forward(const Layer& f, const void* x, void* h, void* pre, void* y, i
 
 namespace {
 
-// to [n, hidden] = g · u in the order of the first factor's rows, so that its blocks are contiguous. Where u is one
-// block, it goes through the inner activation, if any, on its way.
+// to [n, hidden] = g · u in the order of the first factor's rows, so that its blocks are contiguous. If u is one block,
+// the result passes through the inner activation on its way, if there is one.
 Product second_factor_product(const Layer& f, const void* g, const void* h, void* to, int n) {
   Product product;
   product.m = n;
@@ -134,7 +134,7 @@ Product second_factor_product(const Layer& f, const void* g, const void* h, void
   return product;
 }
 
-// The same by blocks of the first factor, for one of which each block of the second one makes every L-th column.
+// The same for blocks of the first factor: each block of the second one computes every L-th column of one of them.
 Product by_first_blocks(const Layer& f, Product product) {
   const int each = f.q / f.L;
   product.n = each;
@@ -174,8 +174,8 @@ void apply_inner_activation(const Layer& f, const void* h, void* to, int n) {
   unary(hidden_view(f, h, n), hidden_view(f, to, n), unary_of(f.inner), 0);
 }
 
-// dh, in the order of the first factor's rows, through the inner activation of several blocks; h is brought into that
-// order.
+// dh, in the order of the first factor's rows, back through the inner activation of several blocks; h is brought into
+// that order.
 void through_inner_activation(const Layer& f, const void* h, void* dh, int n) {
   const int32_t dims[] = {n, f.r, f.L}, strides[] = {f.hidden(), 1, f.r};
   const Workspace<char> space = elements(int64_t{n} * f.hidden(), f.dtype);
@@ -184,7 +184,7 @@ void through_inner_activation(const Layer& f, const void* h, void* dh, int n) {
   unary_backward(gradient, ordered, ordered, gradient, unary_of(f.inner), 0);
 }
 
-// dx = (dh or g, by the factor nearest to x) + g · guide, and through the activation that made x.
+// dx = (dh or g, times the factor next to x) + g · guide, and back through the activation that made x.
 Product input_product(const Layer& f, const void* g, const void* dh, const LayerGradients& to, int n) {
   Product product;
   product.m = n;
@@ -233,8 +233,8 @@ Product input_product(const Layer& f, const void* g, const void* dh, const Layer
   return product;
 }
 
-// to[b] = scale · aᵀ b for the columns of each block of a [n, blocks·rows] and of b: those of one of its blocks, or
-// all. `runs`: the columns of b come as so many runs, b_run apart. dbias, unless it is null, gets the sums of the
+// to[b] = scale · aᵀ b for the columns of each block of a [n, blocks·rows] and for b: the columns of one of its blocks,
+// or all. `runs`: the columns of b are this many runs, b_run apart. dbias, unless it is null, receives the sums of the
 // columns of a, element i of block b at i·blocks + b.
 struct WeightGradient {
   const void *a, *b;
@@ -288,7 +288,7 @@ void layer_backward(const Layer& f, const void* g, const void* x, const void* h,
     if (to.dx) launch_gemm(second, f.dtype);
   }
   const int64_t run_step = f.in() / f.in_blocks;
-  // The bias gradient is a part of the first product that reads all of g, where there is one.
+  // The first product that reads all of g computes the bias gradient along the way, if there is one.
   const bool with_du = to.du && f.uses_factors() && f.r > 0;
   const bool with_dguide = !with_du && to.dguide && f.guide_scale != 0 && f.in() > 0;
   if (to.dbias && !with_du && !with_dguide) bias_gradient(f, g, to.dbias, n);

@@ -1,5 +1,5 @@
 // The head of a language model: logits = x Wᵀ in f32, their cross entropy and its gradients. The logits exist for one
-// chunk of rows at a time, the gradients of a group of chunks until the products that need them.
+// chunk of rows at a time. The gradients of a group of chunks exist until the products that need them.
 #include <algorithm>
 
 #include "head_rows.h"
@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kRowThreads)
   if (threadIdx.x == 0) count[0] = static_cast<float>(own);
 }
 
-// One block a row: its loss, and, over the logits or beside them, (softmax − onehot) / count.
+// One block a row: its loss, and (softmax − onehot) / count, which overwrites the logits or goes to other memory.
 template <class T, int N>
 __global__ void __launch_bounds__(kRowThreads)
     row_kernel(const float* logits, T* gradient, const int* targets, const float* count, float* losses, int64_t classes,
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-// In order within each thread, then the threads in order: the same sum each time.
+// Adds in order within each thread, then over the threads in order: the same sum each time.
 __global__ void __launch_bounds__(kRowThreads)
     mean_kernel(const float* losses, const float* count, float* loss, int64_t n) {
   double total = 0;
@@ -132,7 +132,7 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
       launch_gemm(input, dtype);
     }
     if (dweight) {
-      // One group is the whole sum; several add up in f32, where dweight itself need not be that.
+      // A single group is the whole sum. Several are added in f32, for which dweight may have the wrong type.
       const bool beside = sizes.beside() && rows.group < n;
       Product sum;
       sum.m = out;

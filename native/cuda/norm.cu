@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kRowThreads)
 #pragma unroll
       for (int k = 0; k < N; ++k) own += value[k];
     });
-    // What rounding left in the rough mean shows in the sum of the differences.
+    // The sum of the differences shows the rounding error of the rough mean.
     const float rough = block_sum(own) * inverse;
     float own_drift = 0.f, own_squares = 0.f;
     for_packs<N>(features, [&](int64_t i) {
@@ -80,23 +80,24 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-// Rows of a chunk, by the number of rows alone: at most 512 chunks.
+// Rows of a chunk, which depend only on the number of rows: at most 512 chunks.
 struct RowChunks {
   int64_t rows, count;
   explicit RowChunks(int64_t n)
       : rows(std::max<int64_t>(16, ceil_div(n, 512))), count(std::max<int64_t>(1, ceil_div(n, rows))) {}
 };
 
-// The steps of sums in shared memory from element k to element k + 1 of a pack: all packs in between, so that
-// neighbouring threads add to neighbouring banks, and 32 / N more, so that neighbouring columns lie in different ones.
+// The distance in shared memory from the sum of element k of a pack to that of element k + 1. All packs lie in between,
+// so that neighbouring threads add to neighbouring banks; and 32 / N more, so that neighbouring columns lie in
+// different banks.
 template <int N>
 __host__ __device__ int64_t element_step_in_shared(int64_t features) {
   return (features / N + kWarp - 1) / kWarp * kWarp + kWarp / N;
 }
 
-// One block to a chunk of rows. x̂ = (x − mean)·rstd, with a null mean standing for 0 (RMS norm, which has no mean of g
-// either). The sums of the chunk lie in shared memory, where every thread has its own columns, or straight in `parts`
-// [chunks, sums, features] where they do not fit. dx or parts may be null.
+// One block to a chunk of rows. x̂ = (x − mean)·rstd. A null mean stands for 0 (RMS norm, which has no mean of g
+// either). The sums of the chunk lie in shared memory, where every thread has its own columns. If they do not fit, they
+// lie directly in `parts` [chunks, sums, features]. dx or parts may be null.
 template <class T, int N, bool Centered>
 __global__ void __launch_bounds__(kRowThreads)
     norm_backward_kernel(const T* dy, const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
@@ -108,7 +109,7 @@ __global__ void __launch_bounds__(kRowThreads)
   const int64_t pack_step = parts_in_shared ? 1 : N;
   const int element_step = parts_in_shared ? static_cast<int>(element_step_in_shared<N>(features)) : 1;
   const int64_t sum_step = parts_in_shared ? N * element_step : features;
-  // The place of element 0 of the pack that begins at column i.
+  // Where element 0 of the pack that begins at column i lies.
   const auto place = [&](int64_t i) { return i / N * pack_step; };
   const float inverse = 1.f / static_cast<float>(features);
   if (parts)
@@ -178,7 +179,7 @@ void norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, 
     using T = decltype(zero);
     dispatch_width<T>(features, {dy.data, x.data, weight.data, dx.data}, [&](auto width) {
       constexpr int N = decltype(width)::value;
-      constexpr size_t kSharedLimit = 48 << 10;  // what every device gives without being asked
+      constexpr size_t kSharedLimit = 48 << 10;  // what every device allows without a request
       const size_t bytes = static_cast<size_t>(kSums * N * element_step_in_shared<N>(features)) * sizeof(float);
       const bool in_shared = wants_sums && bytes <= kSharedLimit;
       norm_backward_kernel<T, N, Centered>
@@ -189,7 +190,7 @@ void norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, 
   });
   check_launch("norm_backward");
   if (!wants_sums) return;
-  // [chunks, sums·features] has its columns summed in one pass where both sums are wanted in one type.
+  // The columns of [chunks, sums·features] are summed in one pass if both sums are wanted in one type.
   const Workspace<float> sums(kSums * features);
   reduce_sum(parts.get(), DType::f32, sums.get(), DType::f32, 1, chunks.count, kSums * features);
   const auto put = [&](const float* from, View to) {

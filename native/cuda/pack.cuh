@@ -27,8 +27,8 @@ __device__ inline void store_pack(T* to, const float (&from)[N]) {
 
 inline bool aligned(const void* address, size_t bytes) { return reinterpret_cast<uintptr_t>(address) % bytes == 0; }
 
-// Calls body(std::integral_constant<int, N>{}) with N elements of T to an access: 16 bytes' worth where every run of
-// `length` elements can be cut so and every address (null ones aside) is aligned, else 1.
+// Calls body(std::integral_constant<int, N>{}), where an access has N elements of T: 16 bytes' worth if every run of
+// `length` elements can be divided so and every address (except null) is aligned, else 1.
 template <class T, class Body>
 void dispatch_width(int64_t length, std::initializer_list<const void*> addresses, Body&& body) {
   constexpr int kWide = 16 / sizeof(T);
@@ -38,7 +38,7 @@ void dispatch_width(int64_t length, std::initializer_list<const void*> addresses
   body(std::integral_constant<int, 1>{});
 }
 
-// Threads in blocks of 256, as many as there is work, up to what fills any device; kernels stride over the rest.
+// Threads in blocks of 256, as many as there is work for, up to what fills any device; kernels stride over the rest.
 constexpr int kThreads = 256;
 inline unsigned blocks_for(int64_t items) {
   return static_cast<unsigned>(std::min<int64_t>(ceil_div(items, kThreads), 4096));

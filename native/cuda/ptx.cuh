@@ -1,4 +1,4 @@
-// The instructions that C++ has no words for. No other file contains inline PTX.
+// The instructions that C++ cannot express. No other file contains inline PTX.
 #pragma once
 
 #include "common.cuh"
@@ -7,12 +7,12 @@ namespace sffn::cuda {
 
 __device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
-// 16 bytes from global to shared memory, behind the program's back; of `from` only `bytes` are read, the rest is zero.
+// Copies 16 bytes from global to shared memory asynchronously; only `bytes` of `from` are read, the rest is zero.
 __device__ inline void copy_async(uint32_t to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Until all but the latest `pending` groups of this thread's copies are done.
+// Waits for all but the latest `pending` groups of this thread's copies.
 template <int pending>
 __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
@@ -57,15 +57,15 @@ __device__ inline void multiply_accumulate_tf32(float (&c)[4], const uint32_t (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// wgmma works beside the program, on operands in shared memory: as copies do, products come in groups that are waited
-// for. Only then may their sums be looked at, and their operands be written. Compute capability 9.0 alone has it.
+// wgmma works asynchronously on operands in shared memory. Like copies, products come in groups that are waited for.
+// Only then may their sums be read and their operands be written. Compute capability 9.0 alone has it.
 
-// What this thread sees in shared memory shall be seen by wgmma.
+// Makes this thread's view of shared memory visible to wgmma.
 __device__ inline void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-// Before products: sums as the program left them.
+// To be called before products: makes the program's writes to the sums visible.
 __device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Until all but the latest `pending` groups of this thread's products are done.
+// Waits for all but the latest `pending` groups of this thread's products.
 template <int pending>
 __device__ inline void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
@@ -74,8 +74,8 @@ __device__ inline void wait_products() {
 __device__ inline void settle(float& sum) { asm volatile("" : "+f"(sum)); }
 
 // c += a · b, 64x16 times 16 x kColumns bf16 into f32, by four warps together; c(i) is sum i of this thread. a and b
-// describe matrices in shared memory; kAMajor and kBMajor tell whether their rows are contiguous, not their terms. Warp
-// w has the rows from 16w on, laid out as in the fragments of multiply_accumulate.
+// describe matrices in shared memory. With kAMajor and kBMajor their rows are contiguous, otherwise their terms. Warp w
+// has the rows from 16w on, laid out as in the fragments of multiply_accumulate.
 template <int kColumns, bool kAMajor, bool kBMajor, class Sums>
 __device__ inline void multiply_accumulate_async(Sums&& c, uint64_t a, uint64_t b) {
 #define NAMES_8 "%0,%1,%2,%3,%4,%5,%6,%7"

@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Products and sums are rounded apart, as the CPU's are: a fused one would give other bits.
+// Products and sums are rounded separately, as on the CPU: a fused one would give other bits.
 struct Uniform {
   double low, width;
   float high, top;

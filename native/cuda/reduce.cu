@@ -1,6 +1,6 @@
-// Sums, means, maxima and their places over the middle dimension of [outer, extent, inner], in f64: what cancels leaves
-// the small numbers right. A long extent is cut into pieces by sizes alone, whose results are joined in order: the same
-// bits on every device.
+// Sums, means, maxima and their places over the middle dimension of [outer, extent, inner], in f64: where large numbers
+// cancel, the small ones stay right. A long extent is cut into pieces that depend on sizes alone, and their results are
+// joined in order: the same bits on every device.
 #include "reduce.cuh"
 
 #include "rows.cuh"
@@ -12,7 +12,7 @@ struct SumOf {
   static __device__ double initial() { return 0; }
   static __device__ double join(double a, double b) { return a + b; }
 };
-// A NaN stays.
+// A NaN is kept.
 struct MaxOf {
   static __device__ double initial() { return -INFINITY; }
   static __device__ double join(double a, double b) { return b > a || b != b ? b : a; }

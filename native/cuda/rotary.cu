@@ -9,7 +9,7 @@
 namespace sffn::cuda {
 namespace {
 
-constexpr size_t kMostTables = 32;  // kept: a model needs one, and one more whenever its texts become twice as long
+constexpr size_t kMostTables = 32;  // a model needs one, and another one whenever its texts become twice as long
 constexpr int64_t kFewestPositions = 256;
 
 struct KeptTable {
@@ -19,10 +19,10 @@ struct KeptTable {
   Workspace<float> memory;
 };
 
-// Graphs may read them until the process ends. Released memory would be given away again.
+// Recorded graphs may read them until the process ends; released memory would be reused.
 PerDevice<std::vector<KeptTable>> kept_tables;
 
-// In f64 and turns: f32 would lose the fraction at long positions.
+// In f64 and in turns: f32 would lose the fraction at long positions.
 __global__ void __launch_bounds__(kThreads)
     rotary_table_kernel(float* table, int64_t size, int half, double log2_base) {
   constexpr double kInversePi = 0.31830988618379067154;
@@ -55,7 +55,7 @@ RotaryTable::RotaryTable(int64_t seq, int64_t head_size, double base) {
       rotary_ = table.rotary;
       return;
     }
-  // While a graph is recorded nothing is computed: a table of that time is empty until the graph runs.
+  // While a graph is recorded nothing is computed: a table made then is empty until the graph runs.
   if (kept.size() == kMostTables || is_recording()) {
     own_ = make_table(seq, half, base);
     rotary_ = {own_.get(), half};

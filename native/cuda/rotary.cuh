@@ -1,4 +1,4 @@
-// Rotary positions: pairs (i, i + half) of a head's columns are turned by position · base^(−i/half).
+// Rotary positions: pairs (i, i + half) of a head's columns are rotated by position · base^(−i/half).
 #pragma once
 
 #include "pack.cuh"
@@ -11,7 +11,7 @@ struct Rotary {
   int half;
 };
 
-// The turns of N neighbouring pairs at a position.
+// The rotations of N neighbouring pairs at a position.
 template <int N>
 __device__ inline void load_turns(const Rotary& rotary, int64_t position, int pair, float (&cosine)[N],
                                   float (&sine)[N]) {
@@ -20,8 +20,8 @@ __device__ inline void load_turns(const Rotary& rotary, int64_t position, int pa
   load_pack<N>(row + rotary.half + pair, sine);
 }
 
-// The turns of the positions below `seq`: of a table that is kept for all that follow and never moves, so that recorded
-// steps may read it, or, where it cannot be kept, of one as long as this object.
+// The rotations of the positions below `seq`. Their table is kept for all later calls and never moves, so that recorded
+// steps may read it. Where it cannot be kept, it exists as long as this object.
 class RotaryTable {
  public:
   RotaryTable(int64_t seq, int64_t head_size, double base);

@@ -1,4 +1,4 @@
-// Kernels with one block to a row, as many threads as the row can feed.
+// Kernels with one block to a row, and as many threads as the row can keep busy.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@ constexpr int kRowThreads = 256;  // at most
 inline int row_threads(int64_t packs) {
   return static_cast<int>(std::clamp<int64_t>(ceil_div(packs, kWarp) * kWarp, kWarp, kRowThreads));
 }
-// Blocks stride over the rows beyond this many.
+// With more rows than this, blocks stride over them.
 inline unsigned row_blocks(int64_t rows) { return static_cast<unsigned>(std::min<int64_t>(rows, 1 << 30)); }
 
 // Joins one value of each thread; every thread gets the result, the same bits in all of them.
@@ -52,7 +52,7 @@ struct MaxSum {
     float grown = top;
 #pragma unroll
     for (int k = 0; k < N; ++k) grown = fmaxf(grown, x[k]);
-    // While there is nothing but -inf (or NaN, which must stay) there is no maximum to subtract.
+    // While all values are -inf there is no maximum to subtract. (A NaN must stay.)
     const float shift = grown == -INFINITY ? 0.f : grown;
     total *= expf(top - shift);
 #pragma unroll

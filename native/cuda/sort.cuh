@@ -1,4 +1,4 @@
-// Positions sorted by id, equal ids in order of position: what turns a scatter with sums into sums in a fixed order.
+// Positions sorted by id, equal ids in order of position: with it, a scatter with sums adds in a fixed order.
 #pragma once
 
 #include "common.cuh"

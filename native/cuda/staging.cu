@@ -20,7 +20,7 @@ void* Staging::take(size_t bytes) {
   begin_ = end_ + size <= kBytes ? end_ : 0;
   end_ = begin_ + size;
   while (!in_flight_.empty() && cudaEventQuery(in_flight_.front().done) == cudaSuccess) free_oldest();
-  cudaGetLastError();  // a copy that is not done yet is no error
+  cudaGetLastError();  // a copy that is still running is not an error
   while (in_use(begin_, end_)) {
     synchronizations.fetch_add(1, std::memory_order_relaxed);
     check(cudaEventSynchronize(in_flight_.front().done), "copying");

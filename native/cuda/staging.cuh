@@ -1,5 +1,5 @@
-// Page-locked memory through which copies between the host and the device go: only from there can they run while the
-// processor goes on.
+// Page-locked memory for copies between the host and the device: only from there can they run while the processor goes
+// on.
 #pragma once
 
 #include <deque>
@@ -9,8 +9,8 @@
 
 namespace sffn::cuda {
 
-// A ring. A piece is free again once the copy that it served is done, so that the host waits only when it is a whole
-// ring ahead of the device.
+// A ring. A piece is free again once its copy is done, so the host waits only when it is a whole ring ahead of the
+// device.
 class Staging {
  public:
   static constexpr size_t kBytes = size_t{8} << 20;
@@ -20,7 +20,7 @@ class Staging {
 
   // `bytes` (at most kPart) that no copy uses.
   void* take(size_t bytes);
-  // To be called after the copy that uses the piece taken last was submitted.
+  // To be called after submitting the copy that uses the latest piece.
   void submitted(cudaStream_t stream);
 
  private:

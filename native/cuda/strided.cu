@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // A matrix whose rows are contiguous on one side and whose columns are on the other: rows x columns of them for each
-// position of `others`. Steps: from row to row of the contiguous side, from column to column of the strided one.
+// position of `others`. Steps: from row to row of the contiguous side, from column to column of the strided side.
 struct Transpose {
   int64_t rows, columns, row_step, column_step, matrices;
 };
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kTile* kTileRows)
     const int64_t column = task % column_tiles * kTile, row = task / column_tiles % row_tiles * kTile;
     int64_t offset[2];
     locate(others, static_cast<uint64_t>(task / column_tiles / row_tiles), offset);
-    // Of the contiguous side, then of the strided one: threadIdx.x runs along what is contiguous there.
+    // First for the contiguous side, then for the strided one: threadIdx.x runs along the contiguous direction.
     const auto along_columns = [&](auto body) {
       for (int i = threadIdx.y; i < kTile; i += kTileRows)
         if (row + i < matrix.rows && column + threadIdx.x < matrix.columns)

@@ -7,8 +7,8 @@ namespace sffn::cuda {
 
 #include "../cpu/strides.inl"
 
-// offset[o] = where position `at` of all positions lies in operand o. Index: uint32_t where everything fits, since
-// 64-bit divisions cost ten times as much.
+// offset[o] = where position `at` lies in operand o. Index: uint32_t if everything fits, since 64-bit divisions cost
+// ten times as much.
 template <class Index, int Operands>
 __host__ __device__ inline void locate(const Strided<Operands>& shape, Index at, int64_t (&offset)[Operands]) {
 #pragma unroll

@@ -1,5 +1,5 @@
-// Many tensors in one launch: their addresses travel in the kernel's parameters, so that nothing is copied to the
-// device first and nothing must outlive the call.
+// Many tensors in one launch. Their addresses are kernel parameters, so that nothing is copied to the device first and
+// nothing must outlive the call.
 #pragma once
 
 #include "pack.cuh"
@@ -36,8 +36,8 @@ struct TensorList {
   }
 };
 
-// Calls launch(list) for lists of all tensors 0 .. count-1; entry_of(t) and size_of(t) describe one. Empty ones and
-// those of more than 2^31 pieces together never meet in one list.
+// Calls launch(list) for lists of all tensors 0 .. count-1; entry_of(t) and size_of(t) describe one. Empty tensors are
+// left out. A list never has more than 2^31 pieces.
 template <class Entry, class EntryOf, class SizeOf, class Launch>
 void for_tensor_lists(size_t count, EntryOf entry_of, SizeOf size_of, Launch launch) {
   TensorList<Entry> list;

@@ -1,18 +1,19 @@
-// Sine and cosine of any float. CUDA's own put the digits of 2/π into local memory where the argument is large.
+// Sine and cosine of any float. CUDA's own functions keep the digits of 2/π in local memory for large arguments.
 #pragma once
 
 #include "common.cuh"
 
 namespace sffn::cuda {
 
-// An angle of quadrant + 2 · half_turns quarter turns, the latter between -1/2 and 1/2; of the quadrant two bits count.
+// An angle of quadrant + 2 · half_turns quarter turns; half_turns is between -1/2 and 1/2. Two bits of the quadrant
+// count.
 struct Angle {
   uint32_t quadrant;
   float half_turns;
 };
 
-// a · 2/π modulo 4 for 2^31 <= a < infinity: of the digits of 2/π those that become multiples of 4 are left out, and 96
-// of the others are enough, since no float comes closer than 2^-30 to a multiple of π/2.
+// a · 2/π modulo 4 for 2^31 <= a < infinity. The digits of 2/π that give multiples of 4 are left out. 96 bits of the
+// others are enough, since no float comes closer than 2^-30 to a multiple of π/2.
 __host__ __device__ inline Angle angle_of_large(float a) {
   static constexpr uint32_t kTwoOverPi[] = {0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0,
                                             0xdb629599, 0x3c439041, 0xfe5163ab};

@@ -462,7 +462,7 @@ const withCuda = () => {
     expect(() => synchronize()).toThrow(expect.objectContaining({ code: 'ERR_RANGE' }));
     synchronize();
     const loss = crossEntropy(zeros([2, 4], on), ids(1, 4));
-    expect(() => loss.item()).toThrow(/target that is no class/);
+    expect(() => loss.item()).toThrow(/target that is not a class/);
     synchronize();
   });
 

@@ -6,7 +6,7 @@ namespace sffn::cuda {
 namespace {
 
 constexpr int kWarps = 4;
-constexpr int kKeys = 4;  // that a warp scores at a time: their sums across lanes overlap
+constexpr int kKeys = 4;  // keys that a warp scores at a time: their sums across lanes overlap
 
 struct Heads {
   int heads, kv_heads, head_size, page_tokens;

@@ -6,7 +6,7 @@
 
 namespace sffn::cuda {
 
-// What of a step changes with every step, on the device: one array, filled by one copy.
+// The inputs that change with every step, on the device: one array, filled by one copy.
 struct DecodeInputs {
   const int64_t* ids;        // [n]
   const int64_t* positions;  // [n]
@@ -15,14 +15,14 @@ struct DecodeInputs {
   float* const* pages;
 };
 
-// A head's context is cut into parts that are summed side by side; how many there are must not depend on a step's
-// positions, or its graph could not be used again.
+// A head's context is cut into parts that are summed side by side. Their number must not depend on the positions of a
+// step, or its graph could not be used again.
 constexpr int kContextPart = 256;
 inline int context_parts(int64_t tokens) { return static_cast<int>(ceil_div(tokens, kContextPart)); }
-// Floats of space for the sums of the parts.
+// Floats of scratch for the sums of the parts.
 int64_t attention_space(const DecodeShape& shape, int64_t n, int parts);
 
-// Turns queries in place, with the scale of the scores in them, and puts keys and values into their pages.
+// Rotates queries in place, scaled for the scores, and puts keys and values into their pages.
 void cache_tokens(const DecodeShape& shape, const DecodeInputs& inputs, int64_t n, int64_t layer, const Rotary& rotary,
                   float* qkv);
 // y [n, heads·head_size] from qkv after cache_tokens.

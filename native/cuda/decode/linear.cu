@@ -1,5 +1,5 @@
-// Products of up to 16 rows with weights that stream from memory: each warp takes one row of the weights, 16 bytes a
-// lane, and widens it in registers; the rows of x wait in shared memory. More rows take the way of training, on weights
+// Products of up to 16 rows with weights that stream from memory. Each warp takes one row of the weights, 16 bytes a
+// lane, and widens it in registers; the rows of x wait in shared memory. More rows use the training kernels, on weights
 // widened in memory.
 #include "linear.cuh"
 
@@ -28,8 +28,8 @@ __device__ inline float widened(float w) { return w; }
 __device__ inline float widened(bf16 w) { return __bfloat162float(w); }
 __device__ inline float widened(int8_t w) { return static_cast<float>(w); }
 
-// A lane has kPack neighbouring terms of each run of kPack·32. In shared memory the first four of every lane lie side
-// by side, then the next four, so that no two lanes of a 16-byte read meet in a bank.
+// A lane has kPack neighbouring terms of each run of kPack·32. Shared memory has the first four terms of every lane
+// side by side, then the next four, so that no two lanes of a 16-byte read use one bank.
 template <int kPack>
 __device__ inline int place_of(int term) {
   constexpr int kQuads = kPack / 4;

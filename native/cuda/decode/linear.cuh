@@ -8,7 +8,7 @@ namespace sffn::cuda {
 
 constexpr int kDecodeRows = 16;  // up to this many rows, the weights are read once and nothing is widened in memory
 
-// What apply_decoded needs beside its operands: for n rows, the hidden features, and the features before swiglu.
+// Scratch of apply_decoded: for n rows, the hidden features, and the features before swiglu.
 struct DecodeSpace {
   float* hidden = nullptr;
   float* pre = nullptr;

@@ -1,6 +1,6 @@
-// One call for a whole model: the layers one after the other on the new tokens of all sequences. Steps with one new
-// token for each of a few sequences, which is what generation does again and again, are recorded as a graph: a hundred
-// small kernels then cost one launch.
+// One call for a whole model: the layers one after the other on the new tokens of all sequences. Generation repeats
+// steps with one new token for each of a few sequences. Those are recorded as a graph: a hundred small kernels then
+// cost one launch.
 #include <algorithm>
 #include <list>
 
@@ -152,7 +152,7 @@ class Step {
   void head(const DecodeModel& model, const int64_t* wanted, float* logits) const {
     const int64_t width = model.shape.width, size = size_.wanted * width;
     if (size == 0) return;
-    // There are at most as many wanted rows as tokens, whose own rows are done with.
+    // There are at most as many wanted rows as tokens, and the rows of the tokens are free by now.
     gather_rows_kernel<<<blocks_for(size), kThreads, 0, stream()>>>(x_.get(), wanted, normed_.get(), size, width);
     check_launch("decode: the wanted rows");
     norm(model, model.final_norm, normed_.get(), x_.get(), size_.wanted);
@@ -166,7 +166,7 @@ class Step {
   Workspace<float> x_, normed_, qkv_, attended_, statistics_, parts_space_, hidden_, pre_, middle_;
 };
 
-// A step of one kind, on addresses that belong to it. The first one is launched as it is, which also loads its kernels;
+// A step of one kind, on addresses that belong to it. The first one is launched directly, which also loads its kernels;
 // the second one is recorded.
 class RepeatedStep {
  public:
@@ -235,7 +235,7 @@ void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences
     texts += token.pages != last;
     last = token.pages;
   }
-  // Whole parts, so that a text grows for a while before its step changes.
+  // Rounded up to whole parts, so that a text can grow for a while before its step changes.
   const StepSize size{n, wanted, ceil_div(longest, kContextPart) * kContextPart};
   const std::vector<int64_t> inputs = gather_inputs(batch, pages, ids, model.shape, model.shape.pages_of(size.context));
   if (texts == n && wanted == n && n <= kDecodeRows) {

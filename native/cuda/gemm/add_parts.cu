@@ -4,7 +4,7 @@
 
 namespace sffn::cuda {
 
-// Adds the parts of a split sum in order, and stores as the product itself would have done.
+// Adds the parts of a split sum in order, and stores the result exactly as an unsplit product would.
 template <class T>
 __global__ void __launch_bounds__(kAddThreads, 8) add_parts(const __grid_constant__ Product p, int parts) {
   const int runs = (p.results() + kRun - 1) / kRun;

@@ -1,4 +1,4 @@
-// The kernels of tile_bf16.cuh for the host, of one size a source.
+// The host side of the kernels of tile_bf16.cuh; each source compiles one size.
 #pragma once
 
 #include "kernels.cuh"

@@ -3,17 +3,17 @@
 //   Z_b = scale · [A_0·V_0ᵀ, A_1·V_1ᵀ, ...],  group g's columns in their places,
 //
 // keeps it in shared memory as bf16, and multiplies it there: C_b = act(scale · Z_b·U_bᵀ + bias) + added, or backward
-// through an activation. Z is written once, where it is wanted, and never read. This is LowRank with one block and one
-// group, and BlockShuffle with a group for each block of the other factor, so that the shuffle is the groups' places.
-// Only where operands and results can be read and written 16 bytes at a time.
+// through an activation. Z is written once, if the caller needs it, and never read. LowRank is one block and one group.
+// BlockShuffle has a group for each block of the other factor, so that the places of the groups are the shuffle. Only
+// where operands and results can be read and written 16 bytes at a time.
 #pragma once
 
 #include "tile_bf16.cuh"
 
 namespace sffn::cuda {
 
-// The hidden values of kRows rows in shared memory, as a left operand lies in the stages: blocks of 64 columns. Those
-// of several blocks of the second product follow each other, each filled up to whole steps.
+// The hidden values of kRows rows in shared memory, laid out as a left operand in the stages: blocks of 64 columns.
+// Several blocks of the second product follow each other, each padded to whole steps.
 template <int kRows>
 struct Hidden {
   using Tile = Bf16Tile<kRows>;
@@ -38,7 +38,7 @@ struct Hidden {
     return reinterpret_cast<T*>(z + place(block, row, column));
   }
 
-  // Terms that there are not are zeros on both sides.
+  // Missing terms are zeros on both sides.
   __device__ void fill_up(int blocks) const {
     const int padding = steps() * kDepth - columns;
     for (int i = threadIdx.x; i < blocks * kRows * padding; i += blockDim.x)
@@ -65,8 +65,8 @@ struct ChainSizes : Bf16Tile<128> {
   static int64_t bytes(int64_t columns) { return kRingBytes + Hidden<kSize>::bytes(columns); }
 };
 
-// Lane q of the kLanes that share a row has the columns 8j + 2q and 8j + 2q + 1 for j = 0 .. kLanes - 1, in this order;
-// afterwards it has the 2·kLanes columns that follow 8q, or those of two lanes: 8·(q mod 2) + 4·(q / 2).
+// Lane q of the kLanes that share a row has the columns 8j + 2q and 8j + 2q + 1 for j = 0 .. kLanes - 1, in this order.
+// Afterwards it has the 2·kLanes columns from 8q on, or those of two lanes: 8·(q mod 2) + 4·(q / 2).
 template <int kLanes>
 __device__ inline void exchange_pairs(float (&values)[2 * kLanes]) {
 #pragma unroll
@@ -83,7 +83,7 @@ __device__ inline void exchange_pairs(float (&values)[2 * kLanes]) {
   }
 }
 
-// first.c: Z, or null. FirstTile, Tile: of Z and of C. kBK: of both right operands, and whether this is forward.
+// first.c: Z, or null. FirstTile, Tile: for Z and for C. kBK: of both right operands, and whether this is forward.
 template <class FirstTile, class Tile, bool kBK>
 __device__ void chain(const Product& first, const Product& second, unsigned char* shared) {
   constexpr int kSize = ChainSizes::kSize, kWidth = FirstTile::kWidth;
@@ -121,7 +121,7 @@ __device__ void chain(const Product& first, const Product& second, unsigned char
   };
 
   int t = 0;
-  // The next tile, over `steps` steps, of which a(s) is the left operand's address.
+  // The next tile, over `steps` steps; a(s) is the address of the left operand in step s.
   const auto sum = [&]<class T>(T, typename T::Sums& sums, int steps, float scale, auto&& a) {
     for (int s = 0; s < steps; ++s, ++t)
       pass_stage<T>([&] { T::template multiply<true, kBK>(sums, a(s), stage(t) + Tile::kOperandBytes); },

@@ -1,6 +1,6 @@
-// Two products in one launch, as in chain.cuh, where the results of the second one's blocks interleave: a block of
-// threads computes Z of all kBlocks blocks for its 64 rows, then the same columns of every block at a time, and stores
-// them together. A tile is 128 columns wide, as many of each block, side by side.
+// Two products in one launch, as in chain.cuh, where the results of the second product's blocks interleave. A block of
+// threads computes Z of all kBlocks blocks for its 64 rows. Then it computes the same columns of every block at a time,
+// and stores them together. A tile is 128 columns wide, with equally many of each block side by side.
 #pragma once
 
 #include "chain.cuh"
@@ -25,13 +25,13 @@ struct InterleavedChainSizes {
   static int64_t bytes(int64_t rank) { return kRingBytes + Held::bytes(rank, kBlocks); }
 };
 
-// Each warp has all rows and the columns of one block, or of 8 blocks half as many of two: only the second product
-// reads different left operands for them, and shared memory is read no more often than for a large tile.
+// Each warp has all rows and the columns of one block; with 8 blocks, half as many columns of two. Only the second
+// product has different left operands for the blocks, and it reads shared memory as little as a large tile does.
 template <int kBlocks>
 struct InterleavedChainTile : InterleavedChainSizes<kBlocks> {
   using Sizes = InterleavedChainSizes<kBlocks>;
   static constexpr bool kAsync = false;
-  static constexpr int kParts = kBlocks > 4 ? kBlocks / 4 : 1;  // of the tile, of which a warp has columns
+  static constexpr int kParts = kBlocks > 4 ? kBlocks / 4 : 1;  // of the tile; a warp has columns of each
   using Part = Bf16Tile<Sizes::kRows, Sizes::kColumns / kParts, 1>;
   static_assert(Sizes::kEach % Part::kWarpN == 0);
 
@@ -54,7 +54,7 @@ struct InterleavedChainTile : InterleavedChainSizes<kBlocks> {
       sffn::cuda::each_pair<Part>(
           sums[part], [&](int row, int j, float x, float y) { body(row, part * Part::kFragmentsN + j, x, y); });
   }
-  // a(block): its left operand, which is the same for all where kSame.
+  // a(block): the left operand, which is the same for all blocks where kSame.
   template <bool kSame, class A>
   static __device__ void multiply(Sums& sums, A&& a, uint32_t b_stage) {
 #pragma unroll
@@ -106,7 +106,7 @@ __device__ void chain_interleaved(const Product& first, const Product& second, u
   };
 
   int t = 0;
-  // The next tile, over `steps` steps, of which a(block, s) is the left operand's address.
+  // The next tile, over `steps` steps; a(block, s) is the address of the left operand in step s.
   const auto sum = [&]<bool kSame>(std::bool_constant<kSame>, typename Tile::Sums& sums, int steps, float scale,
                                    auto&& a) {
     for (int s = 0; s < steps; ++s, ++t)

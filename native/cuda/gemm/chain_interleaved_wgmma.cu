@@ -5,7 +5,7 @@
 
 namespace sffn::cuda {
 
-// Four warps together have the 64 rows. The blocks of the first product read the same rows, and are one instruction.
+// Four warps together have the 64 rows. The blocks of the first product read the same rows in one instruction.
 template <int kBlocks>
 struct WgmmaInterleavedChainTile : InterleavedChainSizes<kBlocks> {
   using Sizes = InterleavedChainSizes<kBlocks>;

@@ -1,4 +1,4 @@
-// Chains of products (chain.cuh) by wgmma: Z lies as an operand of wgmma does, too.
+// Chains of products (chain.cuh) by wgmma: Z, too, is laid out as an operand of wgmma.
 #include "chain.cuh"
 #include "kernels.cuh"
 #include "tile_wgmma.cuh"

@@ -12,7 +12,8 @@ struct alignas(sizeof(T) * kCount) Run {
   T values[kCount];
 };
 
-// `column` and the results after it, in a row of C or of anything laid out as C is. Runs longer than kRun are whole.
+// `column` and the results after it, in a row of C or of anything with the same layout. Runs longer than kRun are
+// whole.
 template <int kCount>
 class Columns {
  public:
@@ -46,7 +47,7 @@ class Columns {
   }
 
  private:
-  // A division is expensive; only shuffled products do it, once a stored element.
+  // A division is expensive: only shuffled products do it, once for each stored element.
   __device__ int64_t place_of(int j) const {
     if (p_.shuffle_blocks == 0) return (column_ + j) * p_.c_column;
     return shuffled(first_ + j, p_.shuffle_blocks, p_.shuffle_rank);
@@ -57,14 +58,14 @@ class Columns {
   const bool whole_;
 };
 
-// What is added to a column of a batch.
+// The term to add to a column of a batch.
 template <class T>
 __device__ float bias_of(const Product& p, int outer, int inner, int column) {
   if (!p.bias || column >= p.n) return 0;
   return to_float(
       static_cast<const T*>(p.bias)[outer * p.bias_batch[0] + inner * p.bias_batch[1] + column * p.bias_column]);
 }
-// Sums and their bias. whole: all are columns, and can be read at once.
+// Sums and their bias. whole: all columns exist and can be read at once.
 template <class T, int kCount>
 __device__ void add_bias(const Product& p, int outer, int inner, int column, bool whole, float (&values)[kCount]) {
   if (!p.bias) return;
@@ -80,7 +81,7 @@ __device__ void add_bias(const Product& p, int outer, int inner, int column, boo
   for (int j = 0; j < kCount; ++j) values[j] += bias_of<T>(p, outer, inner, column + j);
 }
 
-// The value before the activation that forward goes on with: what backward will see again, so that both agree on the
+// The pre-activation value that forward uses. It is the stored one, which backward will read, so that both agree on the
 // derivative.
 template <class T>
 __device__ float before_activation(const Product& p, float value) {
@@ -113,7 +114,7 @@ __device__ inline int64_t row_of_pre(const Product& p, int outer, int inner, int
   return outer * p.pre_batch[0] + inner * p.pre_batch[1] + row * p.pre_ld;
 }
 
-// values: gradients by what the activation made; stored are those by its pre-activation.
+// values: gradients with respect to the activation's result; those with respect to the pre-activation are stored.
 template <class T, int kCount>
 __device__ void store_gradients(const Product& p, int outer, int inner, int row, const Columns<kCount>& columns,
                                 const float (&values)[kCount]) {
@@ -138,7 +139,7 @@ __device__ void store_gradients(const Product& p, int outer, int inner, int row,
   columns.store(static_cast<T*>(through.activated) + kept_at, activated);
 }
 
-// The sums of a part of a split product, for add_parts to join.
+// The sums of a part of a split product, which add_parts joins.
 template <int kCount>
 __device__ void store_part(const Product& p, int batch, int row, int column, const float (&values)[kCount]) {
   const int64_t matrix = static_cast<int64_t>(blockIdx.z) * (p.batches[0] * p.batches[1]) + batch;
@@ -153,9 +154,9 @@ __device__ void store_part(const Product& p, int batch, int row, int column, con
     if (column + j < end) to[j] = values[j];
 }
 
-// values: columns column, column + 1, ... of a row of the batch; those that there are not are dropped. kThrough:
-// whether the product may be one backward through an activation. Not gated, unless it is split; runs longer than kRun
-// are neither split nor f32.
+// values: columns column, column + 1, ... of a row of the batch; columns beyond the end are dropped. kThrough: whether
+// the product may be one backward through an activation. Not for gated products, unless they are split; runs longer
+// than kRun are neither split nor f32.
 template <class T, bool kThrough, int kCount>
 __device__ void store_run(const Product& p, int batch, int row, int column, float (&values)[kCount]) {
   if (row >= p.m || column >= p.n) return;
@@ -173,7 +174,7 @@ __device__ void store_run(const Product& p, int batch, int row, int column, floa
   store_results<T>(p, columns, at, values);
 }
 
-// Forward of swiglu: the sums of the columns column, column + 1, ... and of those n/2 further on.
+// Forward of swiglu: the sums of the columns column, column + 1, ... and of the columns n/2 further on.
 template <class T, int kCount>
 __device__ void store_gated(const Product& p, int batch, int row, int column, float (&gates)[kCount],
                             float (&ups)[kCount]) {
@@ -225,8 +226,8 @@ __device__ void store_tile_by(const Product& p, int batch, const float* staged, 
 // Whether four columns lie side by side and can be stored at once.
 __device__ inline bool stores_runs(const Product& p) { return p.vector_c || p.splits > 1; }
 
-// A finished tile in shared memory, `ld` floats to a row: by runs of columns, or by single ones; then neighbouring
-// threads take neighbouring ones, so that interleaved columns share sectors.
+// Stores a finished tile in shared memory, `ld` floats to a row: by runs of columns, or by single ones. Then
+// neighbouring threads store neighbouring columns, so that interleaved columns share sectors.
 template <class T, bool kAK, bool kBK, int kSize>
 __device__ void store_tile(const Product& p, int batch, const float* staged, int ld, int row0, int column0) {
   if (stores_runs(p))

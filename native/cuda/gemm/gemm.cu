@@ -1,6 +1,6 @@
-// Chooses the kernel of a product: the tile, how its operands lie, whether they can be read 16 bytes at a time, and
-// into how many parts a long sum is split. The choice depends on sizes and addresses alone, so a repeated call repeats
-// every bit.
+// Chooses the kernel of a product: the tile, the layout of the operands, whether they can be read 16 bytes at a time,
+// and into how many parts a long sum is split. The choice depends on sizes and addresses alone, so a repeated call
+// gives the same bits.
 #include <algorithm>
 #include <utility>
 
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kMaxSplits = 32;
 
-// shared: dynamic bytes. group: inner batches that a block of threads takes in turn.
+// shared: dynamic bytes. group: inner batches that a block of threads computes in turn.
 struct Choice {
   ProductKernel* kernel;
   TileShape tile;
@@ -27,7 +27,7 @@ struct Choice {
   int resident() const { return kernel->resident_blocks(shared); }
 };
 
-// A sum over many terms with few tiles of C leaves most of the device idle: parts of it are summed side by side.
+// A sum over many terms with few tiles of C leaves most of the device idle: its parts are summed side by side.
 int splits_for(const Product& p, const Choice& choice) {
   if (p.nfactors > 1 || choice.group > 1) return 1;
   const int64_t wanted = 2 * multiprocessors() / std::max<int64_t>(blocks_of(p, choice.tile, 1), 1);
@@ -49,7 +49,7 @@ bool can_group(const Product& p, int64_t shared) {
   return p.a_k_contiguous && interleaves(p) && !p.c_is_f32 && shared <= shared_memory_per_block();
 }
 
-// The large tile reads half as much of each operand, where it is not mostly empty.
+// The large tile reads half as much of each operand. It is taken where it is not mostly empty.
 bool is_large(const Product& p) {
   return switches().tile > 0 ? switches().tile == 128 : p.m > 64 && p.tile_columns() > 64;
 }
@@ -69,7 +69,7 @@ Choice bf16_choice_of(const Product& p) {
   return {bf16_kernel<kSize>(p, false), bf16_tile<kSize>(), Bf16Tile<kSize>::kSharedBytes};
 }
 
-// The kernel by wgmma where it is to be taken. kernel: null where this device has none.
+// The wgmma kernel, where it is wanted. kernel: null where this device has none.
 template <class AnyKernel>
 AnyKernel* wished_wgmma(AnyKernel* kernel) {
   if (switches().wgmma == Wish::on && !kernel)
@@ -79,7 +79,7 @@ AnyKernel* wished_wgmma(AnyKernel* kernel) {
   return kernel;
 }
 
-// By wgmma or by itself, one batch to a block of threads.
+// With or without wgmma, one batch to a block of threads.
 Choice single_bf16_choice(const Product& p) {
   const Wish wish = switches().wgmma;
   const bool fits = is_large(p) || (wish == Wish::on && switches().tile != 64);
@@ -89,7 +89,7 @@ Choice single_bf16_choice(const Product& p) {
   return is_large(p) ? bf16_choice_of<128>(p) : bf16_choice_of<64>(p);
 }
 
-// Takes a group instead where that takes no longer than `time`, which becomes its time.
+// Takes a group instead if it needs no longer than `time`, and puts the group's time there.
 template <int kSize>
 void consider_group(const Product& p, double& time, Choice& choice) {
   const int64_t shared = Bf16Tile<kSize>::kSharedBytes + KeptTile<bf16, kSize>::bytes(p.batches[1]);
@@ -110,7 +110,7 @@ Choice bf16_choice(const Product& p) {
   return choice;
 }
 
-// The group, where it takes no longer than the patience for it allows.
+// The group, if it takes no longer than the patience for groups allows.
 Choice better_of(const Product& p, const Choice& single, const Choice& group) {
   return time_of(p, group) <= costs().group_patience * time_of(p, single) ? group : single;
 }
@@ -137,13 +137,14 @@ Choice choice_for(const Product& p, DType dtype) {
   return tf32_is_allowed() ? tf32_choice(p) : f32_choice(p);
 }
 
-// Whether every address that base + i·ld + batch and segment steps give is a multiple of `elements` elements.
+// Whether every address that base + i·ld plus the steps of batches and segments give is a multiple of `elements`
+// elements.
 bool aligned(const void* base, int64_t elements, size_t bytes, std::initializer_list<int64_t> steps) {
   return reinterpret_cast<uintptr_t>(base) % (static_cast<size_t>(elements) * bytes) == 0 &&
          std::all_of(steps.begin(), steps.end(), [=](int64_t step) { return step % elements == 0; });
 }
 
-// The step from one of `count` batches or segments to the next: none where there is only one.
+// The step from one of `count` batches or segments to the next: 0 if there is only one.
 int64_t step_of(int64_t step, int64_t count) { return count > 1 ? step : 0; }
 
 bool has_vector_operands(const Product& p, DType dtype) {
@@ -159,7 +160,7 @@ bool has_vector_operands(const Product& p, DType dtype) {
   });
 }
 
-// Whether every run of `elements` results, and of what is read and kept beside them, can be accessed at once.
+// Whether every run of `elements` results, and of what is read and stored along with them, can be accessed at once.
 bool has_whole_runs(const Product& p, int64_t elements, DType dtype) {
   const size_t bytes = p.c_is_f32 ? sizeof(float) : size_of(dtype);
   const auto all = [&](const void* data, int64_t ld, const int64_t(&batch)[2], int64_t step = 0) {
@@ -173,7 +174,7 @@ bool has_whole_runs(const Product& p, int64_t elements, DType dtype) {
          all(p.through.pre, p.ldc, p.c_batch, p.through.up) && all(p.through.activated, p.through.ld, p.through.batch);
 }
 
-// Terms of no weight are left out; the larger scale comes last, because the sums are rescaled by the ratio in between.
+// Terms of weight 0 are left out. The larger scale comes last, because the sums are rescaled by the ratio in between.
 void order_factors(Product& p) {
   const auto empty = [](const Factor& f) { return f.scale == 0 || f.k == 0 || f.segments == 0; };
   if (p.nfactors == 2 && empty(p.factors[1])) p.nfactors = 1;
@@ -184,7 +185,7 @@ void order_factors(Product& p) {
 }
 
 // What every kernel of launch_chain needs: operands and results that can be accessed 16 bytes at a time. group: the
-// second product's blocks whose columns interleave.
+// blocks of the second product whose columns interleave.
 bool can_chain(const Product& first, Product second, DType dtype, int group) {
   const auto plain = [](const Product& p) {
     return p.nfactors == 1 && p.factors[0].k > 0 && p.a_k_contiguous && p.shuffle_blocks == 0 && !p.c_is_f32;
@@ -199,7 +200,7 @@ bool can_chain(const Product& first, Product second, DType dtype, int group) {
          first.activation == Activation::none;
 }
 
-// What the product takes by itself.
+// The launch of the product alone.
 double time_alone(Product p, DType dtype) {
   p.vector_operands = true;
   const Choice choice = choice_for(p, dtype);
@@ -248,7 +249,7 @@ Chain interleaved_chain_of(const Product& first, const Product& second, DType dt
       });
 }
 
-// The launch for both, where there can be one.
+// One launch for both products, where there can be one.
 Chain chain_for(const Product& first, const Product& second, DType dtype) {
   if (!interleaves(second)) return chain_of(first, second, dtype);
   switch (second.batches[1]) {
@@ -263,7 +264,7 @@ Chain chain_for(const Product& first, const Product& second, DType dtype) {
   }
 }
 
-// Fewer rows or columns than a small tile has are better off in small tiles.
+// Fewer rows or columns than a small tile has are faster in small tiles.
 bool is_better(const Chain& chain, const Product& first, const Product& second, DType dtype) {
   return first.m > 64 && second.n * second.batches[1] > 64 &&
          prefers_chain(chain.work, time_alone(first, dtype) + time_alone(second, dtype), costs(), multiprocessors());
@@ -271,7 +272,7 @@ bool is_better(const Chain& chain, const Product& first, const Product& second, 
 
 template <class T>
 void launch_skinny_of(const Product& p) {
-  // Batches in x, as for the tiles: y ends at 65535. A warp takes a column of the sums; a result of swiglu has two.
+  // Batches in x, as for the tiles: y ends at 65535. A warp takes one column of the sums; a result of swiglu has two.
   const int64_t blocks = ceil_div(p.n, kSkinnyWarps) * p.batches[0] * p.batches[1];
   skinny_kernel<T>(p)->launch(static_cast<unsigned>(blocks), 0, p);
 }
@@ -280,7 +281,7 @@ void launch_skinny(const Product& p, DType dtype) {
   dispatch_float(dtype, [&](auto zero) { launch_skinny_of<decltype(zero)>(p); });
 }
 
-// Adds the parts of a split sum, and stores as the product itself would have done.
+// Adds the parts of a split sum, and stores the result exactly as an unsplit product would.
 void join_parts(Product p, DType dtype) {
   const int parts = std::exchange(p.splits, 1);
   const dim3 grid(static_cast<unsigned>(ceil_div(p.m * ceil_div(p.results(), kRun), kAddThreads)),

@@ -1,6 +1,6 @@
-// Interleaved results: column j of inner batch l lies at j·L + l, so that one batch alone fills an L-th of every sector
-// that it touches. A block of threads therefore computes the same tile of all L batches in turn, keeps each in shared
-// memory in the type that is stored, and stores them together at the end, 16 bytes at a time.
+// Interleaved results: column j of inner batch l lies at j·L + l, so one batch alone fills an L-th of every sector that
+// it touches. A block of threads therefore computes the same tile of all L batches in turn and keeps each in shared
+// memory in the stored type. At the end it stores them together, 16 bytes at a time.
 #pragma once
 
 #include "epilogue.cuh"
@@ -12,10 +12,11 @@ template <class T, int kRows, int kColumns = kRows, int kPadding = 8>
 struct KeptTile {
   static constexpr int kRow = kColumns + kPadding;
   static constexpr int kElements = kRows * kRow;
-  // From one tile to the next: 16 bytes more, so that the same element of half the tiles does not lie in one bank.
+  // From one tile to the next: 16 bytes more, or the same element of half the tiles would lie in one bank.
   static constexpr int kStep = kElements + 16 / sizeof(T);
 
-  // Dynamic shared memory of a block: a tile for each batch but the last, which takes the place of the operands.
+  // Dynamic shared memory of a block: a tile for each batch except the last, whose tile takes the place of the
+  // operands.
   static constexpr int64_t bytes(int64_t group) { return (group - 1) * kStep * static_cast<int64_t>(sizeof(T)); }
 
   T* tiles;  // of the batches 0 .. group - 2
@@ -25,7 +26,7 @@ struct KeptTile {
   __host__ __device__ T* of(int l) const { return l + 1 < group ? tiles + l * kStep : last; }
 };
 
-// A value of C as it is kept: before the activation where backward wants to see that, else after it.
+// A value of C as it is kept: before the activation where backward needs it so, else after.
 template <class T>
 __device__ T kept_value(const Product& p, float value) {
   return from_float<T>(p.pre ? value : activated(p.activation, value));
@@ -41,7 +42,7 @@ __device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, k
   const int rows = min(kRows, p.m - row0), runs = min(width, p.results() - start) * L / kCount;
   const auto whole = [](auto* at) { return reinterpret_cast<Run<T, kCount>*>(at); };
   for (int i = threadIdx.x; i < (rows + 7) / 8 * 8 * runs; i += blockDim.x) {
-    // Where a warp reads two rows, those four apart: by the padding they begin 16 banks apart.
+    // If a warp reads two rows, they are four apart: with the padding they begin 16 banks apart.
     const int at = i / runs, row = at / 8 * 8 + at % 2 * 4 + at % 8 / 2, first = i % runs * kCount;
     if (row >= rows) continue;
     int column = first / L, l = first % L;
@@ -78,7 +79,7 @@ __device__ void store_kept_runs(const Product& p, int outer, const KeptTile<T, k
   }
 }
 
-// All tiles of the group, once every thread has kept its part of them.
+// Stores all tiles of the group, once every thread has kept its part of them.
 template <class T, bool kGated, int kRows, int kColumns, int kPadding>
 __device__ void store_kept(const Product& p, int outer, const KeptTile<T, kRows, kColumns, kPadding>& kept, int row0,
                            int column0) {

@@ -1,5 +1,5 @@
-// The kernels of the matrix products, of which gemm.cu chooses. Each family is compiled by a source of its own: they
-// are built side by side, and again only where they changed.
+// The kernels of the matrix products; gemm.cu chooses among them. Each family has its own source: the sources compile
+// side by side, and only changed ones compile again.
 #pragma once
 
 #include "../kernel.cuh"
@@ -13,8 +13,8 @@ using ChainKernel = Kernel<Product, Product>;
 constexpr int kSkinnyRows = 16;  // of A, at most
 constexpr int kSkinnyWarps = 8;
 
-// All of them are for operands that lie as those of `p` do. group: of inner batches, computed in turn; only where the
-// terms of A are contiguous. Those by wgmma are null where the device or this binary has none.
+// All of them are for operands with the layout of `p`. group: of inner batches, computed in turn; only where the terms
+// of A are contiguous. wgmma kernels are null where the device or this binary has none.
 
 template <int kSize>  // 64 or 128 rows and columns
 ProductKernel* bf16_kernel(const Product& p, bool group);
@@ -40,8 +40,8 @@ using Truth = std::bool_constant<kValue>;
 template <int kValue>
 using Number = std::integral_constant<int, kValue>;
 
-// body(constant) with the constant that a value is: true or false, or of kFirst, kMore... the one that it equals, which
-// the last one is taken to be.
+// body(constant) with a value as a constant: true or false, or the one of kFirst, kMore... that it equals. A value that
+// equals none of the others is taken to be the last one.
 template <class Body>
 auto with_constant(bool value, Body&& body) {
   return value ? body(Truth<true>{}) : body(Truth<false>{});
@@ -53,8 +53,8 @@ auto with_constant_of(int value, Body&& body) {
   return body(Number<kFirst>{});
 }
 
-// body(constants of whether the terms of A are contiguous, whether those of B are, and whether operands are read 16
-// bytes at a time).
+// body(whether the terms of A are contiguous, whether those of B are, whether operands are read 16 bytes at a time),
+// all as constants.
 template <class Body>
 auto with_layout(const Product& p, Body&& body) {
   return with_constant(p.a_k_contiguous, [&](auto a) {
@@ -64,7 +64,7 @@ auto with_layout(const Product& p, Body&& body) {
   });
 }
 
-// The kernel of this device, made when it is first asked for; null where it has none.
+// The kernel of this device, made at its first use; null where it has none.
 template <auto kFunction, int kThreads, class... Names>
 auto* kernel_of(Names... names) {
   const auto make = [&] { return new Kernel(kernel_name(names...), kFunction, kThreads); };

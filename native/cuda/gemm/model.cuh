@@ -1,4 +1,4 @@
-// What the launches of products and of chains of products do, for the model of their time.
+// The work of launches of products and of chains of products, for the model of their time.
 #pragma once
 
 #include "chain_interleaved.cuh"
@@ -8,7 +8,7 @@ namespace sffn::cuda {
 
 inline double stores(double bytes, const Costs& costs) { return bytes / 128 * costs.store; }
 
-// A tile of a kernel. step: what costs say of one.
+// A tile of a kernel. step: the cost of a step.
 struct TileShape {
   int size, depth;
   double step;
@@ -26,8 +26,8 @@ inline int64_t blocks_of(const Product& p, const TileShape& tile, int group) {
   return tiles * p.batches[0] * p.batches[1] / group;
 }
 
-// Blocks of threads compute `group` inner batches in turn, and `splits` of them a tile. Of interleaved columns, single
-// batches fill sectors with one element each.
+// Blocks of threads compute `group` inner batches in turn, and `splits` blocks share a tile. Of interleaved columns, a
+// single batch fills each sector with one element.
 inline Work work_of(const Product& p, const TileShape& tile, int group, int splits, int resident, const Costs& costs) {
   constexpr int kSector = 32;
   const auto spread = static_cast<double>(group > 1 ? 1 : std::min<int64_t>(p.c_column, kSector / tile.element));
@@ -36,7 +36,7 @@ inline Work work_of(const Product& p, const TileShape& tile, int group, int spli
   return {blocks_of(p, tile, group) * splits, resident, group * steps, group * (steps * tile.step + stored)};
 }
 
-// Bytes of the results of both products in a row: C and, where it is stored, Z.
+// Bytes of a row of the results of both products: C, and Z if it is stored.
 inline double row_bytes(const Product& first, double hidden, double results) {
   return (results + (first.c ? hidden : 0)) * sizeof(bf16);
 }
@@ -68,7 +68,7 @@ Work interleaved_chain_work(const Product& first, const Product& second, double 
   return {ceil_div(first.m, Sizes::kRows), resident, steps, steps * kPart * step + stores(Sizes::kRows * row, costs)};
 }
 
-// Whether both products in one launch are to be preferred to launches that take so long.
+// Whether one launch for both products is better than launches that take this long.
 inline bool prefers_chain(const Work& chain, double alone, const Costs& costs, int multiprocessors) {
   return chain.resident > 0 && time_of(chain, costs, multiprocessors) <= costs.chain_patience * alone;
 }

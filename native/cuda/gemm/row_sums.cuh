@@ -1,7 +1,7 @@
-// The sums over k of the rows of A, beside a product whose operands are not k-contiguous: a weight gradient reads all
-// of a layer's gradient, whose sums are the gradient of its bias. The blocks of threads of the first column of tiles
-// add up what passes through them: each thread some rows of every 16th term. Then the 16 lines of sums are joined in
-// order.
+// The sums over k of the rows of A, computed along with a product whose operands are not k-contiguous. A weight
+// gradient reads all of a layer's gradient, and the row sums of that are the gradient of the layer's bias. Blocks of
+// threads in the first column of tiles add up the values that they load: each thread some rows of every 16th term. Then
+// the 16 lines of sums are joined in order.
 #pragma once
 
 #include "../pack.cuh"
@@ -11,7 +11,7 @@ namespace sffn::cuda {
 
 constexpr int kSumLines = 16;
 
-// Whether the block of threads of this tile has the sums of its rows to make.
+// Whether the block of threads of this tile has to compute its row sums.
 __device__ inline bool makes_row_sums(const Product& p, int batch, int column0) {
   return p.row_sums.to && column0 == 0 && batch % p.batches[1] == 0;
 }
@@ -26,8 +26,8 @@ __device__ inline float& row_sum_part(const Product& p, int part, int outer, int
   return p.row_sums.parts[(int64_t{part} * p.batches[0] + outer) * p.m + row];
 }
 
-// sums: of the rows first + i · kStep + j of the tile, by a thread; a sixteenth of the block, threads that follow each
-// other, are a line. `shared` has room for kSumLines · kRows floats; all threads of the block come here.
+// sums: of the rows first + i · kStep + j of the tile, for each thread. A line is a sixteenth of the block, in
+// consecutive threads. `shared` has room for kSumLines · kRows floats; all threads of the block must call this.
 template <class T, int kRows, int kStep, int kRuns>
 __device__ void store_row_sums(const Product& p, int batch, int row0, float* shared, const float (&sums)[kRuns][4],
                                int first) {

@@ -1,6 +1,6 @@
 // Products with few rows, as in decoding: bound by reading B. Each warp takes one column of the sums, that is one row
-// of B, and reads it once, 16 bytes a lane, for all rows of A, which wait in shared memory. Of swiglu half the warps
-// take gates, and the others what these gate.
+// of B. It reads that row once, 16 bytes a lane, for all rows of A, which wait in shared memory. For swiglu half the
+// warps take gates, and the others the columns that these gate.
 #pragma once
 
 #include "../pack.cuh"
@@ -12,7 +12,7 @@ namespace sffn::cuda {
 template <class T>
 struct SkinnyTile {
   static constexpr int kPack = 16 / sizeof(T);
-  static constexpr int kPacks = 4;                       // of a lane at a time: loads under way to hide the latency
+  static constexpr int kPacks = 4;                       // packs that a lane loads at a time, to hide the latency
   static constexpr int kChunk = kPack * kPacks * kWarp;  // terms
 };
 

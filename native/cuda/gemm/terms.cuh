@@ -1,12 +1,12 @@
-// The sequence of k-tiles that a block of threads sums over: all segments of the first factor, then of the second;
-// after that, in a group, those of the next inner batch.
+// The sequence of k-tiles that a block of threads sums over: all segments of the first factor, then of the second. A
+// group goes on with the next inner batch after that.
 #pragma once
 
 #include "product.cuh"
 
 namespace sffn::cuda {
 
-// A tile's operands: from (row 0, k0), of which k is left.
+// A tile's operands: they start at row 0 and k0; k terms are left.
 template <class T>
 struct Term {
   const T* a;
@@ -27,7 +27,8 @@ class Terms {
     return tiles_of(p_.factors[0]) + (p_.nfactors > 1 ? tiles_of(p_.factors[1]) : 0);
   }
 
-  // Tile t of count(), or of the batches that follow. Called once a tile: the divisions are nothing beside the copies.
+  // Tile t of count(), or of the batches that follow. Called once a tile: the divisions cost nothing compared to the
+  // copies.
   __host__ __device__ Term<T> operator()(int t) const {
     int inner = inner_;
     if constexpr (kGroup) {
@@ -53,8 +54,8 @@ class Terms {
   const int outer_, inner_;
 };
 
-// The (first) batch and the tile of a block of threads. Batches follow each other fastest: those of an interleaved
-// result that are no group fill the same sectors, which should meet in the L2 cache.
+// The (first) batch and the tile of a block of threads. The batch changes fastest: batches of an interleaved result
+// without a group fill the same sectors, which should meet in the L2 cache.
 struct Place {
   int batch, row0, column0;
 };

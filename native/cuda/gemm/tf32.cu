@@ -4,7 +4,7 @@
 
 namespace sffn::cuda {
 
-// Only small tiles are computed together.
+// Only small tiles are computed in groups.
 ProductKernel* tf32_kernel(const Product& p, int size, bool group) {
   return with_layout(p, [&]<bool kAK, bool kBK, bool kVector>(Truth<kAK>, Truth<kBK>, Truth<kVector>) {
     return with_constant_of<64, 128>(size, [&]<int kSize>(Number<kSize>) {

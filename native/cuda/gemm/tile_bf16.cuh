@@ -1,7 +1,6 @@
-// C tiles by tensor cores: bf16 operands, f32 sums. Operands pass through a ring of shared-memory stages filled by
-// asynchronous copies. A stage holds 64 terms; a row of it is 128 bytes (k contiguous) or the tile's width, in chunks
-// of 16 bytes that are exchanged by the low bits of the row, so that neither the copies nor the matrix loads meet a
-// bank twice.
+// C tiles by tensor cores: bf16 operands, f32 sums. Asynchronous copies load the operands into a ring of stages in
+// shared memory. A stage holds 64 terms. Its rows are 128 bytes (k contiguous) or the tile's width, in chunks of 16
+// bytes. The low bits of the row permute the chunks, so that neither the copies nor the matrix loads hit a bank twice.
 #pragma once
 
 #include "../ptx.cuh"
@@ -11,7 +10,7 @@
 
 namespace sffn::cuda {
 
-// kSize: rows of the tile. A stage has room for as many columns. kWarpRows: warps below each other.
+// kSize: rows of the tile. A stage has room for equally many columns. kWarpRows: warps below each other.
 template <int kSize, int kColumns = kSize, int kWarpRows = 2>
 struct Bf16Tile {
   static constexpr bool kAsync = false;  // whether multiply() only begins to multiply
@@ -28,8 +27,8 @@ struct Bf16Tile {
   static constexpr int kStagedRow = kSize + 8;  // floats; 8 more keep the accumulators' stores apart
   static constexpr int kSharedBytes = std::max(kStages * kStageBytes, kSize* kStagedRow * 4);
 
-  // Of the rows row_of(i), i < kRowsEach, a thread has the sums of the columns column_of(j) and the next one, for
-  // j < kFragmentsN.
+  // A thread has sums in the rows row_of(i), i < kRowsEach: of the columns column_of(j) and the next one, for j <
+  // kFragmentsN.
   using Sums = float[kFragmentsM][kFragmentsN][4];
   static constexpr int kRowsEach = 2 * kFragmentsM;
 
@@ -59,9 +58,9 @@ struct Bf16Tile {
   // The same of chunk `chunk` of a term of A, which is not k-contiguous.
   static __device__ uint32_t place_in_term(int term, int chunk) { return place<false>(term, chunk); }
 
-  // One operand of one stage: rows of the tiles from `first` on, of `rows` in all, and the terms from k0 on. A thread
-  // copies the same chunk of every kLines-th line (a row or a term), so that its length and its place in a line are
-  // found once: with wgmma, these instructions are most of what a warp does.
+  // Loads one operand of one stage: rows of the tiles from `first` on, out of `rows`, and the terms from k0 on. A
+  // thread copies the same chunk of every kLines-th line (a row or a term), so that it computes the chunk's length and
+  // its place in a line once. With wgmma, these instructions are most of a warp's work.
   template <bool kKContiguous, bool kVector, int kSpan = kSize>
   static __device__ void load(uint32_t to, const bf16* from, int64_t ld, int first, int rows, int k0, int k,
                               int half = 0) {
@@ -71,7 +70,7 @@ struct Bf16Tile {
     const int along = (kKContiguous ? k0 : first) + chunk * kChunk;
     const int left = max(0, min(kChunk, (kKContiguous ? k : rows) - along));
     to += place<kKContiguous, kSpan>(line, chunk);
-// Unrolled, single elements would take registers that keep another block of threads from a multiprocessor.
+// Unrolled, single elements would take so many registers that a multiprocessor would hold one block of threads less.
 #pragma unroll(kVector ? kDepth : 1)
     for (int i = 0; i < (kKContiguous ? kSpan : kDepth) / kLines; ++i) {
       const int across = kKContiguous ? tile_column(first + line + i * kLines, half) : k0 + line + i * kLines;
@@ -127,8 +126,8 @@ struct Bf16Tile {
   }
 };
 
-// body(row, j, sum, next sum) for all of a thread's sums in a tile of tensor cores: those of the rows Tile::row_of(i),
-// of the columns Tile::column_of(j) and the next one.
+// body(row, j, sum, next sum) for all of a thread's sums in a tile of tensor cores: rows Tile::row_of(i), columns
+// Tile::column_of(j) and the next one.
 template <class Tile, class Body>
 __device__ void each_pair(typename Tile::Sums& sums, Body&& body) {
 #pragma unroll
@@ -138,7 +137,7 @@ __device__ void each_pair(typename Tile::Sums& sums, Body&& body) {
       body(Tile::row_of(i), j, Tile::sum_of(sums, i, j, 0), Tile::sum_of(sums, i, j, 1));
 }
 
-// The row sums of A, which is not k-contiguous, from its stages. A thread has the rows of one chunk.
+// The row sums of A, which is not k-contiguous, from its stages. A thread sums the rows of one chunk.
 template <class Tile>
 class StagedRowSums {
  public:
@@ -164,7 +163,7 @@ class StagedRowSums {
   float sums_[Tile::kChunk / 4][4] = {};
 };
 
-// One stage: multiply() reads the next one that the copies have filled, refill() starts to fill the one before it.
+// One stage: multiply() reads the next stage that is loaded; refill() starts to load the one before it.
 template <class Tile, class Multiply, class Refill>
 __device__ void pass_stage(Multiply&& multiply, Refill&& refill) {
   wait_copies<Tile::kStages - 2>();
@@ -176,14 +175,14 @@ __device__ void pass_stage(Multiply&& multiply, Refill&& refill) {
     fence_async_proxy();
     __syncthreads();
     multiply();
-    // While that goes on, the stage before it is free, once all warps are done with it.
+    // Meanwhile the stage before it is free, once all warps are done with it.
     wait_products<1>();
     __syncthreads();
     refill();
   }
 }
 
-// kGroup: p.group inner batches in turn, whose columns interleave.
+// kGroup: computes p.group inner batches in turn, whose columns interleave.
 template <int kSize, bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGroup ? 3 : 1)
     gemm_bf16(const __grid_constant__ Product p) {
@@ -257,7 +256,7 @@ __global__ void __launch_bounds__(Bf16Tile<kSize>::kThreads, kSize == 64 && !kGr
   __syncthreads();
   float* staged = reinterpret_cast<float*>(shared);
   if (sums_rows) row_sums.store(p, batch, row0, staged);
-  // Through shared memory, so that each row leaves in whole sectors.
+  // Through shared memory, so that each row is stored in whole sectors.
   each_pair<Tile>(sums, [&](int row, int j, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });

@@ -1,6 +1,6 @@
 // C tiles of 64 x 64 by plain f32 multiply-adds, the reference precision: 256 threads with 4 x 4 sums each. A stage
-// holds 16 terms of 64 rows, k-major, the rows exchanged in groups of 8 by the term's quarter, so that k-contiguous
-// operands, which are stored across, meet no bank twice.
+// holds 16 terms of 64 rows, k-major. The term's quarter permutes the rows in groups of 8: k-contiguous operands are
+// transposed as they are stored, and so hit no bank twice.
 #pragma once
 
 #include "interleave.cuh"
@@ -20,7 +20,7 @@ struct F32Tile {
 
   static __host__ __device__ int place(int term, int row) { return row ^ ((term / 4 & 3) << 3); }
 
-  // Four elements of one operand, of rows (kKContiguous: terms) that lie side by side.
+  // Four elements of one operand, of adjacent rows (kKContiguous: adjacent terms).
   template <bool kKContiguous, bool kVector>
   static __device__ void fetch(float (&values)[4], const float* from, int64_t ld, int first, int rows, int k0, int k,
                                int half = 0) {
@@ -52,7 +52,7 @@ struct F32Tile {
   }
 };
 
-// The row sums of A, which is not k-contiguous, from what a thread reads: kParts times F32Tile::fetch.
+// The row sums of A, which is not k-contiguous, from the values that a thread reads: kParts times F32Tile::fetch.
 template <int kParts>
 class FetchedRowSums {
  public:
@@ -72,7 +72,7 @@ class FetchedRowSums {
   float sums_[kParts][4] = {};
 };
 
-// kGroup: p.group inner batches in turn, whose columns interleave.
+// kGroup: computes p.group inner batches in turn, whose columns interleave.
 template <bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(F32Tile::kThreads, 3) gemm_f32(const __grid_constant__ Product p) {
   using Tile = F32Tile;

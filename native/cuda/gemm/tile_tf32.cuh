@@ -1,5 +1,6 @@
-// C tiles by tensor cores from f32 operands that are rounded to TF32 (10 bits of mantissa), where the caller allows it:
-// f32 sums. Operands are read as for the plain f32 tiles, and rounded once, on their way to shared memory.
+// C tiles by tensor cores, where the caller allows it, from f32 operands that are rounded to TF32 (10 bits of
+// mantissa). Sums are f32. Operands are read as for the plain f32 tiles, and rounded once, on their way to shared
+// memory.
 #pragma once
 
 #include "../ptx.cuh"
@@ -45,8 +46,8 @@ struct Tf32Tile {
         for (int j = 0; j < 4; ++j) to[(term + j) * kRow + F32Tile::place(term, row)] = rounded[j];
       } else {
         const int term = threadIdx.x / 16, row = part * F32Tile::kSize + threadIdx.x % 16 * 4;
-        // Counted in float4: of addresses counted in floats nvcc does not see that they are aligned, and stores one by
-        // one.
+        // Counted in float4: nvcc does not see that addresses counted in floats are aligned, and would store floats one
+        // by one.
         reinterpret_cast<float4*>(to)[(term * kRow + F32Tile::place(term, row)) / 4] =
             make_float4(rounded[0], rounded[1], rounded[2], rounded[3]);
       }
@@ -81,7 +82,7 @@ struct Tf32Tile {
   }
 };
 
-// kGroup: p.group inner batches in turn, whose columns interleave.
+// kGroup: computes p.group inner batches in turn, whose columns interleave.
 template <int kSize, bool kAK, bool kBK, bool kVector, bool kGroup>
 __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1)
     gemm_tf32(const __grid_constant__ Product p) {
@@ -170,7 +171,7 @@ __global__ void __launch_bounds__(Tf32Tile<kSize>::kThreads, kSize == 64 ? 2 : 1
 
   sum(begin, end);
   if (sums_rows) row_sums.store(p, batch, row0, shared_tf32);
-  // Through shared memory, so that each row leaves in whole sectors.
+  // Through shared memory, so that each row is stored in whole sectors.
   __syncthreads();
   each_pair([&](int row, int j, float x, float y) {
     reinterpret_cast<float2*>(shared_tf32)[(row * Tile::kRow + column_of(j)) / 2] = make_float2(x, y);

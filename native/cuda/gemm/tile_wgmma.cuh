@@ -1,30 +1,30 @@
-// C tiles by wgmma, the tensor-core instructions of compute capability 9.0: 64 rows of the tile for each of two groups
-// of four warps, with both operands read from shared memory while the program goes on. Only for bf16 operands that can
-// be read 16 bytes at a time.
+// C tiles by wgmma, the tensor-core instructions of compute capability 9.0. Each of two groups of four warps has 64
+// rows of the tile. Both operands are read from shared memory while the program goes on. Only for bf16 operands that
+// can be read 16 bytes at a time.
 #pragma once
 
 #include "tile_bf16.cuh"
 
 namespace sffn::cuda {
 
-// Compiled for anything but compute capability 9.0 with its own instructions, the kernels are empty, and take a single
-// thread, so that the host can tell and a launch would fail.
+// Compiled for any target without the instructions of compute capability 9.0, the kernels are empty and allow a single
+// thread, so that the host can tell, and a launch would fail.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define SFFN_WGMMA_THREADS(threads) (threads)
 #else
 #define SFFN_WGMMA_THREADS(threads) 1
 #endif
 
-// What wgmma has to know of an operand from `address` on: 1024 bytes from eight of its lines to the next eight, which
-// are rows where k is contiguous and terms where it is not; then also the step from 64 rows to the next 64. The address
-// of the first of them is a multiple of 1024.
+// wgmma's description of an operand that starts at `address`: it is 1024 bytes from eight of its lines to the next
+// eight. Lines are rows where k is contiguous, else terms; then the step from 64 rows to the next 64 is needed too. The
+// address of the first lines is a multiple of 1024.
 __device__ inline uint64_t wgmma_descriptor(uint32_t address) {
   constexpr uint64_t kSwizzle128 = 1, kLines = 1024, kBlock = 64 * 64 * sizeof(bf16);
   return kSwizzle128 << 62 | kLines / 16 << 32 | kBlock / 16 << 16 | (address & 0x3ffff) / 16;
 }
 
-// Stages, copies and the staged tile are those of Bf16Tile. Its lines of 128 bytes with exchanged chunks are what wgmma
-// knows as the 128-byte swizzle: 64 terms of a row, or 64 rows of a term. An operand is blocks of 64 rows.
+// Stages, copies and the staged tile are those of Bf16Tile. Its lines of 128 bytes with permuted chunks are wgmma's
+// 128-byte swizzle: 64 terms of a row, or 64 rows of a term. An operand is blocks of 64 rows.
 template <int kColumns = 128>
 struct WgmmaTile : Bf16Tile<128, kColumns> {
   using Stages = Bf16Tile<128>;
@@ -46,7 +46,7 @@ struct WgmmaTile : Bf16Tile<128, kColumns> {
     return chunk / kPerLine * kBlockBytes + Stages::template place<false, kBlock>(term, chunk % kPerLine);
   }
 
-  // Waits for the sums before.
+  // Waits for the earlier sums.
   static __device__ void scale(Sums& sums, float factor) {
     wait_products<0>();
 #pragma unroll

@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(SFFN_WGMMA_THREADS(WgmmaTile<>::kThreads), 2)
   __syncthreads();
   float* staged = reinterpret_cast<float*>(shared);
   if (sums_rows) row_sums.store(p, batch, row0, staged);
-  // Through shared memory, so that each row leaves in whole sectors.
+  // Through shared memory, so that each row is stored in whole sectors.
   each_pair<Tile>(sums, [&](int row, int j, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Tile::kStagedRow + Tile::column_of(j)) = make_float2(x, y);
   });
