@@ -1,4 +1,4 @@
-/** Tensors of a known content. */
+/** Tensors with known contents. */
 import { checkDevice } from './device';
 import { checkDType } from './dtype';
 import { checkNumber, runNative } from './errors';
@@ -25,7 +25,7 @@ export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(sha
 /** A tensor of ones. @throws {OptionError | DeviceError | OutOfMemoryError} */
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
 
-/** A copy with memory of its own, outside of the graph. */
+/** A copy in its own memory, outside the graph. */
 export function clone(x: Tensor): Tensor {
   const y = empty(x.shape, x.dtype, x.device);
   runNative(() => kernels.copy({ x, y }));

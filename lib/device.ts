@@ -12,7 +12,7 @@ export type Isa = 'avx512' | 'avx2' | 'baseline' | 'neon';
 /** What the allocator of a device has counted. */
 export type MemoryStats = Readonly<NativeMemoryStats>;
 
-/** @throws {DeviceError} that says what is missing, when the device is not usable here. @throws {OptionError} */
+/** @throws {DeviceError} when the device is not usable here, with what is missing. @throws {OptionError} */
 export function checkDevice(where: string, device: unknown): asserts device is Device {
   if (device === 'cpu') return;
   checkDeviceName(where, device);
@@ -21,7 +21,7 @@ export function checkDevice(where: string, device: unknown): asserts device is D
   useMeasuredCosts(deviceName(device));
 }
 
-/** The one name of a device: without a number for the default one of its kind. */
+/** The only name of a device: without a number for the default one of its kind. */
 export function deviceName(device: Device): Device {
   if (isKind(device)) return device;
   const kind = kindOf(device);
@@ -30,7 +30,7 @@ export function deviceName(device: Device): Device {
 
 const withKnownCosts = new Set<Device>();
 
-/** What was measured on this GPU for the choice of its kernels, if anything, from its first use on. */
+/** Loads what was measured on this GPU for the choice of its kernels, if anything, at its first use. */
 function useMeasuredCosts(device: Device): void {
   if (withKnownCosts.has(device)) return;
   const path = defaultCostsPath();
@@ -62,7 +62,7 @@ export function deviceStatus(device: Device): string {
 export const cudaStatus = (): string => deviceStatus('cuda');
 
 /**
- * Kernels of native/kernels.def that a device leaves to the host: their operands are copied there and back.
+ * Kernels of native/kernels.def that the host computes for a device: their operands are copied there and back.
  * @throws {OptionError}
  */
 export function hostKernels(device: Device): string[] {
@@ -71,7 +71,7 @@ export function hostKernels(device: Device): string[] {
 }
 
 /**
- * Which CUDA device 'cuda' is, counted from 0; to be chosen before the first tensor is on any. Default: the environment's
+ * Which CUDA device 'cuda' is, counted from 0. Choose it before any device has a tensor. Default: the environment's
  * STRUCTURED_FFN_CUDA_DEVICE, or 0. @throws {DeviceError}
  */
 export function setCudaDevice(index: number): void {
@@ -81,14 +81,14 @@ export function setCudaDevice(index: number): void {
 }
 
 /**
- * Whether products of float32 matrices on CUDA may round their operands to TF32 (10 bits of mantissa instead of 23, sums
- * stay float32), which tensor cores multiply. Default: no, or STRUCTURED_FFN_TF32=1. Products of up to 16 rows, which reading
- * memory bounds, and attention stay exact.
+ * Whether products of float32 matrices on CUDA may round their operands to TF32 (10 bits of mantissa instead of 23;
+ * sums stay float32), which tensor cores multiply. Default: no, or STRUCTURED_FFN_TF32=1. Attention stays exact, and so
+ * do products of up to 16 rows, whose speed is limited by memory.
  */
 export const getCudaTf32 = (): boolean =>
   native.available(KINDS.cuda) && runNative(() => native.settings(KINDS.cuda)).tf32 === 'on';
 
-/** For all products from now on. @throws {DeviceError} where there is no CUDA. @throws {OptionError} */
+/** For all later products. @throws {DeviceError} without CUDA. @throws {OptionError} */
 export function setCudaTf32(allowed: boolean): void {
   checkDevice('setCudaTf32', 'cuda');
   if (typeof allowed !== 'boolean') throw new OptionError('setCudaTf32', 'true or false', allowed);
@@ -96,8 +96,8 @@ export function setCudaTf32(allowed: boolean): void {
 }
 
 /**
- * Waits until a device has done what it was asked to do. The CPU is always done. @throws {SffnError} what went wrong there
- * since the last synchronisation: on CUDA that shows only now, or at the next copy to the CPU.
+ * Waits until a device has done all its work. The CPU is always done. @throws {SffnError} for what went wrong there
+ * since the last synchronisation: on CUDA errors show only here, or at the next copy to the CPU.
  */
 export const synchronize = (device: Device = 'cuda'): void =>
   runNative(() => native.synchronize(usableCode('synchronize', device)));
@@ -128,13 +128,14 @@ export function setIsa(isa: Isa): void {
 export const memoryStats = (device: Device = 'cpu'): MemoryStats =>
   runNative(() => native.memoryStats(usableCode('memoryStats', device)));
 
-/** Makes `peak` start again from what is in use now. @throws {DeviceError} */
+/** Resets `peak` to what is in use now. @throws {DeviceError} */
 export const resetPeakMemory = (device: Device = 'cpu'): void =>
   runNative(() => native.resetPeakMemory(usableCode('resetPeakMemory', device)));
 
 /**
- * Bytes that tensors and scratch may take together (default: 90 % of the device's memory, on the CPU of the machine's or
- * the control group's). Going over it throws OutOfMemoryError, and everything stays usable. @throws {DeviceError}
+ * Bytes that tensors and scratch may take together. Default: 90 % of the device's memory, on the CPU 90 % of the
+ * machine's or the control group's. Beyond it OutOfMemoryError is thrown, and everything stays usable. @throws
+ * {DeviceError}
  */
 export function setMemoryLimit(bytes: number, device: Device = 'cpu'): void {
   checkInteger('setMemoryLimit', bytes, 0);

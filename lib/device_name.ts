@@ -1,21 +1,23 @@
-/** The names of devices, whether they are there or not: this knows nothing of the addon, so that the command line can ask. */
+/**
+ * The names of devices, whether they exist or not. This does not load the addon, so that the command line can use it.
+ */
 import { OptionError } from './errors';
 
-/** The kinds of devices, with the numbers that the addon has for them (native/tensor.h). */
+/** The kinds of devices, with their numbers in the addon (native/tensor.h). */
 export const KINDS = { cpu: 0, cuda: 1 } as const;
-/** What devices of a kind have in common: the element types that they compute with, for one. */
+/** What devices of a kind have in common, such as the element types that they compute with. */
 export type DeviceKind = keyof typeof KINDS;
 
 /**
- * 'cuda' is the default CUDA device (`setCudaDevice`), 'cuda:1' the one that the driver calls 1. A device has one name: a
- * tensor's `device` is 'cuda' on the default one, whatever it was asked for.
+ * 'cuda' is the default CUDA device (`setCudaDevice`), 'cuda:1' the one that the driver calls 1. A device has one name:
+ * a tensor's `device` is 'cuda' on the default one, by whichever name it was requested.
  */
 export type Device = DeviceKind | `cuda:${number}`;
 
-/** cuda, or cuda:1 with a number as it is usually written. */
+/** cuda, or cuda:1 with a number in its usual form. */
 const NAME = /^(?:cpu|cuda(?::(?:0|[1-9]\d{0,8}))?)$/;
 
-/** @throws {OptionError} unless it is the name of a device, there or not. */
+/** @throws {OptionError} unless it is the name of a device, existing or not. */
 export function checkDeviceName(where: string, device: unknown): asserts device is Device {
   if (typeof device !== 'string' || !NAME.test(device))
     throw new OptionError(where, 'one of cpu, cuda, cuda:N', device);

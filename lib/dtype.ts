@@ -28,12 +28,12 @@ export const ELEMENTS: Readonly<Record<ElementType, ElementInfo>> = {
 
 export const DTYPE_NAMES: readonly DType[] = ['float32', 'int32', 'bfloat16'];
 
-/** @throws {OptionError} for a name that is none of ours. */
+/** @throws {OptionError} for an unknown name. */
 export function checkDType(where: string, dtype: unknown): asserts dtype is DType {
   checkChoice(where, dtype, DTYPE_NAMES);
 }
 
-// The intrinsic getter of all typed arrays: 60 times as fast as Object.prototype.toString, and nothing can forge its answer.
+// The intrinsic getter of all typed arrays: 60 times as fast as Object.prototype.toString, and it cannot be forged.
 const tagGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Int8Array.prototype), Symbol.toStringTag)?.get;
 
 /** The name of a typed array's class; empty for anything else. */

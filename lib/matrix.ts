@@ -1,6 +1,6 @@
 /** Matrices in plain arrays. */
 
-/** The transpose of each of the matrices [rows, columns] that `data` holds one after the other. */
+/** The transpose of each of the consecutive matrices [rows, columns] in `data`. */
 export function transposed(data: ArrayLike<number>, rows: number, columns: number): Float32Array {
   const result = new Float32Array(data.length);
   for (let at = 0; at < data.length; at += rows * columns)

@@ -1,4 +1,4 @@
-/** Loads the native addon, wherever a build put it. */
+/** Loads the native addon from any of the places where a build puts it. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Native } from '../types/native';
@@ -6,7 +6,9 @@ import { BinaryError } from './errors';
 
 const ROOT = join(__dirname, '..');
 
-/** Where a binary may be, in order: an explicit one, the one with CUDA, node-gyp's, cmake-js', one that came with the package. */
+/**
+ * Where a binary may be, in order: an explicit path, the one with CUDA, node-gyp's, cmake-js', the one in the package.
+ */
 function candidates(): string[] {
   const explicit = process.env.STRUCTURED_FFN_BINARY;
   if (explicit) return [explicit];

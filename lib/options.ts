@@ -1,17 +1,20 @@
-/** Options objects: each is held against the list of its names, so that a misspelt option is never ignored. */
+/** Options objects: each is checked against the list of its names, so that a misspelt option is never ignored. */
 import { OptionError } from './errors';
 
-/** Every name of T once: the compiler refuses a list that lacks one or has one too many. A table of defaults is a list too. */
+/**
+ * Every name of T once: the compiler refuses a list with a missing or an extra name. A table of defaults also serves as
+ * a list.
+ */
 export type OptionNames<T> = Readonly<Record<keyof T, unknown>>;
 
-/** An object with keys of its own: not null, no array. */
+/** An object with keys: neither null nor an array. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   value !== null && typeof value === 'object' && !Array.isArray(value);
 
 /**
- * @param owner what the options are of, for the message: `AdamW`.
- * @throws {OptionError} for what is no object, and for a name that is not known: "weight_decay: unknown option of AdamW; did
- * you mean weightDecay?".
+ * @param owner the owner of the options, for the message: `AdamW`.
+ * @throws {OptionError} for a value that is not an object, and for an unknown name: "weight_decay: unknown option of
+ * AdamW; did you mean weightDecay?".
  */
 export function checkKeys<T extends object>(owner: string, options: T, known: OptionNames<NoInfer<T>>): void {
   if (!isObject(options)) throw new OptionError(owner, 'an object of options', options);
@@ -27,14 +30,14 @@ function hint(name: string, known: readonly string[]): string {
   return `known are ${known.join(', ')}`;
 }
 
-/** weight_decay and weightDecay are one word. */
+/** weight_decay and weightDecay count as one word. */
 const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '');
 
-/** The beginning of a name is near to it. */
+/** The beginning of a name counts as close to it. */
 const distance = (a: string, b: string): number =>
   Math.min(editDistance(a, b), a.length > 2 && b.startsWith(a) ? 1 : a.length);
 
-/** Fewest insertions, deletions and replacements that make b of a (Levenshtein 1966). */
+/** Fewest insertions, deletions and replacements that turn a into b (Levenshtein 1966). */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (const letter of a) {

@@ -8,17 +8,17 @@ import type { Tensor } from './tensor';
 
 let recording = false;
 
-/** For what is done anew in each step, but would be the same in each replay. @throws {RecordingError} */
+/** For work that is new in each step, but would be the same in each replay. @throws {RecordingError} */
 export function refuseWhileRecording(why: string): void {
   if (recording) throw new RecordingError(`while a CUDA graph is recorded, ${why}`);
 }
 
 /**
- * A body of the same kernels on the same shapes each time. The first run() calls it, which loads its kernels; the second one
- * records it; from then on its kernels are replayed as they were recorded, and nothing of it that is JavaScript happens
- * again. So its inputs are tensors that exist before, are written with `copyFrom` before each run, and it neither reads
- * values, nor copies from the host, nor draws random numbers: RecordingError says which. Tensors that the recorded kernels
- * use are kept alive by the step; one that is moved or replaced is not followed.
+ * A body that launches the same kernels on the same shapes each time. The first run() calls it, which loads its
+ * kernels. The second run() records it. From then on the recorded kernels are replayed, and none of its JavaScript runs
+ * again. So its inputs are tensors that exist before; write to them with `copyFrom` before each run. The body must not
+ * read values, copy from the host or draw random numbers: RecordingError says which of these it did. The step keeps
+ * alive the tensors that the recorded kernels use. If one is moved or replaced, the step does not follow.
  */
 export class RecordedStep implements Disposable {
   readonly #body: () => readonly Tensor[];
@@ -29,7 +29,7 @@ export class RecordedStep implements Disposable {
   #disposed = false;
 
   /**
-   * @param body its result is what is left of it; other tensors that it makes are disposed.
+   * @param body its result is kept; other tensors that it makes are disposed.
    * @param device the CUDA device that it computes on. @throws {DeviceError} @throws {OptionError}
    */
   constructor(body: () => readonly Tensor[], device: Device = 'cuda') {
@@ -46,8 +46,8 @@ export class RecordedStep implements Disposable {
   }
 
   /**
-   * One run of the body. The results belong to the step: the next run writes over them.
-   * @throws {RecordingError} when the body cannot be recorded; nothing is kept of the recording then.
+   * One run of the body. The results belong to the step: the next run overwrites them.
+   * @throws {RecordingError} when the body cannot be recorded; then nothing of the recording is kept.
    */
   run(): readonly Tensor[] {
     if (this.#disposed) throw new DisposedError('RecordedStep', 'it was disposed');

@@ -1,11 +1,11 @@
-/** Lifetimes: every tensor belongs to the innermost open scope, and goes when the scope closes. */
+/** Lifetimes: every tensor belongs to the innermost open scope, and is disposed when the scope closes. */
 import type { Tensor } from './tensor';
 
 const stack: Scope[] = [];
 
 /**
  * `using scope = new Scope()`: tensors made until the end of the block are disposed there, except those given to
- * `keep`. Parameters, gradients of leaves and optimizer state are kept by themselves.
+ * `keep`. Parameters, gradients of leaves and optimizer state do not belong to scopes.
  */
 export class Scope implements Disposable {
   readonly #tensors = new Set<Tensor>();
@@ -45,7 +45,7 @@ export function track(tensor: Tensor): void {
   stack[stack.length - 1]?.track(tensor);
 }
 
-/** Takes a tensor out of every scope: it lives until dispose(). */
+/** Takes a tensor out of all scopes: it lives until dispose(). */
 export function keep<T extends Tensor>(tensor: T): T {
   for (let i = stack.length - 1; i >= 0; i--) if (stack[i]?.forget(tensor)) break;
   return tensor;

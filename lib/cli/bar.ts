@@ -1,4 +1,4 @@
-/** One line at the bottom of a terminal that is drawn anew; other lines go above it. It never moves the cursor up. */
+/** One line at the bottom of a terminal that is redrawn; other lines go above it. It never moves the cursor up. */
 import type { WriteStream } from 'node:tty';
 import pc from 'picocolors';
 
@@ -22,7 +22,7 @@ export class Bar {
     this.#stream = stream;
   }
 
-  /** @param part done, from 0 to 1. @param text what stands beside the bar. */
+  /** @param part done, from 0 to 1. @param text what stands next to the bar. */
   update(part: number, text: string): void {
     if (this.#text === null) {
       this.#stream.write(HIDE_CURSOR);
@@ -39,7 +39,7 @@ export class Bar {
     this.#draw();
   }
 
-  /** The bar as it is now stays as a line. */
+  /** Leaves the bar as it is now as an ordinary line. */
   end(): void {
     if (this.#text === null) return;
     this.#draw();
@@ -48,7 +48,7 @@ export class Bar {
     this.#text = null;
   }
 
-  /** Less than a whole line: a terminal wraps one that is full. */
+  /** Less than a whole line: a terminal wraps a full one. */
   #draw(): void {
     if (this.#text === null) return;
     this.#drawn = performance.now();

@@ -1,12 +1,15 @@
-/** How the command line ends badly. 0: all right, 1: something went wrong, 2: used wrongly; output.ts has those of signals. */
+/**
+ * How the command line fails. 0: all right, 1: something went wrong, 2: used wrongly. output.ts has the codes of
+ * signals.
+ */
 import pc from 'picocolors';
 
 export const USED_WRONGLY = 2;
 
-/** What the user asked for cannot be, as a whole: options that exclude each other, or that are missing. */
+/** The request as a whole is impossible: options that exclude each other, or that are missing. */
 export class UsageError extends Error {}
 
-/** The library's own refusals of a value come from the options too; its classes are not loaded here, its code tells. */
+/** The library also refuses values that come from options. Its classes are not loaded here; the error's code tells. */
 const isUsage = (error: unknown): boolean =>
   error instanceof UsageError || (error instanceof Error && 'code' in error && error.code === 'ERR_OPTION');
 

@@ -49,7 +49,7 @@ export async function generateCommand(checkpoint: string, options: GenerateComma
     ...rest,
     onTiming: (timing) => timings.push(timing),
   });
-  // Nothing is printed for a prompt that is refused.
+  // Nothing is printed for a refused prompt.
   let next = await pieces.next();
   process.stdout.write(prompt);
   for (; !next.done; next = await pieces.next()) process.stdout.write(next.value);

@@ -30,7 +30,7 @@ interface Cost {
 }
 
 function cost(structure: (typeof STRUCTURE_NAMES)[number], { dModel, dFf, ratio }: InfoOptions): Cost {
-  // The paper's initialisations cost a factorisation; sizes are the same without.
+  // The paper's initialisations cost a factorisation; sizes are the same without it.
   const init = 'normal';
   const size = structure === 'dense' ? {} : { ratio, init: init as 'normal' };
   return tidy(() => {

@@ -159,7 +159,7 @@ Examples:
   structured-ffn train --init runs/latest/checkpoint --tokens train.bin --order sequential --json
 
 Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits at once. SIGTERM and SIGHUP do the same with 143
-and 129, and so does a run whose output nobody reads any more, with 141.`,
+and 129, and so does a run whose output is no longer read, with 141.`,
   )
   .action(async (options) => (await import('./train_command.js')).trainCommand(options));
 

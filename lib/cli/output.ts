@@ -1,6 +1,6 @@
-/** Standard output that goes away: the reader of a pipe ended, the disk is full. */
+/** Standard output that can go away: the reader of a pipe ended, or the disk is full. */
 
-/** As shells have it for a process that ended by a signal. */
+/** The exit code that shells give for a process that ended by a signal. */
 export const SIGNAL_CODES = { SIGHUP: 129, SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 } as const;
 
 type Handler = (code: number, message: string) => void;
@@ -15,16 +15,16 @@ export function onOutputLost(handler: Handler): void {
   handle = handler;
 }
 
-/** Without this a failed write is an exception that nobody catches. */
+/** Without this a failed write is an uncaught exception. */
 export function watchOutput(): void {
   for (const [name, stream] of [
     ['standard output', process.stdout],
     ['standard error', process.stderr],
   ] as const)
     stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-      // Who reads no more wants no more.
+      // A reader that went away wants no more output.
       if (code === 'EPIPE') handle(SIGNAL_CODES.SIGPIPE, '');
-      // A terminal that was closed; SIGHUP tells it too.
+      // A terminal was closed; SIGHUP also tells that.
       else if (stream === process.stderr) return;
       else handle(1, `${name}: ${message}`);
     });

@@ -3,7 +3,7 @@ import type { TrainEvent } from '../train';
 import { Bar } from './bar';
 
 export interface Progress {
-  /** A line beside the progress. */
+  /** A line that is not part of the progress. */
   say(line: string): void;
   event(event: TrainEvent): void;
   end(): void;
@@ -13,7 +13,7 @@ const evaluationLine = ({ step, loss, perplexity, bitsPerByte }: Extract<TrainEv
   `step ${step}: validation loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}` +
   (bitsPerByte === null ? '' : `, ${bitsPerByte.toFixed(4)} bits per byte`);
 
-/** Time left by the pace of the last steps, as 1m05s. */
+/** Time left at the pace of the last steps, as 1m05s. */
 class TimeLeft {
   #start = performance.now();
   #first = 0;
@@ -65,7 +65,7 @@ export function barProgress(): Progress {
   };
 }
 
-/** What is a line of its own on a terminal and elsewhere. */
+/** Prints the events that get a line, on a terminal and elsewhere. */
 function sayOf(event: TrainEvent, say: (line: string) => void): void {
   if (event.type === 'evaluation' && !event.final) say(evaluationLine(event));
   if (event.type === 'warning') say(`warning: step ${event.step}: ${event.message}`);

@@ -1,4 +1,4 @@
-/** Where a run goes: a new numbered folder, or the one that the user names. */
+/** Where a run goes: a new numbered folder, or the folder that the user names. */
 import {
   existsSync,
   lstatSync,
@@ -18,7 +18,7 @@ import { UsageError } from './failure';
 
 export interface RunFolder extends Disposable {
   readonly path: string;
-  /** Makes `runs/latest` stand for this run, where it is a numbered one. Returns why not, where it cannot be. */
+  /** Makes `runs/latest` point to this run if it is a numbered one. If it cannot, returns why. */
   publish(): string | null;
 }
 
@@ -43,7 +43,7 @@ function nextNumbered(): string {
   });
 }
 
-/** @throws {UsageError} for a folder that holds a run already, unless it may be replaced. */
+/** @throws {UsageError} for a folder that already holds a run, unless it may be replaced. */
 function named(out: string, force: boolean): string {
   const path = resolve(out);
   if (existsSync(path) && !statSync(path).isDirectory())
@@ -59,7 +59,7 @@ function named(out: string, force: boolean): string {
 function link(path: string): string | null {
   const place = join(dirname(path), LATEST);
   if (lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink() === false)
-    return `${place} is no link but a folder, and stays as it is; this run is ${path}`;
+    return `${place} is not a link and stays as it is; this run is ${path}`;
   const temporary = `${place}.${uniquePart()}.tmp`;
   try {
     symlinkSync(process.platform === 'win32' ? path : basename(path), temporary, 'junction');
@@ -80,14 +80,14 @@ function link(path: string): string | null {
  */
 export function openRunFolder(out: string | undefined, force = false): RunFolder {
   const path = out === undefined ? nextNumbered() : named(out, force);
-  // In the folder, as the one above it may not be ours to write to.
+  // In the folder itself, because the parent folder may not be writable.
   const held = lock(path, 0, join(path, 'run.lock'));
   return {
     path,
     publish: () => (out === undefined ? link(path) : null),
     [Symbol.dispose]() {
       held[Symbol.dispose]();
-      // A run that did not come to its first file.
+      // A run that ended before its first file.
       if (out === undefined) attempt(() => rmdirSync(path));
     },
   };

@@ -1,7 +1,7 @@
 import pc from 'picocolors';
 import { type RunRecord, summaryRows } from '../report/record';
 
-/** What the run came to, on standard output. */
+/** The results of the run, on standard output. */
 export function printSummary(record: RunRecord, sample: string | null): void {
   const rows = summaryRows(record);
   const width = Math.max(...rows.map(([name]) => name.length));

@@ -21,8 +21,8 @@ function progressFor(json: boolean | undefined): Progress {
 }
 
 /**
- * A run is asked to stop after its step by Ctrl-C, by other signals that end processes, and when nobody takes its output any
- * more; the exit code says which. A second Ctrl-C ends the process.
+ * Ctrl-C, other signals that end processes, and a reader of the output that went away ask a run to stop after its step.
+ * The exit code says which it was. A second Ctrl-C ends the process.
  */
 function stoppable(say: (line: string) => void): AbortSignal {
   const controller = new AbortController();
@@ -39,7 +39,7 @@ function stoppable(say: (line: string) => void): AbortSignal {
   for (const name of ['SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop(SIGNAL_CODES[name], name));
   onOutputLost((code, message) => {
     if (message !== '' && !controller.signal.aborted) process.stderr.write(`error: ${message}\n`);
-    stop(code, 'nobody takes the output');
+    stop(code, 'the output is no longer read');
   });
   return controller.signal;
 }
@@ -68,7 +68,7 @@ async function runToEnd(
   return { plan, events, seconds: (performance.now() - start) / 1000 };
 }
 
-/** What comes after the last step must not fail then. @throws {UsageError} */
+/** Checks before the first step what comes after the last one: the sample and the report. @throws {UsageError} */
 async function checkEnd({ sample, report, json }: TrainOptions, { tokenizer, config }: TrainPlan): Promise<void> {
   if (sample !== undefined && tokenizer !== null && !json) {
     const { length } = tokenizer.encode(sample);

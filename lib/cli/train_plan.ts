@@ -56,9 +56,9 @@ export interface TrainOptions extends ModelOptions {
 export interface TrainPlan {
   readonly source: RunSource;
   readonly config: TrainConfig;
-  /** Null for bare tokens: there is no text to show. */
+  /** Null for bare tokens, which have no text to show. */
   readonly tokenizer: Tokenizer | null;
-  /** Null where there are no validation tokens. */
+  /** Null without validation tokens. */
   readonly baselines: Baselines | null;
 }
 
@@ -125,7 +125,7 @@ export function planTraining(options: TrainOptions, out: string | undefined, say
 function planResume(folder: string): TrainPlan {
   const { trainer, tokenizerFile } = loadCheckpoint(folder);
   const { config } = (trainer ?? {}) as { config?: TrainConfig };
-  if (config === undefined) throw new UsageError(`${folder} holds a model only; start from it with --init`);
+  if (config === undefined) throw new UsageError(`${folder} holds only a model; start from it with --init`);
   const hasText = config.tokenizer !== undefined;
   return {
     source: { resume: folder },

@@ -1,4 +1,4 @@
-/** `structured-ffn tune`, and the table that `generate --dispatch auto` goes by. */
+/** `structured-ffn tune`, and the table that `generate --dispatch auto` uses. */
 import { defaultCostsPath, saveCosts } from '../cuda/costs_file';
 import { tuneCosts } from '../cuda/tune_costs';
 import {
@@ -32,7 +32,9 @@ function lines(key: string, measured: readonly Crossover[]): string {
   return `${key}\n${rows.join('')}`;
 }
 
-/** What the kernels of matrix products take on the GPU, into the file that every later process reads. */
+/**
+ * Measures the kernels of matrix products on the GPU, and writes the times to the file that every later process reads.
+ */
 function tuneProducts(device: Device, path = defaultCostsPath()): void {
   checkDevice('tune: --device', device);
   if (path === '') throw new OptionError('tune: --costs', 'a file, as STRUCTURED_FFN_CUDA_COSTS is empty', path);
@@ -64,7 +66,7 @@ export function tuneCommand(checkpoint: string | undefined, options: TuneCommand
   process.stdout.write(`written to ${path}\n`);
 }
 
-/** The table on disk, with what this model lacks in it measured now and added. */
+/** The table on disk. Shapes of this model that it lacks are measured now and added. */
 export function measuredTable(model: TransformerLM, dtype: WeightDType): CrossoverTable {
   const known = loadTable();
   const fresh = tune(model, { dtype, known });

@@ -28,7 +28,7 @@ export function blockCounts(text: string): number | [number, number] {
   return second === undefined ? first! : [first!, second];
 }
 
-/** Whether the device is there shows when it is used. */
+/** Whether the device exists shows when it is used. */
 export function deviceName(text: string): Device {
   try {
     checkDeviceName('--device', text);

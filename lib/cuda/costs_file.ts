@@ -9,7 +9,10 @@ import { FormatError } from '../errors';
 import { readJson, writeJson } from '../io/files';
 import { isObject } from '../options';
 
-/** Times in nanoseconds, and how much longer one way may take than another, by the names of native/cuda/gemm/costs.cuh. */
+/**
+ * Times in nanoseconds, and ratios by which one way may be slower than another, by the names of
+ * native/cuda/gemm/costs.cuh.
+ */
 export type GemmCosts = Readonly<Record<string, number>>;
 
 const FORMAT = 'structured-ffn gemm costs';
@@ -39,10 +42,10 @@ function readGpus(path: string): Record<string, GemmCosts> {
   return file.gpus as Record<string, GemmCosts>;
 }
 
-/** What was measured on a GPU; null when nothing was. @throws {FileError | FormatError} */
+/** What was measured on a GPU, or null. @throws {FileError | FormatError} */
 export const loadCosts = (gpu: string, path = defaultCostsPath()): GemmCosts | null => readGpus(path)[gpu] ?? null;
 
-/** Puts the measurements of a GPU into the file, in the place of older ones. @throws {FileError | FormatError} */
+/** Puts the measurements of a GPU into the file; they replace older ones. @throws {FileError | FormatError} */
 export function saveCosts(gpu: string, costs: GemmCosts, path = defaultCostsPath()): void {
   writeJson(path, { format: FORMAT, version: VERSION, gpus: { ...readGpus(path), [gpu]: costs } });
 }

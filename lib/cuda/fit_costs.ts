@@ -1,8 +1,8 @@
 /** From the times of products to the costs of the model in native/cuda/gemm/costs.cuh. */
 
-/** One tile of a kernel at two depths, with one block of threads to a multiprocessor and with several. Nanoseconds. */
+/** One tile of a kernel at two depths, with one and with several blocks of threads to a multiprocessor. Nanoseconds. */
 export interface TileTimes {
-  /** Of a block, at either depth. */
+  /** Steps of a block, at either depth. */
   readonly steps: readonly [number, number];
   readonly single: readonly [number, number];
   readonly several: readonly [number, number];
@@ -21,12 +21,13 @@ export interface TileCosts {
   readonly store: number;
 }
 
-/** No cost is nothing: below this part of a step, noise decides. */
+/** No cost is 0: below this part of a step, noise decides. */
 const LEAST = 1e-3;
 
 /**
- * A block alone takes latency + steps · (stall + step) + stores; several that hide each other's waiting take
- * latency + each · (steps · step + stores). Where a multiprocessor holds one, `shared` says what cannot be told apart.
+ * A block alone takes latency + steps · (stall + step) + stores. Several blocks hide each other's waiting and take
+ * latency + each · (steps · step + stores). If a multiprocessor holds only one, `shared` gives what cannot be told
+ * apart.
  */
 export function fitTile(times: TileTimes, shared: Omit<TileCosts, 'step'> | null): TileCosts {
   const { steps, single, several, each, resident, bytes } = times;
@@ -58,7 +59,7 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)]!;
 }
 
-/** Of all tiles together: steps are their own, the rest is the median of those that show it. */
+/** The costs of all tiles together: each has its own steps, and the rest is the median of the tiles that show it. */
 export function fitTiles(tiles: ReadonlyMap<string, TileTimes>): Record<string, number> {
   const telling = [...tiles.values()].filter(({ resident }) => resident > 1).map((times) => fitTile(times, null));
   const common = (name: 'latency' | 'stall' | 'store') => median(telling.map((costs) => costs[name]));
@@ -80,7 +81,7 @@ export interface ChainTimes {
   readonly modelled: { readonly together: number; readonly alone: number };
 }
 
-/** How much longer than two launches the model may find one that takes as long as they: the geometric mean. */
+/** The factor by which the model may rate one launch slower than two that take equally long: the geometric mean. */
 export function fitChains(chains: readonly ChainTimes[]): number {
   const logs = chains.map(({ together, alone, modelled }) =>
     Math.log(modelled.together / modelled.alone / (together / alone)),

@@ -1,4 +1,4 @@
-/** Measures on a CUDA device what the model of native/cuda/gemm/costs.cuh goes by. */
+/** Measures on a CUDA device the constants of the model in native/cuda/gemm/costs.cuh. */
 
 import { noGrad } from '../autograd';
 import { full } from '../creation';
@@ -15,16 +15,16 @@ import { type ChainTimes, fitChains, fitTiles, type TileTimes } from './fit_cost
 export interface CostTuneOptions {
   /** Default: 'cuda'. */
   readonly device?: Device;
-  /** Terms of the products, two numbers; multiples of 64. */
+  /** Terms of the products: two numbers, multiples of 64. */
   readonly depths?: readonly [number, number];
-  /** Blocks of threads that each multiprocessor has, beyond those that it holds at once, as a multiple of them. */
+  /** Blocks of threads for each multiprocessor, as a multiple of what it holds at once. */
   readonly rounds?: number;
-  /** Launches in a row that one time is of, and such times. */
+  /** Launches in a row for one time, and the number of such times. */
   readonly launches?: number;
   readonly repeats?: number;
-  /** [tokens, output, input, rank] of layers to compare one launch with two on. */
+  /** [tokens, output, input, rank] of layers on which one launch is compared with two. */
   readonly chains?: readonly (readonly [number, number, number, number])[];
-  /** Told of each cost when it is known. */
+  /** Called for each cost when it is known. */
   readonly onCost?: (name: string, value: number) => void;
 }
 
@@ -61,7 +61,7 @@ const CHAINS = [
   [33792, 512, 512, 256],
 ] as const;
 
-/** Nanoseconds of one run of `body`, which only launches: the least of several means, as other work only adds. */
+/** Nanoseconds of one run of `body`, which only launches: the smallest of several means, as other work only adds. */
 function nanoseconds(body: () => void, { device, launches, repeats }: Required<CostTuneOptions>): number {
   const means = Array.from({ length: repeats + 1 }, () => {
     synchronize(device);
@@ -70,7 +70,7 @@ function nanoseconds(body: () => void, { device, launches, repeats }: Required<C
     synchronize(device);
     return ((performance.now() - start) * 1e6) / launches;
   });
-  // The first one makes the kernels ready. A clock may be too coarse for one launch.
+  // The first run prepares the kernels. A clock may be too coarse for one launch.
   return Math.max(Math.min(...means.slice(1)), 1);
 }
 
@@ -118,8 +118,9 @@ function chainTimes(sizes: readonly [number, number, number, number], options: R
 }
 
 /**
- * The costs of this device, which are in use from then on. Takes seconds, and up to 300 MB of its memory. Those of kernels that it
- * has not, and what is not measured (group_patience, split_depth), keep their values. @throws {DeviceError}
+ * The costs of this device, in use from then on. Takes seconds, and up to 300 MB of the device's memory. Kernels that
+ * it does not have, and costs that are not measured (group_patience, split_depth), keep their values. @throws
+ * {DeviceError}
  */
 export function tuneCosts(options: CostTuneOptions = {}): GemmCosts {
   const given: Required<CostTuneOptions> = {

@@ -5,7 +5,7 @@ import type { TokenFile } from './token_file';
 export interface Baselines {
   /** Mean loss in nats per token of a model that knows only how frequent each token is. */
   readonly unigram: number;
-  /** The same for one that also knows the token before. */
+  /** The same for a model that also knows the previous token. */
   readonly bigram: number;
 }
 

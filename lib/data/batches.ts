@@ -13,15 +13,15 @@ export interface BatchOptions {
   /** Ids must be below this. */
   readonly vocabSize: number;
   /**
-   * `random`: rows that start anywhere, drawn from the seed. `sequential`: one row after the other, seqLen tokens apart,
-   * from the start again at the end of the file. Default: random.
+   * `random`: rows that start anywhere, drawn from the seed. `sequential`: one row after the other, seqLen tokens
+   * apart; at the end of the file it starts again. Default: random.
    */
   readonly order?: 'random' | 'sequential';
   /** Default: 0. */
   readonly seed?: number;
 }
 
-/** Rows of [batch, seq] ids; targets are the inputs one token further. */
+/** Rows of [batch, seq] ids; targets are the inputs moved on by one token. */
 export interface Batch {
   /** Ids [rows, seqLen]. */
   readonly inputs: Int32Array;
@@ -31,7 +31,7 @@ export interface Batch {
   readonly rows: number;
 }
 
-/** Where a loader stands; plain data for checkpoints. */
+/** The position of a loader; plain data for checkpoints. */
 export interface LoaderState {
   /** Rows given out, in sequential order. */
   readonly row: number;
@@ -95,8 +95,8 @@ export class BatchLoader {
 }
 
 /**
- * Every token of the file but the first as a target exactly once, in rows of `seqLen`; the rest that fills no row is left
- * out. At most `maxRows` rows.
+ * Every token of the file except the first is a target exactly once, in rows of `seqLen`. A rest that does not fill a
+ * row is left out. At most `maxRows` rows.
  */
 export function* evaluationBatches(
   file: TokenFile,

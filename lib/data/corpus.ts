@@ -1,4 +1,4 @@
-/** From text files to token files: documents found, whole ones held out, tokenized and written. */
+/** From text files to token files: finds documents, holds out whole ones, tokenizes and writes. */
 import { readdirSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { checkNumber, FileError, OptionError } from '../errors';
@@ -36,7 +36,7 @@ export function readDocuments(path: string): Document[] {
     if (files.length === 0) throw new FileError(`${path}: no ${TEXT_FILES.join(', ')} file in it`);
     const documents = files.map((file) => ({ name: file, text: readText(file) }));
     const binary = documents.find(({ text }) => text.includes('\0'));
-    if (binary !== undefined) throw new FileError(`${binary.name}: it is no text, it holds zero bytes`);
+    if (binary !== undefined) throw new FileError(`${binary.name}: it is not text: it holds zero bytes`);
     const filled = documents.filter(({ text }) => text.trim() !== '');
     if (filled.length === 0) throw new FileError(`${path}: it holds no text`);
     return filled;
@@ -52,8 +52,8 @@ export interface Split {
 }
 
 /**
- * Holds out every n-th document, whole, so that about `fraction` of the text is validation. A single document is cut at a
- * line end instead: its last part is validation.
+ * Holds out every n-th document, whole, so that about `fraction` of the text is validation. A single document is cut at
+ * a line end instead, and its last part is validation.
  */
 export function splitDocuments(documents: readonly Document[], fraction = 0.1): Split {
   checkNumber('splitDocuments: fraction', fraction, 0.001, 0.5);
@@ -63,7 +63,7 @@ export function splitDocuments(documents: readonly Document[], fraction = 0.1): 
   return { train: documents.filter((_, i) => !held(i)), validation: documents.filter((_, i) => held(i)) };
 }
 
-/** Where the character at `index` begins, as a reader sees it: an emoji or an accented letter can be several code points. */
+/** Where the visible character at `index` begins: an emoji or an accented letter can be several code points. */
 const characterStart = (text: string, index: number): number =>
   new Intl.Segmenter('und', { granularity: 'grapheme' }).segment(text).containing(index)?.index ?? 0;
 
@@ -91,7 +91,7 @@ export interface TokenizedText {
   readonly documents: number;
 }
 
-/** Writes documents as one token file, an end of text after each, where the tokenizer has one. */
+/** Writes documents as one token file, each followed by an end of text if the tokenizer has one. */
 export function writeTokens(path: string, documents: readonly Document[], tokenizer: Tokenizer): TokenizedText {
   if (documents.length === 0) throw new OptionError('writeTokens: documents', 'at least one', 0);
   const writer = new TokenWriter(path, tokenDTypeFor(tokenizer.vocabSize));

@@ -21,7 +21,9 @@ export class TokenFile implements Disposable {
   readonly #bytes: 2 | 4;
   #open = true;
 
-  /** @throws {FileError} when it cannot be read. @throws {FormatError} when its size is no whole number of tokens. */
+  /**
+   * @throws {FileError} when it cannot be read. @throws {FormatError} when its size is not a whole number of tokens.
+   */
   constructor(
     /** The file. */
     readonly path: string,
@@ -35,7 +37,7 @@ export class TokenFile implements Disposable {
     this.length = size / this.#bytes;
     if (!Number.isInteger(this.length)) {
       this.close();
-      throw new FormatError(path, `${size} bytes are no whole number of ${dtype} tokens`);
+      throw new FormatError(path, `${size} bytes are not a whole number of ${dtype} tokens`);
     }
   }
 
@@ -55,7 +57,7 @@ export class TokenFile implements Disposable {
   }
 
   /**
-   * CRC-32 of the tokens: of all where they are at most `most` bytes, else of as many bytes in pieces from all over the file.
+   * CRC-32 of the tokens: of all of them up to `most` bytes, else of `most` bytes in pieces from all over the file.
    */
   checksum(most = 1 << 29): number {
     const piece = 1 << 16;
@@ -86,7 +88,7 @@ export class TokenFile implements Disposable {
   }
 }
 
-/** Writes a token file as tokens come; the file appears under its name when it is complete. */
+/** Writes a token file as tokens come; the file gets its name when it is complete. */
 export class TokenWriter {
   readonly #temporary: string;
   readonly #file: number;
@@ -138,7 +140,7 @@ export class TokenWriter {
     });
   }
 
-  /** Gives the file up and leaves nothing behind. */
+  /** Gives the file up and leaves nothing on disk. */
   abort(): void {
     attempt(() => closeSync(this.#file));
     attempt(() => rmSync(this.#temporary, { force: true }));

@@ -1,10 +1,10 @@
-/** Keys and values of earlier tokens, in pages: a sequence grows by a page, and nothing is ever copied. */
+/** Keys and values of earlier tokens, in pages: a sequence grows by whole pages, and nothing is ever copied. */
 import type { Handle } from '../../types/native';
 import type { Device } from '../device';
 import { checkInteger, OptionError } from '../errors';
 import { Storage } from '../storage';
 
-/** Whole vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
+/** A whole number of vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
 export const PAGE_TOKENS = 32;
 
 export class PagePool {
@@ -44,7 +44,7 @@ export class PagePool {
     if (this.#disposed) this.dispose();
   }
 
-  /** Frees the pages; those of sequences that are still there when they are given back. */
+  /** Frees the pages; pages of sequences that still exist are freed when those give them back. */
   dispose(): void {
     this.#disposed = true;
     for (const page of this.#free) page.dispose();
@@ -53,13 +53,13 @@ export class PagePool {
   }
 }
 
-/** One text under way: how many of its tokens the cache has, and where. */
+/** A text in progress: how many of its tokens the cache has, and where. */
 export class DecodeSequence implements Disposable {
   readonly #pool: PagePool;
   readonly #pages: Storage[] = [];
   #length = 0;
   #disposed = false;
-  /** Whether a step is under way: another one would write to the same places of the cache. */
+  /** Whether a step is in progress: another one would write to the same places of the cache. */
   busy = false;
 
   constructor(pool: PagePool) {
@@ -92,10 +92,10 @@ export class DecodeSequence implements Disposable {
     this.#length += count;
   }
 
-  /** Forgets the tokens from `length` on, to go on from there otherwise. @throws {OptionError} */
+  /** Forgets the tokens from `length` on, so that the text can go on differently from there. @throws {OptionError} */
   rewind(length: number): void {
     checkInteger('sequence: rewind', length, 0);
-    if (this.busy) throw new OptionError('sequence: rewind', 'no step under way', 'one');
+    if (this.busy) throw new OptionError('sequence: rewind', 'no step in progress', 'one');
     if (length > this.#length) throw new OptionError('sequence: rewind', `at most ${this.#length} tokens`, length);
     this.#length = length;
   }

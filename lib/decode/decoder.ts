@@ -1,4 +1,4 @@
-/** Runs a model on new tokens only: one native call for a step of any number of sequences. */
+/** Runs a model on new tokens only: one native call for a step, with any number of sequences. */
 
 import type { Device } from '../device';
 import { checkChoice, checkInteger, DisposedError, fromNative, IndexError, OptionError } from '../errors';
@@ -14,11 +14,11 @@ import type { CrossoverTable } from './table';
 
 /** Options of `Decoder`. */
 export interface DecoderOptions {
-  /** How the weights are kept; activations are float32 always. Default: float32, which needs no copy. */
+  /** The type of the weights; activations are always float32. Default: float32, which needs no copy. */
   readonly dtype?: WeightDType;
-  /** How structured layers are computed: as they are, merged, or whichever `table` says is faster. Default: factored. */
+  /** How structured layers are computed: by factors, merged, or as `table` says is faster. Default: factored. */
   readonly dispatch?: DispatchMode;
-  /** For `auto`: what was measured on this machine (`loadTable`, `tune`). */
+  /** For `auto`: measurements of this machine (`loadTable`, `tune`). */
   readonly table?: CrossoverTable;
   /** Most bytes of merged copies. Default: no limit. */
   readonly mergeBudget?: number;
@@ -32,7 +32,7 @@ export interface StepEntry {
   readonly sequence: DecodeSequence;
   /** Its new tokens. */
   readonly ids: ArrayLike<number>;
-  /** Rows of logits wanted, of the last tokens. Default: 1. */
+  /** Wanted rows of logits, those of the last tokens. Default: 1. */
   readonly logits?: number;
 }
 
@@ -66,7 +66,7 @@ export class Decoder implements Disposable {
   readonly #dispatcher: Dispatcher;
   #disposed = false;
 
-  /** The model's own weights are used where they can be: it must not be disposed or trained before the decoder. */
+  /** The model's own weights are used where possible: do not dispose or train it while the decoder is in use. */
   constructor(model: TransformerLM, options: DecoderOptions = {}) {
     checkKeys('Decoder', options, { dtype: 0, dispatch: 0, table: 0, mergeBudget: 0, prefillChunk: 0 });
     const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
@@ -106,7 +106,7 @@ export class Decoder implements Disposable {
   /**
    * Feeds each sequence its new tokens. Returns the wanted rows of logits, sequence by sequence. After an error the
    * sequences are as before.
-   * @throws {OptionError} when a sequence would become longer than the context, has a step under way, comes twice or is
+   * @throws {OptionError} when a sequence would become longer than the context, has a step in progress, comes twice or is
    * another decoder's. @throws {IndexError} for an id outside the vocabulary. @throws {DisposedError} when a weight of the
    * model was disposed or replaced.
    */
@@ -131,7 +131,9 @@ export class Decoder implements Disposable {
     return Array.from({ length: rows }, (_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize));
   }
 
-  /** Feeds a prompt in chunks. Returns the logits after its last token. `stopped` is asked between chunks; it may throw. */
+  /**
+   * Feeds a prompt in chunks. Returns the logits after its last token. Calls `stopped` between chunks; it may throw.
+   */
   async prefill(
     sequence: DecodeSequence,
     ids: ArrayLike<number>,
@@ -171,7 +173,7 @@ export class Decoder implements Disposable {
     if (sequence.disposed) throw new DisposedError('decoder: sequence', 'it was disposed');
     if (!sequence.isOf(this.#pool))
       throw new OptionError('decoder: sequence', 'a sequence of this decoder', 'one of another');
-    if (sequence.busy) throw new OptionError('decoder: sequence', 'one without a step under way', 'one in a step');
+    if (sequence.busy) throw new OptionError('decoder: sequence', 'one without a step in progress', 'one in a step');
     if (ids.length === 0) throw new OptionError('decoder: ids', 'at least one token', 'none');
     if (sequence.length + ids.length > seqLen)
       throw new OptionError(

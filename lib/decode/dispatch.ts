@@ -1,4 +1,4 @@
-/** Factored or merged, for every structured layer and token count, under a budget of memory for the merged copies. */
+/** Factored or merged, for every structured layer and token count, within a memory budget for the merged copies. */
 import type { NativeModel } from '../../types/native';
 import { checkNumber } from '../errors';
 import type { DecoderLayer, Form } from './layer';
@@ -15,7 +15,7 @@ export interface DispatchStats {
   readonly factored: number;
   /** Layers computed merged, over all calls. */
   readonly merged: number;
-  /** Layers that would have been merged if the budget had allowed, over all calls. */
+  /** Layers that were not merged because the budget did not allow it, over all calls. */
   readonly overBudget: number;
   /** Bytes of the merged copies. */
   readonly mergedBytes: number;
@@ -31,7 +31,7 @@ interface Choice {
 export class Dispatcher {
   readonly #choices = new Map<string, Choice>();
   readonly #layers: readonly DecoderLayer[];
-  /** What was measured of each layer with this setting; looked up again when it changes, not at every step. */
+  /** The measurements of each layer with this setting; looked up again when it changes, not at every step. */
   #setting = '';
   #measured: (readonly Crossover[] | undefined)[] = [];
   #mergedBytes = 0;
@@ -51,7 +51,7 @@ export class Dispatcher {
 
   /** The model for a call of `tokens` tokens. */
   bound(tokens: number): NativeModel {
-    // Everything that decides is in the key; a token count itself would make an entry for each.
+    // The key has everything that the choice depends on; with the token count itself, each count would have an entry.
     const wanted = this.#wantsMerged(tokens);
     const key = wanted.map(Number).join('');
     const choice = this.#choices.get(key) ?? this.#choose(wanted);

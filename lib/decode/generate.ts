@@ -13,7 +13,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stopId?: number | null;
   /** Ends the generation with the signal's reason, an AbortError by default. */
   readonly signal?: AbortSignal;
-  /** Told how long each part took. */
+  /** Told the duration of each part. */
   readonly onTiming?: (timing: Timing) => void;
 }
 
@@ -43,7 +43,7 @@ export interface BatchToken {
   readonly id: number;
 }
 
-/** One text under way. */
+/** A text in progress. */
 class Stream {
   sequence: DecodeSequence;
   readonly ids: number[];
@@ -67,7 +67,7 @@ class Stream {
     return this.sequence.length === this.decoder.config.seqLen;
   }
 
-  /** The later half of the tokens again, in an empty cache: positions cannot be moved in the one there is. */
+  /** Feeds the later half of the tokens again, into an empty cache: positions in a cache cannot be moved. */
   restart(): number[] {
     this.sequence.dispose();
     this.sequence = this.decoder.sequence();
@@ -84,7 +84,7 @@ function checkPrompt(decoder: Decoder, prompt: ArrayLike<number>): void {
   if (bad !== undefined) throw new IndexError('generate: prompt', `ids below ${vocabSize}`, bad);
 }
 
-/** Logits after the last token of every stream: one call for those that go on, chunks of their own for full ones. */
+/** Logits after the last token of every stream: one call for those that go on; full ones are fed again in chunks. */
 async function nextLogits(
   decoder: Decoder,
   streams: readonly Stream[],
@@ -105,8 +105,8 @@ async function nextLogits(
 }
 
 /**
- * The tokens that follow several prompts of any lengths, computed together; prompt i draws with seed + i, whatever its
- * neighbours. When a context is full, its later half is computed anew and the text goes on.
+ * The tokens that follow several prompts of any lengths, computed together. Prompt i draws with seed + i, independently
+ * of the others. When a context is full, its later half is computed anew and the text goes on.
  * @throws {OptionError} for an empty prompt, or one longer than the context. @throws {IndexError} for an id outside the
  * vocabulary.
  */

@@ -1,4 +1,4 @@
-/** Text that follows a prompt, as it comes. */
+/** Text that follows a prompt, piece by piece. */
 import { OptionError } from '../errors';
 import { checkKeys } from '../options';
 import { StreamingDecoder, type Tokenizer } from '../text';
@@ -11,7 +11,7 @@ export interface GenerateTextOptions extends GenerateOptions {
   readonly stop?: readonly string[];
 }
 
-/** Hands text on as soon as it cannot be the beginning of a stop string any more. */
+/** Passes text on as soon as it can no longer be the beginning of a stop string. */
 export class StopFilter {
   readonly #stops: readonly string[];
   #held = '';
@@ -40,7 +40,7 @@ export class StopFilter {
     return shown;
   }
 
-  /** What was held back, at the end of the text. */
+  /** The text that was held back, at the end. */
   end(): string {
     const rest = this.#held;
     this.#held = '';
@@ -57,7 +57,7 @@ export class StopFilter {
 }
 
 /**
- * Pieces of the text that follows `prompt`; ends at the tokenizer's end of text too.
+ * Pieces of the text that follows `prompt`. It also ends at the tokenizer's end of text.
  * @throws what `generate` throws. @throws {OptionError} for an empty stop string.
  */
 export async function* generateText(

@@ -1,4 +1,4 @@
-/** A linear layer of the decoder: its factors, and, where that was found faster, their product. */
+/** A linear layer of the decoder: its factors, and their product where that was found faster. */
 import type { Handle } from '../../types/native';
 import { noGrad } from '../autograd';
 import { ELEMENTS } from '../dtype';
@@ -45,12 +45,12 @@ export class DecoderLayer {
     return this.#v !== null;
   }
 
-  /** Whether it has a choice of form: with an activation between them, factors stay factors. */
+  /** Whether the layer can be merged: with an activation between them, factors stay factors. */
   get mergeable(): boolean {
     return this.structured && this.#layer.innerActivation === 'none';
   }
 
-  /** Of the layer as it is computed: a dense one for a layer with a guide. */
+  /** Sizes of the layer as computed: those of a dense one for a layer with a guide. */
   get factoredDims(): Int32Array {
     return this.structured ? this.#layer.dims.sizes : this.#denseDims();
   }

@@ -1,4 +1,4 @@
-/** A weight matrix for inference, in the element type in which it streams from memory. */
+/** A weight matrix for inference, in the element type in which it is read from memory. */
 import type { Handle } from '../../types/native';
 import { ELEMENTS } from '../dtype';
 import { runNative } from '../errors';
@@ -7,7 +7,10 @@ import { kernels } from '../kernels';
 import { Storage } from '../storage';
 import type { Tensor } from '../tensor';
 
-/** The model's own dtype shares its memory; others, and int8 (with a float32 scale for each row), are copies. */
+/**
+ * In the model's own dtype it shares the model's memory; other dtypes, and int8 (with a float32 scale for each row),
+ * are copies.
+ */
 export type WeightDType = StoredDType;
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
 
@@ -17,7 +20,7 @@ export class WeightMatrix implements Disposable {
 
   /**
    * @param weight [..., columns] float32 or bfloat16, on any device.
-   * @param owned whether `weight` is this matrix's to dispose.
+   * @param owned whether this matrix disposes `weight`.
    */
   constructor(
     readonly weight: Tensor,
@@ -54,7 +57,7 @@ export class WeightMatrix implements Disposable {
     return this.weight.size * ELEMENTS[this.dtype].bytes;
   }
 
-  /** As a checkpoint stores it: the values, and their scales for int8. */
+  /** As in a checkpoint: the values, and their scales for int8. */
   stored(): { data: Float32Array | Uint16Array | Int8Array; scales: Float32Array | null } {
     const bytes = this.#reduced?.copy();
     if (bytes === undefined) return { data: Float32Array.from(this.weight.data), scales: null };

@@ -25,7 +25,7 @@ interface DecoderBlock {
   readonly knorm: DecoderNorm;
 }
 
-/** Weight and bias of a norm, in float32; none where there is no norm. */
+/** Weight and bias of a norm, in float32; none without a norm. */
 class DecoderNorm {
   readonly #weight: WeightMatrix | null;
   readonly #bias: WeightMatrix | null;
@@ -61,7 +61,9 @@ export class DecoderModel {
   readonly #blocks: readonly DecoderBlock[];
   readonly #sizes: readonly number[];
 
-  /** @throws {DeviceError} for a model on several devices. @throws {OptionError} for norms of queries and keys on CUDA. */
+  /**
+   * @throws {DeviceError} for a model on several devices. @throws {OptionError} for norms of queries and keys on CUDA.
+   */
   constructor(model: TransformerLM, dtype: WeightDType) {
     const { embedding, positions, norm, head, config } = model;
     this.device = embedding.weight.device;
@@ -133,13 +135,13 @@ export class DecoderModel {
     };
   }
 
-  /** For many steps. @throws {DisposedError} when a weight was disposed, as the steps do. */
+  /** Binds the model for many steps. @throws {DisposedError} when a weight was disposed, as the steps do. */
   bind(form: (layer: DecoderLayer) => Form): NativeModel {
     const { weights, shape } = this.operands(form);
     return runNative(() => native.bindModel(weights, shape, this.config.normEps, this.config.ropeBase));
   }
 
-  /** Frees what is not the model's own. */
+  /** Frees what does not belong to the model itself. */
   dispose(): void {
     for (const part of [this.#embedding, this.#positions, this.#norm, this.#head]) part?.dispose();
     for (const block of this.#blocks) for (const part of Object.values(block)) part.dispose();

@@ -5,17 +5,17 @@ import { Generator } from '../random';
 
 /** How a token is chosen from its logits. */
 export interface SamplingOptions {
-  /** 0 takes the likeliest token each time (greedy). Default: 1. */
+  /** 0 always takes the likeliest token (greedy). Default: 1. */
   readonly temperature?: number;
   /** Draws among this many likeliest tokens; 0: among all. Default: 0. */
   readonly topK?: number;
   /** Draws among the likeliest tokens that together have this probability. Default: 1. */
   readonly topP?: number;
-  /** Draws among tokens at least this part as likely as the likeliest. Default: 0. */
+  /** Draws among tokens whose probability is at least this part of the likeliest one's. Default: 0. */
   readonly minP?: number;
-  /** Divides positive logits of tokens seen before, multiplies negative ones. Default: 1. */
+  /** Positive logits of tokens seen before are divided by it, negative ones multiplied. Default: 1. */
   readonly repetitionPenalty?: number;
-  /** Of the draws (docs/random.md). Default: 0. */
+  /** Seed of the draws (docs/random.md). Default: 0. */
   readonly seed?: number;
 }
 
@@ -42,7 +42,7 @@ const total = (candidates: readonly Candidate[]): number => candidates.reduce((s
 /** The smallest number of likeliest candidates that have the part `p` of all. */
 function nucleus(candidates: readonly Candidate[], p: number): Candidate[] {
   const all = total(candidates);
-  // Those below this weight have less than 1 − p together: sorting the others is enough.
+  // Candidates below this weight have less than 1 − p together: sorting the others is enough.
   const least = ((1 - p) * all) / candidates.length;
   const sorted = candidates.filter(({ weight }) => weight >= least).sort(byWeight);
   let sum = 0;
@@ -112,7 +112,7 @@ export class Sampler {
     for (const id of ids) this.#seen.add(id);
   }
 
-  /** Draws a token and sees it. */
+  /** Draws a token and counts it as seen. */
   next(logits: Float32Array): number {
     const id = this.#draw(this.#penalized(logits));
     this.#seen.add(id);

@@ -1,4 +1,4 @@
-/** What was measured on a machine: for each layer shape, how long factors and merged matrix take by token count. */
+/** Measurements of a machine: for each layer shape, how long factors and merged matrix take by token count. */
 import { type Device, deviceStatus, getIsa, getNumThreads } from '../device';
 
 /** Times of one layer at one number of tokens. */
@@ -14,7 +14,7 @@ export interface Crossover {
 /** What was measured, by layer shape, weight type and setting of the machine. */
 export type CrossoverTable = ReadonlyMap<string, readonly Crossover[]>;
 
-/** The merged form must be faster by this much: below it noise decides, and memory is lost for nothing. */
+/** The merged form must be faster by this factor: below it noise decides, and memory is used for nothing. */
 const MARGIN = 0.97;
 
 const gpus = new Map<Device, string>();
@@ -24,11 +24,11 @@ function gpuName(device: Device): string {
   return name;
 }
 
-/** What computes now: threads and instruction set, or the name of the GPU. */
+/** What computes at present: threads and instruction set, or the name of the GPU. */
 export const settingOf = (device: Device): string =>
   device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName(device);
 
-/** By the sizes of a layer: there is no activation between factors that can be merged. */
+/** By the sizes of a layer. A layer that can be merged has no activation between its factors. */
 export const tableKey = ([K, q, p, L, s, r]: Int32Array, dtype: string, setting: string): string =>
   `${[K, q, p, L, s, r].join(',')} ${dtype} ${setting}`;
 

@@ -1,4 +1,4 @@
-/** Measured crossovers on disk: one file for all machines that share a home folder, each under its fingerprint. */
+/** Measured crossovers on disk: one file for all machines that share a home folder, by machine fingerprint. */
 import { existsSync, renameSync } from 'node:fs';
 import { cpus, homedir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ const VERSION = 1;
 
 type Machines = Record<string, Record<string, readonly Crossover[]>>;
 
-/** What makes measurements of one machine worthless on another. */
+/** What makes measurements useless on another machine. */
 export function machineFingerprint(): string {
   const cores = cpus();
   return `${cores[0]?.model ?? 'unknown'}, ${cores.length} cores, ${process.platform} ${process.arch}`;
@@ -41,17 +41,17 @@ function readMachines(path: string): Machines {
   const remedy = `; "structured-ffn tune" measures anew and keeps this file as ${path}.corrupt`;
   const file = readJson(path, remedy);
   if (!isObject(file) || file.format !== FORMAT || file.version !== VERSION || !isMachines(file.machines))
-    throw new FormatError(path, `it is no table of crossovers${remedy}`);
+    throw new FormatError(path, `it is not a table of crossovers${remedy}`);
   return file.machines;
 }
 
-/** What was measured on this machine; empty when nothing was. @throws {FileError | FormatError} */
+/** What was measured on this machine; empty if nothing was. @throws {FileError | FormatError} */
 export function loadTable(path = defaultTablePath()): CrossoverTable {
   return new Map(Object.entries(readMachines(path)[machineFingerprint()] ?? {}));
 }
 
 /**
- * Adds measurements of this machine to the file. One that cannot be understood is kept beside it as `.corrupt`.
+ * Adds measurements of this machine to the file. A file that cannot be understood is kept as `NAME.corrupt`.
  * @throws {FileError}
  */
 export function saveTable(table: CrossoverTable, path = defaultTablePath()): void {

@@ -1,4 +1,4 @@
-/** Measures on this machine what the dispatcher wants to know: factors against merged matrix, by token count. */
+/** Measures on this machine what the dispatcher needs: factors against merged matrix, by token count. */
 import { full } from '../creation';
 import { type Device, synchronize } from '../device';
 import { checkInteger } from '../errors';
@@ -20,15 +20,15 @@ export interface TuneOptions {
   readonly tokens?: readonly number[];
   /** Time for each form at each token count. Default: 40. */
   readonly milliseconds?: number;
-  /** What is in it is not measured again. */
+  /** Its entries are not measured again. */
   readonly known?: CrossoverTable;
-  /** Told of each layer shape when it is done. */
+  /** Called for each layer shape when it is done. */
   readonly onShape?: (key: string, measured: readonly Crossover[]) => void;
 }
 
 const TOKENS = [1, 2, 4, 8, 12, 16, 32, 64, 256];
 
-/** Weights that a step finds in memory, not in a cache: copies of this many bytes together take turns. */
+/** A decoding step reads its weights from memory, not from a cache: copies of this many bytes in total take turns. */
 const COLD_BYTES = 64e6;
 const LEAST_ROUNDS = 9;
 
@@ -58,7 +58,7 @@ class ColdLayer implements Disposable {
     } while (bytes < COLD_BYTES && this.#copies.length < 64);
   }
 
-  /** Microseconds of one call on the copy whose turn it is. */
+  /** Microseconds of one call, on the copy whose turn it is. */
   time(x: Storage, y: Storage, tokens: number): number {
     const { v, u } = this.#copies[this.#next++ % this.#copies.length]!;
     const start = performance.now();
@@ -86,10 +86,10 @@ class ColdLayer implements Disposable {
   }
 }
 
-/** The lower quartile: other work on the machine only ever adds time. */
+/** The lower quartile: other work on the machine only adds time. */
 const typical = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 2] ?? 0;
 
-/** Both forms in turns, so that a busy moment meets both. */
+/** Both forms in turns, so that a busy moment affects both. */
 function measure(
   factored: ColdLayer,
   merged: ColdLayer,
@@ -108,7 +108,9 @@ function measure(
   return { tokens, factored: typical(times.factored), merged: typical(times.merged) };
 }
 
-/** The crossovers of every layer shape of a model, with the threads and instruction set in use. @throws {OptionError} */
+/**
+ * The crossovers of every layer shape of a model, with the threads and instruction set in use. @throws {OptionError}
+ */
 export function tune(model: TransformerLM, options: TuneOptions = {}): Map<string, Crossover[]> {
   checkKeys('tune', options, { dtype: 0, tokens: 0, milliseconds: 0, known: 0, onShape: 0 });
   const { dtype = 'float32', tokens = TOKENS, milliseconds = 40, known, onShape = () => {} } = options;

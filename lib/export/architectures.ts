@@ -1,6 +1,7 @@
 /**
- * The architectures of Hugging Face's transformers that our models are: which one a model is, its config.json, and where the
- * weights of a block go. All have pre-norm blocks, rotary positions that turn halves, and a tied embedding where asked.
+ * The architectures of Hugging Face's transformers that our models correspond to: which one a model is, its
+ * config.json, and the names of a block's weights. All have pre-norm blocks, rotary positions that rotate halves, and a
+ * tied embedding if wanted.
  */
 import { OptionError } from '../errors';
 import type { ResolvedConfig, TransformerLM } from '../nn';
@@ -61,7 +62,7 @@ function stableLm({ bias, qkvBias, outBias, normEps }: ResolvedConfig): Architec
     if (value)
       throw new OptionError(
         `export: ${name}`,
-        "false, as StableLM has it, beside norm 'layer' and activation 'swiglu'",
+        "false with norm 'layer' and activation 'swiglu', as in StableLM",
         value,
       );
   const config = {
@@ -82,18 +83,18 @@ function choose(config: ResolvedConfig): Architecture {
   const { norm, activation, dModel, attnDim, ropeBase, learnedPositions, qkNorm, ffn } = config;
   checkMergeable('export: ffn', ffn.innerActivation ?? 'none');
   if (learnedPositions)
-    throw new OptionError('export: learnedPositions', 'false, as every known architecture has it', learnedPositions);
+    throw new OptionError('export: learnedPositions', 'false, as in every known architecture', learnedPositions);
   if (ropeBase === 0)
-    throw new OptionError('export: ropeBase', 'rotary positions, as every known architecture has them', ropeBase);
-  if (qkNorm) throw new OptionError('export: qkNorm', 'false, as every known architecture has it', qkNorm);
+    throw new OptionError('export: ropeBase', 'rotary positions, as in every known architecture', ropeBase);
+  if (qkNorm) throw new OptionError('export: qkNorm', 'false, as in every known architecture', qkNorm);
   if (norm === 'rms') {
     if (activation === 'swiglu') return llama(config);
-    throw new OptionError('export: activation', "swiglu, as Llama has it, beside norm 'rms'", activation);
+    throw new OptionError('export: activation', "swiglu with norm 'rms', as in Llama", activation);
   }
   if (attnDim !== dModel)
     throw new OptionError(
       'export: attnDim',
-      `dModel (${dModel}), as StarCoder2 and StableLM have it, beside norm 'layer'`,
+      `dModel (${dModel}) with norm 'layer', as in StarCoder2 and StableLM`,
       attnDim,
     );
   return activation === 'swiglu' ? stableLm(config) : starcoder2(activation, config);

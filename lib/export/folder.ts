@@ -9,7 +9,7 @@ import type { OptionNames } from '../options';
 
 /** Options of every export. */
 export interface FolderOptions {
-  /** Whether files of the same names in a folder that is not empty are replaced; others stay. Default: false. */
+  /** Whether files of the same names in a non-empty folder are replaced; other files stay. Default: false. */
   readonly force?: boolean;
 }
 
@@ -44,7 +44,7 @@ function moveInto(folder: string, fresh: string): void {
 }
 
 /**
- * Calls `write` with an empty folder, whose files then go to `folder`. When anything fails, `folder` is as it was.
+ * Calls `write` with an empty folder, whose files are then moved to `folder`. If anything fails, `folder` is unchanged.
  * @throws {FileError} and what `write` throws.
  */
 export function writeFolder(folder: string, { force = false }: FolderOptions, write: (fresh: string) => void): void {

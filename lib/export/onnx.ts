@@ -13,13 +13,13 @@ import { exportedTokenizer, writeGenerationConfig, writeTokenizer } from './toke
 
 /** Options of `exportOnnx`. */
 export interface ExportOnnxOptions extends FolderOptions {
-  /** Factors kept, or merged into the dense matrices that they stand for. Default: factored. */
+  /** Whether factors are kept, or merged into the dense matrices that they stand for. Default: factored. */
   readonly weights?: 'factored' | 'merged';
   /** Keys and values of earlier tokens as inputs and outputs, for decoding. Default: true. */
   readonly cache?: boolean;
   /** The model's tokenizer.json. Default: that of the byte tokenizer where the vocabulary has its size, else none. */
   readonly tokenizerFile?: string;
-  /** Bytes of weights from which on they go to a file of their own. Default: just below the format's limit of 2 GiB. */
+  /** From this many bytes on, weights go to a separate file. Default: just below the format's limit of 2 GiB. */
   readonly largestModel?: number;
 }
 

@@ -10,19 +10,19 @@ const FLOAT = 1;
 const INT64 = 7;
 const EXTERNAL = 1;
 
-/** Protocol buffers end at 2 GiB; a file beyond this size keeps its weights in another one. */
+/** Protocol buffers end at 2 GiB; beyond this size the weights go to another file. */
 const LARGEST_MODEL = 2 ** 31 - 2 ** 26;
 
-/** Offsets in the file of weights, so that it can be mapped into memory. */
+/** Alignment in the file of weights, so that it can be mapped into memory. */
 const PAGE = 4096;
 
 /** An integer, a text, integers, or a 32-bit float. */
 type Attribute = number | string | readonly number[] | { readonly float: number };
 
-/** A dimension that is known, or the name of one that is not. */
+/** A known dimension, or the name of an unknown one. */
 type Dimension = number | string;
 
-/** What is written: the model, and its weights where they do not fit into it. */
+/** What is written: the model, and its weights if they do not fit into it. */
 export interface OnnxFiles {
   readonly model: readonly Uint8Array[];
   readonly weights: readonly Uint8Array[] | null;
@@ -31,7 +31,7 @@ export interface OnnxFiles {
 export interface OnnxFileOptions {
   /** Name of the file that `weights` go to. */
   readonly weightsFile?: string;
-  /** Bytes of weights from which on they get a file of their own. */
+  /** From this many bytes on, weights go to a separate file. */
   readonly largestModel?: number;
 }
 
@@ -77,7 +77,7 @@ function externalData(entries: Readonly<Record<string, string | number>>, messag
   return message.integer(14, EXTERNAL);
 }
 
-/** Values are known by their names; every method that makes one returns its name. */
+/** Values are referred to by their names; every method that makes one returns its name. */
 export class OnnxGraph {
   readonly #nodes: ProtoMessage[] = [];
   readonly #weights = new Map<string, Initializer>();
@@ -132,13 +132,13 @@ export class OnnxGraph {
     return name;
   }
 
-  /** Makes a float32 value a result of the graph, under a name of its own. */
+  /** Makes a float32 value a result of the graph, under a given name. */
   output(name: string, value: string, shape: readonly Dimension[]): void {
     this.#add('Identity', [value], [name], {});
     this.#outputs.push(valueInfo(name, FLOAT, shape));
   }
 
-  /** @throws {FormatError} when even without its weights the model is too large for the format. */
+  /** @throws {FormatError} when the model is too large for the format even without its weights. */
   files({ weightsFile = 'weights', largestModel = LARGEST_MODEL }: OnnxFileOptions = {}): OnnxFiles {
     const weights = [...this.#weights.values()];
     const external = weights.reduce((sum, { bytes }) => sum + bytes.length, 0) > largestModel;

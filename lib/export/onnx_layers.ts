@@ -14,7 +14,7 @@ export interface LinearValues {
   readonly innerActivation?: InnerActivation;
 }
 
-/** [blocks, rows, columns] → [blocks, columns, rows]: MatMul transposes nothing by itself. */
+/** [blocks, rows, columns] → [blocks, columns, rows]: MatMul itself does not transpose. */
 function swapped({ shape, data }: TensorData): TensorData {
   const [blocks, rows, columns] = [shape[0]!, shape[1]!, shape[2]!];
   return { shape: [blocks, columns, rows], data: transposed(data, rows, columns) };
@@ -38,7 +38,7 @@ function firstFactor(graph: OnnxGraph, name: string, x: string, v: TensorData): 
   return reshape(graph, graph.node('Transpose', [product], { perm: [1, 0, 2] }), [-1, blocks * rows]);
 }
 
-/** The same with its inputs and outputs shuffled: feature i of block l stands at i·blocks + l. */
+/** The same with inputs and outputs shuffled: feature i of block l stands at i·blocks + l. */
 function shuffledFactor(graph: OnnxGraph, name: string, h: string, u: TensorData): string {
   const [blocks, rows, columns] = [u.shape[0]!, u.shape[1]!, u.shape[2]!];
   const weight = graph.weight(`${name}.transposed`, swapped(u));
@@ -60,7 +60,7 @@ export function addLinear(graph: OnnxGraph, name: string, x: string, layer: Line
 
 const silu = (graph: OnnxGraph, x: string): string => graph.node('Mul', [x, graph.node('Sigmoid', [x])]);
 
-/** `features` before the activation; only SwiGLU, which halves them, asks. */
+/** `features` before the activation; only SwiGLU, which halves them, needs it. */
 export function addActivation(graph: OnnxGraph, x: string, activation: Activation, features = 0): string {
   switch (activation) {
     case 'none':

@@ -46,7 +46,7 @@ interface Positions {
 
 function addRotaryTable(graph: OnnxGraph, positions: string, { seqLen, headSize, ropeBase }: ResolvedConfig): Rotary {
   const { cos, sin } = rotaryTable(seqLen, headSize, ropeBase);
-  // Gather, and not Slice: it refuses positions beyond the table.
+  // Gather and not Slice, because Gather refuses positions beyond the table.
   const rows = (name: string, values: TensorData) =>
     graph.node('Gather', [graph.weight(name, values), positions], { axis: 0 });
   return { cos: rows('rotary.cos', cos), sin: rows('rotary.sin', sin) };
@@ -90,7 +90,7 @@ function addPositions(graph: OnnxGraph, ids: string, firstPast: string | null, c
   };
 }
 
-/** x [batch, seq, heads, headSize], halves turned. */
+/** x [batch, seq, heads, headSize], halves rotated. */
 function addRotation(graph: OnnxGraph, x: string, { rotary }: Positions, headSize: number): string {
   if (rotary === null) return x;
   const { cos, sin } = rotary;

@@ -1,10 +1,13 @@
-/** Writes protocol buffer messages: the three wire types that ONNX files need. Large byte fields are referred to, not copied. */
+/**
+ * Writes protocol buffer messages: the three wire types that ONNX files need. Large byte fields are referred to, not
+ * copied.
+ */
 
 const VARINT = 0;
 const LENGTH_DELIMITED = 2;
 const FIXED32 = 5;
 
-/** From this many bytes on a field stays a part of its own. */
+/** From this many bytes on a field stays a separate part. */
 const LARGE = 1 << 16;
 
 function varint(value: number | bigint): Uint8Array {

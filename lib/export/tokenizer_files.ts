@@ -29,7 +29,7 @@ export function exportedTokenizer(file: string | undefined, vocabSize: number): 
   return describe(JSON.parse(readText(file)), endOfText);
 }
 
-/** Without what would put tokens around a prompt, or cut or fill it: the model was trained on bare text. */
+/** Without steps that put tokens around a prompt, or cut or pad it: the model was trained on bare text. */
 function describe(json: Json, id: number | null): ExportedTokenizer {
   const { added_tokens: added = [], post_processor } = json;
   const token = added.find((candidate) => candidate.id === id);

@@ -1,8 +1,10 @@
-/** The checks that raw typed arrays get before native code sees them. */
+/** Checks of raw typed arrays before native code sees them. */
 import { classOf, dtypeOf } from '../dtype';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../errors';
 
-/** Whether the memory of a view was transferred away. Node 20 has no `ArrayBuffer.detached`, but refuses such a view. */
+/**
+ * Whether the memory of a view was transferred away. Node 20 has no `ArrayBuffer.detached`, but refuses such a view.
+ */
 export function isDetached(array: Float32Array): boolean {
   if (array.length > 0) return false;
   try {

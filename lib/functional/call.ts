@@ -1,6 +1,6 @@
 /**
  * One kernel call on raw arrays, prepared once and run either way. Synchronous: the kernel works on the caller's own
- * memory. Asynchronous: on native copies, so that nothing the caller does to its arrays meanwhile can reach the kernel.
+ * memory. Asynchronous: it works on native copies, so that the caller may change its arrays meanwhile.
  */
 import type { Kernels, Operand } from '../../types/native';
 import { DisposedError, fromNative, OptionError, runNative } from '../errors';
@@ -9,18 +9,18 @@ import { Storage } from '../storage';
 import { checkApart, checkLength, isDetached, isShared } from './buffers';
 
 export interface Call<In extends string, Out extends string> {
-  /** The start of every message. */
+  /** The prefix of every message. */
   readonly where: string;
   /** Checked arrays; null for an operand left out. */
   readonly inputs: Readonly<Record<In, Float32Array | null>>;
-  /** How many elements of each output are wanted; 0: that one is not computed. */
+  /** The wanted number of elements of each output; 0: not computed. */
   readonly outputs: Readonly<Record<Out, number>>;
   readonly run: <R>(kernels: Kernels<R>, a: Operands<In>, o: Operands<Out>) => R;
 }
 
 type Operands<Name extends string> = Readonly<Record<Name, Operand>>;
 
-/** Arrays of the caller's for some outputs, instead of fresh ones. */
+/** The caller's arrays for some outputs, instead of fresh ones. */
 export type OutArrays<Out extends string> = { readonly [Name in Out]?: Float32Array };
 
 /** @throws {OptionError} unless `value` is an object. */
@@ -36,7 +36,7 @@ export function checkOptions<T extends { out?: object }>(where: string, options:
   return options;
 }
 
-/** `lengths` with 0 for every output that is not among `needs`; all stay when there are none. @throws {OptionError} */
+/** `lengths` with 0 for every output that is not in `needs`. All stay if `needs` is undefined. @throws {OptionError} */
 export function select<Out extends string>(
   where: string,
   lengths: Readonly<Record<Out, number>>,
@@ -53,7 +53,7 @@ export function select<Out extends string>(
 
 type Results<Out extends string> = Partial<Record<Out, Float32Array>>;
 
-/** @throws for an array of the caller's that cannot take its output. */
+/** @throws for an array of the caller that cannot take its output. */
 function checkOut<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): void {
   const given: Float32Array[] = [];
   for (const name in call.outputs) {

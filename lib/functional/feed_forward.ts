@@ -44,9 +44,12 @@ export interface FeedForwardResult {
 
 /** Operands of backward. */
 export interface FeedForwardBackwardInputs extends FeedForwardInputs {
-  /** Gradient by y. */
+  /** Gradient with respect to y. */
   readonly dy: Float32Array;
-  /** From forward with `training`: `pre` is needed, h1 and h2 with an inner activation, or they are computed again. */
+  /**
+   * From forward with `training`. `pre` is needed. h1 and h2 are needed with an inner activation, else they are
+   * computed again.
+   */
   readonly saved: FeedForwardSaved;
 }
 
@@ -73,7 +76,7 @@ export interface FeedForwardBackwardOptions {
 
 type WeightInput = `${'v' | 'u' | 'guide'}${1 | 2}`;
 
-/** As FunctionalLinear, for a network of two layers in one kernel call. */
+/** As FunctionalLinear, for two layers in one kernel call. */
 export class FunctionalFeedForward {
   readonly #first: ResolvedLinear;
   readonly #second: ResolvedLinear;

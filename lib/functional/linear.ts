@@ -17,9 +17,11 @@ export interface LinearInputs extends LinearArrays {
 
 /** What forward keeps for backward. */
 export interface LinearSaved {
-  /** The intermediate [tokens, dims.hidden], before the inner activation, in the order of u; none for a dense layer. */
+  /**
+   * The intermediate [tokens, dims.hidden], before the inner activation, in the order of u; absent for a dense layer.
+   */
   readonly h?: Float32Array;
-  /** The pre-activation [tokens, outFeatures]; none without an activation. */
+  /** The pre-activation [tokens, outFeatures]; absent without an activation. */
   readonly pre?: Float32Array;
 }
 
@@ -41,20 +43,23 @@ export interface LinearResult {
 
 /** Operands of backward. */
 export interface LinearBackwardInputs extends LinearInputs {
-  /** Gradient by y, [tokens, features]. */
+  /** Gradient with respect to y, [tokens, features]. */
   readonly dy: Float32Array;
-  /** From forward with `training`: `pre` is needed with an activation, `h` with an inner one, or is computed again. */
+  /**
+   * From forward with `training`. `pre` is needed with an activation, `h` with an inner one; else they are computed
+   * again.
+   */
   readonly saved?: LinearSaved;
 }
 
 /** Names of the gradients. */
 export type LinearGradient = 'dx' | 'dv' | 'du' | 'dguide' | 'dbias';
-/** Each of the shape of what it is the gradient by. */
+/** Each has the shape of the array that it is the gradient of. */
 export type LinearGradients = { readonly [Name in LinearGradient]?: Float32Array };
 
 /** Options of backward. */
 export interface LinearBackwardOptions {
-  /** Default: all that the layer has (dguide only with a guide). */
+  /** Default: all gradients of the layer (dguide only with a guide). */
   readonly needs?: readonly LinearGradient[];
   /** Arrays for the results, instead of fresh ones. */
   readonly out?: OutArrays<LinearGradient>;
@@ -82,7 +87,7 @@ export class FunctionalLinear {
     return this.#layer.shapes;
   }
 
-  /** Its place in the family of all structures. */
+  /** Its sizes in the family of all structures. */
   get dims(): LinearDims {
     return this.#layer.dims;
   }

@@ -1,4 +1,4 @@
-/** What a layer is, in plain data, and the shapes of its arrays that follow. */
+/** What a layer is, as plain data, and the shapes of its arrays. */
 import { formatShape, OptionError, ShapeError } from '../errors';
 import { type Activation, activatedFeatures, checkActivation } from '../ops/activation';
 import type { InnerActivation } from '../ops/inner_activation';
@@ -17,7 +17,10 @@ export interface LinearSpec extends SizeOptions {
   readonly activation?: Activation;
 }
 
-/** Any layer of the family, by its factors: v [K, q, p] or [rank, in], null for a dense layer; u [L, s, r] or [out, rank]. */
+/**
+ * Any layer of the family, by its factors: v [K, q, p] or [rank, in], null for a dense layer; u [L, s, r] or [out,
+ * rank].
+ */
 export interface FactorSpec extends FactorShapes {
   /** Between the factors: u·σ(v x). Default: none. */
   readonly innerActivation?: InnerActivation;

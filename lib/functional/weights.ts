@@ -49,7 +49,7 @@ export function checkArrays(where: string, shapes: LinearShapes, arrays: LinearA
   return { v, u, bias, guide, factorScale: 1 - alpha, guideScale: alpha };
 }
 
-/** The h that forward saved: it may be left out unless there is an inner activation. @throws as checkLength does. */
+/** The h that forward saved. It may be left out unless there is an inner activation. @throws as checkLength does. */
 export function savedHidden(
   where: string,
   h: Float32Array | undefined,
@@ -61,7 +61,7 @@ export function savedHidden(
   return h;
 }
 
-/** Elements of each gradient by the weights; 0 for those that the layer does not have. */
+/** Elements of the gradient of each weight; 0 for weights that the layer does not have. */
 export const gradientLengths = (shapes: LinearShapes, guided: boolean) => ({
   dv: shapes.v === null ? 0 : numel(shapes.v),
   du: numel(shapes.u),

@@ -1,6 +1,6 @@
 /**
- * A checkpoint is a folder: `model.safetensors`, `config.json`, and, to go on training, `optimizer.safetensors` and
- * `trainer.json`; `manifest.json` ties them together. store.ts keeps it whole.
+ * A checkpoint is a folder: `model.safetensors`, `config.json`, and, if training is to go on, `optimizer.safetensors`
+ * and `trainer.json`. `manifest.json` lists them with their checksums. store.ts replaces the folder as a whole.
  */
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -21,7 +21,7 @@ import { checkFree, replaceFolder } from './store';
 
 export const CHECKPOINT_VERSION = 1;
 
-/** Ends the names of the scales of int8 matrices. */
+/** The ending of the names of int8 matrices' scales. */
 export const SCALE = '.scale';
 
 const WEIGHTS = 'model.safetensors';
@@ -36,15 +36,15 @@ export type StoredDType = 'float32' | 'bfloat16' | 'int8';
 export interface Checkpoint<Values = TensorData, Tokenizer = string> {
   /** Weights by name. */
   readonly model: ReadonlyMap<string, Values>;
-  /** Of the matrices; values are float32 in memory. int8 ones have `NAME.scale` beside them in the file. Default: float32. */
+  /** Of the matrices; values are float32 in memory. The file has `NAME.scale` for each int8 one. Default: float32. */
   readonly dtype?: StoredDType;
   /** The model's config. */
   readonly config: unknown;
   /** Moments of the optimizer. */
   readonly optimizer?: ReadonlyMap<string, TensorData>;
-  /** Everything else that a trainer needs to go on bit by bit; plain JSON. */
+  /** Everything else that a trainer needs to continue bit for bit; plain JSON. */
   readonly trainer?: unknown;
-  /** A file to keep beside the weights as `tokenizer.json`; to save, its bytes will do. */
+  /** A file to keep in the checkpoint as `tokenizer.json`; when saving, its bytes will do. */
   readonly tokenizerFile?: Tokenizer;
 }
 
@@ -55,10 +55,10 @@ interface ConfigFile {
 }
 
 /**
- * Writes a checkpoint, or replaces one. After a crash at any moment the old or the new one is there, whole; of processes that
- * save to one folder each waits for the other.
- * @throws {FileError} also where something else lies in the folder, which is left as it is. @throws {FormatError} naming a
- * tensor with a value that is not finite.
+ * Writes a checkpoint, or replaces one. After a crash at any moment the old or the new one is there, complete.
+ * Processes that save to one folder wait for each other.
+ * @throws {FileError} also if other files lie in the folder, which is then left as it is. @throws {FormatError} naming
+ * a tensor with a value that is not finite.
  */
 export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTensor, string | Uint8Array>): void {
   const { model, dtype, optimizer, trainer, tokenizerFile } = checkpoint;
@@ -119,7 +119,7 @@ function parseJson(path: string, bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    throw new FormatError(path, 'it is no JSON');
+    throw new FormatError(path, 'it is not JSON');
   }
 }
 
@@ -132,7 +132,7 @@ function parseConfig(path: string, bytes: Uint8Array): unknown {
   return file.model;
 }
 
-/** The parts of a folder, each held against the manifest. */
+/** The parts of a folder, each checked against the manifest. */
 function loadFolder(folder: string): Checkpoint {
   using files = OpenFolder.open(folder);
   const place = (name: FileName) => join(files.path, name);
@@ -159,7 +159,7 @@ function loadFolder(folder: string): Checkpoint {
   };
 }
 
-/** Any `.safetensors` file with a config beside it. */
+/** Any `.safetensors` file with a config next to it. */
 function loadFile(path: string): Checkpoint {
   const folder = dirname(path);
   const configPath = join(folder, CONFIG);
@@ -185,10 +185,10 @@ function loadFile(path: string): Checkpoint {
 }
 
 /**
- * Reads a checkpoint folder, or a `.safetensors` file with a `config.json` beside it. The files of a folder are those of one
- * save, whoever saves meanwhile.
- * @throws {FileError} when it is not there. @throws {FormatError} for a file that is damaged or not of the same save as the
- * others, and for a tensor with a value that is not finite.
+ * Reads a checkpoint folder, or a `.safetensors` file with a `config.json` next to it. The files of a folder belong to
+ * one save, even if another process saves meanwhile.
+ * @throws {FileError} when it does not exist. @throws {FormatError} for a file that is damaged or belongs to another
+ * save than the others, and for a tensor with a value that is not finite.
  */
 export function loadCheckpoint(path: string): Checkpoint {
   return path.endsWith('.safetensors') ? loadFile(path) : withFile('read', path, () => loadFolder(path));

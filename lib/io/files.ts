@@ -1,4 +1,4 @@
-/** Files, with errors that say which file and why; writes that are whole or not there at all. */
+/** Files, with errors that say which file and why. Writes are complete or do not happen. */
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -33,7 +33,7 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Node takes at most 2 GiB in one call. */
 const PIECE = 1 << 28;
 
-/** The code of a system error; undefined for everything else. */
+/** The code of a system error; undefined for all other errors. */
 export function systemCode(error: unknown): string | undefined {
   const code = (error as NodeJS.ErrnoException | null)?.code;
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
@@ -50,7 +50,7 @@ export function withFile<T>(doing: string, path: string, operation: () => T): T 
   }
 }
 
-/** Does something that may fail without harm; other errors than the system's are thrown on. */
+/** Does something that may fail without harm; only system errors are ignored. */
 export function attempt(operation: () => void): void {
   try {
     operation();
@@ -59,7 +59,7 @@ export function attempt(operation: () => void): void {
   }
 }
 
-/** A part of a name that no other process, thread or call has. */
+/** A part of a name that no other process, thread or call uses. */
 export const uniquePart = (): string => `${process.pid}-${randomBytes(6).toString('hex')}`;
 
 /** Size and checksum of a file. */
@@ -68,7 +68,10 @@ export interface FileRecord {
   readonly crc32: number;
 }
 
-/** Writes a file that is not there yet, down to the disk. A failed write leaves none. Throws system errors. */
+/**
+ * Writes a file that does not exist yet, and flushes it to the disk. A failed write leaves no file. Throws system
+ * errors.
+ */
 export function writeNew(path: string, parts: Iterable<Uint8Array>): FileRecord {
   let bytes = 0;
   let sum = 0;
@@ -89,7 +92,7 @@ export function writeNew(path: string, parts: Iterable<Uint8Array>): FileRecord 
   return { bytes, crc32: sum };
 }
 
-/** Makes a folder and those above it. Node's own way never comes back from where nothing can be made, as in /proc. */
+/** Makes a folder and its parents. Node's own way never returns where nothing can be made, as in /proc. */
 export function makeFolder(path: string): void {
   if (existsSync(path)) return;
   makeFolder(dirname(path));
@@ -101,7 +104,7 @@ export function makeFolder(path: string): void {
   }
 }
 
-/** Brings the names in a folder down to the disk. Windows has no such call; some file systems refuse it. */
+/** Flushes the names in a folder to the disk. Windows has no such call; some file systems refuse it. */
 export function syncFolder(folder: string): void {
   if (process.platform === 'win32') return;
   const file = openSync(folder, 'r');
@@ -130,17 +133,17 @@ export function writeAtomically(path: string, parts: Iterable<Uint8Array>): void
   });
 }
 
-/** A JSON document. `remedy` ends the message about a file that is none. @throws {FileError | FormatError} */
+/** A JSON document. `remedy` ends the message for a file that is not JSON. @throws {FileError | FormatError} */
 export function readJson(path: string, remedy = ''): unknown {
   const text = withFile('read', path, () => readFileSync(path, 'utf8'));
   try {
     return JSON.parse(text);
   } catch {
-    throw new FormatError(path, `it is no JSON${remedy}`);
+    throw new FormatError(path, `it is not JSON${remedy}`);
   }
 }
 
-/** Tries to write beside `path`, which is left as it is. @throws {FileError} */
+/** Tries to write a file next to `path`; `path` itself is not changed. @throws {FileError} */
 export function checkWritable(path: string): void {
   const temporary = `${path}.${uniquePart()}.tmp`;
   withFile('write', path, () => {
@@ -152,10 +155,10 @@ export function checkWritable(path: string): void {
   });
 }
 
-/** As all our JSON files are written. */
+/** The text of a value in all our JSON files. */
 export const jsonBytes = (value: unknown): Uint8Array => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
 
-/** Writes a JSON document, whole or not at all. @throws {FileError} */
+/** Writes a JSON document, completely or not at all. @throws {FileError} */
 export function writeJson(path: string, value: unknown): void {
   writeAtomically(path, [jsonBytes(value)]);
 }

@@ -1,13 +1,16 @@
-/** Weights are finite: what is not names itself before it spoils everything that it is multiplied with. */
+/**
+ * Weights must be finite. A value that is not is reported by name before it spoils everything that it is multiplied
+ * with.
+ */
 import { type TypedArray, tagOf } from '../dtype';
 import { FormatError } from '../errors';
 
-/** Elements looked at in one call: a short function that is called often is compiled well. */
+/** Elements checked in one call: a short function that is called often is compiled well. */
 const PIECE = 4096;
 
 /**
- * 0·x is NaN for what is not finite, and a sum with NaN in it stays NaN: no branch for each element. Four sums, because one
- * would wait for itself.
+ * 0·x is NaN unless x is finite, and a sum with NaN in it stays NaN: no branch for each element. There are four sums,
+ * because a single one would wait for itself.
  */
 function isFinitePiece(data: Float32Array, begin: number, end: number): boolean {
   let [a, b, c, d] = [0, 0, 0, 0];
@@ -31,7 +34,7 @@ function firstNotFinite(data: Float32Array): number {
   return -1;
 }
 
-/** Of bits of bfloat16. */
+/** The same for the bits of bfloat16. */
 const firstBadBits = (bits: Uint16Array): number => bits.findIndex((value) => (value & 0x7f80) === 0x7f80);
 
 /** @throws {FormatError} naming the first element that is not finite. */

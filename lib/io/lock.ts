@@ -1,7 +1,7 @@
 /**
- * Locks by process, without native code. Whoever wants one puts a file of its own, a claim, into a folder and
- * then looks who else is there. Of two that come together at least one sees the other and steps back. A claim's name says
- * whose it is, so that of a dead process counts for nothing, and removing it can never remove that of a live one.
+ * Locks between processes, without native code. A process that wants one puts its own file, a claim, into a folder and
+ * then looks for other claims. If two come together, at least one sees the other and steps back. The name of a claim
+ * tells its process. So a dead process's claim does not count, and removing it can never remove that of a live one.
  */
 import { closeSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -12,13 +12,16 @@ import { attempt, makeFolder, systemCode, uniquePart, withFile } from './files';
 
 interface Owner {
   readonly pid: number;
-  /** When the process started, so that a later one with its number is not taken for it; empty where the system does not tell. */
+  /**
+   * When the process started, so that a later process with its number is not taken for it; empty if the system does not
+   * tell.
+   */
   readonly started: string;
   readonly thread: number;
   readonly host: string;
 }
 
-/** Claims of this thread: one of its own that is not here could not be removed. */
+/** Claims of this thread. A claim of this thread that is missing here could not be removed. */
 const held = new Set<string>();
 
 function startOf(pid: number): string {
@@ -51,14 +54,14 @@ function ownerOf(claim: string): Owner | null {
   return { pid: Number(pid), started: started!, thread: Number(thread), host: decodeURIComponent(host!) };
 }
 
-/** Of a process on another host nobody can tell: it counts as alive. */
+/** Nothing is known about a process on another host: it counts as alive. */
 function isHeld(claim: string, { pid, started, thread, host }: Owner): boolean {
   if (host !== hostname()) return true;
   if (pid === process.pid && thread === threadId) return held.has(claim);
   return isAlive(pid) && startOf(pid) === started;
 }
 
-/** Whoever else holds the lock. */
+/** The other holders of the lock. */
 function rivalOf(claim: string, place: string): Owner | null {
   for (const name of readdirSync(place)) {
     const owner = name === claim ? null : ownerOf(name);
@@ -80,7 +83,7 @@ function tryClaim(claim: string, place: string): Owner | null {
         closeSync(openSync(path, 'wx'));
         break;
       } catch (error) {
-        // Whoever released the lock just now took the empty folder along.
+        // The process that just released the lock removed the empty folder too.
         if (systemCode(error) !== 'ENOENT') throw error;
       }
     }
@@ -96,7 +99,7 @@ function tryClaim(claim: string, place: string): Owner | null {
 function release(claim: string, place: string): void {
   held.delete(claim);
   attempt(() => rmSync(join(place, claim), { force: true }));
-  // Only when it is empty.
+  // Only if it is empty.
   attempt(() => rmdirSync(place));
 }
 
@@ -105,9 +108,9 @@ function sleep(milliseconds: number): void {
 }
 
 /**
- * Takes a lock of `path`, which need not exist; disposing releases it. A process that dies releases its own.
+ * Takes a lock of `path`, which need not exist; disposing releases it. A process that dies loses its locks.
  * @param wait milliseconds to wait for another holder.
- * @param place the folder of the claims; locks of different places have nothing to do with each other. Default: `PATH.lock`.
+ * @param place the folder of the claims; locks of different places are independent. Default: `PATH.lock`.
  * @throws {FileError} naming the process that holds it.
  */
 export function lock(path: string, wait: number, place = `${path}.lock`): Disposable {
@@ -120,7 +123,7 @@ export function lock(path: string, wait: number, place = `${path}.lock`): Dispos
       const where = rival.host === hostname() ? '' : ` on ${rival.host} (if it is gone, remove ${place})`;
       throw new FileError(`cannot write ${path}: process ${rival.pid}${where} is using it`);
     }
-    // Not the same for all who wait, so that they do not step back from each other forever.
+    // Not the same for all waiters, so that they do not step back from each other for ever.
     sleep(1 + 15 * Math.random());
   }
 }

@@ -1,4 +1,4 @@
-/** What a checkpoint folder consists of, and what stands for it after a crash. */
+/** What a checkpoint folder consists of, and what replaces it after a crash. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type FileRecord, systemCode } from './files';
@@ -8,7 +8,10 @@ export const MANIFEST = 'manifest.json';
 const FORMAT = 'structured-ffn manifest';
 export const VERSION = 1;
 
-/** Everything that a checkpoint folder of ours may hold, in the order in which it is removed: without config it is none. */
+/**
+ * Everything that a checkpoint folder of ours may hold, in the order of removal: without its config it is not a
+ * checkpoint.
+ */
 export const NAMES = [
   CONFIG,
   'model.safetensors',
@@ -57,7 +60,7 @@ export function isCheckpoint(folder: string): boolean {
   }
 }
 
-/** Also one that is damaged. */
+/** Also true for a damaged one. */
 export function isOurs(folder: string): boolean {
   const manifest = join(folder, MANIFEST);
   return isCheckpoint(folder) || (existsSync(manifest) && parseManifest(readFileSync(manifest, 'utf8')) !== undefined);
@@ -68,7 +71,7 @@ function completedAt(folder: string): number | null {
   const sizeOf = (name: string) => statSync(join(folder, name), { throwIfNoEntry: false })?.size;
   try {
     if (!isCheckpoint(folder)) return null;
-    // From before there were manifests; a new one without is not complete.
+    // Written before there were manifests. A new folder without a manifest is not complete.
     if (sizeOf(MANIFEST) === undefined)
       return folder.endsWith('.old') && sizeOf('model.safetensors') !== undefined ? 0 : null;
     const manifest = parseManifest(readFileSync(join(folder, MANIFEST), 'utf8'));
@@ -81,7 +84,7 @@ function completedAt(folder: string): number | null {
   }
 }
 
-/** What crashes left beside a folder: `NAME.UNIQUE.tmp` and `NAME.UNIQUE.old`. */
+/** What crashes left next to a folder: `NAME.UNIQUE.tmp` and `NAME.UNIQUE.old`. */
 export function leftovers(folder: string): string[] {
   const parent = dirname(folder);
   const prefix = `${basename(folder)}.`;
@@ -91,7 +94,7 @@ export function leftovers(folder: string): string[] {
     .map((name) => join(parent, name));
 }
 
-/** What stands for a folder that a crash left without its place: the newest complete one. */
+/** What stands for a folder that a crash removed from its place: the newest complete one. */
 export function standIn(folder: string): string | undefined {
   const complete = leftovers(folder).flatMap((path) => {
     const saved = completedAt(path);

@@ -31,14 +31,14 @@ export class OpenFolder implements Disposable {
     const manifestPath = join(path, MANIFEST);
     const { size } = fstatSync(manifest);
     this.#manifest = parseManifest(Buffer.from(readExactly(manifestPath, manifest, size, 0)).toString('utf8'));
-    if (this.#manifest === undefined) throw new FormatError(manifestPath, 'it is no manifest of a checkpoint');
+    if (this.#manifest === undefined) throw new FormatError(manifestPath, 'it is not the manifest of a checkpoint');
     if (this.#manifest.version !== VERSION)
       throw new FormatError(manifestPath, `format version ${this.#manifest.version}; this release reads ${VERSION}`);
     for (const name of Object.keys(this.#manifest.files))
-      if (!files.has(name)) throw new FormatError(path, `${name} is missing, which was saved with the rest`);
+      if (!files.has(name)) throw new FormatError(path, `${name} is missing, but it was saved with the others`);
   }
 
-  /** @throws {FileError} when there is none. @throws {FormatError} when it is not whole. */
+  /** @throws {FileError} when it does not exist. @throws {FormatError} when it is not complete. */
   static open(folder: string): OpenFolder {
     return withFile('read', folder, () => {
       for (;;) {
@@ -63,7 +63,7 @@ export class OpenFolder implements Disposable {
     return this.#files.has(name);
   }
 
-  /** @throws {FileError} when it is not there. */
+  /** @throws {FileError} when it does not exist. */
   file(name: FileName): number {
     const file = this.#files.get(name);
     if (file === undefined) throw new FileError(`cannot read ${join(this.path, name)}: no such file or folder`);
@@ -104,12 +104,12 @@ function identity(folder: string): bigint | undefined {
 /** The folder of a checkpoint, or what stands for it after a crash. */
 function locate(folder: string): string {
   const path = resolve(folder);
-  // More than one look, for saves that come to their ends in between.
+  // Looks several times, because saves may finish in between.
   for (let look = 0; look < LOOKS; look++) {
     const found = existsSync(path) ? path : standIn(path);
     if (found !== undefined) return found;
   }
-  // As releases before the manifest left it.
+  // Written by releases before the manifest.
   if (isCheckpoint(`${path}.old`)) return `${path}.old`;
   throw new FileError(`cannot read ${folder}: no such checkpoint`);
 }

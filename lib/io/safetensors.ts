@@ -1,6 +1,6 @@
 /**
- * The safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes. Files come from anywhere,
- * so a header is believed only as far as it agrees with the file.
+ * The safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes. Files come from
+ * anywhere, so a header is trusted only as far as it agrees with the file.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
@@ -10,7 +10,7 @@ import { checkKeys, isObject } from '../options';
 import { numel, type Shape } from '../tensor';
 import { type FileRecord, readExactly, withFile, writeAtomically } from './files';
 
-/** Values with their shape, as they stand in a file. */
+/** Values with their shape, as in a file. */
 export interface TensorData {
   /** Sizes of the dimensions. */
   readonly shape: Shape;
@@ -18,7 +18,7 @@ export interface TensorData {
   readonly data: TypedArray;
 }
 
-/** As they are written: bfloat16 by its bits, and int8, are read back as float32. */
+/** Values to write. bfloat16, given by its bits, and int8 are read back as float32. */
 export interface StoredTensor {
   /** Sizes of the dimensions. */
   readonly shape: Shape;
@@ -32,13 +32,13 @@ export interface SafetensorsFile {
   readonly tensors: ReadonlyMap<string, TensorData>;
   /** The texts of `__metadata__`. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** The dtypes of tensors that are there but of a kind that is not read: I64, BOOL and the like. */
+  /** The dtypes of tensors in the file that cannot be read: I64, BOOL and the like. */
   readonly unread: ReadonlyMap<string, string>;
 }
 
 /** Options of `loadSafetensors`. */
 export interface LoadSafetensorsOptions {
-  /** Read these tensors only. Default: every one of a dtype that is read. */
+  /** Read only these tensors. Default: every one of a dtype that can be read. */
   readonly names?: Iterable<string>;
 }
 
@@ -59,7 +59,7 @@ const BYTES: Readonly<Record<string, number>> = {
   ...{ I64: 8, U64: 8, F64: 8 },
 };
 
-/** How the elements of those that we read become ours. */
+/** How the elements of each dtype become ours. */
 const READERS: Readonly<Record<string, (bytes: ArrayBuffer) => TypedArray>> = {
   F32: (bytes) => new Float32Array(bytes),
   I32: (bytes) => new Int32Array(bytes),
@@ -103,7 +103,7 @@ interface Entry {
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** JSON.parse keeps the last of equal keys in silence; a header with a name twice is refused. */
+/** JSON.parse silently keeps the last of equal keys; a header with a name twice is refused. */
 function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
   let text: string;
   try {
@@ -115,14 +115,14 @@ function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
   try {
     header = JSON.parse(text);
   } catch {
-    throw new FormatError(path, 'its header is no JSON');
+    throw new FormatError(path, 'its header is not JSON');
   }
-  if (!isObject(header)) throw new FormatError(path, 'its header is no JSON object');
+  if (!isObject(header)) throw new FormatError(path, 'its header is not a JSON object');
   checkKeysOnce(path, text);
   return header;
 }
 
-/** @throws {FormatError} for a key that an object of valid JSON has twice. */
+/** @throws {FormatError} for a key that appears twice in an object of valid JSON. */
 function checkKeysOnce(path: string, text: string): void {
   const open: Set<string>[] = [];
   for (const [token, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g)) {
@@ -132,7 +132,7 @@ function checkKeysOnce(path: string, text: string): void {
       const key = JSON.parse(token.slice(0, -colon.length)) as string;
       const keys = open[open.length - 1]!;
       if (keys.has(key))
-        throw new FormatError(path, `${open.length === 1 ? 'tensor ' : ''}'${key}' is there twice in its header`);
+        throw new FormatError(path, `${open.length === 1 ? 'tensor ' : ''}'${key}' appears twice in its header`);
       keys.add(key);
     }
   }
@@ -159,14 +159,14 @@ function parseEntry(path: string, name: string, value: unknown): Entry {
 
 function parseMetadata(path: string, value: unknown): Map<string, string> {
   if (value === undefined) return new Map();
-  if (!isObject(value)) throw new FormatError(path, '__metadata__ is no object');
+  if (!isObject(value)) throw new FormatError(path, '__metadata__ is not an object');
   const entries = Object.entries(value);
   const bad = entries.find(([, text]) => typeof text !== 'string');
-  if (bad !== undefined) throw new FormatError(path, `__metadata__.${bad[0]} is no string`);
+  if (bad !== undefined) throw new FormatError(path, `__metadata__.${bad[0]} is not a string`);
   return new Map(entries as [string, string][]);
 }
 
-/** The tensors must cover the data exactly: no gap, no overlap, nothing behind. */
+/** The tensors must cover the data exactly: no gap, no overlap, no rest. */
 function checkCoverage(path: string, entries: readonly Entry[], dataBytes: number): void {
   let at = 0;
   for (const { name, begin, end } of inOrder(entries)) {
@@ -188,13 +188,13 @@ function checkNames(path: string, entries: readonly Entry[], names: ReadonlySet<
     if (!Object.hasOwn(READERS, dtype))
       throw new FormatError(
         path,
-        `tensor '${name}' has dtype ${dtype}; those that are read are ${Object.keys(READERS).join(', ')}`,
+        `tensor '${name}' has dtype ${dtype}; readable are ${Object.keys(READERS).join(', ')}`,
       );
   }
 }
 
 /**
- * From an open file. `record` tells what was read, where that was all of it.
+ * Reads an open file. `record` tells what was read, if that was all of it.
  * @throws {FormatError} Throws system errors.
  */
 export function readSafetensors(
@@ -228,16 +228,16 @@ export function readSafetensors(
     sum = crc32(bytes, sum);
     read.set(name, { shape, data: convert(bytes.buffer) });
   }
-  // As the header has them.
+  // In the order of the header.
   const tensors = new Map(entries.flatMap(({ name }) => (read.has(name) ? [[name, read.get(name)!] as const] : [])));
   return { tensors, metadata, unread, record: { bytes: size, crc32: sum } };
 }
 
 /**
- * Reads a safetensors file. F32 and I32 are taken as they are; F64, F16, BF16 and I8 become float32; others are left out and
- * listed in `unread`.
- * @throws {FileError} when it cannot be read. @throws {FormatError} for anything in it that is not as it must be, and for a
- * name asked for that is not there or not of a dtype that is read.
+ * Reads a safetensors file. F32 and I32 are taken as they are; F64, F16, BF16 and I8 become float32. Others are left
+ * out and listed in `unread`.
+ * @throws {FileError} when it cannot be read. @throws {FormatError} for anything in it that is wrong, and for a
+ * requested name that is missing or of a dtype that cannot be read.
  */
 export function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): SafetensorsFile {
   checkKeys('loadSafetensors', options, { names: 0 });
@@ -252,11 +252,11 @@ export function loadSafetensors(path: string, options: LoadSafetensorsOptions = 
   });
 }
 
-/** Names and texts of a header must survive UTF-8. */
+/** Names and texts of a header must survive a round trip through UTF-8. */
 const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value);
 
 /**
- * The bytes of a safetensors file with tensors in the order given: what is written can be read.
+ * The bytes of a safetensors file with tensors in the given order. Everything that is written can be read.
  * @throws {OptionError | ShapeError | DTypeError} naming what does not fit.
  */
 export function safetensorsBytes(
@@ -287,7 +287,7 @@ export function safetensorsBytes(
     offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(header)));
-  // Padded with spaces, so that the data is aligned for whoever maps the file.
+  // Padded with spaces, so that the data is aligned for programs that map the file.
   const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, ' ');
   if (padded.length > MAX_HEADER)
     throw new OptionError('saveSafetensors: header', `at most ${MAX_HEADER} bytes`, padded.length);
@@ -298,9 +298,9 @@ export function safetensorsBytes(
 }
 
 /**
- * Writes tensors in the order given; the file is whole or not there at all.
- * @throws {ShapeError | DTypeError} naming a tensor that does not fit. @throws {OptionError} for a name that is there twice or
- * that the format keeps for itself, and for metadata that are no texts. @throws {FileError}
+ * Writes tensors in the given order; the file is complete or not written at all.
+ * @throws {ShapeError | DTypeError} naming a tensor that does not fit. @throws {OptionError} for a name that appears
+ * twice or is reserved by the format, and for metadata that is not text. @throws {FileError}
  */
 export function saveSafetensors(
   path: string,

@@ -1,8 +1,8 @@
 /**
- * Folders that are replaced as a whole. A new one is written beside the old, down to the disk, its manifest last; then the
- * old one steps aside, the new one takes its place, and the old one goes. At each moment a complete one is there:
- * OpenFolder finds it, and the next save puts it back to its place before it removes anything. Only files of known names are ever
- * removed; what else lies in a folder moves on into the new one.
+ * Folders that are replaced as a whole. A new one is written next to the old and flushed to the disk, its manifest
+ * last. Then the old one is renamed, the new one takes its place, and the old one is removed. At each moment a complete
+ * one exists: OpenFolder finds it, and the next save moves it back to its place before it removes anything. Only files
+ * of known names are ever removed. Other files in a folder move on into the new one.
  */
 import {
   existsSync,
@@ -29,7 +29,7 @@ function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** The folder that is meant, whatever the working folder is later, and behind a link. */
+/** The folder itself: links are followed, and later changes of the working folder do not matter. */
 function placeOf(folder: string): string {
   const path = resolve(folder);
   return existsSync(path) ? realpathSync(path) : path;
@@ -47,7 +47,7 @@ function discard(path: string, folder: string): void {
   });
 }
 
-/** Puts things in order after a crash. */
+/** Tidies up after a crash. */
 function recover(folder: string): void {
   if (!existsSync(folder)) {
     const path = standIn(folder);
@@ -60,7 +60,7 @@ function recover(folder: string): void {
   if (existsSync(folder)) for (const path of leftovers(folder)) discard(path, folder);
 }
 
-/** @throws {FileError} unless `folder` is free for a checkpoint: not there, empty, or a checkpoint of ours. */
+/** @throws {FileError} unless `folder` is free for a checkpoint: missing, empty, or a checkpoint of ours. */
 export function checkFree(folder: string): void {
   withFile('write', folder, () => {
     if (!existsSync(folder)) return;
@@ -71,7 +71,7 @@ export function checkFree(folder: string): void {
 }
 
 /**
- * Everything that saving to `folder` needs, tried before there is anything to save.
+ * Tries everything that saving to `folder` needs, before there is anything to save.
  * @param bytes size of a checkpoint. @throws {FileError}
  */
 export function checkPlace(folder: string, bytes: number): void {
@@ -101,8 +101,8 @@ export function checkPlace(folder: string, bytes: number): void {
 const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6).toLocaleString('en')} MB`;
 
 /**
- * Replaces `folder` by one with these files. After a crash at any point the old one or the new one is there, whole; when it
- * fails the old one is. @throws {FileError}, also for a folder that is no checkpoint, which is left as it is.
+ * Replaces `folder` by one with these files. After a crash at any point the old one or the new one is there, complete;
+ * after an error, the old one. @throws {FileError}, also for a folder that is not a checkpoint, which is left as it is.
  */
 export function replaceFolder(folder: string, files: ReadonlyMap<FileName, Iterable<Uint8Array>>): void {
   withFile('write', folder, () => {
@@ -119,7 +119,7 @@ export function replaceFolder(folder: string, files: ReadonlyMap<FileName, Itera
   });
 }
 
-/** With the lock held. */
+/** To be called while holding the lock. */
 function writeAndSwap(place: string, files: ReadonlyMap<FileName, Iterable<Uint8Array>>): void {
   const unique = `${place}.${uniquePart()}`;
   const [fresh, old] = [`${unique}.tmp`, `${unique}.old`];
@@ -131,7 +131,7 @@ function writeAndSwap(place: string, files: ReadonlyMap<FileName, Iterable<Uint8
     checkFree(place);
     swap(place, fresh, old);
   } catch (error) {
-    // Never the only one that is left.
+    // Never the only one left.
     if (existsSync(place) || !existsSync(old)) discard(fresh, fresh);
     throw error;
   }

@@ -59,7 +59,7 @@ export class CausalSelfAttention extends Module {
     return this.out.forward(causalAttention(this.#normalized(this.qkv.forward(x)), heads), options);
   }
 
-  /** qkv [batch, seq, features] with the norms of queries and keys, where there are any. */
+  /** qkv [batch, seq, features] with the norms of queries and keys, if there are any. */
   #normalized(qkv: Tensor): Tensor {
     const { qnorm, knorm } = this;
     if (qnorm === null || knorm === null) return qkv;

@@ -1,11 +1,11 @@
 /**
  * The nearest structured layer to a dense matrix, in the Frobenius norm.
  *
- * Hidden feature c of a layer belongs to one block k of v and to one block l of u (k = ⌊c/q⌋, l = c mod L), so the layer's
- * matrix falls into K·L slices, W[i·L + l, k·p + j], each the product of its own columns of u[l] and rows of v[k] and no
- * others. Cutting the SVD of every slice at its number of hidden features is therefore the best there is, for all
- * structures alike: LowRank has one slice, BlockDense K (one for each column block, so that alternating least squares is
- * not needed), BlockShuffle K·L, of rank one when q = L.
+ * Hidden feature c of a layer belongs to one block k of v and to one block l of u (k = ⌊c/q⌋, l = c mod L). So the
+ * layer's matrix falls into K·L slices, W[i·L + l, k·p + j]. Each is the product of its own columns of u[l] and rows of
+ * v[k]; no other slice uses these. Therefore the best approximation, for all structures alike, is the SVD of every
+ * slice, cut at the slice's number of hidden features. LowRank has one slice. BlockDense has K, one for each column
+ * block, so it needs no alternating least squares. BlockShuffle has K·L, of rank one when q = L.
  */
 import { OptionError, runNative } from '../errors';
 import { kernels } from '../kernels';
@@ -48,7 +48,7 @@ function slicesOf(weight: Float32Array, [K, , p, L, s]: Sizes): Float32Array {
 }
 
 /**
- * Factors of the given shapes nearest to `weight` [out, in]; singular values are shared evenly between v and u.
+ * The factors of the given shapes nearest to `weight` [out, in]. Singular values are shared evenly between v and u.
  * @throws {ShapeError | OptionError} when the shapes do not fit each other or the weight.
  */
 export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shape): Factors {
@@ -71,7 +71,7 @@ export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shap
   for (let k = 0; k < K; k++)
     for (let l = 0; l < L; l++) {
       const slice = k * L + l;
-      // A slice with more hidden features than its rank leaves the others at zero.
+      // If a slice has more hidden features than its rank, the others are zero.
       for (const [m, c] of hiddenOf(k, l, sizes).slice(0, rank).entries()) {
         const root = Math.sqrt(values[slice * rank + m]!);
         for (let j = 0; j < p; j++) v[c * p + j] = root * right[(slice * rank + m) * p + j]!;

@@ -15,9 +15,9 @@ import { type FeedForwardConfig, FFN_OPTIONS, resolveFeedForward } from './trans
 export interface FfnStructure extends Sizes {
   /** Default: dense. */
   readonly structure: Structure;
-  /** In place of rank and nblocks: the part of the dense parameters to keep. */
+  /** Instead of rank and nblocks: the part of the dense parameters to keep. */
   readonly ratio?: number;
-  /** Sizes of one layer, in place of those for both. */
+  /** Sizes of one layer, instead of those for both. */
   readonly fc1?: Sizes;
   /** Sizes of the second layer alone. */
   readonly fc2?: Sizes;

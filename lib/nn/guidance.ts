@@ -1,4 +1,6 @@
-/** The schedule of self-guided training: how much of the dense guide each step mixes in (Wei et al. 2024, section 3.2). */
+/**
+ * The schedule of self-guided training: how much of the dense guide each step mixes in (Wei et al. 2024, section 3.2).
+ */
 import { checkChoice, checkInteger, checkNumber } from '../errors';
 import { checkKeys } from '../options';
 import { Generator, type GeneratorState } from '../random';
@@ -84,7 +86,7 @@ export class Guidance {
     return this.schedule === 'linear' ? 1 - part : (1 + Math.cos(Math.PI * part)) / 2;
   }
 
-  /** Whether the guides have had their time. */
+  /** Whether the time of the guides is over. */
   get finished(): boolean {
     return this.#step >= this.steps;
   }

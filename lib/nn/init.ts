@@ -1,4 +1,4 @@
-/** Initial values of weights, by the bases that lib/structures names. */
+/** Initial values of weights, by the bases that lib/structures defines. */
 import { checkChoice } from '../errors';
 import { polarFactor, svd } from '../ops/linalg';
 import type { Generator } from '../random';
@@ -11,7 +11,7 @@ export type { Init };
 /** Standard deviation of the `normal` base. */
 export const INIT_STD = 0.02;
 
-/** A weight [..., out, in] by one of the bases that need no partner. */
+/** A weight [..., out, in] by one of the bases for single factors. */
 export function initWeight(generator: Generator, shape: Shape, init: 'normal' | 'xavier' | 'ortho'): Tensor {
   checkChoice('init', init, ['normal', 'xavier', 'ortho']);
   if (init === 'xavier') return generator.normal(shape, 0, 1 / Math.sqrt(shape[shape.length - 1] ?? 1));

@@ -64,7 +64,7 @@ export class BlockShuffleLinear extends LinearLayer {
     super('blockshuffle', options);
   }
 
-  /** Blocks of v; u has as many unless they were given as a pair. */
+  /** Blocks of v; u has as many unless a pair was given. */
   get nblocks(): number {
     return this.v.shape[0]!;
   }
@@ -73,7 +73,7 @@ export class BlockShuffleLinear extends LinearLayer {
 /** Makes a layer. */
 export type LinearFactory = (options: LinearLayerOptions) => LinearLayer;
 
-/** How a layer of each structure is made. */
+/** The constructor of each structure. */
 export const STRUCTURES: Readonly<Record<Structure, LinearFactory>> = {
   ...byStructure(
     (name): LinearFactory =>

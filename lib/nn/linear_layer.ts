@@ -21,13 +21,13 @@ export interface LinearLayerOptions extends SizeOptions {
   readonly generator?: Generator;
 }
 
-/** What a structured layer was given or chose. */
+/** The sizes of a structured layer, given or chosen. */
 export interface ChosenSizes extends Sizes {
   /** Weights, without the bias. */
   readonly parameters: number;
   /** parameters / (inFeatures · outFeatures). */
   readonly ratio: number;
-  /** Why these sizes, where a ratio chose them. */
+  /** Why these sizes, if a ratio chose them. */
   readonly why?: string;
 }
 const OPTIONS: OptionNames<LinearLayerOptions> = {
@@ -50,7 +50,10 @@ export interface LinearForward {
   weights(): LinearWeights;
 }
 
-/** Parameters: `v` and `u`, of the shapes that docs/checkpoint.md lists, or `weight` [out, in] for a dense layer; `bias` [out]. */
+/**
+ * Parameters: `v` and `u`, of the shapes that docs/checkpoint.md lists, or `weight` [out, in] for a dense layer; `bias`
+ * [out].
+ */
 export class LinearLayer extends Module implements LinearForward {
   /** Which structure its matrix has. */
   readonly structure: Structure;
@@ -108,15 +111,15 @@ export class LinearLayer extends Module implements LinearForward {
   }
 
   /**
-   * The exact dense matrix [outFeatures, inFeatures] of the factors, in memory of its own.
-   * @throws {OptionError} where an activation is between them.
+   * The exact dense matrix [outFeatures, inFeatures] of the factors, in new memory.
+   * @throws {OptionError} with an activation between them.
    */
   merge(): Tensor {
     checkMergeable(`${DEFINITIONS[this.structure].linear}.merge`, this.innerActivation);
     return this.product();
   }
 
-  /** u·v [outFeatures, inFeatures], whatever is between them, in memory of its own. */
+  /** u·v [outFeatures, inFeatures], with or without an activation between them, in new memory. */
   product(): Tensor {
     return this.v === null ? clone(this.u) : mergeFactors(this.v, this.u);
   }
@@ -126,7 +129,7 @@ export class LinearLayer extends Module implements LinearForward {
     return 2 * this.dims.macs;
   }
 
-  /** The sizes in use, the part of the dense parameters that they keep, and why a ratio chose them. */
+  /** The sizes in use, their part of the dense parameters, and why a ratio chose them. */
   describe(): ChosenSizes {
     const parameters = parametersOf({ v: this.v?.shape ?? null, u: this.u.shape });
     const ratio = parameters / (this.inFeatures * this.outFeatures);

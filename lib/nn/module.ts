@@ -1,4 +1,4 @@
-/** What holds parameters: named in a stable order, saved and loaded by those names. */
+/** Modules hold parameters: named in a stable order, saved and loaded by those names. */
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
 import type { DType } from '../dtype';
@@ -50,7 +50,7 @@ export abstract class Module {
     return value;
   }
 
-  /** Forgets a parameter and gives its memory back. */
+  /** Forgets a parameter and frees its memory. */
   protected removeParameter(name: string): void {
     const value = this.#parameters.get(name);
     this.#parameters.delete(name);
@@ -64,7 +64,7 @@ export abstract class Module {
     return module;
   }
 
-  /** This module and all below it, each before its parts. */
+  /** This module and all below it, each before its children. */
   *modules(): Generator<Module> {
     yield this;
     for (const child of this.#children.values()) yield* child.modules();
@@ -152,7 +152,7 @@ export abstract class Module {
     }
   }
 
-  /** Gives the memory of all parameters and gradients back. */
+  /** Frees the memory of all parameters and gradients. */
   dispose(): void {
     this.zeroGrad();
     for (const value of this.parameters()) value.dispose();

@@ -1,4 +1,4 @@
-/** How large a model is, by its config alone: nothing is allocated, so that no config is too large to ask. */
+/** The size of a model, from its config alone: nothing is allocated, so any config may be asked about. */
 import { chooseLayer, parametersOf, type Sizes } from '../structures';
 import type { FfnStructure } from './feed_forward';
 import { resolveConfig, type TransformerConfig } from './transformer_config';

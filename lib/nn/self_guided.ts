@@ -1,4 +1,4 @@
-/** Self-guided training: a structured layer helped at first by a dense matrix that is annealed away. */
+/** Self-guided training: a dense matrix helps a structured layer at first and is then annealed away. */
 import { noGrad } from '../autograd';
 import { OptionError, runNative } from '../errors';
 import { kernels } from '../kernels';
@@ -10,8 +10,9 @@ import type { LinearForward, LinearLayer } from './linear_layer';
 import { Module } from './module';
 
 /**
- * Wraps any structured layer. The guide starts as the product of the factors: unless an activation is between them, the
- * function at the start is the layer's, whatever α is. Parameters: the layer's under their own names, and `guide` [out, in] until `release`.
+ * Wraps any structured layer. The guide starts as the product of the factors. So at the start, for any α, the function
+ * is that of the layer, unless there is an activation between the factors. Parameters: the layer's under their own
+ * names, and `guide` [out, in] until `release`.
  */
 export class SelfGuided extends Module implements LinearForward {
   /** The structured layer. */
@@ -64,8 +65,8 @@ export class SelfGuided extends Module implements LinearForward {
   }
 
   /**
-   * The dense matrix that evaluation applies, α·W + (1−α)·S [out, in], in memory of its own.
-   * @throws {OptionError} where S has an activation between its factors.
+   * The dense matrix that evaluation applies, α·W + (1−α)·S [out, in], in new memory.
+   * @throws {OptionError} if S has an activation between its factors.
    */
   merge(): Tensor {
     const guide = this.#guide;
@@ -84,7 +85,7 @@ export class SelfGuided extends Module implements LinearForward {
   }
 
   /**
-   * Hand-over: frees the guide and its gradient, and the layer goes on alone. Returns the guide that was, so that an
+   * Hand-over: frees the guide and its gradient, and only the layer is left. Returns the released guide, so that an
    * optimizer can forget it (`optimizer.remove`), or null when there was none.
    */
   release(): Tensor | null {
@@ -95,7 +96,7 @@ export class SelfGuided extends Module implements LinearForward {
   }
 }
 
-/** Releases every guide below `module`; returns what an optimizer has to forget. */
+/** Releases every guide below `module`; returns the parameters that an optimizer has to forget. */
 export function releaseGuides(module: Module): Tensor[] {
   return [...module.modules()].flatMap((m) => (m instanceof SelfGuided ? (m.release() ?? []) : []));
 }

@@ -24,7 +24,9 @@ export interface TransformerOptions {
   readonly generator?: Generator;
   /** Self-guided training of every structured feedforward layer. */
   readonly guidance?: Guidance;
-  /** For the structured layers, instead of the config's: a cheap one where all values are about to be loaded. */
+  /**
+   * Initialisation of the structured layers, instead of the config's: a cheap one if all values are about to be loaded.
+   */
   readonly init?: Init;
 }
 
@@ -95,13 +97,13 @@ export class TransformerLM extends Module {
   readonly config: ResolvedConfig;
   /** Table of tokens [vocabSize, dModel]. */
   readonly embedding: Embedding;
-  /** Of the positions 0 to seqLen − 1; null unless they are learned. */
+  /** Embeddings of the positions 0 to seqLen − 1; null unless they are learned. */
   readonly positions: Embedding | null;
   /** The blocks, first to last. */
   readonly blocks: readonly TransformerBlock[];
   /** Norm before the output projection. */
   readonly norm: LayerNorm | RMSNorm;
-  /** The output projection; null where the embedding is that too. */
+  /** The output projection; null if the embedding is used for it. */
   readonly head: Linear | null;
 
   /** @throws {OptionError} naming the part of the config that makes no sense. */
@@ -155,7 +157,7 @@ export class TransformerLM extends Module {
     return linearCrossEntropy(this.hidden(ids), this.headWeight, targets, options);
   }
 
-  /** At a context of `seqLen` (default: the longest). */
+  /** At a context of `seqLen` tokens (default: the longest). */
   flopsPerToken(seqLen = this.config.seqLen): FlopsPerToken {
     const sum = (value: (block: TransformerBlock) => number) =>
       this.blocks.reduce((total, block) => total + value(block), 0);

@@ -1,4 +1,4 @@
-/** What a TransformerLM is made of: plain data, checked and completed here and nowhere else, with presets. */
+/** The config of a TransformerLM: plain data, checked and completed only here, with presets. */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { ACTIVATIONS, type Activation, FFN_ACTIVATION, NORM_EPS, ROPE_BASE } from '../ops';
 import { checkInnerActivation } from '../ops/inner_activation';
@@ -20,7 +20,7 @@ export interface TransformerConfig {
   readonly nKvHeads?: number;
   /** Width of one head. Default: attnDim / nHeads. */
   readonly headSize?: number;
-  /** Width of all query heads together. Default: nHeads·headSize where that is given, else dModel. */
+  /** Width of all query heads together. Default: nHeads·headSize if that is given, else dModel. */
   readonly attnDim?: number;
   /** Default: 4·dModel. */
   readonly dFF?: number;
@@ -40,15 +40,19 @@ export interface TransformerConfig {
   readonly outBias?: boolean;
   /** An RMS norm of each query and each key, before the rotary positions. Default: false. */
   readonly qkNorm?: boolean;
-  /** Base of the rotary positions; 0 for none. Default: 10000, or 0 beside learned positions. */
+  /** Base of the rotary positions; 0 for none. Default: 10000, or 0 with learned positions. */
   readonly ropeBase?: number;
   /** Not supported yet: the kernels know rotary positions by their base alone. */
   readonly ropeScaling?: null;
   /** An embedding of the position, added to that of the token. Default: false. */
   readonly learnedPositions?: boolean;
-  /** Earlier tokens that a token sees, itself included; null: all. Less than seqLen is not supported yet. Default: null. */
+  /**
+   * Earlier tokens that a token sees, itself included; null: all. Less than seqLen is not supported yet. Default: null.
+   */
   readonly slidingWindow?: number | null;
-  /** Whether the embedding is the output projection too; else that is a matrix of its own, `head`. Default: true. */
+  /**
+   * Whether the embedding is also the output projection; otherwise that is a separate matrix, `head`. Default: true.
+   */
   readonly tieEmbeddings?: boolean;
   /** Default: dense. */
   readonly ffn?: FfnStructure;
@@ -56,7 +60,7 @@ export interface TransformerConfig {
   readonly firstFfnDense?: boolean;
 }
 
-/** A config with every option set; frozen, and nobody else's object. */
+/** A config with every option set; frozen, and shared with no other object. */
 export type ResolvedConfig = Readonly<Required<TransformerConfig>>;
 
 /** Names of the presets. */
@@ -79,7 +83,7 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
 /** Names of the presets, smallest first. */
 export const PRESET_NAMES = Object.keys(PRESETS) as PresetName[];
 
-/** The config of a preset, with whatever is given in place of its values. vocabSize defaults to 32000. */
+/** The config of a preset, with the given values instead of its own. vocabSize defaults to 32000. */
 export function presetConfig(name: PresetName, overrides: Partial<TransformerConfig> = {}): TransformerConfig {
   checkChoice('preset', name, PRESET_NAMES);
   checkKeys('TransformerConfig', overrides, OPTIONS);
@@ -98,7 +102,7 @@ const choice =
   (where, value) =>
     checkChoice(where, value, choices);
 
-/** Names of what `ffn` says. */
+/** The names of the options in `ffn`. */
 export const FFN_OPTIONS: OptionNames<FfnStructure> = {
   structure: 0,
   rank: 0,
@@ -113,7 +117,7 @@ const SIZES: OptionNames<Sizes> = { rank: 0, nblocks: 0 };
 
 const REQUIRED = { vocabSize: whole, dModel: whole, nLayers: whole, nHeads: whole, seqLen: whole };
 
-/** What of a config attention needs to know. */
+/** The part of a config that attention needs. */
 export const ATTENTION_OPTIONS = {
   dModel: whole,
   nHeads: whole,
@@ -148,7 +152,7 @@ const OPTIONS: Readonly<Record<keyof TransformerConfig, Check>> = {
   firstFfnDense: flag,
 };
 
-/** The values that are there, and the required ones. */
+/** The given values, and the required ones. */
 function checkValues(where: string, values: object, checks: Readonly<Record<string, Check>>): void {
   for (const [name, check] of Object.entries(checks)) {
     const value: unknown = Reflect.get(values, name);
@@ -176,7 +180,7 @@ export function resolveAttention(config: AttentionConfig): Readonly<Required<Att
   return { dModel, nHeads, nKvHeads, headSize, attnDim, ropeBase, bias, qkvBias, outBias, qkNorm, normEps };
 }
 
-/** What a feedforward network needs to know beside its structure. */
+/** What a feedforward network needs to know besides its structure. */
 export type FeedForwardConfig = Pick<TransformerConfig, 'dModel' | 'dFF' | 'activation'>;
 
 /** Its sizes and activation with every option set. @throws {OptionError} */
@@ -211,7 +215,7 @@ const isResolved = (config: TransformerConfig): config is ResolvedConfig => RESO
 
 /**
  * A frozen copy with every option set. A resolved config is returned as it is.
- * @throws {OptionError} that names the first option that is not known, makes no sense, or is not supported yet.
+ * @throws {OptionError} that names the first option that is unknown, makes no sense, or is not supported yet.
  */
 export function resolveConfig(config: TransformerConfig): ResolvedConfig {
   if (isResolved(config)) return config;

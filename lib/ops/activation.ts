@@ -1,4 +1,4 @@
-/** Activations that the linear kernels fuse into their last store. */
+/** Activations that the linear kernels apply when they store their results. */
 import { checkChoice } from '../errors';
 
 /** Those of native/codes.def. */
@@ -10,7 +10,7 @@ export const ACTIVATIONS = ['none', 'gelu', 'silu', 'relu', 'swiglu'] as const;
  */
 export type Activation = (typeof ACTIVATIONS)[number];
 
-/** Of a feedforward network where none is given. */
+/** The default of a feedforward network. */
 export const FFN_ACTIVATION = 'gelu';
 
 /** @throws {OptionError} */

@@ -6,7 +6,7 @@ import { checkKeys } from '../options';
 import { empty, type Tensor } from '../tensor';
 import { checkSameShape, checkTensor, emptyAs, emptyLike } from './check';
 
-/** Base of rotary positions where none is given (Su et al. 2021). */
+/** Default base of rotary positions (Su et al. 2021). */
 export const ROPE_BASE = 10000;
 
 /** Options of `causalAttention`. */

@@ -2,7 +2,7 @@
 import { formatShape, ShapeError } from '../errors';
 import type { Shape } from '../tensor';
 
-/** @throws {ShapeError} when the shapes cannot be brought together. */
+/** @throws {ShapeError} when the shapes cannot be broadcast together. */
 export function broadcastShape(where: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {
@@ -33,7 +33,7 @@ export function contiguousStrides(shape: Shape): number[] {
 
 const INT32_MAX = 2 ** 31 - 1;
 
-/** Sizes as kernels take lists of them. @throws {ShapeError} for one that 32 bits do not hold. */
+/** A list of sizes for kernels. @throws {ShapeError} for one that does not fit in 32 bits. */
 export function int32Sizes(where: string, sizes: readonly number[]): Int32Array {
   const large = sizes.find((size) => size > INT32_MAX);
   if (large !== undefined)
@@ -41,7 +41,7 @@ export function int32Sizes(where: string, sizes: readonly number[]): Int32Array 
   return Int32Array.from(sizes);
 }
 
-/** The same of the strides of `shape`. Of a dimension of one element no stride is ever taken. @throws {ShapeError} */
+/** The same for the strides of `shape`. The stride of a dimension of one element is never used. @throws {ShapeError} */
 export const int32Strides = (where: string, shape: Shape, strides: readonly number[]): Int32Array =>
   int32Sizes(
     where,

@@ -11,7 +11,7 @@ export interface CrossEntropyOptions {
   /** Targets of this value count neither in the loss nor in its gradient. Default: -100. */
   ignoreIndex?: number;
   /**
-   * Lets backward write the gradient over the logits, so that there is never a second tensor of their size; the logits
+   * Lets backward write the gradient over the logits, so that there is never a second tensor of their size. The logits
    * are unusable afterwards. Default: false.
    */
   inPlace?: boolean;
@@ -44,8 +44,9 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
 }
 
 /**
- * crossEntropy(x weightᵀ, targets) without ever holding the logits: they are made, used and dropped in chunks of rows, and
- * the gradients are computed on the way. x [..., features], weight [classes, features], targets [...] int32 → [].
+ * crossEntropy(x weightᵀ, targets) that never holds all logits: they are computed, used and dropped in chunks of rows,
+ * and the gradients are computed along the way. x [..., features], weight [classes, features], targets [...] int32 →
+ * [].
  */
 export function linearCrossEntropy(
   x: Tensor,

@@ -104,10 +104,10 @@ export const pow = (a: Tensor, b: Tensor): Tensor =>
     (dy, x, y) => mul(dy, mul(y, pow(x, addScalar(y, -1)))),
     (dy, x, y) => mul(dy, mul(pow(x, y), log(x))),
   ]);
-/** The larger, broadcast; where they are equal the gradient goes to a. */
+/** The larger, broadcast; if they are equal the gradient goes to a. */
 export const maximum = (a: Tensor, b: Tensor): Tensor =>
   binary('maximum', a, b, [(dy, x, y) => mul(dy, notGreater(y, x)), (dy, x, y) => mul(dy, greater(y, x))]);
-/** The smaller, broadcast; where they are equal the gradient goes to a. */
+/** The smaller, broadcast; if they are equal the gradient goes to a. */
 export const minimum = (a: Tensor, b: Tensor): Tensor =>
   binary('minimum', a, b, [(dy, x, y) => mul(dy, notGreater(x, y)), (dy, x, y) => mul(dy, greater(x, y))]);
 /** 1 where a > b, else 0; broadcast, no gradient. */

@@ -7,13 +7,13 @@ export type InnerActivation = Exclude<Activation, 'swiglu'>;
 
 export const INNER_ACTIVATIONS = ACTIVATIONS.filter((name): name is InnerActivation => name !== 'swiglu');
 
-/** @throws {OptionError} for one that is not known, and for any of a dense layer, which has no two factors. */
+/** @throws {OptionError} for an unknown one, and for any of a dense layer, which does not have two factors. */
 export function checkInnerActivation(where: string, value: unknown, dense: boolean): asserts value is InnerActivation {
   if (dense && value !== 'none') throw new OptionError(`${where}: innerActivation`, 'none for dense', value);
   checkChoice(`${where}: innerActivation`, value, INNER_ACTIVATIONS);
 }
 
-/** @throws {OptionError} where factors with an activation between them should become one matrix. */
+/** @throws {OptionError} when factors with an activation between them should be merged into one matrix. */
 export function checkMergeable(where: string, innerActivation: InnerActivation): void {
   if (innerActivation !== 'none')
     throw new OptionError(`${where}: innerActivation`, "'none' for a layer that is one matrix", innerActivation);

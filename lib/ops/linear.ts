@@ -10,7 +10,7 @@ import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientsFor, rows
 import type { InnerActivation } from './inner_activation';
 import { type LinearDims, linearDims } from './linear_dims';
 
-/** A dense guide beside the factors: y = guideScale · x Wᵀ + factorScale · S(x). */
+/** A dense guide next to the factors: y = guideScale · x Wᵀ + factorScale · S(x). */
 export interface Guide {
   /** W [out, in]. */
   readonly weight: Tensor;
@@ -38,7 +38,7 @@ export interface LinearWeights {
 export interface LinearOptions {
   /** Default: none. */
   activation?: Activation;
-  /** Added to the result after the activation, and of its shape. */
+  /** Added to the result after the activation; it has the shape of the result. */
   residual?: Tensor | null;
 }
 
@@ -58,7 +58,9 @@ export interface CheckedLinear {
   readonly guideScale: number;
 }
 
-/** @throws {ShapeError | DTypeError | DeviceError | DisposedError | OptionError} naming the weight that does not fit. */
+/**
+ * @throws {ShapeError | DTypeError | DeviceError | DisposedError | OptionError} naming the weight that does not fit.
+ */
 export function checkLinear(where: string, weights: LinearWeights): CheckedLinear {
   const { u, v = null, bias = null, guide = null, innerActivation } = weights;
   checkTensor(`${where}: ${v ? 'u' : 'weight'}`, u);
@@ -141,7 +143,9 @@ export function blockDenseLinear(
   return apply('blockDenseLinear', x, { v, u, bias, innerActivation }, options);
 }
 
-/** Monarch: block-diagonal v [K, q, p], shuffle, block-diagonal u [L, s, r], K·q = L·r; the paper has K = L = nblocks. */
+/**
+ * Monarch: block-diagonal v [K, q, p], shuffle, block-diagonal u [L, s, r], K·q = L·r; the paper has K = L = nblocks.
+ */
 export function blockShuffleLinear(
   x: Tensor,
   v: Tensor,

@@ -1,7 +1,7 @@
 /**
  * Sizes of a linear layer. All structures are one family: a block-diagonal factor v [K, q, p], a shuffle across its
- * blocks, maybe an activation, a block-diagonal factor u [L, s, r], with K·q = L·r (native/kernels.def has the formulas).
- * A dense layer has no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
+ * blocks, an optional activation, and a block-diagonal factor u [L, s, r], with K·q = L·r (native/kernels.def has the
+ * formulas). A dense layer has no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
  */
 import { formatShape, ShapeError } from '../errors';
 import { native } from '../native';
@@ -27,7 +27,7 @@ export interface LinearDims {
 
 /**
  * Dims of factors of the given shapes; `v` is null for a dense weight [out, in].
- * @throws {ShapeError} @throws {OptionError} for an inner activation that is not known, or of a dense layer.
+ * @throws {ShapeError} @throws {OptionError} for an unknown inner activation, or one of a dense layer.
  */
 export function linearDims(
   where: string,

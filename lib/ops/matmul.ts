@@ -1,4 +1,4 @@
-/** Matrix products of general tensors; layers use ops/linear.ts, which packs weights better. */
+/** Matrix products of general tensors. Layers use ops/linear.ts, which packs weights better. */
 import { record } from '../autograd';
 import { formatShape, runNative, ShapeError } from '../errors';
 import { kernels } from '../kernels';
@@ -61,7 +61,7 @@ function product(
   kernels.matmul({ a, b, c, batch, m, n, k, transpose_a, transpose_b, strides, accumulate: 0 });
 }
 
-/** From one matrix of the batch to the next, of both operands. @throws {ShapeError} */
+/** The steps from one matrix of the batch to the next, for both operands. @throws {ShapeError} */
 const stepsOf = (batch: number, a: number, b: number): Int32Array => int32Strides('matmul', [batch, batch], [a, b]);
 
 interface Sizes extends Required<MatmulOptions> {
@@ -82,10 +82,10 @@ function gradientOfA(dy: Tensor, b: Tensor, a: Tensor, { batch, m, n, k, one, tr
   return da;
 }
 
-/** db = aᵀ dy, or its transpose dyᵀ a; summed over the batch where b is one matrix. */
+/** db = aᵀ dy, or its transpose dyᵀ a; summed over the batch if b is one matrix. */
 function gradientOfB(dy: Tensor, a: Tensor, b: Tensor, { batch, m, n, k, one, transposeA, transposeB }: Sizes): Tensor {
   const db = emptyLike(b);
-  // With rows as they are, the batch of a single b is just more rows: one product sums it.
+  // Unless a is transposed, a batch with a single b is just more rows: one product sums it.
   const whole = one && !transposeA;
   const [count, rows] = whole ? [1, batch * m] : [batch, m];
   const [ofDy, ofA] = [rows * n, rows * k];

@@ -5,7 +5,7 @@ import { kernels } from '../kernels';
 import { empty, type Tensor } from '../tensor';
 import { checkSameKind, checkSameShape, checkTensor, emptyLike, gradientsFor, rowsOf } from './check';
 
-/** Added to the variance where nothing else is given. */
+/** The default term added to the variance. */
 export const NORM_EPS = 1e-5;
 
 /** (x − mean) / √(variance + eps) · weight + bias; x [..., features], weight and bias [features]. */

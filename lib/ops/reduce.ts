@@ -90,7 +90,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   });
 }
 
-/** Largest value over a dimension, or over everything; the gradient goes to every element that attains it. */
+/** Largest value over a dimension, or over everything; the gradient goes to every element that equals it. */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   const { y, extent } = reduce('max', x, options);
   return record(y, [x], (dy) => {
@@ -105,12 +105,12 @@ export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   });
 }
 
-/** Index of the largest value along a dimension (default: the last), int32. The first one where several are equal. */
+/** Index of the largest value along a dimension (default: the last), int32. The first one if several are equal. */
 export function argmax(x: Tensor, dim = -1): Tensor {
   checkTensor('argmax: x', x);
   const { outer, extent, inner, shape } = extentOf('argmax', x, { dim });
   if (extent === 0) throw new OptionError('argmax: x', 'at least one element to compare', 0);
-  int32Sizes('argmax: x', [extent]); // its result is int32, too
+  int32Sizes('argmax: x', [extent]); // its result is also int32
   const y = empty(shape, 'int32', x.device);
   runNative(() => kernels.argmax({ x, index: y, outer, extent, inner }));
   return y;

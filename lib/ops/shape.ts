@@ -21,7 +21,7 @@ function gather(where: string, x: Tensor, shape: Shape, offset: number, strides:
   });
 }
 
-/** The same memory under another shape; one size may be -1, to be found from the others. No copy. */
+/** The same memory with another shape; one size may be -1, to be computed from the others. No copy. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape: x', x, 'any');
   const known = numel(shape.filter((size) => size !== -1));
@@ -91,7 +91,7 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   for (const t of tensors) {
     if (t.dtype !== first.dtype) throw new DTypeError('concat', first.dtype, t.dtype);
     if (t.rank !== first.rank || t.shape.some((size, i) => i !== d && size !== first.shape[i]))
-      throw new ShapeError('concat', `${formatShape(first.shape)} but for dimension ${d}`, formatShape(t.shape));
+      throw new ShapeError('concat', `${formatShape(first.shape)} except for dimension ${d}`, formatShape(t.shape));
   }
   const total = tensors.reduce((length, t) => length + t.shape[d]!, 0);
   const shape = first.shape.map((size, i) => (i === d ? total : size));

@@ -24,7 +24,7 @@ import {
 
 /** Options of `AdamW`. */
 export interface AdamWOptions {
-  /** Learning rate where `step` is given none. Default: 1e-3. */
+  /** Learning rate if `step` is not given one. Default: 1e-3. */
   readonly lr?: number;
   /** Decay rates of the moments. Default: [0.9, 0.999]. */
   readonly betas?: readonly [number, number];
@@ -33,14 +33,15 @@ export interface AdamWOptions {
   /** Default: 0.1. */
   readonly weightDecay?: number;
   /**
-   * Which parameters decay: `all`, as in the paper, or `matrices`: all but norms, biases and embeddings. Default: all.
+   * Which parameters decay: `all`, as in the paper, or `matrices`: all except norms, biases and embeddings. Default:
+   * all.
    */
   readonly decay?: 'all' | 'matrices';
 }
 
 export const ADAMW_OPTIONS: OptionNames<AdamWOptions> = { lr: 0, betas: 0, eps: 0, weightDecay: 0, decay: 0 };
 
-/** Parameters with options of their own; `lrScale` multiplies the learning rate. */
+/** Parameters with their own options; `lrScale` multiplies the learning rate. */
 export interface ParameterGroup extends AdamWOptions {
   /** Of the group. */
   readonly parameters: ParameterSource;
@@ -53,16 +54,16 @@ interface Slot {
   readonly parameter: Tensor;
   readonly expAvg: Tensor;
   readonly expAvgSq: Tensor;
-  /** The float32 original of a bfloat16 parameter, which alone could not take small updates. */
+  /** The float32 original of a bfloat16 parameter: bfloat16 alone would lose small updates. */
   readonly master: Tensor | null;
   /**
-   * [1]: updates of this parameter alone. Bias correction needs it: a guide that is not drawn has no gradient and skips a
-   * step, and its moments must not be taken for older than they are. On the CPU, whatever the parameter's device.
+   * [1]: the updates of this parameter. Bias correction needs the count: a guide that is not drawn has no gradient and
+   * skips a step, and its moments must not count as older than they are. Always on the CPU.
    */
   readonly updates: Tensor;
 }
 
-/** What a checkpoint keeps of a slot, by the ending of its name. */
+/** The state of a slot in checkpoints, by the endings of its names. */
 const stateOf = ({ expAvg, expAvgSq, updates, master }: Slot): [string, Tensor][] => [
   ['exp_avg', expAvg],
   ['exp_avg_sq', expAvgSq],
@@ -70,7 +71,7 @@ const stateOf = ({ expAvg, expAvgSq, updates, master }: Slot): [string, Tensor][
   ...(master ? [['master', master] satisfies [string, Tensor]] : []),
 ];
 
-/** Numbers of an update for each parameter, see native/kernels.def. */
+/** Numbers of an update for each parameter; see native/kernels.def. */
 const NUMBERS = 8;
 
 interface Group {
@@ -82,7 +83,7 @@ interface Group {
   readonly weightDecay: number;
 }
 
-/** Slots of one group and dtype, updated in one call, by the rows of numbers from `first` on. */
+/** Slots of one group and dtype, updated in one call with the rows of numbers from `first` on. */
 interface Call {
   readonly group: Group;
   readonly slots: readonly Slot[];
@@ -100,19 +101,20 @@ interface Call {
  */
 export class AdamW implements RecordableOptimizer {
   readonly #groups: Group[];
-  /** Where the caller of `step` has none. */
+  /** The clip if the caller of `step` has none. */
   readonly #clip: GradientClip;
-  /** What the kernel multiplies with, [slots, 8]. On the device, because a recorded update reads it anew. */
+  /** The factors of the update, [slots, 8]. On the device, because a recorded update reads them anew. */
   readonly #numbers: Tensor;
   #stepCount = 0;
-  /** The latest update, until somebody reads its norm: only then is it known whether it counts. */
+  /** The latest update, until its norm is read: only then is it known whether the update counts. */
   #pending: UpdateResult | null = null;
-  /** Of prepareStep, until applyStep takes it. */
+  /** Set by prepareStep, until applyStep takes it. */
   #prepared: { readonly calls: readonly Call[]; readonly clip: GradientClip } | null = null;
 
   /**
-   * @param parameters a module, its parameters, or groups of them. Their names are those of the state.
-   * @throws {OptionError} for a name in two groups, or an option that makes no sense. @throws {DTypeError} for int32 parameters.
+   * @param parameters a module, its parameters, or groups of them. The state uses their names.
+   * @throws {OptionError} for a name in two groups, or an option that makes no sense. @throws {DTypeError} for int32
+   * parameters.
    * @throws {DeviceError} unless all parameters are on one device: move the model first, then make its optimizer.
    */
   constructor(parameters: ParameterSource | readonly ParameterGroup[], options: AdamWOptions = {}) {
@@ -138,7 +140,7 @@ export class AdamW implements RecordableOptimizer {
     return this.#groups.flatMap(({ slots }) => slots);
   }
 
-  /** Steps taken. Waits for the latest one where nobody has read its norm. */
+  /** Steps taken. Waits for the latest one if its norm was not read yet. */
   get stepCount(): number {
     this.#settle();
     return this.#stepCount;
@@ -320,7 +322,7 @@ function createSlot({ name, parameter }: NamedParameter): Slot {
   };
 }
 
-/** Options of the group, or of all groups where it has none; parameters without decay become a group of their own. */
+/** Options of the group, or else of all groups; parameters without decay become a separate group. */
 function createGroups(group: ParameterGroup, shared: AdamWOptions, count: number): Group[] {
   checkKeys('a group of AdamW', group, { ...ADAMW_OPTIONS, parameters: 0, lrScale: 0 });
   checkAdamWValues('AdamW', group);

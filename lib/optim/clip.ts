@@ -8,7 +8,7 @@ import { empty, items, type Tensor } from '../tensor';
 import { namedParameters, type ParameterSource } from './groups';
 import type { UpdateResult } from './optimizer';
 
-/** A norm, read when it is asked for; others are told then. */
+/** A norm that is read when it is asked for; then the listeners are told. */
 class NormReading implements UpdateResult {
   readonly #tensor: Tensor;
   readonly #listeners: ((finite: boolean) => void)[] = [];
@@ -44,7 +44,7 @@ class NormReading implements UpdateResult {
 export class GradientClip implements Disposable {
   /** [1], float32: the global norm before clipping. */
   readonly norm: Tensor;
-  /** [1], float32: what clipping multiplies the gradients with; NaN where the norm is not finite. */
+  /** [1], float32: the factor by which clipping multiplies the gradients; NaN if the norm is not finite. */
   readonly scale: Tensor;
   #reading: NormReading | null = null;
 
@@ -54,7 +54,7 @@ export class GradientClip implements Disposable {
     this.scale = keep(empty([1], 'float32', device));
   }
 
-  /** Of the latest measurement. @throws {GradientError} before the first one. */
+  /** The norm of the latest measurement. @throws {GradientError} before the first one. */
   get result(): UpdateResult {
     return this.#latest;
   }
@@ -64,29 +64,32 @@ export class GradientClip implements Disposable {
     return this.#reading;
   }
 
-  /** Tells, as soon as somebody reads the norm of the latest measurement, whether it is finite: whether the step counts. */
+  /**
+   * Tells whether the norm of the latest measurement is finite, and so whether the step counts, as soon as the norm is
+   * read.
+   */
   whenKnown(listener: (finite: boolean) => void): void {
     this.#latest.whenKnown(listener);
   }
 
-  /** Both halves: the norm of the gradients that are there, and the scale that makes it at most `maxNorm`; 0: any norm is right. */
+  /** Both halves: the norm of the gradients, and the scale that makes it at most `maxNorm`; 0: any norm is allowed. */
   measure(parameters: readonly Tensor[], maxNorm = 0): this {
     return this.begin().launch(parameters, maxNorm);
   }
 
   /**
-   * The first half of `measure`, where the second one is recorded: a new measurement. Reads the one before, where nobody did,
-   * as it is about to be written over.
+   * The first half of `measure`, for a recorded second half: begins a new measurement. Reads the previous norm if it
+   * was not read yet, because it is about to be overwritten.
    */
   begin(): this {
     this.#reading?.readWith([]);
-    // What stays of a step that fails before it has a norm: it does not count.
+    // The state of a step that fails before it has a norm: it does not count.
     runNative(() => kernels.fill({ y: this.norm, value: Number.NaN }));
     this.#reading = new NormReading(this.norm);
     return this;
   }
 
-  /** The other half: all that `measure` launches. */
+  /** The second half: everything that `measure` launches. */
   launch(parameters: readonly Tensor[], maxNorm = 0): this {
     checkNumber('GradientClip: maxNorm', maxNorm, 0);
     const gradients: Handle[] = [];
@@ -95,7 +98,7 @@ export class GradientClip implements Disposable {
     return this;
   }
 
-  /** Multiplies the gradients themselves; nothing is read or written where they need no clipping. */
+  /** Multiplies the gradients themselves; nothing is read or written if they need no clipping. */
   apply(parameters: readonly Tensor[]): this {
     for (const parameter of parameters) {
       const { grad } = parameter;
@@ -114,7 +117,7 @@ export class GradientClip implements Disposable {
   }
 }
 
-/** A gradient in memory that nobody else sees: one gradient may serve several tensors. */
+/** A gradient in memory that is not shared: one gradient may serve several tensors. */
 function ownGradient(grad: Tensor): Tensor {
   if (!grad.storage.shared) return grad;
   const copy = keep(empty(grad.shape, grad.dtype, grad.device));
@@ -124,9 +127,10 @@ function ownGradient(grad: Tensor): Tensor {
 }
 
 /**
- * Scales the gradients so that their global norm is at most `maxNorm`; 0: does not. Gradients of a norm that is not finite
- * become NaN, and no optimizer of this library steps on them. Returns the norm before [1], of which `item()` waits for the device.
- * For an optimizer of this library, `step({ maxGradNorm })` does the same in fewer passes over memory.
+ * Scales the gradients so that their global norm is at most `maxNorm`; 0: leaves them. Gradients whose norm is not
+ * finite become NaN, and no optimizer of this library steps on them. Returns the norm before clipping [1]; its `item()`
+ * waits for the device. With an optimizer of this library, `step({ maxGradNorm })` does the same in fewer passes over
+ * memory.
  * @throws {OptionError | DTypeError | DisposedError}
  */
 export function clipGradNorm(parameters: ParameterSource, maxNorm: number): Tensor {

@@ -1,17 +1,21 @@
-/** Which parameters an optimizer has, what they are called, and groups of them by rule. */
+/** Which parameters an optimizer has, their names, and groups of them by rule. */
 import { OptionError } from '../errors';
 import { Embedding } from '../nn/embedding';
 import { Module } from '../nn/module';
 import { checkTensor } from '../ops/check';
 import { isTensor, type Tensor } from '../tensor';
 
-/** A module, tensors by name (module.namedParameters()), or tensors alone, which are called by their places: 0, 1, 2, ... */
+/**
+ * A module, tensors by name (module.namedParameters()), or a list of tensors, whose names are their places: 0, 1, 2,
+ * ...
+ */
 export type ParameterSource = Module | ReadonlyMap<string, Tensor> | readonly Tensor[];
 
 /**
- * `vector`: of at most one dimension, as norms and biases are. `embedding`: a table of which rows are looked up: of an
- * Embedding, or by the name `embedding.weight` or `positions.weight`. `head`: an output projection, by the name `head.weight`.
- * `matrix`: all others; with more than two dimensions, as block-diagonal factors have, the last two are those of a matrix.
+ * `vector`: at most one dimension, as in norms and biases. `embedding`: a table of rows by id: the weight of an
+ * Embedding, or any with the name `embedding.weight` or `positions.weight`. `head`: an output projection, by the name
+ * `head.weight`. `matrix`: all others; with more than two dimensions, as in block-diagonal factors, the last two are a
+ * matrix.
  */
 export type ParameterKind = 'matrix' | 'embedding' | 'head' | 'vector';
 
@@ -34,7 +38,7 @@ function kindOf(name: string, { rank }: Tensor, isTable: boolean): ParameterKind
   return HEAD_NAME.test(name) ? 'head' : 'matrix';
 }
 
-/** What there is in a value that may be anything. */
+/** The parameters in a value that may be anything. */
 function entriesOf(source: unknown, first: number): (readonly [string, unknown])[] | null {
   if (source instanceof Module) return [...source.namedParameters()];
   if (source instanceof Map) return [...source];
@@ -43,8 +47,9 @@ function entriesOf(source: unknown, first: number): (readonly [string, unknown])
 
 /**
  * The parameters of a source, in its order.
- * @param first place of the first one of the source, among those of all sources.
- * @throws {OptionError} for what is no source. @throws {DTypeError} for an int32 tensor. @throws {DisposedError}
+ * @param first place of the source's first parameter among those of all sources.
+ * @throws {OptionError} for a value that is not a source. @throws {DTypeError} for an int32 tensor. @throws
+ * {DisposedError}
  */
 export function namedParameters(where: string, source: ParameterSource, first = 0): NamedParameter[] {
   const entries = entriesOf(source, first);
@@ -63,8 +68,9 @@ export function namedParameters(where: string, source: ParameterSource, first = 
 }
 
 /**
- * Groups by a rule: parameters for which it gives the same options share one. Without decay of norms, biases and embeddings:
- * `parameterGroups(model, ({ kind }) => (kind === 'vector' || kind === 'embedding' ? { weightDecay: 0 } : {}))`.
+ * Groups by a rule: parameters for which it gives the same options share one. Without decay of norms, biases and
+ * embeddings: `parameterGroups(model, ({ kind }) => (kind === 'vector'
+ * kind === 'embedding' ? { weightDecay: 0 } : {}))`.
  * @throws {OptionError | DTypeError | DisposedError}
  */
 export function parameterGroups<Options extends object>(

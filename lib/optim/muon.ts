@@ -42,27 +42,27 @@ import {
   type UpdateResult,
 } from './optimizer';
 
-/** `betas`, `eps` and `decay` are those of AdamW for the parameters that are no matrices. */
+/** `betas`, `eps` and `decay` are those of AdamW, for the parameters that are not matrices. */
 export interface MuonOptions extends AdamWOptions {
-  /** Learning rate of the matrices where `step` is given none. Default: 0.02. */
+  /** Learning rate of the matrices if `step` is not given one. Default: 0.02. */
   readonly lr?: number;
-  /** Of the matrices, and of what else decays. Default: 0.1. */
+  /** Of the matrices, and of other parameters that decay. Default: 0.1. */
   readonly weightDecay?: number;
-  /** What each step multiplies the sum of the gradients before with. Default: 0.95. */
+  /** The factor by which each step multiplies the sum of the earlier gradients. Default: 0.95. */
   readonly momentum?: number;
-  /** Whether an update looks one step of the momentum ahead. Default: true. */
+  /** Whether an update looks one momentum step ahead (Nesterov). Default: true. */
   readonly nesterov?: boolean;
-  /** Of Newton-Schulz. Default: 5. */
+  /** Iterations of Newton-Schulz. Default: 5. */
   readonly iterations?: number;
   /**
-   * What the learning rate of a matrix [rows, columns] is multiplied with. `original`: √max(1, rows/columns).
-   * `match-rms-adamw`: 0.2·√max(rows, columns), so that an update is as large as one of AdamW and one rate serves both (Liu et
-   * al. 2025). Default: original.
+   * The factor for the learning rate of a matrix [rows, columns]. `original`: √max(1, rows/columns). `match-rms-adamw`:
+   * 0.2·√max(rows, columns). Updates are then as large as those of AdamW, and one rate serves both (Liu et al. 2025).
+   * Default: original.
    */
   readonly adjustLr?: 'original' | 'match-rms-adamw';
   /** Learning rate of AdamW, as a part of that of the matrices. Default: 0.015, or 1 with `match-rms-adamw`. */
   readonly adamwLrScale?: number;
-  /** Which parameters are taken for matrices, of those with two dimensions or more. Default: those of the kind `matrix`. */
+  /** Which parameters with two or more dimensions count as matrices. Default: those of the kind `matrix`. */
   readonly isMatrix?: (parameter: NamedParameter) => boolean;
 }
 
@@ -76,7 +76,7 @@ const MUON_OPTIONS: OptionNames<MuonOptions> = {
   isMatrix: 0,
 };
 
-/** How the learning rate is adjusted, and that of AdamW by default. */
+/** The adjustment of the learning rate, and the default ratio of AdamW's to it. */
 const ADJUSTMENTS = {
   original: { factor: (rows: number, columns: number) => Math.sqrt(Math.max(1, rows / columns)), adamw: 0.015 },
   'match-rms-adamw': { factor: (rows: number, columns: number) => 0.2 * Math.sqrt(Math.max(rows, columns)), adamw: 1 },
@@ -85,13 +85,13 @@ const ADJUSTMENTS = {
 interface Slot {
   readonly name: string;
   readonly parameter: Tensor;
-  /** Sum of the gradients, of which each step multiplies the older ones with `momentum`; float32. */
+  /** Sum of the gradients; each step multiplies the older ones by `momentum`; float32. */
   readonly buffer: Tensor;
   /** The float32 original of a bfloat16 parameter. */
   readonly master: Tensor | null;
 }
 
-/** What a checkpoint keeps of a slot, by the ending of its name. */
+/** The state of a slot in checkpoints, by the endings of its names. */
 const stateOf = ({ buffer, master }: Slot): [string, Tensor][] => [
   ['momentum_buffer', buffer],
   ...(master ? [['master', master] satisfies [string, Tensor]] : []),
@@ -99,12 +99,12 @@ const stateOf = ({ buffer, master }: Slot): [string, Tensor][] => [
 
 export class Muon implements RecordableOptimizer {
   #slots: Slot[];
-  /** Of all other parameters. It counts the steps, too. */
+  /** For all other parameters. It also counts the steps. */
   readonly #adamw: AdamW;
   #others: Tensor[];
   readonly #options: Required<Pick<MuonOptions, 'lr' | 'weightDecay' | 'momentum' | 'nesterov' | 'iterations'>>;
   readonly #adjustment: (typeof ADJUSTMENTS)[keyof typeof ADJUSTMENTS];
-  /** Where the caller of `step` has none. */
+  /** The clip if the caller of `step` has none. */
   readonly #clip: GradientClip;
   /** Learning rate of the matrices, [1]. On the device, because a recorded update reads it anew. */
   readonly #lr: Tensor;
@@ -112,7 +112,7 @@ export class Muon implements RecordableOptimizer {
   #prepared: GradientClip | null = null;
 
   /**
-   * @param parameters a module, or its parameters. Each block of a block-diagonal factor is a matrix of its own.
+   * @param parameters a module, or its parameters. Each block of a block-diagonal factor is a separate matrix.
    * @throws {OptionError | DTypeError | DeviceError} as AdamW does.
    */
   constructor(parameters: ParameterSource, options: MuonOptions = {}) {
@@ -150,12 +150,12 @@ export class Muon implements RecordableOptimizer {
     return [...this.#slots.map(({ parameter }) => parameter), ...this.#others];
   }
 
-  /** Steps taken. Waits for the latest one where nobody has read its norm. */
+  /** Steps taken. Waits for the latest one if its norm was not read yet. */
   get stepCount(): number {
     return this.#adamw.stepCount;
   }
 
-  /** `lr` is that of the matrices. */
+  /** `lr` is the rate of the matrices. */
   step(options: StepOptions = {}): UpdateResult {
     checkStep('Muon.step', options, { lr: 0, maxGradNorm: 0, clip: 0 });
     const { lr = this.#options.lr, maxGradNorm } = options;
@@ -203,7 +203,7 @@ export class Muon implements RecordableOptimizer {
     noGrad(() =>
       tidy(() => {
         const { device } = clip.scale;
-        // 1, or 0 where the norm is not finite and so nothing may change. The device alone knows which.
+        // 1, or 0 if the norm is not finite and so nothing may change. Only the device knows which.
         const counts = greater(clip.scale, zeros([1], { device }));
         const row = argmax(concat([full([1], 0.5, { device }), counts]));
         const rate = mul(this.#lr, counts);
@@ -246,7 +246,9 @@ export class Muon implements RecordableOptimizer {
     );
   }
 
-  /** `<name>.momentum_buffer` of matrices, and `<name>.master` of bfloat16 ones; of the other parameters what AdamW has. */
+  /**
+   * `<name>.momentum_buffer` of matrices, `<name>.master` of bfloat16 ones, and AdamW's state of the other parameters.
+   */
   stateDict(): OptimizerState {
     const { stepCount, tensors } = this.#adamw.stateDict();
     return { stepCount, tensors: new Map([...this.#state, ...tensors]) };
@@ -296,14 +298,14 @@ function checkSlot({ name, parameter, buffer }: Slot): void {
   checkGradient('Muon', name, parameter);
 }
 
-/** x where `row`, an int32 of the device, is 1; zeros where it is 0. No product with 0 does that: it keeps NaN. */
+/** x if `row`, an int32 on the device, is 1; zeros if it is 0. A product with 0 cannot do that: it keeps NaN. */
 function orZeros(x: Tensor, row: Tensor): Tensor {
   const { shape, dtype, device } = x;
   const table = concat([zeros([1, x.size], { dtype, device }), reshape(x, [1, x.size])]);
   return reshape(embedding(row, table), shape);
 }
 
-/** Coefficients of the iteration, made to grow small singular values fast (Jordan et al. 2024). */
+/** Coefficients of the iteration, chosen to make small singular values grow fast (Jordan et al. 2024). */
 const [A, B, C] = [3.4445, -4.775, 2.0315];
 /** Added to the norm, for matrices of zeros. */
 const EPSILON = 1e-7;
@@ -312,14 +314,15 @@ const EPSILON = 1e-7;
 export interface NewtonSchulzOptions {
   /** Default: 5. */
   readonly iterations?: number;
-  /** Of the matrix products; the norm is taken in float32. Default: float32. */
+  /** Type of the matrix products; the norm is computed in float32. Default: float32. */
   readonly dtype?: DType;
 }
 
 /**
- * Each matrix of x [..., rows, columns], float32, with its singular values made about 1 (from 0.7 to 1.2), in the same shape, outside
- * of the graph: X ← aX + (bS + cS²)X with S = XXᵀ, from X divided by its norm. Where there are more rows than columns it is the
- * transpose of that. Small singular values, below about 1/100 of the norm, stay smaller after 5 iterations.
+ * Makes the singular values of each matrix of x [..., rows, columns], float32, about 1 (from 0.7 to 1.2); same shape,
+ * outside the graph. X ← aX + (bS + cS²)X with S = XXᵀ, starting with X divided by its norm. A matrix with more rows
+ * than columns is transposed for the iteration. Small singular values, below about 1/100 of the norm, stay smaller
+ * after 5 iterations.
  * @throws {ShapeError} for fewer than two dimensions.
  */
 export function newtonSchulz(x: Tensor, options: NewtonSchulzOptions = {}): Tensor {

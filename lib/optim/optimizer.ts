@@ -1,4 +1,4 @@
-/** What every optimizer is to a training loop, and what optimizers share. */
+/** What every optimizer offers to a training loop, and what optimizers share. */
 import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameShape } from '../ops/check';
@@ -12,34 +12,34 @@ export interface StepOptions {
   readonly lr?: number;
   /** Scales all gradients so that their global norm is at most this; 0: no clipping. Default: 0. */
   readonly maxGradNorm?: number;
-  /** In the place of maxGradNorm, where the caller has measured the gradients. */
+  /** Instead of maxGradNorm, if the caller has measured the gradients. */
   readonly clip?: GradientClip;
 }
 
-/** What an update did, which the device knows later than the call returns. */
+/** The result of an update, which the device knows only after the call has returned. */
 export interface UpdateResult {
   /**
-   * The global norm of the gradients before clipping; reading it waits for the device. It may be infinite or NaN: then nothing
-   * was updated, and the step does not count.
+   * The global norm of the gradients before clipping; reading it waits for the device. It may be infinite or NaN: then
+   * nothing was updated, and the step does not count.
    */
   readonly gradNorm: number;
-  /** The values of other float32 tensors of one element, read together with the norm: one copy, one wait. */
+  /** The values of other float32 tensors with one element, read together with the norm: one copy, one wait. */
   readWith(others: readonly Tensor[]): number[];
 }
 
-/** Everything that an optimizer needs to go on bit by bit. */
+/** Everything that an optimizer needs to continue bit for bit. */
 export interface OptimizerState {
   /** Steps taken. */
   readonly stepCount: number;
-  /** By the name of the parameter and what it is: `<name>.exp_avg`. */
+  /** By the parameter's name and the kind of state: `<name>.exp_avg`. */
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
 /** What every optimizer is to a training loop. */
 export interface Optimizer {
   /**
-   * One update from the gradients that are there, each multiplied by the clip's scale; parameters without one are left as they
-   * are. Where the norm of the gradients is not finite nothing is updated. Returns before the device has done it.
+   * One update from the present gradients, each multiplied by the clip's scale. Parameters without a gradient are left
+   * as they are. If the norm of the gradients is not finite nothing is updated. Returns before the device is done.
    */
   step(options?: StepOptions): UpdateResult;
   /** Drops the gradients of all parameters. */
@@ -57,12 +57,14 @@ export interface Optimizer {
 /** An optimizer whose steps can be recorded as a CUDA graph (RecordedStep): `step` in two halves. */
 export interface RecordableOptimizer extends Optimizer {
   /**
-   * What a step does anew each time: it counts, and uploads the learning rate and the like. To be called before each run of the
-   * graph. Every parameter must get a gradient. With a `clip`, call `clip.begin()` first. The result may be read after the run.
+   * The part of a step that is new each time: it counts the step, and uploads the learning rate and the like. To be
+   * called before each run of the graph. Every parameter must get a gradient. With a `clip`, call `clip.begin()` first.
+   * The result may be read after the run.
    */
   prepareStep(options?: Pick<StepOptions, 'lr' | 'clip'>): UpdateResult;
   /**
-   * All that a step launches; for the recorded body. With a `clip` of prepareStep, call `clip.launch` before it.
+   * The part of a step that launches kernels; for the recorded body. With the `clip` of prepareStep, call `clip.launch`
+   * before it.
    * @throws {GradientError} for a parameter without a gradient, and unless prepareStep was the latest call.
    */
   applyStep(options?: Pick<StepOptions, 'maxGradNorm'>): void;
@@ -75,7 +77,7 @@ export const isRecordable = (optimizer: Optimizer): optimizer is RecordableOptim
 /** Of a step for which no parameter has a gradient. */
 export const NO_UPDATE: UpdateResult = { gradNorm: 0, readWith: items };
 
-/** @throws {OptionError} that names `where`, the method, for a value that makes no sense or an option that it does not have. */
+/** @throws {OptionError} that names `where`, the method, for a value that makes no sense or an unknown option. */
 export function checkStep<Options extends StepOptions>(
   where: string,
   options: Options,
@@ -86,10 +88,10 @@ export function checkStep<Options extends StepOptions>(
   if (lr !== undefined) checkNumber(`${where}: lr`, lr, 0);
   if (maxGradNorm !== undefined) checkNumber(`${where}: maxGradNorm`, maxGradNorm, 0);
   if (clip !== undefined && maxGradNorm !== undefined)
-    throw new OptionError(`${where}: maxGradNorm`, 'none beside a clip, which has its own', maxGradNorm);
+    throw new OptionError(`${where}: maxGradNorm`, 'none together with a clip, which has its own', maxGradNorm);
 }
 
-/** Kernels take the size of the parameter for that of its gradient. @throws {ShapeError} */
+/** Kernels assume that a gradient has the size of its parameter. @throws {ShapeError} */
 export function checkGradient(where: string, name: string, parameter: Tensor): void {
   checkSameShape(`${where}: gradient of ${name}`, parameter.grad!, parameter.shape);
 }
@@ -101,7 +103,7 @@ export function dropGradients(parameters: Iterable<Tensor>): void {
   }
 }
 
-/** @throws {StateDictError} unless `state` has all that `own` has, of the same sizes and dtypes. */
+/** @throws {StateDictError} unless `state` has all parts of `own`, with the same sizes and dtypes. */
 export function checkState(where: string, own: ReadonlyMap<string, Tensor>, state: OptimizerState): void {
   checkInteger(`${where}: stepCount`, state.stepCount, 0);
   for (const [name, { size, dtype }] of own) {

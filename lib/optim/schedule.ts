@@ -9,11 +9,11 @@ export type Schedule = (step: number) => number;
 export interface DecayOptions {
   /** Highest learning rate. */
   readonly peak: number;
-  /** Steps until the end of the decay; later steps stay at its end. */
+  /** Steps until the end of the decay; later steps keep the last rate. */
   readonly totalSteps: number;
   /** Steps of linear warm-up: peak·(step + 1)/warmupSteps. Default: 0. */
   readonly warmupSteps?: number;
-  /** Where the decay ends, as a part of the peak. Default: 0.1. */
+  /** The rate at the end of the decay, as a part of the peak. Default: 0.1. */
   readonly minRatio?: number;
 }
 

@@ -26,7 +26,7 @@ async function loadVega(): Promise<VegaModules> {
   }
 }
 
-/** @throws {OptionError} where the drawing library is not installed. */
+/** @throws {OptionError} when the drawing library is not installed. */
 export async function checkDrawing(): Promise<void> {
   await loadVega();
 }
@@ -50,7 +50,7 @@ async function drawLines(modules: VegaModules, title: string, points: readonly P
   return view.toSVG();
 }
 
-/** Mean over the steps around, so that the trend shows through the noise of single batches. */
+/** Mean over the neighbouring steps, so that the trend shows through the noise of single batches. */
 function smooth(values: readonly number[], radius: number): number[] {
   return values.map((_, i) => {
     const around = values.slice(Math.max(0, i - radius), i + radius + 1);

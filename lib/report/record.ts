@@ -1,4 +1,4 @@
-/** A run as it was, and the figures taken from it. */
+/** The events of a run, and figures computed from them. */
 import type { Baselines } from '../data';
 import type { TrainConfig, TrainEvent } from '../train';
 
@@ -22,7 +22,7 @@ function middle(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-/** What a run came to, as rows of a name and a text. */
+/** The results of a run, as rows of a name and a text. */
 export function summaryRows(record: RunRecord): [string, string][] {
   const rows: [string, string][] = [];
   const final = eventsOf(record, 'evaluation').findLast((event) => event.final);

@@ -1,4 +1,4 @@
-/** A run as one HTML page that needs nothing else: pictures inside, no scripts. */
+/** A run as one self-contained HTML page: pictures inside, no scripts. */
 import { checkWritable, writeAtomically } from '../io/files';
 import { checkDrawing, drawCharts } from './charts';
 import { type RunRecord, summaryRows } from './record';
@@ -35,13 +35,13 @@ ${sample === null ? '' : `<h2>Sample</h2>\n<pre>${escapeHtml(sample)}</pre>`}
 `;
 }
 
-/** Whether a report can be drawn and written, before there is one. @throws as writeReport does. */
+/** Checks whether a report can be drawn and written, before there is one. @throws as writeReport does. */
 export async function checkReport(path: string): Promise<void> {
   await checkDrawing();
   checkWritable(path);
 }
 
-/** @throws {FileError} when it cannot be written. @throws {OptionError} where the drawing library is not installed. */
+/** @throws {FileError} when it cannot be written. @throws {OptionError} when the drawing library is not installed. */
 export async function writeReport(path: string, record: RunRecord, sample: string | null): Promise<void> {
   writeAtomically(path, [Buffer.from(page(record, await drawCharts(record), sample))]);
 }

@@ -8,16 +8,16 @@ import {
   type StructureDefinition,
 } from './structure';
 
-/** The divisor of `features` that is nearest to their square root; of two as near, the smaller. */
+/** The divisor of `features` that is nearest to their square root; of two equally near, the smaller. */
 function nearRoot(features: number): number {
   const distance = (count: number) => Math.max(count ** 2 / features, features / count ** 2);
   return divisors(features).reduce((best, count) => (distance(count) < distance(best) ? count : best));
 }
 
 /**
- * Block tensor train of two factors (Qiu et al. 2024, "Compute Better Spent"): Monarch whose rank is free. With blocks
- * [k, l], v [k, l·rank, in/k], u [l, out/l, k·rank], rank·(l·in + k·out) parameters: each block of v hands `rank`
- * features to each block of u. As in the paper there are about as many blocks as they are wide.
+ * Block tensor train of two factors (Qiu et al. 2024, "Compute Better Spent"): Monarch with a free rank. With blocks
+ * [k, l], v [k, l·rank, in/k], u [l, out/l, k·rank], rank·(l·in + k·out) parameters: each block of v passes `rank`
+ * features to each block of u. As in the paper, the number of blocks is about their width.
  */
 export const btt = {
   linear: 'BttLinear',

@@ -1,6 +1,6 @@
 import type { StructureDefinition } from './structure';
 
-/** y = x Wᵀ, what the others are compared with. */
+/** y = x Wᵀ, the baseline of the others. */
 export const dense = {
   linear: 'Linear',
   kernel: 'Dense',

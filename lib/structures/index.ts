@@ -1,6 +1,6 @@
 /**
- * Every structure, once. A new one is a file beside this and its name here: layers, raw kernels, TensorFlow.js, command
- * line, benchmarks and tests loop over them.
+ * The list of all structures. A new one is a file in this folder and its name here: layers, raw kernels, TensorFlow.js,
+ * command line, benchmarks and tests loop over this list.
  */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkInnerActivation, type InnerActivation } from '../ops/inner_activation';
@@ -14,7 +14,7 @@ import type { FactorShapes, Features, Sizes, StructureDefinition } from './struc
 
 export type { BlockCounts, FactorShapes, Features, Init, Sizes, StructureDefinition } from './structure';
 
-/** By the names that options, checkpoints and the command line have for them. */
+/** By their names in options, checkpoints and the command line. */
 const ALL = { dense, lowrank, blockdense, blockshuffle, btt };
 
 /** The structures that a linear layer may have. */
@@ -31,15 +31,15 @@ export const byStructure = <T>(of: (name: Structure) => T): Record<Structure, T>
 
 /** Either sizes, or a ratio that chooses them. */
 export interface SizeOptions extends Features, Sizes {
-  /** In place of the sizes: the part of the dense parameters to keep, 0 < ratio <= 1. */
+  /** Instead of the sizes: the part of the dense parameters to keep, 0 < ratio <= 1. */
   readonly ratio?: number;
-  /** Between the two factors, u·σ(v x), which then are no one matrix any more. Default: none. */
+  /** Between the two factors, u·σ(v x); then they are no longer a single matrix. Default: none. */
   readonly innerActivation?: InnerActivation;
 }
 
-/** Factors whose sizes are decided. */
+/** Factors with known sizes. */
 export interface ChosenLayer extends FactorShapes {
-  /** Where a ratio chose the sizes: why these. */
+  /** Why these sizes, if a ratio chose them. */
   readonly why?: string;
 }
 
@@ -54,8 +54,8 @@ const numel = (shape: Shape): number => shape.reduce((product, size) => product 
 export const parametersOf = ({ v, u }: FactorShapes): number => (v === null ? 0 : numel(v)) + numel(u);
 
 /**
- * Sizes and shapes of a layer. With `ratio`: the published sizes of 0.63 and 0.32, or the allowed ones whose parameters
- * are nearest to that part of the dense layer's, and never more than all of them.
+ * Sizes and shapes of a layer. With `ratio`: the published sizes of 0.63 and 0.32, or the allowed sizes whose
+ * parameters are nearest to that part of the dense layer's, and never more than the dense layer has.
  * @throws {OptionError} for features, sizes or a ratio that do not fit; messages begin with `where`.
  */
 export function chooseLayer(where: string, structure: Structure, options: SizeOptions): ChosenLayer {
@@ -68,7 +68,7 @@ export function chooseLayer(where: string, structure: Structure, options: SizeOp
     : forRatio(where, structure, options.ratio, options);
 }
 
-/** @throws {OptionError} for options that the structure has not, and unless there are sizes or a ratio, not both. */
+/** @throws {OptionError} for options that the structure does not have, and unless either sizes or a ratio are given. */
 function checkGiven(where: string, structure: Structure, options: SizeOptions): void {
   const { required, optional } = DEFINITIONS[structure];
   const own = [...required, ...optional];

@@ -1,6 +1,7 @@
 /**
- * What a structure of linear layers is: names, options, sizes and shapes, as data. Nothing here loads the native binary.
- * The arithmetic is the same for all (native/kernels.def): factors v [K, q, p] and u [L, s, r] with K·q = L·r.
+ * The description of a structure of linear layers, as data: names, options, sizes and shapes. Nothing here loads the
+ * native binary. The arithmetic is the same for all (native/kernels.def): factors v [K, q, p] and u [L, s, r] with K·q
+ * = L·r.
  */
 import { checkInteger, OptionError } from '../errors';
 import type { LinearDims } from '../ops/linear_dims';
@@ -9,7 +10,7 @@ import type { Shape } from '../tensor';
 /** A number of blocks for both factors, or one for v and one for u. */
 export type BlockCounts = number | readonly [number, number];
 
-/** The sizes that a structure may have; each structure says which of them are its own. */
+/** All sizes that structures may have; each structure says which of them it uses. */
 export interface Sizes {
   /** Width between the factors; what it means exactly depends on the structure (docs/structures.md). */
   readonly rank?: number;
@@ -25,7 +26,7 @@ export interface Features {
   readonly outFeatures: number;
 }
 
-/** v is null for a dense layer, whose weight is u. One block may be written without its dimension of 1. */
+/** v is null for a dense layer, whose weight is u. A single block may be written without its dimension of 1. */
 export interface FactorShapes {
   /** First factor: [nblocks, rows, columns], or [rows, columns] where it is one block. */
   readonly v: Shape | null;
@@ -43,13 +44,13 @@ export interface FactorShapes {
 export type Init = 'normal' | 'xavier' | 'svd' | 'ortho';
 
 export interface StructureDefinition {
-  /** Of the layer: begins the messages of its errors. */
+  /** The name of the layer: error messages begin with it. */
   readonly linear: string;
-  /** Of the kernel in TensorFlow.js, and so of the nodes of saved graph models. */
+  /** The kernel's name in TensorFlow.js, and so the name of nodes in saved graph models. */
   readonly kernel: string;
-  /** Of the layer class in TensorFlow.js, and so in saved models. */
+  /** The layer class's name in TensorFlow.js, and so its name in saved models. */
   readonly tfjsLayer: string;
-  /** What `ratio` takes the place of. */
+  /** The sizes that `ratio` replaces. */
   readonly required: readonly (keyof Sizes)[];
   /** Sizes with a default. */
   readonly optional: readonly (keyof Sizes)[];
@@ -57,15 +58,15 @@ export interface StructureDefinition {
   readonly inits: readonly [Init, ...Init[]];
   /** Shapes of the factors. @throws {OptionError} that names the size that does not fit, after `where`. */
   shapes(where: string, sizes: Sizes, features: Features): FactorShapes;
-  /** The sizes that factors of these dims have: the reverse of `shapes`. */
+  /** The sizes of factors with these dims: the reverse of `shapes`. */
   sizes(dims: LinearDims): Sizes;
-  /** What a ratio chooses from, ascending, and what that is in words. */
+  /** The sizes that a ratio chooses among, ascending, and a description of them. */
   choices(features: Features): { readonly all: readonly Sizes[]; readonly words: string };
-  /** The published sizes of a ratio, where there are any that fit these features. */
+  /** The published sizes of a ratio, if there are any that fit these features. */
   published?(ratio: number, features: Features): Sizes | null;
 }
 
-/** Counts of blocks as they are written: one number where both are the same. */
+/** Block counts in their written form: one number if both are the same. */
 export const blockCounts = (first: number, second: number): BlockCounts => (first === second ? first : [first, second]);
 
 /** @throws {OptionError} unless `nblocks` is a whole number, or a pair of them where `pairs` are allowed. */
@@ -100,7 +101,10 @@ export const multiples = (step: number, most: number): number[] =>
 
 export const narrower = ({ inFeatures, outFeatures }: Features): number => Math.min(inFeatures, outFeatures);
 
-/** Ranks come in whole vectors: steps of 8, or, below a width of 64, of a power of two of at most an eighth of it. */
+/**
+ * Ranks come in whole vectors: multiples of 8. Below a width of 64 the step is a power of two, at most an eighth of the
+ * width.
+ */
 export const rankStep = (features: Features): number =>
   2 ** Math.min(3, Math.max(0, Math.floor(Math.log2(narrower(features) / 8))));
 
@@ -108,8 +112,8 @@ export const rankStep = (features: Features): number =>
 export type PublishedRanks = Readonly<Record<number, readonly [numerator: number, denominator: number]>>;
 
 /**
- * The rank that Wei et al. 2024 (table 7) have at a ratio, where features are d → 4d or 4d → d as in their networks and
- * the rank is a multiple of `step`; else null.
+ * The rank in Wei et al. 2024 (table 7) for a ratio. Features must be d → 4d or 4d → d as in the paper's networks, and
+ * the rank a multiple of `step`; otherwise null.
  */
 export function publishedRank(ratio: number, features: Features, ranks: PublishedRanks, step = 1): number | null {
   const d = narrower(features);

@@ -1,11 +1,11 @@
-/** Added tokens: texts that are one token wherever they stand, cut out before anything else is done. */
+/** Added tokens: texts that are one token wherever they stand. They are cut out before anything else is done. */
 import { LETTERS } from './pre_tokenizer';
 
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special?: boolean;
-  /** Whether it is looked for in normalized text. Default: where it is not special. */
+  /** Whether it is searched in normalized text. Default: true unless it is special. */
   readonly normalized?: boolean;
   /** Whether it must not touch a letter or digit. */
   readonly single_word?: boolean;
@@ -22,16 +22,16 @@ const FIRST_LETTER = new RegExp(`^[${LETTERS}]`, 'u');
 const LAST_SPACES = /(?<!\p{White_Space})\p{White_Space}+$/u;
 const FIRST_SPACES = /^\p{White_Space}+/u;
 
-/** Two units hold any character. */
+/** Two UTF-16 units hold any character. */
 const touchesLetters = (text: string, start: number, end: number) =>
   LAST_LETTER.test(text.slice(Math.max(0, start - 2), start)) || FIRST_LETTER.test(text.slice(end, end + 2));
 
-/** Cuts a text at added tokens, the longest first where several begin. `contentOf`: the text of a token that is looked for. */
+/** Cuts a text at added tokens; if several match, the longest wins. `contentOf`: the text to search for a token. */
 export function addedTokenSplitter(
   tokens: readonly AddedToken[],
   contentOf: (content: string) => string = (content) => content,
 ): (text: string) => Iterable<Section> {
-  // Of several with one content the first counts.
+  // If several have one content, the first counts.
   const byContent = new Map(tokens.map((token) => [contentOf(token.content), token] as const).toReversed());
   byContent.delete('');
   if (byContent.size === 0) return (text) => (text === '' ? [] : [{ text, start: 0 }]);

@@ -1,6 +1,6 @@
 /**
- * A tokenizer.json: byte-pair encoding, and WordPiece. Hugging Face's tokenizers library merges the symbols of a word and
- * decodes; what comes before that is ours, where the library (0.2.0) differs from the published tokenizers or is slow.
+ * A tokenizer.json: byte-pair encoding, and WordPiece. Hugging Face's tokenizers library merges the symbols of a word
+ * and decodes. The steps before that are ours if the library (0.2.0) is slow or differs from the published tokenizers.
  */
 import { FormatError } from '../errors';
 import { addedTokenSplitter, type Section } from './added_tokens';
@@ -14,13 +14,13 @@ import { WordEncoder } from './words';
 
 const ENDS_OF_TEXT = [END_OF_TEXT, '</s>', '<|end_of_text|>', '<eos>'];
 
-/** The library's ByteFallback (0.2.0) takes a byte order mark for none of the text. */
+/** The library's ByteFallback (0.2.0) decodes a byte order mark to nothing. */
 function keepByteOrderMarks(decoder: LibraryDecoder | null): void {
   if (decoder?.text_decoder) decoder.text_decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   for (const part of decoder?.decoders ?? []) keepByteOrderMarks(part);
 }
 
-/** The library's Metaspace (0.2.0) drops the first space even where none was put before the text. */
+/** The library's Metaspace (0.2.0) drops the first space even if none was added before the text. */
 function keepFirstSpace(decoder: Part | null): Part | null {
   if (decoder?.type === 'Sequence')
     return { ...decoder, decoders: (decoder.decoders as Part[]).map((part) => keepFirstSpace(part)) };
@@ -48,7 +48,7 @@ export class BpeTokenizer implements Tokenizer {
   readonly #splitNormalized: (text: string) => Iterable<Section>;
   readonly #words: WordEncoder;
 
-  /** `json`: a tokenizer.json. @throws {FormatError} that names what is wrong in it, or not known here. */
+  /** `json`: a tokenizer.json. @throws {FormatError} that names what is wrong in it, or unknown here. */
   constructor(
     /** Path of its file. */
     readonly name: string,
@@ -90,7 +90,7 @@ export class BpeTokenizer implements Tokenizer {
 
   decode(ids: Iterable<number>): string {
     const known = checkedIds(ids).filter((id) => this.#library.id_to_token(id) !== undefined);
-    // The library refuses to decode nothing.
+    // The library refuses to decode an empty list.
     if (known.length === 0) return '';
     return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
@@ -101,20 +101,23 @@ function createLibraryTokenizer({ model, added_tokens, decoder }: TokenizerJson)
   const none = { normalizer: null, pre_tokenizer: null, post_processor: null };
   const created = new Tokenizer({ ...none, model, added_tokens, decoder: keepFirstSpace(decoder ?? null) }, {});
   keepByteOrderMarks(created.decoder);
-  // The library (0.2.0) makes them tokens that a word can be merged to.
+  // The library (0.2.0) would let words merge into them.
   for (const { content } of added_tokens)
     if (!Object.hasOwn(model.vocab, content)) created.model.tokens_to_ids.delete(content);
   return created;
 }
 
-/** Reads a tokenizer.json. @throws {FileError} @throws {FormatError} when it is none, or of a kind that is not known here. */
+/**
+ * Reads a tokenizer.json. @throws {FileError} @throws {FormatError} for another kind of file, or an unknown kind of
+ * tokenizer.
+ */
 export function loadTokenizer(path: string): BpeTokenizer {
   const text = readText(path);
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
-    throw new FormatError(path, 'it is no JSON');
+    throw new FormatError(path, 'it is not JSON');
   }
   return new BpeTokenizer(path, json);
 }

@@ -25,7 +25,7 @@ interface Library {
   readonly ByteLevelPreTokenizer: new (part: object) => { pre_tokenize_text(text: string): string[] };
 }
 
-/** Loaded when a tokenizer.json is read, not before. */
+/** Loaded only when a tokenizer.json is read. */
 export const library = (): Library => require('@huggingface/tokenizers') as Library;
 
 /**

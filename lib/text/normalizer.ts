@@ -1,6 +1,6 @@
 /**
- * The normalizers of a tokenizer.json. The library (0.2.0) has them with JavaScript's white space and `$` signs, and a small
- * sigma that depends on what follows; these are those of the published tokenizers.
+ * The normalizers of a tokenizer.json. In the library (0.2.0) they use JavaScript's white space and `$` signs, and a
+ * small sigma that depends on what follows. These behave like those of the published tokenizers.
  */
 import { compilePattern, type Part } from './library';
 
@@ -28,7 +28,7 @@ const inSequence =
   (text) =>
     steps.reduce((done, step) => step(done), text);
 
-/** @throws {Error} for a normalizer that is not known here. */
+/** @throws {Error} for an unknown normalizer. */
 export function createNormalizer(part: Part | null | undefined): Normalizer {
   if (part === null || part === undefined) return (text) => text;
   const { type } = part;

@@ -1,7 +1,7 @@
 /**
- * How a tokenizer.json cuts text into words. The library (0.2.0) has these rules with JavaScript's white space, letters and
- * digits where no pattern is written in the file, and without most behaviors of Split; so each rule becomes a pattern and a
- * behavior here.
+ * How a tokenizer.json cuts text into words. In the library (0.2.0) these rules use JavaScript's white space, letters
+ * and digits unless the file has a pattern, and most behaviors of Split are missing. So each rule becomes a pattern and
+ * a behavior here.
  */
 import { compilePattern, library, type Part } from './library';
 
@@ -12,7 +12,7 @@ export type PreTokenizer = (text: string, atStart: boolean) => Iterable<string>;
 export const WORD =
   /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
-/** What `\w` is to Unicode (technical standard 18). */
+/** The meaning of `\w` in Unicode (technical standard 18). */
 export const LETTERS = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}';
 const PUNCTUATION = '[\\p{P}$+<=>^`|~]';
 
@@ -27,7 +27,7 @@ const JOINS: Readonly<Record<string, (before: boolean, match: boolean) => boolea
   MergedWithNext: (before, match) => before && !match,
 };
 
-/** Matches and what lies between them, all in order; `piece.match` says which of both the last one was. */
+/** Matches and the text between them, in order; `piece.match` says which of the two the last one was. */
 function* pieces(text: string, cut: RegExp, piece = { match: false }): Generator<string> {
   let end = 0;
   for (const { 0: match, index } of text.matchAll(cut)) {
@@ -41,7 +41,7 @@ function* pieces(text: string, cut: RegExp, piece = { match: false }): Generator
   if (end < text.length) yield text.slice(end);
 }
 
-/** `invert`: what lies between the matches of `cut` is taken for the matches. */
+/** `invert`: the text between the matches of `cut` counts as the matches. */
 function split(cut: RegExp, behavior: unknown = 'Isolated', invert = false): PreTokenizer {
   const joins = JOINS[String(behavior)];
   if (joins === undefined) throw new Error(`a split with the behavior ${behavior} is not known`);
@@ -76,7 +76,7 @@ function byteLevel({ add_prefix_space, use_regex = true }: Part): PreTokenizer[]
 function metaspace(part: Part): PreTokenizer[] {
   const { replacement = '▁', add_prefix_space, split: cut = true } = part;
   const mark = String(replacement);
-  // Older files say add_prefix_space instead of a scheme.
+  // Older files have add_prefix_space instead of a scheme.
   const scheme = part.prepend_scheme ?? (add_prefix_space === false ? 'never' : 'always');
   const marked: PreTokenizer = (text, atStart) => {
     const spaced = text.replaceAll(' ', () => mark);
@@ -86,7 +86,7 @@ function metaspace(part: Part): PreTokenizer[] {
   return [marked, ...(cut ? [split(compilePattern({ String: mark }), 'MergedWithNext')] : [])];
 }
 
-/** The steps of a pre-tokenizer, each of which cuts the words of the one before. @throws {Error} for one that is not known here. */
+/** The steps of a pre-tokenizer; each cuts the words of the previous one. @throws {Error} for an unknown step. */
 export function preTokenizers(part: Part | null | undefined): PreTokenizer[] {
   if (part === null || part === undefined) return [];
   switch (part.type) {
@@ -115,7 +115,7 @@ export function preTokenizers(part: Part | null | undefined): PreTokenizer[] {
   }
 }
 
-/** All steps as one. */
+/** All steps as one function. */
 export const inSequence =
   (steps: readonly PreTokenizer[]): PreTokenizer =>
   (text, atStart) => {

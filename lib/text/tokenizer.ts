@@ -8,11 +8,14 @@ export interface Tokenizer {
   readonly name: string;
   /** Number of ids. */
   readonly vocabSize: number;
-  /** The id put between documents; null where the vocabulary has none. */
+  /** The id put between documents; null if the vocabulary has none. */
   readonly endOfText: number | null;
-  /** @throws {OptionError} when `text` is no string, or holds half a surrogate pair. */
+  /** @throws {OptionError} when `text` is not a string, or holds half a surrogate pair. */
   encode(text: string): Uint32Array;
-  /** Ids that stand for no text (special tokens, gaps in the vocabulary) give none. @throws {IndexError} for what is no id. */
+  /**
+   * Ids without a text (special tokens, gaps in the vocabulary) give none. @throws {IndexError} for a value that cannot
+   * be an id.
+   */
   decode(ids: Iterable<number>): string;
 }
 
@@ -28,8 +31,8 @@ export function checkedIds(ids: Iterable<number>): number[] {
 }
 
 /**
- * Every UTF-8 byte is a token, 256 is the end of text: no training, no unknown character, lossless. As in every vocabulary
- * with special tokens, the text `<|endoftext|>` is that token.
+ * Every UTF-8 byte is a token, and 256 is the end of text: no training, no unknown character, lossless. As in every
+ * vocabulary with special tokens, the text `<|endoftext|>` is that token.
  */
 export class ByteTokenizer implements Tokenizer {
   readonly name = 'byte';
@@ -66,8 +69,8 @@ export class StreamingDecoder {
   #shown: number;
 
   /**
-   * @param context ids that come before, such as a prompt: their text is not shown. It decides about spaces, as
-   *   SentencePiece-style tokenizers drop the first one of a text.
+   * @param context earlier ids, such as a prompt. Their text is not shown, but it decides about spaces:
+   * SentencePiece-style tokenizers drop the first one of a text.
    */
   constructor(tokenizer: Tokenizer, context: Iterable<number> = []) {
     this.#tokenizer = tokenizer;
@@ -83,7 +86,7 @@ export class StreamingDecoder {
     return text.endsWith('\uFFFD') ? '' : this.#show(text);
   }
 
-  /** What is left at the end, unfinished characters replaced. */
+  /** The rest at the end, with unfinished characters replaced. */
   end(): string {
     return this.#show(this.#tokenizer.decode(this.#ids));
   }

@@ -1,4 +1,4 @@
-/** What a tokenizer.json must be before anything is made of it. */
+/** Checks a tokenizer.json before anything is made of it. */
 import { FormatError } from '../errors';
 import { isObject } from '../options';
 import type { AddedToken } from './added_tokens';
@@ -67,11 +67,12 @@ function checkMerges(file: string, merges: unknown, vocabulary: Vocabulary): voi
 }
 
 /**
- * The parts of a tokenizer.json that we read, checked: ids that can be ids, each of one token, and a model that is encoded
- * rightly here. @throws {FormatError} that names the first thing that is not so.
+ * The parts of a tokenizer.json that we read, checked: ids are valid and unique, and the model is one that is encoded
+ * correctly here. @throws {FormatError} that names the first thing that is wrong.
  */
 export function checkTokenizerJson(file: string, json: unknown): TokenizerJson {
-  if (!isObject(json) || !isObject(json.model)) throw new FormatError(file, 'it is no tokenizer.json: it has no model');
+  if (!isObject(json) || !isObject(json.model))
+    throw new FormatError(file, 'it is not a tokenizer.json: it has no model');
   const { model, added_tokens: added = [] } = json as { model: Part; added_tokens?: unknown };
   // Older files have no type.
   const {

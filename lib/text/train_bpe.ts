@@ -1,6 +1,6 @@
 /**
- * Trains a byte-level BPE vocabulary (Sennrich et al. 2016; Radford et al. 2019) and gives it as a tokenizer.json: no library
- * on npm trains one. Encoding and decoding are the library's.
+ * Trains a byte-level BPE vocabulary (Sennrich et al. 2016; Radford et al. 2019) as a tokenizer.json, because no
+ * library on npm trains one. Encoding and decoding use the library.
  */
 import { checkInteger, OptionError } from '../errors';
 import { checkKeys } from '../options';
@@ -10,7 +10,7 @@ import { checkText } from './utf8';
 
 /** Options of `trainBpe`. */
 export interface TrainBpeOptions {
-  /** Size of the vocabulary, the 256 bytes and the end of text included; at least 257. */
+  /** Size of the vocabulary, including the 256 bytes and the end of text; at least 257. */
   readonly vocabSize: number;
   /** Pairs rarer than this are not merged. Default: 2. */
   readonly minFrequency?: number;
@@ -48,7 +48,7 @@ class PairCounts {
     else this.counts.delete(pair);
   }
 
-  /** Words that may hold the pair; the pair is forgotten. */
+  /** Words that may hold the pair; afterwards the pair is forgotten. */
   take(pair: number): Set<number> {
     const words = this.#where.get(pair) ?? new Set();
     this.#where.delete(pair);
@@ -56,7 +56,7 @@ class PairCounts {
     return words;
   }
 
-  /** The most frequent pair; of equals the one with the smallest ids, so that training is deterministic. */
+  /** The most frequent pair; if several are equal, the one with the smallest ids, so that training is deterministic. */
   best(): { pair: number; count: number } | null {
     let best: { pair: number; count: number } | null = null;
     for (const [pair, count] of this.counts)
@@ -121,7 +121,7 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): obj
   return tokenizerJson(tokens, merges);
 }
 
-/** The tokenizer.json of ByteTokenizer: 256 bytes, nothing merged, and the end of text. */
+/** The tokenizer.json of ByteTokenizer: 256 bytes, no merges, and the end of text. */
 export const byteTokenizerJson = (): object => tokenizerJson(byteCharacters(), []);
 
 function tokenizerJson(tokens: readonly string[], merges: readonly [string, string][]): object {

@@ -1,10 +1,10 @@
-/** Text and UTF-8: what is no text is refused, never replaced in silence. */
+/** Text and UTF-8: anything that is not valid text is refused, never replaced silently. */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { FormatError, OptionError } from '../errors';
 import { withFile } from '../io/files';
 
-/** The first line, counted from 1, that is no UTF-8. No byte of a longer character is a line end. */
+/** The first line, counted from 1, that is not UTF-8. No byte of a longer character is a line end. */
 function badLine(bytes: Buffer): number {
   let line = 1;
   for (let at = 0; ; line++) {
@@ -19,11 +19,13 @@ export function readText(path: string): string {
   const bytes = withFile('read', path, () => readFileSync(path));
   if (bytes[0] === 0xff && bytes[1] === 0xfe) throw new FormatError(path, 'it is UTF-16, not UTF-8');
   if (bytes[0] === 0xfe && bytes[1] === 0xff) throw new FormatError(path, 'it is UTF-16, not UTF-8');
-  if (!isUtf8(bytes)) throw new FormatError(path, `it is no UTF-8 text (line ${badLine(bytes)})`);
+  if (!isUtf8(bytes)) throw new FormatError(path, `it is not UTF-8 text (line ${badLine(bytes)})`);
   return new TextDecoder().decode(bytes);
 }
 
-/** @throws {OptionError} for what is no string, or holds half a surrogate pair, which no UTF-8 can express. */
+/**
+ * @throws {OptionError} for a value that is not a string, or holds half a surrogate pair, which UTF-8 cannot express.
+ */
 export function checkText(where: string, text: unknown): asserts text is string {
   if (typeof text !== 'string') throw new OptionError(where, 'a string', text);
   // Node 20 has it; the declarations of ES2023 do not.

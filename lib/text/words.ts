@@ -4,13 +4,14 @@ import { inSequence, type PreTokenizer } from './pre_tokenizer';
 import type { TokenizerJson } from './tokenizer_json';
 
 /**
- * Byte-pair encoding never joins two characters that are neighbours in no token of the vocabulary. So a long text, or one of
- * a tokenizer that cuts no words (SentencePiece's), can be encoded in the short pieces between such neighbours.
+ * Byte-pair encoding never joins two characters that are not neighbours in any token of the vocabulary. So a long text,
+ * or one whose tokenizer does not cut words (SentencePiece's), can be cut between such neighbours and encoded in short
+ * pieces.
  */
 class CutPoints {
   readonly #follows = new Map<number, Set<number>>();
 
-  /** `fusesUnknown`: whether unknown characters in a row are one token, which a cut between them would make two. */
+  /** `fusesUnknown`: whether unknown characters in a row are one token; a cut between them would make two. */
   constructor(
     readonly vocab: Readonly<Record<string, number>>,
     readonly fusesUnknown: boolean,
@@ -47,9 +48,9 @@ class CutPoints {
 
 type Ids = readonly number[];
 
-/** Beyond this many the memory starts anew. */
+/** With more words than this the memory starts anew. */
 const MAX_REMEMBERED = 200_000;
-/** Longer words are cut, and not remembered. */
+/** Longer words are cut and not remembered. */
 const LONG_WORD = 64;
 
 /** Short words are encoded once: a corpus repeats most of them. */
@@ -67,9 +68,12 @@ function remembered(encode: (word: string) => Ids): (word: string) => Ids {
   };
 }
 
-/** Encodes text through the library's model, whose memory (0.2.0: 10 000 words, kept in the order of use) is too slow. */
+/**
+ * Encodes text with the library's model. The model's own memory (0.2.0: 10 000 words, kept in the order of use) is too
+ * slow.
+ */
 export class WordEncoder {
-  /** The first step that cuts words, and the others: the result of these is remembered for each word. */
+  /** The first step that cuts words, and the other steps: their result is remembered for each word. */
   readonly #cut: PreTokenizer;
   readonly #symbols: PreTokenizer;
   readonly #cutPoints: () => CutPoints | null;
@@ -83,7 +87,7 @@ export class WordEncoder {
     this.#symbols = symbols;
     const cuts = model.type === 'BPE' && !model.end_of_word_suffix;
     let points: CutPoints | null = null;
-    // Made when a long word comes: it takes a while for a large vocabulary.
+    // Made for the first long word: it takes a while for a large vocabulary.
     this.#cutPoints = () => {
       if (cuts) points ??= new CutPoints(model.vocab, Boolean(model.fuse_unk && model.unk_token));
       return points;

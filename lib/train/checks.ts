@@ -1,4 +1,4 @@
-/** What a run needs from its machine and its files, looked at before the first step. */
+/** Checks what a run needs from its machine and its files, before the first step. */
 import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TokenFile } from '../data';
@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type TrainConfig } from './config';
 import type { TrainerState } from './load_model';
 
-/** The config with every path absolute: the working folder may change while the run goes on. */
+/** The config with absolute paths: the working folder may change during the run. */
 export function withAbsolutePaths(config: TrainConfig): TrainConfig {
   const { data, tokenizer, init, checkpoint } = config;
   const absolute = <T extends string | undefined>(path: T) => (path === undefined ? path : (resolve(path) as T));
@@ -32,13 +32,13 @@ const gigabytes = (bytes: number): string =>
   `${(bytes / 1e9).toLocaleString('en', { maximumSignificantDigits: 3 })} GB`;
 
 /**
- * @param memory bytes that there are. Default: of this machine.
- * @throws {OptionError} for a run whose least need is more, with what would need less.
+ * @param memory available bytes. Default: those of this machine.
+ * @throws {OptionError} for a run that needs more at the least, with advice on what would need less.
  */
 export function checkMemory(config: TrainConfig, memory = machineMemory()): void {
   const { model, batchSize, seqLen = model.seqLen, device = 'cpu', guidance } = config;
   const { dModel, nLayers } = model;
-  // On a device of its own memory only the weights pass through that of the host.
+  // On a device with separate memory, only the weights pass through the host's memory.
   const perParameter = device === 'cpu' ? 12 : 4;
   const tokens = batchSize * seqLen;
   const activations = tokens * 8 + (device === 'cpu' ? tokens * nLayers * 2 * dModel * 4 : 0);
@@ -54,13 +54,13 @@ export function checkMemory(config: TrainConfig, memory = machineMemory()): void
         `gradients and moments, ${gigabytes(activations)} for activations); this machine has ${gigabytes(memory)}: ${advice}`,
     );
   };
-  // First without the feedforward networks, whose sizes take their time to choose in a model without bounds.
+  // First without the feedforward networks: choosing their sizes takes long if the model is absurdly large.
   check(countParameters({ ...model, dFF: 1, ffn: { structure: 'dense' } }).total);
   const { total, guides } = countParameters(model);
   check(total + (guidance ? guides : 0));
 }
 
-/** Files of more bytes are looked at as they are read. */
+/** Larger files are checked as they are read. */
 const MOST_BYTES = 1 << 29;
 
 /** @throws {IndexError} for an id outside the vocabulary. */
@@ -85,7 +85,7 @@ export function checkValidation(file: TokenFile, config: TrainConfig): void {
 
 type Where = (state: TrainerState) => unknown;
 
-/** Whole numbers of trainer.json. */
+/** The whole numbers in trainer.json. */
 const WHOLE: Readonly<Record<string, Where>> = {
   optimizerSteps: ({ optimizerSteps }) => optimizerSteps,
   'data.tokens': ({ data }) => (data === undefined ? 0 : data?.tokens),
@@ -117,13 +117,13 @@ export function checkState(path: string, state: TrainerState): void {
     throw new FormatError(file, 'it has the state of a guide without its config, or the config without its state');
 }
 
-/** @throws {FormatError} when the training tokens are not those that the run began with. */
+/** @throws {FormatError} when the training tokens differ from those at the start of the run. */
 export function checkSameData(file: TokenFile, { data }: TrainerState): void {
   if (data !== undefined && (data.tokens !== file.length || data.crc32 !== file.checksum()))
-    throw new FormatError(file.path, 'its tokens are not those that the run began with');
+    throw new FormatError(file.path, 'its tokens differ from those at the start of the run');
 }
 
-/** @throws {FormatError} naming a moment that is not of its parameter's shape, or a square below zero. */
+/** @throws {FormatError} naming a moment whose shape differs from its parameter's, or a negative mean square. */
 export function checkMoments(
   path: string,
   moments: ReadonlyMap<string, TensorData>,

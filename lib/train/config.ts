@@ -1,4 +1,4 @@
-/** What a training run is: plain data, checked before anything is built, kept in every checkpoint. */
+/** The config of a training run: plain data, checked before anything is built, kept in every checkpoint. */
 import type { TokenDType } from '../data';
 import { checkDevice, type Device } from '../device';
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
@@ -9,8 +9,8 @@ import { checkOptimizerConfig, type OptimizerConfig } from './optimizer';
 /** Self-guided training. */
 export interface GuidanceConfig {
   /**
-   * `fixed-step`: the guide helps in a part of the steps. `fixed-flop`: the batches seen under guidance are seen once more at
-   * the end by the plain layers, and the learning rate spans the repeats too. Default: fixed-step.
+   * `fixed-step`: the guide helps in a part of the steps. `fixed-flop`: the batches of the guided steps are repeated at
+   * the end with the plain layers, and the learning rate spans the repeats too. Default: fixed-step.
    */
   readonly protocol?: 'fixed-step' | 'fixed-flop';
   /** Guided steps as a part of all steps. Default: 0.5 (fixed-step), 0.3 (fixed-flop). */
@@ -64,7 +64,7 @@ export interface TrainConfig {
   readonly guidance?: GuidanceConfig;
   /** Initial weights and all draws. Default: 0. */
   readonly seed?: number;
-  /** Where the model lives and the steps are computed. Default: cpu. */
+  /** Where the model is and the steps are computed. Default: cpu. */
   readonly device?: Device;
   /**
    * Element type of weights and activations; bfloat16 needs a CUDA device, and the optimizer keeps float32 originals.
@@ -72,8 +72,8 @@ export interface TrainConfig {
    */
   readonly precision?: 'float32' | 'bfloat16';
   /**
-   * Records a step without a guide as a CUDA graph and replays it: the same results, without the time of its launches.
-   * Device 'cuda' only. Default: false.
+   * Records a step without a guide as a CUDA graph and replays it: the same results, without the time of the launches.
+   * Only with device 'cuda'. Default: false.
    */
   readonly recordSteps?: boolean;
   /** A checkpoint to take the weights from; the model must be the same. */
@@ -86,13 +86,13 @@ export interface TrainConfig {
   /** Where checkpoints go. Default: none are written. */
   readonly checkpoint?: string;
   /**
-   * Steps between checkpoints; one is always written at the end. Default: every five minutes, and every 200 steps where they take
-   * half a minute or more.
+   * Steps between checkpoints; one is always written at the end. Default: every five minutes, or every 200 steps if
+   * those take half a minute or more.
    */
   readonly saveEvery?: number;
   /** Steps between evaluations; there is always one at the end. Default: as for checkpoints. */
   readonly evalEvery?: number;
-  /** Rows of an evaluation under way; the last one takes the whole file. Default: 64. */
+  /** Rows of an evaluation during the run; the last evaluation takes the whole file. Default: 64. */
   readonly evalRows?: number;
 }
 
@@ -125,7 +125,7 @@ const OPTIONS: OptionNames<TrainConfig> = {
 const DATA: OptionNames<TrainConfig['data']> = { train: 0, validation: 0, dtype: 0, validationBytes: 0, order: 0 };
 const GUIDANCE: OptionNames<GuidanceConfig> = { protocol: 0, part: 0, schedule: 0, form: 0 };
 
-/** @throws {OptionError} that names the first value that makes no sense, or the first option that is not known. */
+/** @throws {OptionError} that names the first value that makes no sense, or the first unknown option. */
 export function checkTrainConfig(config: TrainConfig): void {
   if (config === null || typeof config !== 'object') throw new OptionError('train', 'a config object', config);
   checkKeys('TrainConfig', config, OPTIONS);
@@ -171,17 +171,17 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (guidance?.part !== undefined) checkNumber('train: guidance.part', guidance.part, 0, 1);
 }
 
-/** What Guidance itself takes. */
+/** The options of Guidance. */
 export const mixing = ({ schedule, form }: GuidanceConfig): Pick<GuidanceConfig, 'schedule' | 'form'> => ({
   schedule,
   form,
 });
 
-/** Steps of a run by their kind. */
+/** The numbers of steps of each kind in a run. */
 export interface StepPlan {
   /** Steps with a guide; 0 without guidance. */
   readonly guided: number;
-  /** From this step on the data starts again; equal to `total` where nothing is repeated. */
+  /** From this step on the data starts again; equal to `total` if nothing is repeated. */
   readonly repeatFrom: number;
   /** All steps. */
   readonly total: number;

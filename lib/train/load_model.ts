@@ -18,13 +18,13 @@ import { type Tensor, tensor } from '../tensor';
 import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
 
-/** What tells one file of tokens from another. */
+/** What distinguishes one file of tokens from another. */
 export interface DataMark {
   readonly tokens: number;
   readonly crc32: number;
 }
 
-/** `trainer.json`: what a trainer needs to go on, beside the weights and the optimizer's tensors. */
+/** `trainer.json`: what a trainer needs to continue, besides the weights and the optimizer's tensors. */
 export interface TrainerState {
   readonly config: TrainConfig;
   readonly step: number;
@@ -35,22 +35,25 @@ export interface TrainerState {
   readonly data?: DataMark;
 }
 
-/** Of weights that are loaded at once: the paper's own costs an SVD or a polar factor of every layer. */
+/**
+ * For weights that are loaded right afterwards: the paper's initialisation costs an SVD or a polar factor of every
+ * layer.
+ */
 export const UNUSED_INIT = 'normal';
 
 /** A model with what its checkpoint says beside it. */
 export interface LoadedModel {
-  /** float32, whatever the checkpoint holds. */
+  /** float32, for any dtype in the checkpoint. */
   readonly model: TransformerLM;
-  /** How the checkpoint holds the matrices: what a decoder does best to use. */
+  /** The dtype of the matrices in the checkpoint: the best one for a decoder. */
   readonly dtype: StoredDType;
   /** Path of its tokenizer.json; undefined for bytes. */
   readonly tokenizerFile: string | undefined;
 }
 
 /**
- * A model from a checkpoint, in evaluation mode. One from before the hand-over has its guides, mixed in as much as they count
- * at its step. @throws {FileError | FormatError | OptionError}
+ * A model from a checkpoint, in evaluation mode. A checkpoint from before the hand-over has its guides, with their
+ * weight at its step. @throws {FileError | FormatError | OptionError}
  */
 export function loadModel(path: string): LoadedModel {
   const { config, dtype = 'float32', model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
@@ -62,9 +65,9 @@ export function loadModel(path: string): LoadedModel {
 }
 
 /**
- * A config with the sizes that the weights have in place of a ratio: which sizes a ratio chooses is not the same in every
- * release. @throws {OptionError} naming the part of the config that makes no sense. @throws {FormatError} for a config of a much
- * larger model than the weights are of.
+ * A config with the sizes of the weights instead of a ratio: releases may choose different sizes for a ratio. @throws
+ * {OptionError} naming the part of the config that makes no sense. @throws {FormatError} for a config of a much larger
+ * model than that of the weights.
  */
 export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): TransformerConfig {
   checkTransformerConfig(config);
@@ -79,7 +82,7 @@ export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<stri
   return ratio !== undefined && fc1 && fc2 ? { ...config, ffn: { ...ffn, fc1, fc2 } } : config;
 }
 
-/** A config must not make us allocate what its file cannot fill. Which tensors do not fit is told when they are loaded. */
+/** A config must not make us allocate more than its file can fill. Loading then reports the tensors that do not fit. */
 function checkSizes(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): void {
   const given = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
   const { nLayers, vocabSize, dModel, dFF = 0 } = config;
@@ -92,14 +95,14 @@ function checkSizes(config: TransformerConfig, weights: ReadonlyMap<string, Tens
     throw new FormatError(
       'config.json',
       `a model of ${nLayers} layers of width ${dModel} and ${vocabSize} ids has more parameters than the ${given} in the ` +
-        `${weights.size} tensors beside it`,
+        `${weights.size} tensors next to it`,
     );
 }
 
-/** Where the guidance of a checkpoint stands. */
+/** The state of a checkpoint's guidance. */
 function guidanceOf(path: string, state: unknown): Guidance {
   if (!isTrainerState(state) || !state.config?.guidance || !state.guidance)
-    throw new FormatError(path, 'it has guides, but no trainer.json beside them that says how much they count');
+    throw new FormatError(path, 'it has guides, but no trainer.json next to it that says how much they count');
   checkState(path, state);
   const guidance = new Guidance({ ...mixing(state.config.guidance), steps: planSteps(state.config).guided });
   guidance.restore(state.guidance);
@@ -116,7 +119,7 @@ export function loadWeights(model: TransformerLM, weights: ReadonlyMap<string, T
   const startGuides = guided && ![...given.keys()].some(isGuide);
   tidy(() => {
     const state = toTensors(given);
-    // The guides' places are filled to satisfy the check of the names; their values follow from the factors.
+    // The guides' places are filled so that the check of the names passes; their values are computed from the factors.
     if (startGuides) for (const name of own.filter(isGuide)) state.set(name, model.namedParameters().get(name)!);
     model.loadStateDict(state);
   });

@@ -1,4 +1,4 @@
-/** The optimizer of a run: as plain data, and made of it. */
+/** The optimizer of a run: from plain data to the object. */
 import { checkChoice, OptionError } from '../errors';
 import type { TransformerLM } from '../nn';
 import { AdamW, type AdamWOptions, Muon, type MuonOptions, type Optimizer } from '../optim';
@@ -7,7 +7,7 @@ import { checkMuonValues } from '../optim/muon';
 import { checkKeys, type OptionNames } from '../options';
 import type { TrainConfig } from './config';
 
-/** The learning rate and the weight decay are those of the run. */
+/** The learning rate and the weight decay are the run's. */
 export interface AdamWConfig extends Omit<AdamWOptions, 'lr' | 'weightDecay'> {
   /** Tells the optimizers apart. */
   readonly name: 'adamw';
@@ -49,7 +49,7 @@ export function checkOptimizerConfig(config: OptimizerConfig): void {
   }
 }
 
-/** What a config describes; AdamW where it names no optimizer. */
+/** The optimizer that a config describes; AdamW if it names none. */
 export const createOptimizer: OptimizerFactory = (
   model,
   { optimizer = { name: 'adamw' }, learningRate, weightDecay },

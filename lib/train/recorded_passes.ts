@@ -32,7 +32,7 @@ export class RecordedPasses implements Disposable {
     }, device);
   }
 
-  /** A step on as many batches as there are passes. The losses belong to the step: the next run writes over them. */
+  /** A step on one batch for each pass. The losses belong to the step: the next run overwrites them. */
   run(batches: readonly Batch[]): readonly Tensor[] {
     for (const [i, { inputs, targets }] of batches.entries())
       for (const [j, values] of [inputs, targets].entries()) {

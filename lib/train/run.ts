@@ -1,4 +1,4 @@
-/** A whole run: steps, evaluations and checkpoints, told as events. */
+/** A whole run: steps, evaluations and checkpoints, reported as events. */
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { FileError } from '../errors';
@@ -17,7 +17,7 @@ import {
   type TrainerOptions,
 } from './trainer';
 
-/** What the model costs, told once at the start. */
+/** The cost of the model, reported once at the start. */
 export interface ModelReport {
   /** Trained values, guides included. */
   readonly parameters: number;
@@ -99,16 +99,16 @@ export type RunSource =
 
 /** Options of `train` and `trainInWorker`. */
 export interface RunOptions {
-  /** When it aborts, the step under way is finished, a checkpoint is written, and the run ends. */
+  /** When it aborts, the current step is finished, a checkpoint is written, and the run ends. */
   readonly signal?: AbortSignal;
 }
 
 /** Milliseconds. */
 const SECOND = 1000;
-/** Where nothing else is said: after so long, or after so many steps once they have taken some time. */
+/** The default pace: after this time, or after this many steps once they have taken some time. */
 const DEFAULT_PACE = { steps: 200, soonest: 30 * SECOND, latest: 300 * SECOND };
 
-/** When the next one of something is due. */
+/** Says when something is due next. */
 class Pace {
   #step: number;
   #time = performance.now();
@@ -135,7 +135,7 @@ class Pace {
 
 type SaveEvent = CheckpointEvent | WarningEvent;
 
-/** One that fails is told and costs nothing but itself: the run goes on, and the checkpoint before it is still there. */
+/** A checkpoint that fails is reported, and the run goes on; the previous checkpoint still exists. */
 function save(trainer: Trainer, folder: string): SaveEvent {
   const { step } = trainer;
   try {
@@ -147,7 +147,7 @@ function save(trainer: Trainer, folder: string): SaveEvent {
   }
 }
 
-/** The last one of a run: where it cannot go to its place it goes to another. */
+/** The last checkpoint of a run: if it cannot be written in its place it goes to another. */
 function* saveLast(trainer: Trainer, folder: string): Generator<SaveEvent> {
   const { step } = trainer;
   const name = `structured-ffn-${uniquePart()}`;
@@ -170,9 +170,9 @@ function* saveLast(trainer: Trainer, folder: string): Generator<SaveEvent> {
 const checkpointBytes = ({ model }: Trainer): number => 12 * model.numParameters();
 
 /**
- * Trains in this thread. A run that goes on from a checkpoint saves to that one.
- * @throws {DivergedError} @throws {FileError} before the first step where the checkpoint cannot go to its place, or another run
- * is saving to it. @throws what Trainer throws.
+ * Trains in this thread. A run that continues from a checkpoint saves to that one.
+ * @throws {DivergedError} @throws {FileError} before the first step if the checkpoint cannot be written in its place,
+ * or another run saves to it. @throws what Trainer throws.
  */
 export async function* train(source: RunSource, options: RunOptions & TrainerOptions = {}): AsyncGenerator<TrainEvent> {
   checkKeys('train', options, { ...TRAINER_OPTIONS, signal: 0 });
@@ -214,7 +214,7 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
       }
     }
   } catch (error) {
-    // The steps before it are good, unless it went out of bounds.
+    // The steps before the failed one are good, unless training went out of bounds.
     if (folder !== undefined && !(error instanceof DivergedError) && trainer.step > savedStep)
       yield* saveLast(trainer, folder);
     throw error;

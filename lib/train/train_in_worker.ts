@@ -1,4 +1,4 @@
-/** Training in a thread of its own, so that the caller's event loop is free all the time. */
+/** Training in a separate thread, so that the caller's event loop stays free. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -12,7 +12,7 @@ interface WorkerMessage {
   readonly error?: { readonly code: string | null; readonly message: string; readonly stack: string };
 }
 
-/** Beside this file in a build; when this file runs from its TypeScript source, in the build's folder. */
+/** Next to this file in a build; if this file runs from its TypeScript source, in the build's folder. */
 function workerPath(): string {
   const beside = join(__dirname, 'worker.js');
   return existsSync(beside) ? beside : join(__dirname, '..', '..', 'dist', 'train', 'worker.js');

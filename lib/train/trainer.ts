@@ -1,4 +1,7 @@
-/** Training, step by step: loss, gradients, clipping, the optimizer, guidance, and everything needed to go on after a stop. */
+/**
+ * Training, step by step: loss, gradients, clipping, the optimizer, guidance, and everything needed to continue after a
+ * stop.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -63,7 +66,7 @@ export interface Evaluation {
   readonly loss: number;
   /** e to the loss. */
   readonly perplexity: number;
-  /** Null where the size of the validation text is not known. */
+  /** Null if the size of the validation text is not known. */
   readonly bitsPerByte: number | null;
   /** Targets counted. */
   readonly tokens: number;
@@ -78,27 +81,28 @@ export class DivergedError extends SffnError {
 
 const SCHEDULES = { cosine: cosineSchedule, linear: linearSchedule, constant: constantSchedule } as const;
 
-/** What a trainer does that is no plain data, and so is in no checkpoint. */
+/** What a trainer does that is not plain data, and so is not in checkpoints. */
 export interface TrainerOptions {
-  /** Makes the optimizer, in the place of the config's. */
+  /** Makes the optimizer, instead of the config's. */
   readonly optimizer?: OptimizerFactory;
   /**
-   * Called between the backward passes of a step and its clipping and update, with the parameters, whose `grad` it may change: where
-   * several processes add theirs. A parameter without a part in the step has none. Not with `recordSteps`.
+   * Called between the backward passes of a step and its clipping and update, with the parameters, whose `grad` it may
+   * change. This is where several processes add their gradients. A parameter that takes no part in the step has no
+   * gradient. Not with `recordSteps`.
    */
   readonly onGradients?: (parameters: ReadonlyMap<string, Tensor>) => void | Promise<void>;
 }
 
 export const TRAINER_OPTIONS: OptionNames<TrainerOptions> = { optimizer: 0, onGradients: 0 };
 
-/** Work under way on the device. */
+/** A step that the device may still be computing. */
 interface Launched {
   /** Of each pass. */
   readonly losses: readonly Tensor[];
   readonly update: UpdateResult;
 }
 
-/** Seeds of what draws, apart from each other. */
+/** Seeds of everything that draws, apart from each other. */
 const LOADER_SEED = 1;
 const GUIDANCE_SEED = 2;
 
@@ -117,7 +121,7 @@ export class Trainer implements Disposable {
   /** Steps of the run by their kind. */
   readonly plan: StepPlan;
   readonly #optimizer: Optimizer;
-  /** The same, where steps are recorded. */
+  /** The same for recorded steps. */
   readonly #recordable: RecordableOptimizer | null;
   readonly #clip: GradientClip;
   readonly #onGradients: TrainerOptions['onGradients'];
@@ -127,16 +131,16 @@ export class Trainer implements Disposable {
   readonly #validationFile: TokenFile | null;
   readonly #loader: BatchLoader;
   readonly #loaderStart: LoaderState;
-  /** As it was at the start; it may be gone from where it was. */
+  /** The tokenizer.json as it was at the start; its file may be gone by now. */
   readonly #tokenizer: Uint8Array | undefined;
-  /** Of the training tokens, taken at the first save. */
+  /** Checksum of the training tokens, computed at the first save. */
   #checksum: number | undefined;
   #recorded: RecordedPasses | null = null;
   #step = 0;
 
   /**
-   * @param restored a checkpoint whose weights the model is about to be given, as by `resume`.
-   * @throws {OptionError | FileError | FormatError | IndexError} when the config, or a file that it names, is not as it must be,
+   * @param restored a checkpoint whose weights are about to be loaded into the model, as in `resume`.
+   * @throws {OptionError | FileError | FormatError | IndexError} when the config, or a file that it names, is wrong,
    * and for a run that needs more memory than there is.
    */
   constructor(
@@ -149,11 +153,11 @@ export class Trainer implements Disposable {
     checkKeys('Trainer', options, TRAINER_OPTIONS);
     const { optimizer, onGradients } = options;
     if (optimizer && config.optimizer !== undefined)
-      throw new OptionError('Trainer: optimizer', 'none beside that of the config', optimizer);
+      throw new OptionError('Trainer: optimizer', 'none, as the config names one', optimizer);
     if (onGradients && config.recordSteps)
       throw new OptionError(
         'Trainer: onGradients',
-        'none with recordSteps, whose steps have no such place',
+        'none with recordSteps: a recorded step cannot call it',
         onGradients,
       );
     this.#onGradients = onGradients;
@@ -203,14 +207,14 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * A trainer that goes on where the checkpoint was written, to the last bit; with the options that it had.
+   * A trainer that continues where the checkpoint was written, bit for bit, with the same options.
    * @throws {FileError | FormatError} @throws {StateDictError} for the state of another optimizer.
    */
   static resume(folder: string, options: TrainerOptions = {}): Trainer {
     const restored = loadCheckpoint(folder);
     const { trainer: state, model, optimizer } = restored;
     if (!isTrainerState(state) || optimizer === undefined)
-      throw new FormatError(folder, 'it holds a model only, nothing to go on training from');
+      throw new FormatError(folder, 'it holds only a model and cannot continue a training run');
     checkState(folder, state);
     const trainer = new Trainer(state.config, options, restored);
     try {
@@ -256,8 +260,8 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * The steps that are left, as they are taken. Between forward passes the event loop gets its turn; for one that is never
-   * held up, train in a worker (`trainInWorker`). When `signal` aborts, the step under way is finished and is the last.
+   * The remaining steps, as they are taken. Between forward passes the event loop gets its turn. If it must never be
+   * blocked, train in a worker (`trainInWorker`). When `signal` aborts, the current step is finished and is the last.
    */
   async *steps({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<StepReport> {
     while (!this.finished && !signal?.aborted) yield await this.takeStep();
@@ -275,7 +279,7 @@ export class Trainer implements Disposable {
     const { losses, update } = recorded
       ? await this.#replay(recorded, batches, learningRate)
       : await this.#compute(batches, learningRate);
-    // Read only now, and together: on a device, reading waits for everything before it.
+    // Read only now, and together: on a device, reading waits for all earlier work.
     const loss = update.readWith(losses).reduce((sum, each) => sum + each / passes, 0);
     const { gradNorm } = update;
     if (!recorded) for (const each of losses) each.dispose();
@@ -309,7 +313,7 @@ export class Trainer implements Disposable {
     return { losses: losses.map(keep), update: this.#optimizer.step({ lr, clip }) };
   }
 
-  /** What the caller does with the gradients; where it fails the step is none, and leaves none behind. */
+  /** The caller's use of the gradients. If it fails, the step does not count, and its gradients are dropped. */
   async #reduce(): Promise<void> {
     try {
       await this.#onGradients?.(this.model.namedParameters());
@@ -319,7 +323,7 @@ export class Trainer implements Disposable {
     }
   }
 
-  /** The same by a CUDA graph; while the step is recorded the event loop stands still. */
+  /** The same with a CUDA graph; while the step is recorded the event loop is blocked. */
   async #replay(recorded: RecordedPasses, batches: readonly Batch[], lr: number): Promise<Launched> {
     await nextTurn();
     const update = this.#recordable!.prepareStep({ lr, clip: this.#clip.begin() });
@@ -336,7 +340,10 @@ export class Trainer implements Disposable {
     });
   }
 
-  /** What steps are recorded in, where they are: alpha, a kernel's argument, is another one in each step with a guide. */
+  /**
+   * The recorded steps, if they can be recorded. With a guide they cannot: alpha, a kernel's argument, differs in each
+   * step.
+   */
   #recordedPasses(): RecordedPasses | null {
     const { batchSize, seqLen = this.config.model.seqLen, gradientAccumulation = 1 } = this.config;
     const optimizer = this.#recordable;
@@ -356,7 +363,7 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Loss on the validation tokens, each counted once, with the guides mixed in where there still are some.
+   * Loss on the validation tokens, each counted once. If there are still guides, they are mixed in.
    * @param maxRows stops after this many rows. Default: the whole file.
    */
   async evaluate({ maxRows }: { maxRows?: number } = {}): Promise<Evaluation> {

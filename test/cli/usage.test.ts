@@ -107,7 +107,7 @@ test.each<[string, string[], number, RegExp]>([
   ['no prompt', ['generate', nowhere], 2, /required option '--prompt/],
   ['eval of nothing', ['eval', nowhere], 2, /either --data/],
   ['a text that is not there', ['train', '--data', nowhere], 1, /nowhere/],
-  ['a file that is no text', ['train', '--data', zeros], 1, /it is no text/],
+  ['a file that is no text', ['train', '--data', zeros], 1, /it is not text/],
   ['a checkpoint that is not there', ['generate', nowhere, '--prompt', 'a'], 1, /no such checkpoint/],
   ['a resume of nothing', ['train', '--resume', nowhere], 1, /no such checkpoint/],
 ])('%s', (_name, args, status, message) => {

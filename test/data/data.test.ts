@@ -123,7 +123,7 @@ describe('corpus', () => {
     mkdirSync(at('none'), { recursive: true });
     expect(() => readDocuments(at('none'))).toThrow('no .txt');
     expect(() => readDocuments(at('missing'))).toThrow(FileError);
-    expect(() => readDocuments(at('corpus', 'image.png'))).toThrow('it is no text');
+    expect(() => readDocuments(at('corpus', 'image.png'))).toThrow('it is not text');
     expect(() => readDocuments(at('corpus', 'empty.txt'))).toThrow('it holds no text');
   });
 
@@ -132,9 +132,9 @@ describe('corpus', () => {
     expect(readDocuments(at('mark.txt'))[0]!.text).toBe('text \uFEFF\uFFFD');
     writeFileSync(at('latin.txt'), Buffer.from('one\ntwo\ncaf\xe9 three\n', 'latin1'));
     expect(() => readDocuments(at('latin.txt'))).toThrow(FormatError);
-    expect(() => readDocuments(at('latin.txt'))).toThrow('latin.txt: it is no UTF-8 text (line 3)');
+    expect(() => readDocuments(at('latin.txt'))).toThrow('latin.txt: it is not UTF-8 text (line 3)');
     writeFileSync(at('cut.txt'), Buffer.from('😀').subarray(0, 3));
-    expect(() => readDocuments(at('cut.txt'))).toThrow('cut.txt: it is no UTF-8 text (line 1)');
+    expect(() => readDocuments(at('cut.txt'))).toThrow('cut.txt: it is not UTF-8 text (line 1)');
     for (const bytes of [Buffer.from('\uFEFFtext', 'utf16le'), Buffer.from('\uFEFFtext', 'utf16le').swap16()]) {
       writeFileSync(at('wide.txt'), bytes);
       expect(() => readDocuments(at('wide.txt'))).toThrow('wide.txt: it is UTF-16, not UTF-8');

@@ -147,8 +147,8 @@ test('a sequence is in one step at a time, of its own decoder', async () => {
   await expect(decoder.step([entry, entry])).rejects.toThrow(/expected different sequences/);
   await expect(other.step([entry])).rejects.toThrow(/expected a sequence of this decoder/);
   const first = decoder.step([entry]);
-  await expect(decoder.step([entry])).rejects.toThrow(/expected one without a step under way/);
-  expect(() => sequence.rewind(0)).toThrow(/no step under way/);
+  await expect(decoder.step([entry])).rejects.toThrow(/expected one without a step in progress/);
+  expect(() => sequence.rewind(0)).toThrow(/no step in progress/);
   await first;
   const [row] = await decoder.step([{ sequence, ids: ids.slice(5) }]);
   expect(difference([row!], fullLogits(model, ids).slice(-1))).toBeLessThan(F32);

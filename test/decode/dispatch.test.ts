@@ -141,7 +141,7 @@ describe('the file', () => {
   ])('%s: refused, and kept beside a new one', (_, text) => {
     const corrupt = join(folder, 'corrupt.json');
     writeFileSync(corrupt, text);
-    expect(() => loadTable(corrupt)).toThrow(/corrupt\.json: it is no .*structured-ffn tune/);
+    expect(() => loadTable(corrupt)).toThrow(/corrupt\.json: it is not .*structured-ffn tune/);
     saveTable(new Map([['a', CROSSOVER]]), corrupt);
     expect(loadTable(corrupt).get('a')).toEqual(CROSSOVER);
     expect(readFileSync(`${corrupt}.corrupt`, 'utf8')).toBe(text);

@@ -83,7 +83,7 @@ test('what is no checkpoint is refused', () => {
   // As an old release left it: with a manifest a changed file is refused whatever it holds.
   rmSync(join(folder, 'manifest.json'));
   for (const [content, message] of [
-    ['{', 'no JSON'],
+    ['{', 'not JSON'],
     ['{}', 'not the config of a structured-ffn checkpoint'],
     [text.replace('"version": 1', '"version": 99'), 'format version 99'],
   ] as const) {

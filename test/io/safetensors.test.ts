@@ -74,8 +74,8 @@ test.each<[string, () => void, string]>([
   ['an empty file', () => writeFileSync(path, ''), '0 bytes are too few'],
   ['a header longer than the file', () => file('{}', eight, 1000n), 'a header of 1000 bytes'],
   ['a header of astronomic length', () => file('{}', eight, 2n ** 63n), 'does not fit'],
-  ['no JSON', () => file('{"a":'), 'no JSON'],
-  ['an array', () => file([1]), 'no JSON object'],
+  ['no JSON', () => file('{"a":'), 'not JSON'],
+  ['an array', () => file([1]), 'not a JSON object'],
   [
     'a name twice',
     () =>
@@ -83,7 +83,7 @@ test.each<[string, () => void, string]>([
         '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
         eight,
       ),
-    "tensor 'a' is there twice",
+    "tensor 'a' appears twice",
   ],
   ['an unknown dtype', () => file({ a: { ...good, dtype: 'C64' } }, eight), 'dtype C64'],
   ['a dtype from the prototype', () => file({ a: { ...good, dtype: 'toString' } }, eight), 'dtype toString'],
@@ -104,10 +104,10 @@ test.each<[string, () => void, string]>([
   [
     'a key twice within a description',
     () => file('{"a":{"dtype":"F32","shape":[1],"shape":[2],"data_offsets":[0,8]}}', eight),
-    "'shape' is there twice",
+    "'shape' appears twice",
   ],
   ['a header that is not UTF-8', () => file(Buffer.from('{"\xff":{}}', 'latin1')), 'not UTF-8'],
-  ['metadata of numbers', () => file({ __metadata__: { a: 1 } }), '__metadata__.a is no string'],
+  ['metadata of numbers', () => file({ __metadata__: { a: 1 } }), '__metadata__.a is not a string'],
   ['a description that is null', () => file({ a: null }), "tensor 'a' has no description"],
 ])('%s is refused, naming the file', (_, write, message) => {
   write();

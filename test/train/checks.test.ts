@@ -166,7 +166,7 @@ test('a run goes on with its own tokens only, not with others of the same length
   }
   Trainer.resume(place)[Symbol.dispose]();
   writeTokenFile('own.bin', 2000, 9);
-  expect(() => Trainer.resume(place)).toThrow(`${data.train}: its tokens are not those that the run began with`);
+  expect(() => Trainer.resume(place)).toThrow(`${data.train}: its tokens differ from those at the start of the run`);
   writeTokenFile('own.bin', 2000, 8);
   Trainer.resume(place)[Symbol.dispose]();
 });
