@@ -14,7 +14,7 @@ export interface BenchOptions {
   readonly phase?: readonly Phase[];
   readonly threads: readonly number[];
   readonly isa: readonly Isa[];
-  /** Beside the CPU. */
+  /** Besides the CPU. */
   readonly device: readonly Device[];
   readonly time: number;
   readonly rounds: number;

@@ -10,7 +10,7 @@ import { drawPlots } from './report/plots';
 async function report(files: readonly string[], folder: string): Promise<void> {
   const runs = files.map(readResults);
   if (runs.some(({ machine }) => isExecutor(machine)))
-    throw new Error('these figures come from the PTX executor, which is no GPU: they are not for a report');
+    throw new Error('these figures come from the PTX executor, which is not a GPU: they are not for a report');
   const plots = await drawPlots(runs);
   const pages = reportPages(runs, new Set(plots.keys()), existsSync(join(folder, NOTES)));
   mkdirSync(folder, { recursive: true });

@@ -1,6 +1,7 @@
 /**
- * Stage b: sizes that the PTX executor never saw, forward and backward, against the CPU in float32 from the same rounded inputs;
- * the same bits again and again; more than 2^31 results. Device 'cpu' is compared with its own simplest instruction set.
+ * Stage b: sizes that the PTX executor never runs, forward and backward, compared with the CPU in float32 on the same
+ * rounded inputs; repeated runs must give the same bits; more than 2^31 results. Device 'cpu' is compared with its own
+ * simplest instruction set.
  */
 import {
   availableIsas,
@@ -35,7 +36,10 @@ interface Kind {
   readonly name: 'bfloat16' | 'float32' | 'TF32';
   readonly dtype: DType;
   readonly tf32: boolean;
-  /** Most error of a result's norm; an element may be 60 times that far off, in units of the root mean square. */
+  /**
+   * The largest error of a result's norm. A single element may be off by 60 times as much, in units of the root mean
+   * square.
+   */
   readonly limit: number;
 }
 
@@ -44,7 +48,7 @@ const F32: Kind = { name: 'float32', dtype: 'float32', tf32: false, limit: 2e-5 
 const TF32: Kind = { name: 'TF32', dtype: 'float32', tf32: true, limit: 2e-3 };
 /** The CPU does not compute in bfloat16 and knows no TF32. */
 const PRODUCTS = device === 'cuda' ? [BF16, F32, TF32] : [F32];
-/** Exponentials and differences lose more. */
+/** Exponentials and differences lose more precision. */
 const OTHERS = PRODUCTS.filter(({ tf32 }) => !tf32).map((kind) => ({
   ...kind,
   limit: kind.dtype === 'bfloat16' ? 2e-2 : 1e-4,
@@ -57,14 +61,14 @@ interface Difference {
   readonly at: number;
 }
 
-/** `worst` is the largest difference of an element in units of the root mean square of what was expected. */
+/** `worst` is the largest difference of an element in units of the root mean square of the expected values. */
 function difference(actual: Float32Array, expected: Float32Array): Difference {
   let [squares, norm, worst, at] = [0, 0, 0, -1];
   for (let i = 0; i < expected.length; i++) {
     const error = Math.abs(actual[i]! - expected[i]!);
     squares += error * error;
     norm += expected[i]! * expected[i]!;
-    // Also where the error is NaN.
+    // Also true if the error is NaN.
     if (!(error <= worst)) [worst, at] = [error, i];
   }
   return { relative: Math.sqrt(squares / norm), worst: worst / Math.sqrt(norm / expected.length), at };
@@ -140,7 +144,7 @@ function check(name: string, leaves: readonly Leaf[], op: Op, kinds: readonly Ki
 }
 
 const D = pick(1024, 128, 64);
-// Whole tiles and a part of one.
+// Whole tiles and a partial one.
 const T = pick(2048 + 40, 256 + 40, 24);
 const [F, R, B] = [4 * D, D / 4, 4];
 const x: Leaf = [[T, D], 1];
@@ -162,7 +166,7 @@ const attention = (batch: number, seq: number, heads: number, headSize: number) 
     OTHERS,
   );
 
-/** 70,000 x 32,000 results, whose sums over a row are known without them. */
+/** 70,000 x 32,000 results; the sum of each row is known without computing them. */
 function manyResults(): void {
   const [n, k, m] = [70_000, 64, 32_000];
   const scale = 1 / 1024;

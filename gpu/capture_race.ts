@@ -1,6 +1,6 @@
 /**
- * Stage b: a worker calls synchronize() all the time while decoding steps are recorded as CUDA graphs, during which a stream must
- * not be waited for. Neither may fail.
+ * Stage b: a worker calls synchronize() all the time while decoding steps are recorded as CUDA graphs. A stream must
+ * not be waited for while it records. Neither may fail.
  */
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { synchronize } from '../lib';
@@ -8,10 +8,10 @@ import { Decoder } from '../lib/decode';
 import { TransformerLM } from '../lib/nn';
 import { Script } from './support/options';
 
-/** A step that takes so long after the time is up will never end. */
+/** A step that still runs this long after the time is up will never end. */
 const OVERDUE_MILLISECONDS = 3000;
 
-/** How often something was done, how often it failed, and the first failure. */
+/** How often something was done and how often it failed, with the first failure. */
 class Tally {
   done = 0;
   failed = 0;
@@ -44,7 +44,7 @@ function synchronizeUntilTold(): void {
   some();
 }
 
-/** A step of each of nine sizes, of which eight are kept: each is recorded anew. */
+/** A step of each of nine sizes, of which eight are kept: so each is recorded anew. */
 async function recordSteps(script: Script, tally: Tally): Promise<void> {
   const model = new TransformerLM({ dModel: 32, nLayers: 12, nHeads: 2, vocabSize: 50, seqLen: 64 }).to('cuda').eval();
   using decoder = new Decoder(model);

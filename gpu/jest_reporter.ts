@@ -1,4 +1,4 @@
-/** Tells what became of each file of tests when it is done, in rows: a run that is killed leaves those that were. */
+/** Writes a row for each test file when it is done: a run that is killed keeps its finished rows. */
 
 import { relative } from 'node:path';
 import type { Reporter, Test, TestResult } from '@jest/reporters';

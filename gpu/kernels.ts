@@ -1,6 +1,6 @@
 /**
- * Stage d, ours: the time of layers, feedforward networks and attention. `--only=switches` takes a few of them, for kernels that
- * STRUCTURED_FFN_CUDA_CHAINS, _WGMMA and _TILE choose by hand; these are part of every row.
+ * Stage d, ours: the time of layers, feedforward networks and attention. `--only=switches` takes a few of them, with
+ * kernels chosen by STRUCTURED_FFN_CUDA_CHAINS, _WGMMA and _TILE. Every row contains these settings.
  */
 import { causalAttention, clone, feedForward, noGrad, type Shape, structuredLinear, type Tensor, tidy } from '../lib';
 import { native } from '../lib/native';
@@ -21,7 +21,7 @@ const switches = ['CHAINS', 'WGMMA', 'TILE']
 
 type Launches = Readonly<Record<string, number>>;
 
-/** What was launched between two counts. */
+/** The launches between two counts. */
 function launchesBetween(before: Launches, after: Launches): Launches {
   const counts = Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)] as const);
   return Object.fromEntries(counts.filter(([, count]) => count > 0));
@@ -32,7 +32,7 @@ interface Weights {
   readonly u: Tensor;
 }
 
-/** `copies` tensors of the same values, each in memory of its own. */
+/** `copies` tensors with the same values, each in its own memory. */
 function drawn(shape: Shape, std: number, requiresGrad: boolean, copies = 1): Tensor[] {
   const first = tidy(() => generator.normal(shape, 0, std).as(dtype).to(device));
   const all = [first, ...Array.from({ length: copies - 1 }, () => noGrad(() => clone(first)))];

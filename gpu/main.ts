@@ -1,6 +1,7 @@
 /**
- * Runs the stages: `npm run gpu:check` in a clone, gpu/run.sh on a machine that has only the archive. What they learn lies in the
- * folder of --out: results.jsonl (gpu/support/rows.ts), output.txt (what every command printed). gpu/README.md explains the rest.
+ * Runs the stages: `npm run gpu:check` in a clone, gpu/run.sh on a machine that has only the archive. The results are
+ * in the folder of --out: results.jsonl (gpu/support/rows.ts), output.txt (the output of every command). gpu/README.md
+ * explains the rest.
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import {
@@ -24,7 +25,7 @@ import { DEVICES } from './support/options';
 import { type EndRow, SIZES, STAGE_LETTERS, writeRow } from './support/rows';
 import { limited, ranOver } from './support/tool';
 
-/** @throws {TypeError} for an option there is not. @throws {OptionError} for a value that makes no sense. */
+/** @throws {TypeError} for an unknown option. @throws {OptionError} for a value that makes no sense. */
 function readOptions() {
   const { values } = parseArgs({
     options: {
@@ -44,7 +45,7 @@ function readOptions() {
   return { device, size, python, stages, only: values.only?.split(','), out: resolve(values.out) };
 }
 
-/** What is wrong with the options is said without a trace of where that was noticed. */
+/** Errors in the options are printed without a stack trace. */
 function optionsOrExit() {
   try {
     return readOptions();
@@ -64,7 +65,7 @@ const problems = join(work, 'problems.json');
 const begin = performance.now();
 const say = (text: string) => console.log(`${((performance.now() - begin) / 1e3).toFixed(0).padStart(4)} s  ${text}`);
 
-/** What a program prints; an empty text where it is missing or fails. */
+/** The output of a program; an empty text if it is missing or fails. */
 function ask(program: string, ...args: string[]): string {
   try {
     return execFileSync(program, args, { cwd: ROOT, encoding: 'utf8', stdio: 'pipe', timeout: 10_000 }).trim();
@@ -97,7 +98,7 @@ const WAYS_TO_ASK: Readonly<Record<Need, () => Promise<boolean>>> = {
   ncu: () => runs('ncu', '--version'),
 };
 
-/** Whether a program is there and ends well. */
+/** Whether a program exists and succeeds. */
 const runs = (program: string, ...args: string[]): Promise<boolean> =>
   promisify(execFile)(program, args, { timeout: 10_000 }).then(
     () => true,
@@ -115,7 +116,7 @@ async function missing({ needs = [] }: Command): Promise<Need | undefined> {
   return undefined;
 }
 
-/** How to end what is running. */
+/** Ends the running commands. */
 const running = new Map<Command, () => void>();
 
 /** Characters of a command's output that are kept. */
@@ -176,13 +177,13 @@ async function run(command: Command): Promise<boolean> {
 async function runStep(step: Step): Promise<boolean> {
   const background = step.filter((command) => command.background).map(run);
   const passed = await Promise.all(step.filter((command) => !command.background).map(run));
-  // Alone, it may take its time.
+  // It runs alone and may take its time.
   if (passed.length > 0) for (const [command, end] of running) if (command.background) end();
   await Promise.all(background);
   return passed.every(Boolean);
 }
 
-/** The commands that are wanted; the probe always is one. */
+/** The wanted commands; the probe is always one of them. */
 function chosen(steps: readonly Step[]): Step[] {
   for (const name of only ?? [])
     checkChoice(
@@ -211,7 +212,7 @@ async function main(): Promise<boolean> {
   return passed;
 }
 
-// At the limit of gpu/run.sh: what is running ends, and its output is kept.
+// At the limit of gpu/run.sh: running commands are ended, and their output is kept.
 let stopped = false;
 process.on('SIGTERM', () => {
   stopped = true;

@@ -1,6 +1,6 @@
 /**
- * Stages c and g: the main kernels once each, small for compute-sanitizer, at a size that fills the device for ncu. Prints the name
- * of each part when it is done.
+ * Stages c and g: the main kernels once each, small for compute-sanitizer, at a size that fills the device for ncu.
+ * Prints the name of each part when it is done.
  */
 import {
   blockDenseLinear,
@@ -76,7 +76,7 @@ const RUN: Readonly<Record<Part, () => void | Promise<void>>> = {
   lowrank: () => both(() => lowRankLinear(random(T, D), random(R, D), random(F, R))),
   blockdense: () => both(() => blockDenseLinear(random(T, D), random(B, R / B, D / B), random(F, R))),
   blockshuffle: () => both(() => blockShuffleLinear(random(T, D), random(B, D / B, D / B), random(B, F / B, D / B))),
-  // Interleaved blocks, all of one token's in one launch.
+  // Interleaved blocks; all blocks of a token in one launch.
   interleaved: () => {
     const [tokens, width] = pick([16_896, 256], [512, 256], [64, 16]);
     const square = () => random(B, width, width);

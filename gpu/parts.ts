@@ -1,4 +1,4 @@
-/** The parts of gpu/one_of_each.ts, for those who run it under a tool without loading the addon themselves. */
+/** The parts of gpu/one_of_each.ts, for scripts that run it under a tool without loading the addon themselves. */
 export const PARTS = [
   'dense',
   'lowrank',
@@ -16,5 +16,5 @@ export const PARTS = [
 
 export type Part = (typeof PARTS)[number];
 
-/** What stands before a part's name when it is done. */
+/** The text before a part's name when it is done. */
 export const DONE = 'done: ';

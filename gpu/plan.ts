@@ -1,11 +1,11 @@
-/** Which commands the stages consist of, and how long each may take. */
+/** The commands of the stages, and how long each may take. */
 import { availableParallelism } from 'node:os';
 import type { Device } from '../lib/device';
 import { SANITIZERS } from './sanitizer';
 import { EXTENSION, node, nodeScript } from './support/node_script';
 import { type Size, type Stage, TESTS } from './support/rows';
 
-/** What may be missing on a machine; without it a command is skipped. */
+/** What a machine may lack; without it a command is skipped. */
 export type Need = 'a CUDA device' | 'PyTorch' | 'compute-sanitizer' | 'cuobjdump' | 'ncu';
 
 export interface Command {
@@ -16,14 +16,14 @@ export interface Command {
   readonly limit: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly needs?: readonly Need[];
-  /** It is ended with the others of its step, if there are any, whatever it has done by then. */
+  /** It is ended when the others of its step are done, if there are any, even if it is unfinished. */
   readonly background?: boolean;
 }
 
 /** Commands that run at the same time; the next step waits for all of them. */
 export type Step = readonly Command[];
 
-/** The command without which nothing else can run. */
+/** The command without which no other can run. */
 export const PROBE = 'probe';
 
 export interface PlanOptions {
@@ -36,12 +36,12 @@ export interface PlanOptions {
   readonly problems: string;
 }
 
-/** All of a run on a GPU, unpacking included: gpu/run.sh ends it then. */
+/** The time for a whole run on a GPU, including unpacking: gpu/run.sh ends it then. */
 export const WHOLE_SECONDS = 480;
-/** What unpacking may take of it. */
+/** The part of it for unpacking. */
 export const UNPACK_SECONDS = 15;
 
-/** Of each step; a step's commands have it, or less. */
+/** For each step; its commands have this long, or less. */
 export const LIMITS = {
   probe: 40,
   correctness: 105,
@@ -66,7 +66,7 @@ function testsFor(device: Device, size: Size): string[] {
   return device === 'cuda' ? [...TESTS_ANYWHERE, ...TESTS_CUDA] : TESTS_ANYWHERE;
 }
 
-/** Kernels chosen by hand; how native/cuda/gemm/gemm.cu chooses them is part of the command before. */
+/** Kernels chosen by hand; the command before covers the choice of native/cuda/gemm/gemm.cu. */
 const SWITCHES = [
   ['with chains', { STRUCTURED_FFN_CUDA_CHAINS: 'on' }],
   ['without chains', { STRUCTURED_FFN_CUDA_CHAINS: 'off' }],
@@ -94,7 +94,7 @@ export function planOf({ device, size, results, python, problems }: PlanOptions)
     limit,
     needs: ['PyTorch'],
   });
-  /** A tool ends its target before it would be ended itself. */
+  /** A tool ends its target before its own limit. */
   const tool = (
     needed: Need,
     stage: Stage,

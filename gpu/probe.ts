@@ -1,5 +1,5 @@
 /**
- * Stage a: whether the addon loads and sees the device, and what the device does at best. Exits with 1 where it does not see the
+ * Stage a: whether the addon loads and sees the device, and the device's limits. Exits with 1 if it does not see the
  * device: nothing else can run then.
  */
 import { availableDevices, cudaStatus, memoryStats, noGrad, relu, type Tensor, zeros } from '../lib';
@@ -22,7 +22,7 @@ if (!availableDevices().includes(device)) {
 
 const on = (length: number): Tensor => zeros([length], { device });
 
-/** Seconds of one of several calls, after one to warm up. */
+/** Seconds of one of several calls, after one warm-up call. */
 function seconds(calls: number, body: () => void): number {
   body();
   settle(device);

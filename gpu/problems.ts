@@ -1,4 +1,4 @@
-/** What is timed, for ours and for PyTorch: `node gpu/problems SIZE` prints these lists for gpu/torch. */
+/** The timed problems, for ours and for PyTorch: `node gpu/problems SIZE` prints these lists for gpu/torch. */
 import { DENSE, layerSize, MODEL_VARIANTS, type Variant } from '../bench/harness/variants';
 import { checkChoice } from '../lib/errors';
 import { PRESETS, type PresetName } from '../lib/nn';
@@ -14,19 +14,19 @@ export interface LayerShapes {
 }
 
 export interface KernelProblem {
-  /** All of the below in words; rows of one problem meet by it. */
+  /** All of the below in words; rows of one problem are matched by it. */
   readonly name: string;
   readonly op: 'linear' | 'ffn' | 'attention';
   readonly structure: string;
   readonly phase: Phase;
   readonly tokens: number;
   readonly width: number;
-  /** Of a linear layer, or the two of a network with GELU between; without biases. */
+  /** Of a linear layer, or of the two in a network with GELU between them; without biases. */
   readonly layers: readonly LayerShapes[];
   /** Of attention: sequences, and heads of each, without rotary positions. */
   readonly batch: number;
   readonly heads: number;
-  /** Copies of the weights, taken in turn, so that few tokens do not find them in the cache. */
+  /** Copies of the weights, used in turn, so that runs on few tokens do not find them in the cache. */
   readonly copies: number;
   readonly flops: number;
 }
@@ -81,7 +81,7 @@ function attentionProblem(batch: number, seq: number, width: number, heads: numb
   };
 }
 
-/** Operation, width, tokens, phase; each for every structure. The most telling first: time may run out. */
+/** Operation, width, tokens, phase; each for every structure. The most informative first: time may run out. */
 type Case = readonly ['linear' | 'ffn', number, number, Phase];
 
 const FULL: readonly Case[] = [
@@ -119,7 +119,7 @@ export function kernelProblems(size: Size): KernelProblem[] {
   return [...layers.slice(0, first), ...attention, ...layers.slice(first)];
 }
 
-/** A few of them, that are timed with kernels chosen by hand. */
+/** A few of them, timed with kernels chosen by hand. */
 export function switchProblems(size: Size): KernelProblem[] {
   const [width, tokens] = size === 'full' ? [2048, 8192] : size === 'small' ? [256, 256] : [64, 64];
   const structured = MODEL_VARIANTS.filter(({ structure }) => structure === 'lowrank' || structure === 'blockshuffle');
@@ -167,7 +167,7 @@ function modelJob(preset: PresetName, structure: string, batch: number, vocabSiz
   };
 }
 
-/** The most telling first. */
+/** The most informative first. */
 export function trainingJobs(size: Size): ModelJob[] {
   if (size === 'tiny') return [modelJob('tiny', 'blockshuffle', 1, 64)];
   if (size === 'small') return ['dense', 'blockshuffle', 'lowrank'].map((name) => modelJob('tiny', name, 2, 500));

@@ -44,7 +44,7 @@ export const METRICS = [
 const fields = (line: string): string[] =>
   [...line.matchAll(/"((?:[^"]|"")*)"/g)].map(([, text]) => text!.replaceAll('""', '"'));
 
-/** A kernel's name with its template arguments, without what it returns and takes. */
+/** A kernel's name with its template arguments, without its return and parameter types. */
 const shortName = (name: string): string =>
   name
     .replaceAll('(anonymous namespace)::', '')
@@ -77,7 +77,7 @@ export class ProfileReader {
 async function main(): Promise<void> {
   const script = new Script();
   const reader = new ProfileReader();
-  // Other programs may not change the clocks of a borrowed card.
+  // Programs may not change the clocks of a borrowed card.
   const ncu = ['ncu', '--clock-control', 'none', '--csv', '--page', 'details', '--launch-count', String(MOST_LAUNCHES)];
   const sections = SECTIONS.flatMap((section) => ['--section', section]);
   const target = nodeScript('gpu/one_of_each', `--device=${script.device}`, `--size=${script.size}`, `--only=${PARTS}`);

@@ -2,7 +2,7 @@
 # For a machine with a GPU and without Node or network: unpacks the archive that `npm run gpu:pack` made and runs the stages
 # of gpu/README.md from it, in at most 8 minutes. Takes the options of gpu/main.ts, such as --stages=a,d.
 #   OUT     folder of the results; default: gpu-results here
-#   KIT     the archive; default: build-gpu/kit.tar.xz beside this folder
+#   KIT     the archive; default: build-gpu/kit.tar.xz next to this folder
 #   PYTHON  with PyTorch; default: python3
 set -uo pipefail
 SECONDS=0
@@ -24,7 +24,7 @@ else
 fi
 echo "gpu/run.sh: unpacked in $SECONDS s"
 
-# Compilers of PyTorch keep what they made here, from one run to the next.
+# PyTorch's compilers keep their results here, from one run to the next.
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/gpu-inductor} TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/gpu-triton}
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 unset STRUCTURED_FFN_BINARY

@@ -1,4 +1,7 @@
-/** Stage c: one tool of compute-sanitizer (`--only=memcheck`, ...) over gpu/one_of_each.ts, every tensor in memory of its own. */
+/**
+ * Stage c: one tool of compute-sanitizer (`--only=memcheck`, ...) over gpu/one_of_each.ts, every tensor in its own
+ * memory.
+ */
 import { DONE, PARTS } from './parts';
 import { nodeScript } from './support/node_script';
 import { Script } from './support/options';
@@ -6,7 +9,7 @@ import { eachLine, ranOver } from './support/tool';
 
 export const SANITIZERS = ['memcheck', 'racecheck', 'initcheck', 'synccheck'] as const;
 
-/** What the tools write when they end: memcheck, initcheck and synccheck the first, racecheck the second. */
+/** What the tools print when they end: memcheck, initcheck and synccheck the first, racecheck the second. */
 const SUMMARY = /ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: \d+ hazards? displayed \((\d+) errors?/;
 
 /** The number of errors in a summary line; null for any other line. */
@@ -15,7 +18,7 @@ export function errorsIn(line: string): number | null {
   return found && Number(found[1] ?? found[2]);
 }
 
-/** A finding, as the tools begin it: '========= Invalid __global__ write of size 4 bytes'. */
+/** The first line of a finding: '========= Invalid __global__ write of size 4 bytes'. */
 const FINDING = /^=+ (?!COMPUTE-SANITIZER|ERROR SUMMARY|RACECHECK SUMMARY)\S.*/;
 
 async function main(): Promise<void> {
@@ -35,7 +38,7 @@ async function main(): Promise<void> {
     if (FINDING.test(line)) first ??= line;
   });
   script.emit({ kind: 'sanitizer', tool, errors, parts, wanted: PARTS, first });
-  // Time that ran out is told by the parts that are missing.
+  // If time ran out, the missing parts show it.
   const ended = !ranOver(status);
   if (errors || (ended && (status !== 0 || errors === null))) process.exitCode = 1;
 }

@@ -1,6 +1,7 @@
 /**
- * Stage b: what only a real stream shows. Steps of a decoder run on the job thread while the main thread waits for the device and
- * empties its cache, and two workers train. Each result must be the same bits every time, and nothing may throw.
+ * Stage b: behaviour that only a real stream shows. Steps of a decoder run on the job thread while the main thread
+ * waits for the device and empties its cache, and two workers train. Each result must have the same bits every time,
+ * and nothing may throw.
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { emptyCache, linear, square, sum, tidy } from '../lib';
@@ -46,7 +47,7 @@ async function decode(script: Script, rounds: number): Promise<void> {
       const step = decoder.step(sequences.map((sequence) => ({ sequence, ids: [7] }))).finally(() => {
         done = true;
       });
-      // Not a rejection that nobody handles while this thread is busy below.
+      // Otherwise the rejection would be unhandled while this thread is busy below.
       step.catch(() => {});
       while (!done) {
         settle(device);

@@ -1,4 +1,4 @@
-/** Stage e, ours: training steps of the paper's models, with what the host and V8's garbage collector take of them. */
+/** Stage e, ours: training steps of the paper's models, with the time of the host and of V8's garbage collector. */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { emptyCache, memoryStats, resetPeakMemory, tensor, tidy } from '../lib';
 import { presetConfig, TransformerLM } from '../lib/nn';
@@ -12,7 +12,7 @@ import { median, round, settle } from './support/timing';
 const script = new Script();
 const { device, dtype, size } = script;
 
-// Device memory counts as external memory of V8 (native/addon.cc), so that there is a reason to collect.
+// Device memory counts as external memory of V8 (native/addon.cc), so there is a reason to collect.
 const collected = { count: 0, milliseconds: 0 };
 new PerformanceObserver((list) => {
   for (const { duration } of list.getEntries()) {
@@ -38,7 +38,7 @@ async function measure({ name, preset, variant, batch, vocabSize, seqLen }: Mode
   const ids = tensor(values, [batch, seqLen], { device });
   const losses: number[] = [];
 
-  /** The loss, and when all but the optimizer was enqueued. */
+  /** The loss, and the time when everything except the optimizer was enqueued. */
   const step = () => {
     const loss = tidy(() => {
       const value = model.loss(ids, ids);

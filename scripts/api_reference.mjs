@@ -1,5 +1,5 @@
-// The API reference, from the doc comments of everything that the package exports: docs/api/index.html. With --check nothing is
-// written. Fails where something public has no doc comment, or a link in one leads nowhere.
+// The API reference, from the doc comments of everything that the package exports: docs/api/index.html. With --check
+// nothing is written. Fails if something public has no doc comment, or a link in one leads nowhere.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

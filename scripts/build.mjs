@@ -1,6 +1,6 @@
 // Builds what is missing or out of date: the native binary (node-gyp), then dist/ (TypeScript and its ESM face).
-// Options: --native or --ts for one of them, --cuda for the native binary with CUDA alone, --force to build whatever the dates say,
-// --verbose for the compiler's output.
+// Options: --native or --ts for one of them, --cuda for the native binary with CUDA alone, --force to build regardless
+// of the dates, --verbose for the compiler's output.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, utimesSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -22,7 +22,7 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Runs a package's command line with this Node; its output is shown when it fails or when asked for. */
+/** Runs a package's command line with this Node; its output is shown if it fails or on request. */
 function run(what, packageName, file, args) {
   let script;
   try {
@@ -52,7 +52,7 @@ function buildNative() {
   const gyp = (...args) => run('the native build', 'node-gyp', 'bin/node-gyp.js', [...args, ...options]);
   gyp('configure');
   gyp('build', '-j', String(availableParallelism()));
-  // A build that found nothing to relink leaves the old date; the next call must not build again.
+  // A build that relinks nothing leaves the old date; the next call must not build again.
   const now = new Date();
   utimesSync(BINARY, now, now);
   console.log(`structured-ffn: native binary built in ${((Date.now() - start) / 1000).toFixed(0)} s`);
@@ -65,7 +65,7 @@ function buildTypeScript() {
   console.log('structured-ffn: dist/ built');
 }
 
-/** On Linux; elsewhere `npm run build:cuda` has to be asked for. */
+/** On Linux; elsewhere `npm run build:cuda` must be run explicitly. */
 const hasGpu = () => existsSync('/proc/driver/nvidia/version');
 
 function hasPackage(name) {
@@ -76,7 +76,10 @@ function hasPackage(name) {
   }
 }
 
-/** Where there is a GPU and all that the build needs; and where it was built, because the loader prefers that binary. */
+/**
+ * True where there is a GPU and everything that the build needs, and where it was built before, because the loader
+ * prefers that binary.
+ */
 const wantsCuda = () =>
   existsSync(CUDA_BINARY) ||
   (hasGpu() && [process.env.NVCC ?? 'nvcc', 'cmake'].every(hasCommand) && hasPackage('cmake-js'));

@@ -24,7 +24,7 @@ function run(command, args) {
 export async function compileAddon(folder, compiler, flags) {
   const { core } = JSON.parse(readFileSync(join(ROOT, 'native', 'sources.json'), 'utf8'));
   const headers = headersFolder();
-  if (headers === null) throw new Error('the headers of Node are not beside it; set npm_config_nodedir');
+  if (headers === null) throw new Error('the headers of Node are not next to it; set npm_config_nodedir');
   const common = [
     '-fPIC',
     '-std=c++20',

@@ -1,7 +1,7 @@
-// `npm run cuda:coverage`: which lines of the matrix products' PTX test/cuda/products.ts executes on the PTX executor, of those
-// that can be executed: the ones that it or `--random=N` (400) random calls of the ops execute. The rest is what nvcc unrolled
-// into instances whose callers never ask for it. With --missed it also prints the lines that only the random calls executed;
-// with `--at-least=PERCENT` it fails where fewer lines are executed.
+// `npm run cuda:coverage`: which lines of the matrix products' PTX test/cuda/products.ts executes on the PTX executor.
+// It counts only lines that can be executed: those that it or `--random=N` (400) random calls of the ops execute. The
+// rest is code that nvcc unrolled into instances whose callers never use it. With --missed it also prints the lines
+// that only the random calls executed. With `--at-least=PERCENT` it fails if fewer lines are executed.
 import { coverageOf, DEVICES, demand, option, productKernels } from './product_runs.mjs';
 import { requireBinary, shortName } from './ptx_binary.mjs';
 

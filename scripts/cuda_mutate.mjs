@@ -1,7 +1,8 @@
-// `npm run cuda:mutate`: breaks one executed line of the matrix products' PTX at a time, in a copy of the addon that was built
-// for the PTX executor, and demands that test/cuda/products.ts or a finding of the executor notices. `--count=N` mutants
-// (96), `--seed=N` (1) chooses which; with `--at-least=PERCENT` it fails where fewer are noticed. A mutant is written over its
-// line and, where it is longer by one, the end of the line. It runs the checks that execute the line: others cannot notice.
+// `npm run cuda:mutate`: breaks one executed line of the matrix products' PTX at a time, in a copy of the addon that
+// was built for the PTX executor. test/cuda/products.ts or a finding of the executor must notice. `--count=N` mutants
+// (96); `--seed=N` (1) chooses which. With `--at-least=PERCENT` it fails if fewer are noticed. A mutant overwrites its
+// line and, if it is longer by one, the end of the line. Only the checks that execute the line run: others cannot
+// notice.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +16,7 @@ const remove = (pattern) => (text) => (pattern.test(text) ? '' : null);
 const replace = (pattern, by) => (text) => (pattern.test(text) ? text.replace(pattern, by) : null);
 const OPPOSITE = { lt: 'le', le: 'lt', gt: 'ge', ge: 'gt', eq: 'ne', ne: 'eq' };
 
-/** What a mutation makes of a line: null where it does not apply. */
+/** What a mutation makes of a line: null if it does not apply. */
 const MUTATIONS = {
   'no barrier': remove(/\bbar\.sync|barrier\.sync/),
   'no wait for copies': remove(/cp\.async\.wait_(group|all)/),
@@ -47,12 +48,14 @@ function below(limit) {
 const binary = requireBinary();
 const kernels = productKernels(binary);
 
-/** Checks of one process: a smaller number tells better which of them executes a line, but a process takes half a second. */
+/**
+ * Checks of one process. A smaller number tells better which check executes a line, but a process takes half a second.
+ */
 const PART = 32;
 
 /**
- * Every check on a device with the instructions that it takes, and whether it may execute a line: it launches the kernel, and its
- * part does.
+ * Every check on a device that has its instructions, and whether it may execute a line: it launches the kernel, and the
+ * line belongs to its part.
  */
 async function mapChecks(device) {
   const { printed } = await runProducts(PTXSIM_BINARY, device, ['--list']);
@@ -78,15 +81,15 @@ async function mapChecks(device) {
   return checks.flat();
 }
 
-// The cheapest first: most mutants are noticed by whatever executes them.
+// The cheapest first: most mutants are noticed by any check that executes them.
 const checks = [...(await mapChecks(DEVICES[0])), ...(await mapChecks(DEVICES[1]))].sort(
   (a, b) => a.instructions - b.instructions,
 );
 
-/** The executed lines that each mutation applies to, and what it makes of them. */
+/** The executed lines that each mutation applies to, and the mutated text. */
 const sites = Object.entries(MUTATIONS).map(([mutation, apply]) => {
   const found = kernels.flatMap(({ name, lines }) => {
-    // Where nothing is copied asynchronously, groups of copies are empty, and waiting for them is nothing.
+    // If nothing is copied asynchronously, groups of copies are empty, and waiting for them has no effect.
     const copies = lines.some(({ text }) => /\bcp\.async\.c[ag]\./.test(text));
     if (!copies && mutation.endsWith('copies')) return [];
     return lines
@@ -104,7 +107,7 @@ for (let i = 0; i < COUNT; ++i) {
   if (found.length > 0) mutants.push({ mutation, ...found.splice(below(found.length), 1)[0] });
 }
 
-/** How a mutant was noticed, or null. */
+/** What noticed a mutant, or null. */
 async function verdict(mutant, path) {
   const copy = Buffer.from(binary);
   copy.write(mutant.mutated.padEnd(mutant.text.length), mutant.offset, 'latin1');
@@ -112,7 +115,7 @@ async function verdict(mutant, path) {
   const possible = checks.filter(({ executes }) => executes(mutant.kernel, mutant));
   const [{ device }] = possible;
   const executing = possible.filter((check) => check.device === device);
-  // One launch of a mutant that does end takes less than all that these checks launch, twice.
+  // One launch of a mutant that ends takes less than twice the time of all launches of these checks.
   const most = 2 * executing.reduce((sum, { instructions }) => sum + instructions, 0);
   const args = [`--checks=${executing.map(({ index }) => index)}`];
   const { passed, report } = await runProducts(path, device, args, { PTXSIM_MAX_INSTRUCTIONS: String(most) });

@@ -1,7 +1,7 @@
-// `npm run cuda:report`: what can be said about the CUDA kernels without a GPU, into docs/cuda/kernels.md and kernels.json.
-// Registers and memory come from ptxas, counts from running small workloads on the PTX executor, times from a model. With
-// --check nothing is written: every source is compiled again, all workloads run again, and a spill, local memory, fewer blocks
-// on a multiprocessor or more traffic than kernels.json has fails.
+// `npm run cuda:report`: everything known about the CUDA kernels without a GPU, in docs/cuda/kernels.md and
+// kernels.json. Registers and memory come from ptxas, counts from small workloads on the PTX executor, times from a
+// model. With --check nothing is written: every source is compiled and all workloads run again. It fails for a spill,
+// local memory, fewer blocks on a multiprocessor or more traffic than in kernels.json.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,9 +23,9 @@ buildForExecutor();
 
 const toolkit = () => /release ([\d.]+)/.exec(execFileSync(NVCC, ['--version'], { encoding: 'utf8' }))[1];
 
-/** What `value` says of a kernel on either architecture; a dash where it does not exist. */
+/** `value` of a kernel on either architecture; a dash if the kernel does not exist there. */
 const onBoth = (row, value) => ARCHITECTURES.map((name) => (row[name] ? value(row[name]) : '–')).join(' / ');
-/** The same, added. */
+/** The same, as a sum. */
 const sumOf = (row, value) => ARCHITECTURES.reduce((sum, name) => sum + (row[name] ? value(row[name]) : 0), 0);
 
 /** Of a kernel on a GPU, with the most dynamic shared memory that a workload gave it; null where it does not exist there. */
@@ -116,7 +116,7 @@ ${table(
 `;
 }
 
-/** What must not grow, by kernel and by workload. */
+/** The values that must not grow, by kernel and by workload. */
 const summaryOf = (kernels, runs) => ({
   kernels: Object.fromEntries(
     kernels.map((row) => [
@@ -145,10 +145,10 @@ function formatSummary(summary) {
   return `{${groups.join(',\n')}}\n`;
 }
 
-/** Counts may grow by this part: the rest of a division. */
+/** Counts may grow by this part: the remainder of a division. */
 const TOLERANCE = 1.01;
 
-/** What is worse in `now` than in `before`, a line each. */
+/** What is worse in `now` than in `before`, one item a line. */
 function regressions(before, now) {
   const lines = [];
   for (const [group, rows] of Object.entries(now))

@@ -1,4 +1,5 @@
-// For binding.gyp: prints where nvcc is, or the folder of its libraries. nvcc may be a wrapper or a link, so it is asked.
+// For binding.gyp: prints the path of nvcc, or the folder of its libraries. nvcc may be a wrapper or a link, so it is
+// asked.
 const { spawnSync } = require('node:child_process');
 const { join, resolve } = require('node:path');
 

@@ -1,4 +1,4 @@
-// What the PTX executor counts while it runs the workloads of test/cuda/workloads.ts.
+// The executor's counts for the workloads of test/cuda/workloads.ts.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,8 +32,9 @@ function kernelsOfWorkload(workload, capability) {
 }
 
 /**
- * The launched kernels of each workload, which runs in a process of its own, so that its counts are its own: those on a device
- * of compute capability 9.0, and where one of them needs its instructions, those that take their place on 8.0.
+ * The launched kernels of each workload on a device of compute capability 9.0. If one of them needs instructions of 9.0
+ * alone, the kernels that replace it on 8.0 are added. Each workload runs in a separate process, so that the counts are
+ * its own.
  */
 export function executorEvidence() {
   return runWorkload('--list')
@@ -50,7 +51,7 @@ export function executorEvidence() {
 
 const ratio = (actual, ideal) => (ideal > 0 ? actual / ideal : actual === 0 ? 1 : Number.POSITIVE_INFINITY);
 
-/** The bytes of the distinct sectors that a row touches, and its memory traffic over the least that the same bytes need. */
+/** The bytes of the distinct sectors in a row, and its memory traffic relative to the least for the same bytes. */
 export const countsOf = (row) => ({
   bytes: row.dramBytes,
   loads: ratio(row.globalLoadSectors, row.idealLoadSectors),

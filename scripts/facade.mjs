@@ -13,7 +13,7 @@ export function entries() {
   return Object.values(exports).flatMap((target) => (typeof target === 'string' ? [] : [target.require.default]));
 }
 
-/** Writes index.mjs and index.d.mts beside each entry. The modules are loaded for their names: build the binary first. */
+/** Writes index.mjs and index.d.mts next to each entry. The modules are loaded for their names: build the binary first. */
 export function writeFacades() {
   for (const entry of entries()) {
     const path = join(ROOT, entry);

@@ -1,4 +1,4 @@
-// Where things are, and whether what was built is older than what it was built from.
+// The places of files, and whether a build is older than its sources.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

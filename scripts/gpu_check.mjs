@@ -1,6 +1,6 @@
-// `npm run gpu:check`, for whoever has an NVIDIA GPU: builds for it, runs the stages of gpu/README.md on it (options are those of
-// gpu/main.ts), writes a page of what they measured, and compares what the GPU computes with the PTX executor (where that was
-// built by npm run test:ptxsim).
+// `npm run gpu:check`, for users with an NVIDIA GPU. It builds for the GPU, runs the stages of gpu/README.md on it
+// (options are those of gpu/main.ts), and writes a page of the measurements. It also compares the GPU's results with
+// those of the PTX executor, if that was built by npm run test:ptxsim.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -49,7 +49,7 @@ if (process.exitCode || !existsSync(EXECUTOR_BINARY)) {
     const norm = Math.hypot(...there[name]);
     const error = Math.hypot(...values.map((value, i) => value - there[name][i])) / (norm || 1);
     console.log(`gpu:check: ${name}: relative difference from the PTX executor ${error.toExponential(1)}`);
-    // bf16 results may round the other way where the tensor cores sum in another order.
+    // bf16 results may round the other way if the tensor cores sum in another order.
     if (!(error < (name.includes('bfloat16') ? 5e-3 : 1e-5))) process.exitCode = 1;
   }
 }

@@ -1,4 +1,4 @@
-// What is known of some GPUs, and the model of a product's time on them. Figures: NVIDIA's A100 and H100 white papers and the
+// Data of some GPUs, and the model of a product's time on them. Figures: NVIDIA's A100 and H100 white papers and the
 // CUDA programming guide's table of compute capabilities.
 
 export const GPUS = [
@@ -54,12 +54,15 @@ export function occupancyOf(gpu, threads, registers, shared) {
 
 const TILE = 128;
 const DEPTH = 64;
-/** Cycles before the first tile's operands arrive, and to store a tile: latencies that no other block hides when it is alone. */
+/**
+ * Cycles until the first tile's operands arrive, and to store a tile: latencies that nothing hides if a block is alone.
+ */
 const FILL = 1500;
 
 /**
- * Cycles that a step of a tile reads and writes shared memory, at 128 bytes a cycle: the copies, and by ldmatrix for each of 8
- * warps (64 x 32 of the tile) 96 rows, by wgmma for each of two groups of warps (64 x 128) 192 rows.
+ * Cycles in which a step of a tile reads and writes shared memory, at 128 bytes a cycle. The step copies its operands,
+ * then reads them: with ldmatrix 96 rows for each of 8 warps (64 x 32 of the tile), with wgmma 192 rows for each of two
+ * groups of warps (64 x 128).
  */
 function sharedCycles(gpu) {
   const rows = gpu.architecture === 'sm_90a' ? 2 * (64 + 128) : 8 * (64 + 32);

@@ -1,6 +1,6 @@
-// `npm run gpu:pack`: one archive with all that gpu/run.sh needs on a machine without Node or network: Node, the addon with CUDA,
-// lib, test, bench and gpu as JavaScript, jest with its dependencies, the rivals in Python. The same inputs give the same bytes.
-// Options: --binary=PATH for another addon, --out=PATH, --level=0 to 9 of xz.
+// `npm run gpu:pack`: one archive with everything that gpu/run.sh needs on a machine without Node or network: Node, the
+// addon with CUDA, lib, test, bench and gpu as JavaScript, jest with its dependencies, the rivals in Python. The same
+// inputs give the same bytes. Options: --binary=PATH for another addon, --out=PATH, --level=0 to 9 of xz.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -41,7 +41,7 @@ function run(command, args) {
   if (status !== 0) fail(`${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`);
 }
 
-/** A program or library without what only linkers and debuggers read. */
+/** A program or library without the parts that only linkers and debuggers read. */
 function copyStripped(from, to) {
   mkdirSync(dirname(to), { recursive: true });
   copyFileSync(from, to);
@@ -67,12 +67,14 @@ function copyCompiled(folder) {
   }
 }
 
-/** What the tests and our own code import, and no tests need of it: what compiles TypeScript, and other platforms' binaries. */
+/**
+ * Imports of the tests and of our own code that no test needs: compilers of TypeScript, and other platforms' binaries.
+ */
 const PACKAGES = ['jest', 'fast-check', 'commander', 'picocolors', '@huggingface/tokenizers'];
 const LEFT_OUT = new Set(['typescript', 'ts-node', 'esbuild-register', 'node-notifier', 'fsevents']);
 const UNNEEDED = /\.(d\.[cm]?ts|map|md|flow|markdown)$|\/(esm|docs?)\//;
 
-/** The folders of packages and of all that they depend on, as Node would find them. */
+/** The folders of packages and of all their dependencies, as Node would find them. */
 function closure(names) {
   const found = new Set();
   const visit = (name, from, optional) => {
@@ -136,7 +138,7 @@ writeFileSync(join(tree, 'kit.json'), JSON.stringify({ commit: commit() }));
 const fixed = ['--sort=name', '--mtime=@0', '--owner=0', '--group=0', '--numeric-owner', '--mode=go-w'];
 const plain = join(dirname(archive), 'kit.tar');
 run('tar', ['-C', tree, ...fixed, '-cf', plain, '.']);
-// With two threads, on any machine: how xz cuts its blocks depends on whether there is more than one.
+// With two threads on any machine: xz cuts its blocks differently with one thread and with several.
 run('xz', [`-${options.level}`, '-T2', '--force', plain]);
 rmSync(tree, { recursive: true });
 const made = `${plain}.xz`;

@@ -15,26 +15,26 @@ export function demand(reached, all) {
   if (!(100 * reached >= option('at-least', 0) * all)) process.exitCode = 1;
 }
 
-/** The kernels of the matrix products in `binary`, of whose lines only instructions are kept. */
+/** The kernels of the matrix products in `binary`, with only the instructions among their lines. */
 export const productKernels = (binary) =>
   kernelsOf(binary)
     .filter(({ name }) => /gemm_|add_parts/.test(name))
     .map(({ name, lines }) => ({ name, lines: lines.filter(({ text }) => isInstruction(text)) }));
 
-/** Compute capabilities that the executor stands for, and what to check on them: products of other types are the same on both. */
+/** Simulated compute capabilities, and what to check on them: products of other types are the same on both. */
 export const DEVICES = [
   { capability: '80', types: [] },
   { capability: '90', types: ['--type=bfloat16'] },
 ];
 
 /**
- * Runs the checks on `binary` and one of DEVICES: whether they pass, what they and the executor print, and the executor's report,
- * if there is one.
+ * Runs the checks on `binary` and one of DEVICES. Returns whether they pass, the output of the checks and the executor,
+ * and the executor's report, if there is one.
  */
 export function runProducts(binary, { capability, types }, args, env = {}) {
   const scratch = mkdtempSync(join(tmpdir(), 'ptx-products-'));
   const [outputPath, reportPath] = [join(scratch, 'output'), join(scratch, 'report.json')];
-  // A file, since a full pipe loses lines: the executor does not wait until there is room.
+  // A file, because a full pipe loses lines: the executor does not wait until there is room.
   const output = openSync(outputPath, 'w');
   const script = ['-r', './scripts/register_ts.cjs', join('test', 'cuda', 'products.ts')];
   const child = spawn(process.execPath, [...script, ...types, ...args], {
@@ -63,7 +63,7 @@ export function runProducts(binary, { capability, types }, args, env = {}) {
   });
 }
 
-/** A run of the addon as it was built, which lines it executes, and what it printed; ends this process where it fails. */
+/** A run of the unchanged addon: which lines it executes, and its output. Ends this process if it fails. */
 export async function coverageOf(device, args, env = {}) {
   const { passed, printed, report } = await runProducts(PTXSIM_BINARY, device, args, { PTXSIM_COVERAGE: '1', ...env });
   if (!passed || report?.findings.length !== 0) {

@@ -9,7 +9,7 @@ const require = createRequire(import.meta.url);
 export const PTXSIM_FOLDER = join(ROOT, 'build-ptxsim');
 export const PTXSIM_BINARY = join(PTXSIM_FOLDER, 'Release', 'structured_ffn.node');
 
-/** Builds the addon with the executor in the place of the CUDA runtime, or ends this process. */
+/** Builds the addon with the executor instead of the CUDA runtime, or ends this process. */
 export function buildForExecutor() {
   const cmakeJs = join(dirname(require.resolve('cmake-js/package.json')), 'bin', 'cmake-js');
   const configured = existsSync(join(PTXSIM_FOLDER, 'CMakeCache.txt')) ? 'build' : 'rebuild';
@@ -19,7 +19,7 @@ export function buildForExecutor() {
   process.exit(1);
 }
 
-/** An instruction, with or without a predicate: neither a directive, a label, a brace nor empty. */
+/** An instruction, with or without a predicate: not a directive, a label, a brace or an empty line. */
 export const isInstruction = (line) => /^\s*(@!?%\w+\s+)?[a-z][a-z0-9]*[.\w:]*(\s|;)/.test(line);
 
 export function requireBinary() {
@@ -32,8 +32,8 @@ export function requireBinary() {
 const versionOf = (target) => Number.parseInt(target.slice(3), 10);
 
 /**
- * Every kernel in the uncompressed PTX of `binary`: its name, the target that it was compiled for, its lines as { number in the
- * module from 1, text, offset in the file where it starts }. Of a kernel that was compiled for several targets the latest one.
+ * Every kernel in the uncompressed PTX of `binary`: its name, its target, its lines as { number in the module from 1,
+ * text, offset in the file where it starts }. If a kernel was compiled for several targets, the latest one.
  */
 export function kernelsOf(binary) {
   const kernels = new Map();

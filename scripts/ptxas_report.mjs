@@ -1,5 +1,5 @@
-// What ptxas says of the CUDA kernels: registers, spills, local and shared memory, on each of ARCHITECTURES; and what is in
-// their machine code, where a disassembler is at hand.
+// ptxas's report on the CUDA kernels: registers, spills, local and shared memory, on each of ARCHITECTURES; and the
+// instructions in their machine code, if there is a disassembler.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,10 +49,10 @@ function parse(output) {
   return kernels;
 }
 
-/** nvdisasm comes with some distributions of the toolkit; NVDISASM names it where it is not on the path. */
+/** nvdisasm comes with some distributions of the toolkit; NVDISASM names it if it is not on the path. */
 const NVDISASM = process.env.NVDISASM ?? 'nvdisasm';
 
-/** How often each of these instructions stands in the machine code of each kernel, by mangled name. */
+/** How often each of these instructions occurs in the machine code of each kernel, by mangled name. */
 const INSTRUCTIONS = ['HMMA', 'HGMMA', 'LDSM', 'LDGSTS'];
 function disassemble(cubin) {
   const { status, stdout } = spawnSync(NVDISASM, ['-c', cubin], { encoding: 'utf8', maxBuffer: 2 ** 30 });
@@ -66,7 +66,7 @@ function disassemble(cubin) {
   return kernels;
 }
 
-/** What nvcc prints while it compiles `source` to machine code. */
+/** The output of nvcc while it compiles `source` to machine code. */
 function compile(source, architecture, output) {
   const args = ['-std=c++20', `-arch=${architecture}`, '-cubin', '-Xptxas', '-v', '-Inative', source, '-o', output];
   return new Promise((resolve, reject) => {
@@ -100,7 +100,7 @@ export async function ptxasEvidence() {
   rmSync(scratch, { recursive: true });
   const evidenceOf = outputs.map(parse);
   const executed = kernelsOf(requireBinary());
-  // Mangled names of what a source alone can see have a part that differs from one compilation to the next.
+  // Mangled names of symbols local to a source have a part that differs from one compilation to the next.
   const mangled = [...new Set([...executed.map(({ name }) => name), ...evidenceOf.flatMap((one) => [...one.keys()])])];
   const names = readable(mangled);
   const nameOf = new Map(mangled.map((name, i) => [name, names[i]]));

@@ -1,4 +1,5 @@
-// What a suite ends with where the machine lacks a tool of it. Not 0: what did not run has not passed (.ci/run counts it).
+// The exit code of a suite if the machine lacks a tool for it. Not 0: tests that did not run have not passed (.ci/run
+// counts them).
 
 export const SKIPPED = 77;
 

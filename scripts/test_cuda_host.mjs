@@ -1,6 +1,6 @@
-// Builds and runs the unit tests of what the CUDA backend computes for a single thread: index maps, activations and sines, which
-// the host has, too, and of the allocator of its memory. nvcc hands them to the host's compiler, which could not read the
-// kernels beside them.
+// Builds and runs the unit tests of single-threaded code of the CUDA backend that also compiles for the host: index
+// maps, activations and sines, and the allocator of its memory. nvcc passes them to the host's compiler, which could
+// not read the kernels in the same files.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// The archive of `npm run gpu:pack` as a bare machine gets it: packed with the CPU's addon, unpacked where nothing else is, and
-// the stages run from it on the CPU, by a shell that knows neither Node nor this checkout.
+// Tests the archive of `npm run gpu:pack` as a bare machine gets it: packed with the CPU's addon and unpacked in an
+// empty place. A shell that knows neither Node nor this checkout runs the stages from it on the CPU.
 import assert from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import {
@@ -30,7 +30,7 @@ function run(command, args, options = {}) {
   return { status, stdout };
 }
 
-/** The tools that gpu/run.sh and the kit may count on, and no node among them. */
+/** The tools that gpu/run.sh and the kit may use; node is not among them. */
 const TOOLS = ['bash', 'basename', 'cat', 'dirname', 'mkdir', 'mktemp', 'rm', 'tar', 'tee', 'timeout', 'xz', 'sh'];
 
 function toolsAlone() {
@@ -52,7 +52,7 @@ function toolsAlone() {
 }
 
 toolsAlone();
-// As the tree is where it runs: run.sh and the archive, and no Node modules above it.
+// The same tree as on the target machine: run.sh and the archive, and no Node modules above it.
 for (const name of ['tree/gpu', 'tree/build-gpu', 'home', 'elsewhere']) mkdirSync(at(name), { recursive: true });
 writeFileSync(at('tree/gpu/run.sh'), readFileSync(join(ROOT, 'gpu', 'run.sh')));
 const kit = at('tree/build-gpu/kit.tar.xz');
@@ -62,7 +62,7 @@ const packed = run(process.execPath, ['scripts/gpu_pack.mjs', `--binary=${BINARY
 });
 assert.equal(packed.status, 0, 'packing failed');
 
-/** Runs the stages; returns what is in the files that they leave. */
+/** Runs the stages; returns the contents of the files that they write. */
 function stages(...args) {
   const env = { PATH: at('bin'), HOME: at('home'), OUT: at('results') };
   const { status, stdout } = run(at('bin/bash'), [at('tree/gpu/run.sh'), ...args], { cwd: at('elsewhere'), env });

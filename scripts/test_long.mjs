@@ -1,4 +1,4 @@
-// Test folders in their long form: many more rounds than `npm test` makes. node scripts/test_long.mjs test/crash
+// Test folders in their long form: many more rounds than in `npm test`. node scripts/test_long.mjs test/crash
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from './files.mjs';

@@ -1,4 +1,4 @@
-// Runs jest on the newest Node there is, with the addon as it was built: what ends a process, threads and memory depend on Node.
+// Runs jest on the newest Node, with the present build of the addon: process exit, threads and memory depend on Node.
 // Arguments are jest's; without any it runs the tests of those.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';

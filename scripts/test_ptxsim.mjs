@@ -1,7 +1,8 @@
-// Runs the table of ops, the tests of devices and a small training run on device 'cuda' without a GPU: the addon is built with
-// the PTX executor (tools/ptxsim) in the place of the CUDA runtime, and must compute the right values without any finding,
-// under three orders of execution, in one of them with every tensor in memory of its own, in another on a small device of compute
-// capability 8.0, not 9.0. Arguments are jest's; without any it runs everything that uses devices.
+// Runs the table of ops, the tests of devices and a small training run on device 'cuda' without a GPU. The addon is
+// built with the PTX executor (tools/ptxsim) instead of the CUDA runtime, and must compute the right values without any
+// finding. It runs under three orders of execution: in one of them every tensor has its own memory, and another has a
+// small device of compute capability 8.0 instead of 9.0. Arguments are jest's; without any it runs everything that uses
+// devices.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -20,7 +21,9 @@ const SCHEDULES = (process.env.PTXSIM_SCHEDULES ?? 'forward,reverse,random:1').s
 const given = process.argv.slice(2);
 const tests = given.length > 0 ? given : ['test/cuda', 'test/ops'];
 
-/** On which small products get the kernels of large ones, with the shared memory and the instructions that every GPU has. */
+/**
+ * Small products get the kernels of large ones on it; it has the shared memory and the instructions that every GPU has.
+ */
 const SMALL_DEVICE = {
   PTXSIM_MULTIPROCESSORS: '8',
   PTXSIM_SHARED_BYTES: '101376',
@@ -33,7 +36,7 @@ const node = (args, env = {}) =>
 
 buildForExecutor();
 
-/** Of the reports that the processes of jest left; a run without any did not use the executor. */
+/** Of the reports that the processes of jest wrote; a run without reports did not use the executor. */
 function findings() {
   const reports = readdirSync(REPORTS);
   if (reports.length === 0) return [{ kernel: 'none', kind: 'no report', message: 'nothing ran on the executor' }];
@@ -45,7 +48,7 @@ const runs = SCHEDULES.map((schedule) => ({
   tests,
   env: {
     PTXSIM_SCHEDULE: schedule,
-    // Blocks that are kept for reuse are longer than the tensors in them: an access beyond a tensor would not be seen.
+    // Blocks kept for reuse are longer than the tensors in them: an access beyond a tensor would not be seen.
     STRUCTURED_FFN_NO_CUDA_MEMORY_CACHING: schedule === 'reverse' ? '1' : '0',
     ...(schedule.startsWith('random') ? SMALL_DEVICE : {}),
   },

@@ -29,7 +29,7 @@ const { status } = spawnSync(process.execPath, [jest, '--runInBand', ...tests], 
     ...process.env,
     STRUCTURED_FFN_BINARY: binary,
     LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`,
-    // Node itself leaves memory to the system at exit; an allocation that cannot be is our error to report.
+    // Node itself does not free all memory at exit. An impossible allocation must be reported as our error.
     ASAN_OPTIONS: 'detect_leaks=0,allocator_may_return_null=1',
     UBSAN_OPTIONS: 'print_stacktrace=1',
   },

@@ -1,5 +1,5 @@
-// Runs the specs of TensorFlow.js itself, which are in its npm package, with our kernels installed: on the backend cpu all pass;
-// wasm lacks kernels of its own, so there whatever passes without us passes with us.
+// Runs the specs of TensorFlow.js, which are in its npm package, with our kernels installed. On the backend cpu all
+// must pass. wasm lacks some kernels, so there every spec that passes without us must pass with us.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ const require = createRequire(import.meta.url);
 const BUNDLE = join(ROOT, 'build', 'tfjs_specs.cjs');
 const LEAST = 4000; // of specs: fewer would mean that they were not found
 
-/** In a process of its own: runs the bundle, writes the names of the specs that failed, and how many there were. */
+/** In a separate process: runs the bundle, writes the names of the failed specs, and the number of specs. */
 async function run() {
   const jasmine = new Jasmine();
   jasmine.randomizeTests(false);

@@ -1,4 +1,4 @@
-// What the native build needs of the machine, and what to say when it is not there.
+// What the native build needs on the machine, and messages for what is missing.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -10,7 +10,7 @@ const INSTALL = {
   darwin: 'On macOS: xcode-select --install',
 };
 
-/** The tools that are missing, one line each; empty when all are there. node-gyp finds Visual Studio by itself. */
+/** The missing tools, one line each; empty if all are there. node-gyp finds Visual Studio by itself. */
 export function missingTools() {
   if (process.platform === 'win32') return [];
   const python = process.env.npm_config_python ?? process.env.PYTHON;
@@ -27,7 +27,9 @@ export function missingTools() {
 
 export const installHint = () => INSTALL[process.platform] ?? 'Install them and run the command again.';
 
-/** The folder whose include/node has the headers of the running Node, if it came with them: nothing is downloaded then. */
+/**
+ * The folder whose include/node has the headers of the running Node, if they came with it: then nothing is downloaded.
+ */
 export function headersFolder() {
   const given = process.env.npm_config_nodedir;
   if (given) return given;

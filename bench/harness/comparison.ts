@@ -12,12 +12,12 @@ export interface Change {
   readonly verdict: 'worse' | 'better' | 'same';
 }
 
-/** Differences below this are not looked at, whatever the spread says. */
+/** Smaller differences are ignored, for any spread. */
 export const DEFAULT_TOLERANCE = 0.1;
 
 /**
- * Beyond noise: the medians are further apart than the tolerance, and the middle halves of the samples do not meet. Counted
- * figures have no spread, so that any change of that size counts.
+ * Beyond noise: the medians differ by more than the tolerance, and the middle halves of the samples do not overlap.
+ * Counted figures have no spread, so any difference of that size counts.
  */
 function verdict(before: Result, after: Summary, tolerance: number): Change['verdict'] {
   if (after.median > before.median * (1 + tolerance) && after.p25 > before.p75) return 'worse';
@@ -26,8 +26,8 @@ function verdict(before: Result, after: Summary, tolerance: number): Change['ver
 }
 
 /**
- * How much slower each group ran for the rivals: they did not change, so the machine did. 1 where no rival took part in both
- * runs.
+ * How much slower each group's rivals ran. The rivals did not change, so the machine did. 1 if no rival took part in
+ * both runs.
  */
 function drifts(old: ReadonlyMap<string, Result>, results: readonly Result[]): Map<string, number> {
   const ratios = new Map<string, number[]>();
@@ -40,7 +40,7 @@ function drifts(old: ReadonlyMap<string, Result>, results: readonly Result[]): M
   return new Map([...ratios].map(([group, values]) => [group, summarize(values).median]));
 }
 
-/** Our figures that both runs have, worst first. Times are corrected by what happened to the rivals beside them. */
+/** Our figures that both runs have, worst first. Times are corrected by the change of the rivals in the same group. */
 export function compareResults(before: ResultFile, after: ResultFile, tolerance = DEFAULT_TOLERANCE): Change[] {
   const old = new Map(before.results.map((result) => [keyOf(result), result]));
   const drift = drifts(old, after.results);

@@ -6,7 +6,7 @@ import type { Phase } from './problem';
 import type { Result } from './results';
 import type { SamplingOptions } from './sampling';
 
-/** Which of the cases to run; an absent one does not restrict. */
+/** Which of the cases to run; an absent filter does not restrict. */
 export interface Filters {
   readonly op?: readonly string[];
   /** By the name's beginning: 'lowrank', 'lowrank 32 %'. */
@@ -23,7 +23,7 @@ export interface Context {
   readonly threads: readonly number[];
   readonly isas: readonly Isa[];
   readonly rivals: readonly Rival[];
-  /** Where ours is measured beside the CPU. */
+  /** The device on which ours is measured besides the CPU. */
   readonly placements: readonly Placement[];
   add(results: readonly Result[]): void;
   log(line: string): void;
@@ -35,10 +35,10 @@ const passes = <T>(wanted: readonly T[] | undefined, value: T): boolean =>
 export const wantsOp = ({ filters }: Context, op: string): boolean => passes(filters.op, op);
 export const wantsPhase = ({ filters }: Context, phase: Phase): boolean => passes(filters.phase, phase);
 
-/** Token counts: those asked for, whatever they are, or the suite's own. */
+/** Token counts: those requested, or the suite's own. */
 export const tokenCounts = ({ filters }: Context, own: readonly number[]): readonly number[] => filters.tokens ?? own;
 
-/** Shapes as [in, out]: those asked for, or the suite's own. @throws {Error} for what is not like 768x3072. */
+/** Shapes as [in, out]: those requested, or the suite's own. @throws {Error} for a text that is not like 768x3072. */
 export function shapes({ filters }: Context, own: readonly (readonly [number, number])[]) {
   if (filters.shape === undefined) return own;
   return filters.shape.map((shape): readonly [number, number] => {
@@ -49,7 +49,7 @@ export function shapes({ filters }: Context, own: readonly (readonly [number, nu
   });
 }
 
-/** The variants that the filter names; dense stays, because ratios need it. */
+/** The variants that the filter names; dense always stays, because ratios need it. */
 export function selected<V extends { readonly name: string }>({ filters }: Context, all: readonly V[]): readonly V[] {
   const { structure } = filters;
   return all.filter(({ name }) => name === 'dense' || !structure || structure.some((s) => name.startsWith(s)));

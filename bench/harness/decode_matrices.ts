@@ -1,4 +1,4 @@
-/** The matrices of a decoding step alone, and plain reads of as many bytes: what of a step is the memory's doing. */
+/** The matrices of a decoding step alone, and plain reads of as many bytes: the part of a step that memory explains. */
 import type { WeightDType } from '../../lib/decode';
 import { DecoderModel } from '../../lib/decode/model';
 import { getNumThreads } from '../../lib/device';

@@ -15,7 +15,7 @@ interface Entry {
   readonly error: number | null;
 }
 
-/** @throws {Error} when another side computes something else. */
+/** @throws {Error} if another side computes something different. */
 async function check(ours: readonly Float32Array[], contender: Contender, most = mostError(ON_CPU)): Promise<number> {
   const theirs = await contender.outputs();
   const error = Math.max(...theirs.map((output, i) => relativeError(output, ours[i] ?? new Float32Array())));
@@ -24,7 +24,7 @@ async function check(ours: readonly Float32Array[], contender: Contender, most =
   return error;
 }
 
-/** Ours first, then side by side, so that pools change hands as rarely as possible. */
+/** Ours first, then side by side, so that thread pools change as rarely as possible. */
 async function createEntries(context: Context, variants: readonly Variant[], size: ProblemSize): Promise<Entry[]> {
   const entries: Entry[] = [];
   const rivals: Entry[][] = context.rivals.map(() => []);

@@ -1,4 +1,4 @@
-/** Where a step's time goes: every kernel call of `body`, timed. */
+/** Where the time of a step goes: every kernel call of `body`, timed. */
 import { native } from '../../lib/native';
 
 /** Milliseconds by kernel. */

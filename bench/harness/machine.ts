@@ -1,4 +1,4 @@
-/** What the figures were measured on. */
+/** The machine on which the figures were measured. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
@@ -13,17 +13,20 @@ export interface Machine {
   /** Sizes as the system gives them, such as 'L2 1024K'. */
   readonly caches: readonly string[];
   readonly memoryGiB: number;
-  /** The GPU, or why there is none. Files of before this was measured do not have it. */
+  /** The GPU, or why there is none. Older files do not have it. */
   readonly cuda?: string;
   readonly system: string;
   readonly node: string;
   readonly commit: string;
   readonly date: string;
-  /** Average number of runnable processes over the last minute, at the start and at the end: others disturb figures. */
+  /**
+   * Average number of runnable processes over the last minute, at the start and at the end: other work disturbs
+   * figures.
+   */
   readonly load: readonly number[];
 }
 
-/** Whether what calls itself a GPU is tools/ptxsim, whose times mean nothing. */
+/** Whether the GPU is really tools/ptxsim, whose times mean nothing. */
 export const isExecutor = ({ cuda }: Pick<Machine, 'cuda'>): boolean => cuda?.includes('PTX executor') ?? false;
 
 function caches(): string[] {

@@ -1,4 +1,4 @@
-/** One decoding step of ours: a new token for each sequence of a batch, at a fixed length of context. */
+/** One decoding step of ours: a new token for each sequence of a batch, at a fixed context length. */
 import { Decoder, type DecoderOptions, type DecodeSequence } from '../../lib/decode';
 import type { TransformerLM } from '../../lib/nn';
 import { Generator } from '../../lib/random';

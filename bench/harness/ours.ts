@@ -1,4 +1,4 @@
-/** Our own side, through the public ops: what a user's call costs, results allocated as they are for a user. */
+/** Our own side, through the public ops: the cost of a user's call, including the allocation of results. */
 import { noGrad } from '../../lib/autograd';
 import { feedForward, type LinearWeights, structuredLinear } from '../../lib/ops';
 import { tidy } from '../../lib/scope';

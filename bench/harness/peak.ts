@@ -17,7 +17,7 @@ export interface Peak {
 const BUFFER_FLOATS = 64e6;
 const TASKS_PER_THREAD = 4;
 
-/** Best of several: a limit is what the machine can do when nobody disturbs it. */
+/** The best of several: a limit is what the machine can do without other work. */
 export function measurePeak(isa: Isa, threads: number, repeats: number): Peak {
   setIsa(isa);
   setNumThreads(threads);

@@ -18,7 +18,10 @@ export function formatValue({ unit, median }: Pick<Result, 'unit' | 'median'>): 
   return unit === 'share' ? `${(100 * median).toFixed(1)} %` : median.toFixed(1);
 }
 
-/** How many times faster ours is: than our dense layer, and than each rival's same structure and dense one. */
+/**
+ * How many times faster ours is: than our dense layer, than each rival's same structure, and than each rival's dense
+ * layer.
+ */
 export function ratios(result: Result, all: readonly Result[]): { name: string; ratio: number }[] {
   if (result.side !== OURS || result.unit !== 'ms') return [];
   const key = groupOf(result);

@@ -5,9 +5,9 @@ import { type LayerSize, layerSize, type Variant } from './variants';
 
 export type Phase = 'forward' | 'forward+backward';
 
-/** Weights of a problem are copied until they are larger than any cache, as the layers of a deep model are. */
+/** Weights of a problem are copied until they are larger than any cache, like the layers of a deep model. */
 const COLD_BYTES = 100e6;
-/** From this many tokens on, the weights' way from memory hardly counts. */
+/** From this many tokens on, loading the weights from memory hardly counts. */
 const COLD_TOKENS = 8;
 
 export interface LayerArrays {

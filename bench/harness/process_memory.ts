@@ -1,4 +1,4 @@
-/** How much memory this process takes, from Linux' own account. */
+/** How much memory this process takes, as Linux counts it. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { memoryStats, resetPeakMemory } from '../../lib/device';
 
@@ -8,7 +8,7 @@ const kilobytes = (field: string): number =>
 /** Starts to watch; the returned function gives the largest growth so far, in bytes. */
 export function watchGrowth(): () => number {
   try {
-    // Makes the kernel's high-water mark start again.
+    // Resets the kernel's high-water mark.
     writeFileSync('/proc/self/clear_refs', '5');
     const before = kilobytes('VmRSS');
     return () => 1024 * (kilobytes('VmHWM') - before);

@@ -1,4 +1,4 @@
-/** The file of a run: figures, and what they were measured on. */
+/** The file of a run: its figures, and the machine. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readJson } from '../../lib/io/files';
@@ -44,7 +44,7 @@ export interface ResultFile {
   readonly results: readonly Result[];
 }
 
-/** The same figure in another run has the same key. */
+/** The same figure has the same key in another run. */
 export const keyOf = (r: Result): string =>
   [r.suite, r.op, r.phase, r.shape, r.tokens, r.threads, r.isa, r.variant, r.side].join(' | ');
 
@@ -52,10 +52,10 @@ export const keyOf = (r: Result): string =>
 export const groupOf = (r: Result): string =>
   [r.suite, r.op, r.phase, r.shape, r.tokens, r.threads, r.isa, r.unit].join(' | ');
 
-/** Digits that are kept, so that pages come out the same from a file as from the run. */
+/** The number of digits kept, so that pages from a file and from the run are the same. */
 const DIGITS = 9;
 
-/** One figure a line, so that a run is as long as what it measured. */
+/** One figure a line, so that the file stays readable. */
 export function formatResults({ results, ...about }: ResultFile): string {
   const rounded = (_: string, value: unknown) =>
     typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(DIGITS)) : value;

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Contender } from './contender';
 
-/** Thread pools go on spinning for a while after a call and would take cores from the next side. */
+/** Thread pools keep spinning for a while after a call and would take cores from the next side. */
 const GAP_MILLISECONDS = 20;
 
 export interface SamplingOptions {
@@ -23,8 +23,8 @@ export async function timeCalls(body: () => void, milliseconds: number): Promise
 }
 
 /**
- * All samples of each contender. Whatever disturbs the machine for a while meets every contender alike; every second round
- * goes backwards, so that nobody always follows the same one; the first round warms up and does not count.
+ * All samples of each contender. Temporary disturbances of the machine affect all contenders alike. Every second round
+ * goes backwards, so that a contender does not always follow the same one. The first round warms up and does not count.
  */
 export async function interleave(
   contenders: readonly Contender[],

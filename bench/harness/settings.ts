@@ -2,7 +2,7 @@
 import { setIsa, setNumThreads } from '../../lib/device';
 import type { Context } from './context';
 
-/** Rivals choose their own instruction set: they take part only in ours' best one. Other devices know neither setting. */
+/** Rivals choose their own instruction set: they take part only in our best one. Other devices have neither setting. */
 export async function forEachSetting(context: Context, body: (context: Context) => Promise<void>): Promise<void> {
   for (const [i, isa] of context.isas.entries())
     for (const [j, threads] of context.threads.entries()) {

@@ -29,7 +29,7 @@ function setWeights(tf: Tfjs, model: Model, arrays: readonly Float32Array[]): vo
   tf.dispose(weights);
 }
 
-/** Dense layers, as one would write a low-rank network in tfjs; these train, too. */
+/** Dense layers, as one would write a low-rank network in tfjs; they can also be trained. */
 function denseLayers(tf: Tfjs, { sizes, layers }: Problem): Model {
   const model = tf.sequential();
   const arrays: Float32Array[] = [];

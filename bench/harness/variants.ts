@@ -9,7 +9,7 @@ export interface Variant {
   readonly structure: Structure;
   /** Part of the dense parameters. */
   readonly ratio?: number;
-  /** In its place, for blockshuffle. */
+  /** Instead of it, for blockshuffle. */
   readonly nblocks?: number;
 }
 
@@ -28,7 +28,7 @@ const EIGHT: Variant = { name: 'blockshuffle B=8', structure: 'blockshuffle', nb
 
 export const variants = (full: boolean): readonly Variant[] => (full ? [...COMMON, ...at(63, 2), EIGHT] : COMMON);
 
-/** The 32 % variants and dense: what whole models are measured with. */
+/** The 32 % variants and dense, for measuring whole models. */
 export const MODEL_VARIANTS = COMMON;
 
 export interface LayerSize {

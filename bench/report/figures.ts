@@ -7,7 +7,7 @@ export interface Figures {
   readonly peaks: readonly Peak[];
 }
 
-/** All figures; of those with the same key the last. */
+/** All figures; if several have the same key, the last. */
 export function mergeRuns(runs: readonly ResultFile[]): Figures {
   const results = new Map(runs.flatMap((run) => run.results).map((result) => [keyOf(result), result]));
   const peaks = new Map<string, Peak>();

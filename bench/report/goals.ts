@@ -1,6 +1,6 @@
 /**
- * What the kernels are meant to reach: times faster than PyTorch, eager, in the same run. The goals were set from a prototype
- * measured before the first kernel of this project, on another processor (Ice Lake, two AVX-512 units a core).
+ * The goals of the kernels: times faster than PyTorch, eager, in the same run. The goals were set from a prototype that
+ * was measured before the first kernel of this project, on another processor (Ice Lake, two AVX-512 units a core).
  */
 import { OURS } from '../harness/contender';
 import { groupOf, type Result } from '../harness/results';
@@ -59,7 +59,7 @@ function cell(ratios: readonly number[], goal: number): string {
   return `${median >= goal ? `**${text}**` : text}, goal ${goal}`;
 }
 
-/** A table of goals and what was reached; empty when PyTorch took no part. */
+/** A table of goals and results; empty when PyTorch took no part. */
 export function goalsTable({ results }: Figures): string {
   const own = results.filter(({ suite, side }) => suite === 'kernels' && (side === OURS || side === 'pytorch'));
   if (!own.some(({ side }) => side === 'pytorch')) return '';

@@ -71,7 +71,7 @@ const PAGES: readonly {
   },
 ];
 
-/** Written by hand, beside the pages; linked where it exists. */
+/** Written by hand, in the folder of the pages; linked if it exists. */
 export const NOTES = 'notes.md';
 
 function runTable(runs: readonly ResultFile[]): string {

@@ -15,7 +15,7 @@ async function draw(title: string, layers: readonly object[]): Promise<string> {
   return view.toSVG();
 }
 
-/** Ours is drawn solid and the others dashed; the legend shows strokes long enough to tell. */
+/** Ours is drawn solid and the others dashed; the strokes in the legend are long enough to tell them apart. */
 function sideDash(values: readonly Point[]) {
   const others = [...new Set(values.map(({ side }) => side))].filter((side) => side !== OURS).sort();
   const legend = { symbolType: 'stroke', symbolSize: 900 };
@@ -28,7 +28,7 @@ const lines = (values: readonly Point[], x: string, y: string, xTitle: string, y
     y: { field: y, type: 'quantitative', title: yTitle, ...(logY && { scale: { type: 'log' } }) },
     color: { field: 'structure', type: 'nominal', title: null },
   };
-  // Points in a layer of their own: as a part of the lines they would turn the legend of the dashes into filled symbols.
+  // Points are in a separate layer: as a part of the lines they would turn the legend's dashes into filled symbols.
   return {
     data: { values },
     encoding,
@@ -42,7 +42,7 @@ const lines = (values: readonly Point[], x: string, y: string, xTitle: string, y
 const width = ({ shape }: Result): number => Number(shape.split('x')[0]);
 const isUp = ({ shape }: Result): boolean => width({ shape } as Result) < Number(shape.split('x')[1]);
 
-/** Speed-up over the dense layer of the same side: only structure counts, not who computes faster. */
+/** Speed-up over the dense layer of the same side: it shows the effect of structure, not of the implementation. */
 function speedups(results: readonly Result[]): (Result & { speedup: number })[] {
   return [...groupBy(results, groupOf).values()].flatMap((group) =>
     group

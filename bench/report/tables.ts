@@ -7,7 +7,10 @@ import { percent, table, times } from './markdown';
 
 const spread = ({ median, p25, p75 }: Result): string => `±${((50 * (p75 - p25)) / median).toFixed(0)} %`;
 
-/** One table for each phase: a line for each shape, token count and structure; how often faster than whom. */
+/**
+ * One table for each phase, with a line for each shape, token count and structure: how many times faster than which
+ * side.
+ */
 export function timings({ results, peaks }: Figures, suite: string): string {
   const own = results.filter((result) => result.suite === suite && result.unit === 'ms');
   const sides = [...new Set(own.map(({ side }) => side))].filter((side) => side !== OURS);
@@ -142,7 +145,7 @@ export function overheadPage({ results }: Figures): string {
   );
 }
 
-/** Factors, merged matrix and what the dispatch chose, where all three were measured. */
+/** Factors, merged matrix and the dispatcher's choice, where all three were measured. */
 function dispatchTable(rows: readonly Result[]): string {
   const lines = rows.flatMap((auto) => {
     if (!auto.variant.endsWith(' auto')) return [];

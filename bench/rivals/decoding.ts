@@ -1,4 +1,7 @@
-/** The same decoding step by the rivals that can: PyTorch with a cache in place, onnxruntime with our exported model. */
+/**
+ * The same decoding step by the rivals that can do it: PyTorch with a cache in place, onnxruntime with our exported
+ * model.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,7 +33,7 @@ export function pytorchDecoder(
   return process.create('decoder', variant, { nLayers, nHeads, prompt, next: following, parameters }, files);
 }
 
-/** Keys and values come back from each call as fresh tensors: that is how an exported cache works. */
+/** Each call returns keys and values as new tensors: an exported cache works that way. */
 export async function onnxDecoder(
   { runtime, threads }: Onnxruntime,
   variant: string,

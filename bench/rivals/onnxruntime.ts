@@ -65,7 +65,8 @@ export class Onnxruntime implements Rival {
 
   async create(problem: Problem): Promise<Contender | null> {
     if (problem.phase !== 'forward') return null;
-    // One session, though its weights may then stay in the caches: each has threads of its own, which would disturb the others.
+    // One session, although its weights may then stay in the caches: several would each have threads that disturb the
+    // others.
     const session = await this.runtime.InferenceSession.create(onnxModel(problem), {
       intraOpNumThreads: this.#threads,
     });

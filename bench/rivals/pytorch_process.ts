@@ -1,4 +1,4 @@
-/** A Python process with torch, spoken to in JSON lines. */
+/** A Python process with torch; it is sent and answers JSON lines. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -68,7 +68,7 @@ export class PytorchProcess {
     return { file, shape, dtype: values instanceof Float32Array ? 'float32' : 'int32' };
   }
 
-  /** Builds a thing over there. The files that its spec names are deleted once it has read them. */
+  /** Builds an object in the Python process. The files that its spec names are deleted once they are read. */
   async create(kind: 'problem' | 'model' | 'decoder', variant: string, spec: Reply, files: readonly TensorFile[]) {
     const id = this.#count++;
     await this.ask({ do: 'create', id, kind, spec });
@@ -115,7 +115,7 @@ export class PytorchContender implements Contender {
     return Array.isArray(samples) ? samples : [];
   }
 
-  /** For a model: how far its process grew since the model was made. */
+  /** For a model: how much the process grew since the model was made. */
   async peakBytes(): Promise<number> {
     return Number((await this.process.ask({ do: 'peak', id: this.id })).bytes);
   }

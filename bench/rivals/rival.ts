@@ -1,11 +1,11 @@
-/** Other people's implementations. Each is optional: where it is not installed, the benchmarks go on without it. */
+/** Other people's implementations. Each is optional: if one is not installed, the benchmarks go on without it. */
 import type { Contender } from '../harness/contender';
 import type { Problem } from '../harness/problem';
 
 export interface Rival {
   readonly name: string;
   setThreads(count: number): Promise<void>;
-  /** Null when the rival has no such thing, such as gradients. */
+  /** Null if the rival does not offer it, such as gradients. */
   create(problem: Problem): Promise<Contender | null>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Starts the rivals that this machine has, and says which it has not. */
+/** Starts the rivals that this machine has, and says which are missing. */
 import { Onnxruntime } from './onnxruntime';
 import { Pytorch } from './pytorch';
 import { type Rival, RivalMissing } from './rival';

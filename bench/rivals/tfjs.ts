@@ -9,7 +9,7 @@ import { type Rival, RivalMissing } from './rival';
 type Tfjs = typeof import('@tensorflow/tfjs-core');
 export type TfjsBackend = 'wasm' | 'cpu';
 
-/** Beyond this a call takes 50 ms and more. */
+/** Beyond this a call takes 50 ms or more. */
 const MOST_FLOPS: Readonly<Record<TfjsBackend, number>> = { wasm: 6e8, cpu: 2e7 };
 
 export type Layer = (x: Tensor2D) => Tensor2D;

@@ -53,7 +53,7 @@ function createEntry(variant: Variant, config: TransformerConfig): Entry {
 }
 
 /**
- * float32 by the factors under the variant's own name; then the weight types, and the forms of structured layers: of
+ * float32 with factors has the variant's own name; then come the weight types, and the forms of structured layers: of
  * float32, with `full` of all types.
  */
 function decodersOf({ name, model, table }: Entry, full: boolean): OurDecoder[] {
@@ -85,7 +85,7 @@ function rowOf({ variant, side }: Contender, { config }: TransformerLM, tokens: 
   return { suite: 'decode', op: 'decode', shape, tokens, threads: getNumThreads(), isa: getIsa(), variant, side, unit };
 }
 
-/** The matrices of a step on one token without the rest of it, beside plain reads of memory. */
+/** Only the matrices of a step on one token, compared with plain reads of memory. */
 async function measureMatrices(context: Context, entries: readonly Entry[]): Promise<void> {
   const matrices = entries.flatMap(({ name, model }) =>
     DTYPES.map((dtype) => ({

@@ -1,4 +1,4 @@
-/** One model in a process of its own: memory that others left behind would hide its growth. */
+/** One model in a separate process: memory left over from other models would hide its growth. */
 import { memoryStats, setIsa, setNumThreads } from '../../lib/device';
 import { OurModel } from '../harness/our_model';
 import { watchGrowth } from '../harness/process_memory';

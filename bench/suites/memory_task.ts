@@ -1,11 +1,14 @@
-/** What the memory suite and its child say to each other. */
+/** The messages between the memory suite and its child. */
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import type { Isa } from '../../lib/device';
 import type { ModelSize } from '../harness/our_model';
 import type { Variant } from '../harness/variants';
 
-/** Which scratch buffers live at once depends on how two threads meet: the cache has seen all of it only after a few steps. */
+/**
+ * Which scratch buffers exist at once depends on the timing of two threads: only after a few steps has the cache seen
+ * all.
+ */
 export const WARM_STEPS = 6;
 export const STEADY_STEPS = 5;
 
@@ -17,7 +20,7 @@ export interface MemoryTask {
 }
 
 export interface MemoryUse {
-  /** Bytes by which the process grew at most. */
+  /** The most bytes by which the process grew. */
   readonly peak: number;
   /** Of the system, per steady step. */
   readonly allocations: number;

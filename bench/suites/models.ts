@@ -11,7 +11,7 @@ import { Pytorch } from '../rivals/pytorch';
 /** 4 layers (the first dense) of the paper's smallest width, 2 × 256 tokens. */
 const SIZE: ModelSize = { dModel: 768, nLayers: 4, nHeads: 12, vocabSize: 8192, batch: 2, seqLen: 256 };
 
-/** Steps after which both sides must still agree: they take the updates into account. */
+/** Steps after which both sides must still agree, so that the updates are checked too. */
 const CHECKED_STEPS = 3;
 
 /** `--shape 64x256` makes a model of that width for a quick look. @throws {Error} when its dFF is not 4·dModel. */
@@ -29,7 +29,7 @@ export const modelVariants = (context: Context): readonly Variant[] => selected(
 export const pytorchOf = ({ rivals }: Context): Pytorch | undefined =>
   rivals.find((rival): rival is Pytorch => rival instanceof Pytorch);
 
-/** Relative difference of the losses of the first steps. @throws {Error} when it is no rounding error. */
+/** Relative difference of the losses of the first steps. @throws {Error} if it is more than rounding. */
 export async function checkSteps(ours: Contender, theirs: Contender, most = mostError(ON_CPU)): Promise<number> {
   let error = 0;
   for (let step = 0; step < CHECKED_STEPS; step++) {

@@ -1,4 +1,4 @@
-/** What a call costs beyond its arithmetic: a layer of one input and one output on one token. */
+/** The cost of a call without its arithmetic: a layer of one input and one output on one token. */
 import { noGrad } from '../../lib/autograd';
 import { getIsa, getNumThreads } from '../../lib/device';
 import { defineLinear } from '../../lib/functional';
@@ -13,7 +13,7 @@ import { timeCalls } from '../harness/sampling';
 import { summarize } from '../harness/statistics';
 import type { Suite } from './suite';
 
-/** Calls of one sample: a single one is not longer than the clock's step. */
+/** Calls of one sample: a single call is shorter than the clock's step. */
 const BATCH = 1000;
 
 export const overhead: Suite = {

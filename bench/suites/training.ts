@@ -80,7 +80,7 @@ export const training: Suite = {
       for (const variant of modelVariants(context)) {
         const model = new OurModel(variant, size);
         ours.push(model);
-        // Every check updates the model: a fresh one meets each of the others after the same steps.
+        // Every check updates the model, so a fresh one is compared with each of the others after the same steps.
         for (const placement of setting.placements) {
           const [reference, elsewhere] = [new OurModel(variant, size), new OurModel(variant, size, placement)];
           theirs.push(elsewhere);

@@ -21,7 +21,7 @@ export function ofKind<K extends Row['kind']>(rows: readonly FiledRow[], kind: K
 
 export const distinct = <T>(values: readonly T[]): T[] => [...new Set(values)];
 
-/** Stages of which no command was run. */
+/** Stages without any command that ran. */
 export function missingStages(rows: readonly FiledRow[]): Stage[] {
   const run = new Set(ofKind(rows, 'begin').map(({ stage }) => stage));
   return STAGE_LETTERS.filter((stage) => !run.has(stage));
@@ -31,7 +31,7 @@ export interface CommandOutcome {
   readonly stage: Stage;
   readonly command: string;
   readonly begin: BeginRow;
-  /** Undefined where the whole run ended before the command did. */
+  /** Undefined if the whole run ended before the command did. */
   readonly end: EndRow | undefined;
 }
 
@@ -45,7 +45,7 @@ export function commandOutcomes(rows: readonly FiledRow[]): CommandOutcome[] {
     .sort((a, b) => a.stage.localeCompare(b.stage));
 }
 
-/** Whether the rows are of a GPU, and not of the CPU or the PTX executor. */
+/** Whether the rows come from a GPU, not from the CPU or the PTX executor. */
 export function isOfGpu(rows: readonly FiledRow[]): boolean {
   const begins = ofKind(rows, 'begin');
   const executor = ofKind(rows, 'fact').some(({ value }) => String(value).includes('PTX executor'));
@@ -67,7 +67,7 @@ export function countChecks(checks: readonly CheckRow[]): Counts {
   return { passed, failed: checks.length - passed };
 }
 
-/** One problem: ours, each rival's row, and how many times longer that takes. */
+/** One problem: ours, each rival's row, and how many times longer the rival takes. */
 export interface Comparison<T> {
   readonly ours: T;
   readonly rivals: ReadonlyMap<string, { readonly row: T; readonly ratio: number }>;
@@ -92,7 +92,7 @@ export function compareSides<T extends { readonly side: string }>(
     }));
 }
 
-/** Kernels as native/cuda/gemm/gemm.cu chooses them. */
+/** Rows with the kernels that native/cuda/gemm/gemm.cu chooses. */
 export const compareKernels = (rows: readonly KernelRow[]): Comparison<KernelRow>[] =>
   compareSides(
     rows.filter(({ switches }) => switches === undefined),
@@ -107,7 +107,7 @@ export const compareTraining = (rows: readonly TrainingRow[]): Comparison<Traini
     ({ milliseconds }) => milliseconds,
   );
 
-/** Weights of other types than the rival's are compared with it, too. */
+/** Weights of other types are also compared with the rival's one type. */
 export const compareDecoding = (rows: readonly DecodingRow[]): Comparison<DecodingRow>[] =>
   compareSides(
     rows,
@@ -118,7 +118,7 @@ export const compareDecoding = (rows: readonly DecodingRow[]): Comparison<Decodi
 export interface Summary {
   /** Problems that both solved. */
   readonly problems: number;
-  /** Of these, how many ours solved in less time. */
+  /** In how many of these ours took less time. */
   readonly faster: number;
   /** Geometric mean of the ratios. */
   readonly mean: number;

@@ -1,6 +1,7 @@
 /**
- * `npm run gpu:report -- RESULTS...`: docs/cuda/gpu.md from folders that the stages wrote. Where a command is in several, the last one
- * counts. What is not of a GPU becomes no page of the documentation; --out=FILE writes it elsewhere.
+ * `npm run gpu:report -- RESULTS...`: docs/cuda/gpu.md from folders that the stages wrote. If a command is in several,
+ * the last one counts. Results that are not from a GPU become no page of the documentation; --out=FILE writes them
+ * elsewhere.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** docs/cuda/gpu.md: what the stages of gpu/README.md measured, and what they did not. */
+/** docs/cuda/gpu.md: what the stages of gpu/README.md measured, and what they left out. */
 import { table, times } from '../../bench/report/markdown';
 import { METRICS } from '../profile';
 import { type FiledRow, type KernelRow, STAGES } from '../support/rows';
@@ -18,7 +18,7 @@ import {
   summarize,
 } from './figures';
 
-/** Text of others, such as an error's, in a cell of a table. */
+/** Text from outside, such as an error's, in a cell of a table. */
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll(/\s*\n\s*/g, ' ');
 
 const section = (title: string, ...parts: readonly string[]): string =>
@@ -81,7 +81,7 @@ function correctnessPart(rows: readonly FiledRow[]): string {
     ...tests.flatMap(({ file, failures }) => failures.map((failure) => `${file}: ${failure}`)),
     ...checks.filter(({ passed }) => !passed).map(({ suite, name, detail = '' }) => `${suite}: ${name}: ${detail}`),
   ];
-  // Those that say nothing but whether they passed.
+  // Rows that only say whether they passed.
   const products = commandOutcomes(rows).filter(
     ({ stage, command }) => stage === 'b' && command.startsWith('products'),
   );
@@ -129,7 +129,7 @@ const summaries = <T>(comparisons: readonly Comparison<T>[], sides: readonly str
     }),
   );
 
-/** How far the scripts came in their time, and what they could not do. */
+/** How much the scripts did in their time, and what they could not do. */
 function gaps(rows: readonly FiledRow[]): string {
   const unfinished = ofKind(rows, 'coverage').filter(({ done, of }) => done < of);
   const failures = ofKind(rows, 'failure');

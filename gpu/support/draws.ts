@@ -1,4 +1,4 @@
-/** Random numbers for what is timed: 2^20 of them, repeated. A model of 1.3e9 parameters would take long to draw. */
+/** Random numbers for timed work: 2^20 of them, repeated. Drawing 1.3e9 parameters would take long. */
 import { empty, Generator, type Shape, type Tensor } from '../../lib';
 
 const PERIOD = 2 ** 20;

@@ -1,4 +1,6 @@
-/** How this Node runs a script of ours: TypeScript in a clone, JavaScript in the archive that npm run gpu:pack makes. */
+/**
+ * How this Node runs a script of ours: TypeScript in a clone, JavaScript in the archive that npm run gpu:pack makes.
+ */
 import { extname, join } from 'node:path';
 
 export const ROOT = join(__dirname, '..', '..');
@@ -6,7 +8,7 @@ export const ROOT = join(__dirname, '..', '..');
 /** Of our own files. */
 export const EXTENSION = extname(__filename);
 
-/** Node with what it needs to load our files, then `args`. The current folder has to be ROOT. */
+/** Node with the options to load our files, then `args`. The current folder must be ROOT. */
 export const node = (...args: readonly string[]): string[] => [
   process.execPath,
   ...(EXTENSION === '.js' ? [] : ['-r', './scripts/register_ts.cjs']),

@@ -1,4 +1,4 @@
-/** The options that the script of every stage takes; gpu/torch/common.py takes the same. */
+/** The options of every stage's script; gpu/torch/common.py takes the same. */
 import { parseArgs } from 'node:util';
 import type { Device } from '../../lib/device';
 import type { DType } from '../../lib/dtype';
@@ -9,19 +9,19 @@ export const DEVICES = ['cpu', 'cuda'] as const satisfies readonly Device[];
 
 export class Script implements Origin {
   readonly stage: Stage;
-  /** Name of the command that this script is of gpu/plan.ts. */
+  /** The name of this script's command in gpu/plan.ts. */
   readonly command: string;
   readonly device: Device;
   readonly size: Size;
-  /** Where rows are appended; without it they are printed. */
+  /** The file to which rows are appended; without it they are printed. */
   readonly results: string | undefined;
   /** After this time a script begins nothing new. */
   readonly seconds: number;
-  /** A part of the script's work, by names that it knows, separated by commas. */
+  /** Parts of the script's work, by names that it knows, separated by commas. */
   readonly only: readonly string[] | undefined;
   readonly #begin = performance.now();
 
-  /** @throws {TypeError} for an option there is not. @throws {OptionError} for a value that makes no sense. */
+  /** @throws {TypeError} for an unknown option. @throws {OptionError} for a value that makes no sense. */
   constructor(args: readonly string[] = process.argv.slice(2)) {
     const { values } = parseArgs({
       args: [...args],
@@ -74,7 +74,7 @@ export class Script implements Origin {
     return this.only?.includes(name) ?? true;
   }
 
-  /** @throws {OptionError} where --only names what there is not. */
+  /** @throws {OptionError} if --only names an unknown part. */
   checkParts(names: readonly string[]): void {
     for (const name of this.only ?? []) checkChoice('--only', name, names);
   }

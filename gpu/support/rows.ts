@@ -1,6 +1,6 @@
 /**
- * What the stages learn, as JSON lines in `results.jsonl`: every script appends a row as soon as it knows it, so that a script
- * that is killed leaves what it had. gpu/torch/common.py writes the same rows.
+ * The results of the stages, as JSON lines in `results.jsonl`. Every script appends a row as soon as it has it, so that
+ * a script that is killed keeps its rows. gpu/torch/common.py writes the same rows.
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import type { Device } from '../../lib/device';
@@ -19,12 +19,12 @@ export type Stage = keyof typeof STAGES;
 
 export const STAGE_LETTERS = Object.keys(STAGES) as Stage[];
 
-/** full: what fills a GPU; small: what a CPU or a sanitizer does in seconds; tiny: the same on the PTX executor. */
+/** full: fills a GPU; small: takes seconds on a CPU or under a sanitizer; tiny: the same on the PTX executor. */
 export const SIZES = ['full', 'small', 'tiny'] as const;
 
 export type Size = (typeof SIZES)[number];
 
-/** The beginning of a command; what the file has of it from earlier runs does not count any more. */
+/** The beginning of a command; rows of its earlier runs in the file do not count any more. */
 export interface BeginRow {
   readonly kind: 'begin';
   /** ISO 8601. */
@@ -32,7 +32,7 @@ export interface BeginRow {
   readonly commit: string;
   readonly device: Device;
   readonly size: Size;
-  /** Names of values of nvidia-smi, such as 'name' and 'driver_version'; empty where there is no nvidia-smi. */
+  /** Names of values of nvidia-smi, such as 'name' and 'driver_version'; empty without nvidia-smi. */
   readonly card: Readonly<Record<string, string>>;
 }
 
@@ -78,9 +78,9 @@ export interface TestsRow {
 export interface SanitizerRow {
   readonly kind: 'sanitizer';
   readonly tool: string;
-  /** Null where the tool never came to its summary. */
+  /** Null if the tool never printed its summary. */
   readonly errors: number | null;
-  /** The parts of gpu/one_of_each.ts that it went through, of `wanted`. */
+  /** The parts of gpu/one_of_each.ts that it completed, out of `wanted`. */
   readonly parts: readonly string[];
   readonly wanted: readonly string[];
   readonly first?: string;
@@ -114,7 +114,7 @@ export interface KernelRow {
   readonly tflops: number;
   /** Kernels of products that one call launches, and how often each. */
   readonly launches?: Readonly<Record<string, number>>;
-  /** Such as 'CHAINS=off', where kernels were chosen by hand. */
+  /** Such as 'CHAINS=off', if kernels were chosen by hand. */
   readonly switches?: string;
 }
 
@@ -152,7 +152,7 @@ export interface DecodingRow {
   readonly prefillTokensPerSecond?: number;
 }
 
-/** What ncu says of one launch. */
+/** What ncu reports about one launch. */
 export interface ProfileRow {
   readonly kind: 'profile';
   readonly kernel: string;
@@ -160,7 +160,7 @@ export interface ProfileRow {
   readonly metrics: Readonly<Record<string, string>>;
 }
 
-/** Something that a timing script could not do; the next one goes on. */
+/** Something that a timing script could not do; it goes on with the next. */
 export interface FailureRow {
   readonly kind: 'failure';
   readonly side: string;
@@ -168,7 +168,7 @@ export interface FailureRow {
   readonly message: string;
 }
 
-/** How far a timing script came in its time. */
+/** How much a timing script did in its time. */
 export interface CoverageRow {
   readonly kind: 'coverage';
   readonly side: string;
@@ -197,17 +197,17 @@ export interface Origin {
   readonly command: string;
 }
 
-/** A row as it lies in the file. */
+/** A row as it is in the file. */
 export type FiledRow = Row & Origin;
 
-/** Appends a row to `file`, or prints it where there is none. */
+/** Appends a row to `file`, or prints it if there is no file. */
 export function writeRow(file: string | undefined, { stage, command }: Origin, row: Row): void {
   const line = `${JSON.stringify({ stage, command, ...row })}\n`;
   if (file === undefined) process.stdout.write(line);
   else appendFileSync(file, line);
 }
 
-/** The rows of several runs, of which a later one replaces what it has run again. */
+/** The rows of several runs; a later run replaces what it repeats. */
 export function readRows(files: readonly string[]): FiledRow[] {
   const rows = files.flatMap((file) =>
     readFileSync(file, 'utf8')
@@ -216,7 +216,7 @@ export function readRows(files: readonly string[]): FiledRow[] {
         try {
           return line === '' ? [] : [JSON.parse(line)];
         } catch {
-          // Cut where a process was killed.
+          // Cut off when a process was killed.
           return [];
         }
       }),

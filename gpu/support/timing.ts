@@ -7,13 +7,13 @@ export function settle(device: Device): void {
 }
 
 export interface CallTime {
-  /** Of a call, when many follow each other. */
+  /** Time of a call when many follow each other. */
   readonly milliseconds: number;
-  /** What the host needs to enqueue it. */
+  /** Time that the host needs to enqueue it. */
   readonly enqueueMilliseconds: number;
 }
 
-/** A run lasts about so long; the middle one of three counts. */
+/** The length of a run; the middle one of three counts. */
 const RUN_MILLISECONDS = 40;
 
 export function timeCalls(device: Device, body: () => void): CallTime {
@@ -33,10 +33,10 @@ export function timeCalls(device: Device, body: () => void): CallTime {
   );
 }
 
-/** The value whose `key` is the middle one; of an even number the upper of the two. */
+/** The value with the middle `key`; of an even number of values, the upper of the two. */
 export function median<T>(values: readonly T[], key: (value: T) => number): T {
   return [...values].sort((a, b) => key(a) - key(b))[values.length >> 1]!;
 }
 
-/** Rounded to so many digits after the point, for files that people read. */
+/** Rounded to this many digits after the point, for files that people read. */
 export const round = (value: number, digits: number): number => Number(value.toFixed(digits));

@@ -1,11 +1,11 @@
-/** Tools that run another program or read a file, with a limit of their own, so that what they printed so far is kept. */
+/** Tools that run another program or read a file, with their own limit, so that the output so far is kept. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 /** Grace between SIGTERM and SIGKILL. */
 export const GRACE_SECONDS = 2;
 
-/** `timeout` runs a command in a process group of its own and ends all of it. */
+/** `timeout` runs a command in a separate process group and ends all of it. */
 export const limited = (seconds: number, command: readonly string[]): [string, string[]] => [
   'timeout',
   ['-k', String(GRACE_SECONDS), String(seconds), ...command],

@@ -53,7 +53,7 @@ def measure_batch(model, job, batch):
 
         side, run = GRAPH, replay
 
-    # Ours hands the logits over, too.
+    # Ours returns the logits too.
     for _ in range(3):
         run().cpu()
     times = []

@@ -80,7 +80,7 @@ def measure(problem):
     if not script.cuda:
         return
     try:
-        # Short calls several times in one graph, so that the launch of the graph is not what is measured.
+        # Short calls are repeated in one graph, so that the launch of the graph is not what is measured.
         calls = max(copies, 4 if eager < SHORT_SECONDS else 1)
         graph, _ = captured(lambda: [call(i % copies) for i in range(calls)])
         emit(GRAPH, script.seconds_of(graph.replay) / calls)

@@ -47,7 +47,7 @@ def measure(job):
     begin = time.perf_counter()
     dtype = torch.bfloat16 if script.cuda else torch.float32
     model = Model(job, layers=2 if warm_up else None, device=script.device, dtype=dtype)
-    # Shapes of the last model must not make those of this one variable.
+    # Shapes of the previous model must not count as variable here.
     torch.compiler.reset()
     for block in model.blocks:
         block.compile(dynamic=False)

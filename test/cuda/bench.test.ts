@@ -36,7 +36,7 @@ const withCuda = () => {
     }
     const report = run('report', file, '--out', join(folder, 'pages'));
     if (cudaStatus().includes('PTX executor')) {
-      expect(report.stderr).toMatch(/PTX executor, which is no GPU/);
+      expect(report.stderr).toMatch(/PTX executor, which is not a GPU/);
       expect(readdirSync(folder)).not.toContain('pages');
     } else expect(report.status).toBe(0);
   }, 300_000);

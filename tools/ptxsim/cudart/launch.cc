@@ -21,8 +21,8 @@ std::string describe(const std::string& name, dim3 grid, dim3 block, size_t shar
          " bytes of dynamic shared memory";
 }
 
-// The limits that a device checks before it runs anything. A launch beyond them is a finding too: hosts may miss the
-// error.
+// The limits that a device checks before it runs anything. A launch beyond them is also a finding, because hosts may
+// miss the error.
 cudaError_t check_limits(Runtime& r, Kernel& kernel, const Program& program, dim3 grid, dim3 block, size_t shared) {
   const u64 threads = u64{block.x} * block.y * block.z;
   cudaError_t error = cudaSuccess;
@@ -122,7 +122,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* out, const void* function)
   });
 }
 
-// By threads and shared memory: PTX does not tell the registers.
+// By threads and shared memory: PTX does not give the number of registers.
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int threads,
                                                           size_t dynamic_shared) {
   return with_program(function, [=](Kernel&, const Program& program) {

@@ -1,5 +1,4 @@
-// Memory of the device and page-locked memory of the host. Streams run at once, so that every copy is done when it
-// returns.
+// Memory of the device and page-locked memory of the host. Streams run at once, so every copy is done when it returns.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -62,7 +61,8 @@ bool page_locked(const Runtime& r, const void* at, size_t bytes) {
   return p + bytes <= begin + size;
 }
 
-// The host's memory is used when a graph is launched; a copy may be recorded only where it stays in its place.
+// A launched graph reads the host's memory at its launch, so only copies with memory that stays in place may be
+// recorded.
 void check_recorded_copy(Runtime& r, const void* to, const void* from, size_t bytes) {
   for (const void* at : {to, from})
     if (!on_device(at) && !page_locked(r, at, bytes))
@@ -88,7 +88,7 @@ cudaError_t cudaMalloc(void** out, size_t bytes) {
   const Lock lock(r.mutex);
   *out = nullptr;
   Device& device = r.here();
-  if (device.late != cudaSuccess) return r.fail(device.late);  // of earlier work, until somebody waits
+  if (device.late != cudaSuccess) return r.fail(device.late);  // an error of earlier work, until it is reported
   if (bytes == 0) return cudaSuccess;
   if (device.memory.used() + bytes > r.memory_limit) return r.fail(cudaErrorMemoryAllocation);
   static int count = 0;

@@ -18,8 +18,8 @@ T read(const u8* at) {
   return value;
 }
 
-// The compute capability that PTX was made for, where a device can run it: one at least as high, or that one exactly
-// where the target is its own (sm_90a). Else 0.
+// The compute capability that PTX was made for, if the device can run it: its own must be at least as high, or exactly
+// that where the target is architecture-specific (sm_90a). Else 0.
 int target_of(const std::string& ptx, int compute_capability) {
   constexpr const char* kTarget = ".target sm_";
   const size_t at = ptx.find(kTarget);

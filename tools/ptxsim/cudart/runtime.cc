@@ -16,7 +16,7 @@ std::string variable(const char* name, const char* fallback) {
   return value ? value : fallback;
 }
 
-// A setting that is not understood would have the wrong thing tested: the process ends.
+// A setting that is not understood would test the wrong thing: the process ends.
 [[noreturn]] void refuse(const char* name, const std::string& expected) {
   std::fprintf(stderr, "[ptxsim] %s: expected %s, got '%s'\n", name, expected.c_str(), variable(name, "").c_str());
   std::_Exit(2);

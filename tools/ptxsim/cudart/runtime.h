@@ -26,7 +26,7 @@ struct FatBinary {
 };
 
 struct Kernel {
-  /** What a device knows of it. */
+  /** What a device knows about a kernel. */
   struct There {
     int max_dynamic_shared = 48 << 10;
     bool loaded = false;
@@ -38,7 +38,7 @@ struct Kernel {
   There& here();
 };
 
-/** Work of a stream: what it runs, now or whenever its graph is launched. */
+/** Work of a stream, which runs now or whenever its graph is launched. */
 using Work = std::function<cudaError_t()>;
 
 struct Graph {
@@ -49,7 +49,7 @@ struct Stream {
   int device = 0;
   std::unique_ptr<Graph> capture;  // while it records
   std::thread::id recorder;
-  bool invalid = false;  // something happened that a capture does not survive
+  bool invalid = false;  // something happened that invalidates the capture
 };
 
 struct Event {
@@ -62,7 +62,7 @@ struct Device {
 
   DeviceMemory memory;
   Stream* recording = nullptr;     // the stream that is being captured
-  cudaError_t late = cudaSuccess;  // a failure of work that the host learns of when it waits
+  cudaError_t late = cudaSuccess;  // a failure that the host learns of at the next wait
 };
 
 /** The device of this thread. */
@@ -86,12 +86,12 @@ class Runtime {
   /** That of this thread, and all. */
   Device& here() { return *devices[static_cast<size_t>(current_device)]; }
   std::vector<std::unique_ptr<Device>> devices;
-  /** Whose memory an address is in; null for one that is in none. */
+  /** The device whose memory holds an address; null if there is none. */
   DeviceMemory* memory_of(u64 address);
 
   /** Runs the work on the stream's device, or records it if the stream is being captured. */
   cudaError_t submit(cudaStream_t stream, Work work);
-  /** Waiting for a stream that records is an error, which ends the capture; so is waiting for its whole device. */
+  /** Waiting for a stream that records is an error that ends the capture; so is waiting for its whole device. */
   cudaError_t wait_for(Stream& stream);
   cudaError_t wait_for(Device& device);
   /** What loads a kernel: its first launch, or the first question about it. */
@@ -100,7 +100,7 @@ class Runtime {
   /** The kernel's program; null, with the failure in `error`, where its PTX cannot be read. */
   Program* program(Kernel& kernel, cudaError_t& error);
   cudaError_t launch(Kernel& kernel, Dim3 grid, Dim3 block, u32 dynamic_shared, const std::vector<u8>& parameters);
-  /** Adds a finding of the host's own doing. */
+  /** Adds a finding about the host's code. */
   void find(const std::string& kind, const std::string& message);
 
   std::string report_json() const { return report_.json(coverage_); }

@@ -1,4 +1,4 @@
-// Streams and events. Work is done when it is submitted, so that there is nothing to wait for but late errors.
+// Streams and events. Work is done when it is submitted, so waiting only reports late errors.
 #include "runtime.h"
 
 using namespace ptxsim;

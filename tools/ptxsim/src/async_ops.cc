@@ -24,7 +24,7 @@ void Executor::complete(Warp& w, const AsyncCopy& copy) {
 
 namespace {
 
-// cp.async [to], [from], bytes {, source bytes}: what the source is short of becomes zero.
+// cp.async [to], [from], bytes {, source bytes}: bytes beyond the source bytes become zero.
 void copy_async(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
   u64 to[kLanes], from[kLanes];
   ex.addresses(w, in.operands[0], mask, to);

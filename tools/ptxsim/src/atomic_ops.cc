@@ -63,7 +63,7 @@ void atomic(Executor& ex, Warp& w, const Instruction& in, u32 mask) {
   each_lane(mask, [&](int lane) {
     u8* memory = nullptr;
     if (space == Space::shared) {
-      // Atomics do not race with each other; their order to plain accesses is the barriers' business.
+      // Atomics do not race with each other. Barriers order them with plain accesses.
       const u32 address = static_cast<u32>(at[lane]);
       ex.check_shared(in, address, bytes, "atomic access");
       ex.check_pending(in, address, bytes, true);

@@ -1,4 +1,4 @@
-// bar.sync, bar.arrive, bar.red: named barriers, and the order that they give to memory accesses.
+// bar.sync, bar.arrive, bar.red: named barriers, and how they order memory accesses.
 #include <algorithm>
 
 #include "executor.h"
@@ -26,7 +26,7 @@ void Executor::enter_barrier(Warp& w, size_t group, const Instruction& in, u32 a
   const size_t left = in.operands.size() - next - (in.has(kReduce) ? 1 : 0);
   const u32 expected = left > 0 ? static_cast<u32>(source(w, in.operands[next++])[lane]) : 0;
   if (id < 0 || id > 15) fault(in, "barrier-id", "barrier " + std::to_string(id) + " of 0 to 15");
-  if (expected % kLanes) report(&in, "barrier-count", "the number of threads is no multiple of 32");
+  if (expected % kLanes) report(&in, "barrier-count", "the number of threads is not a multiple of 32");
   if (in.has(kArrive)) {
     Arrivals& arrivals = arrivals_[id];
     arrivals.threads += size;

@@ -90,7 +90,7 @@ u8* Executor::global(const Instruction& in, u64 address, const Access& access, i
       ++counters.unique_written_sectors;
     }
   }
-  // Bytes are not told apart from their neighbours: single-byte accesses of two blocks may share a granule.
+  // Bytes are not distinguished from their neighbours: single-byte accesses of two blocks may share a granule.
   for (u64 g = at / 2; access.bytes > 1 && g < (at + access.bytes) / 2; ++g) {
     GranuleUse& use = a->granules[g];
     const u32 writer = use.writer & kStampMask, reader = use.reader & kStampMask;

@@ -1,8 +1,7 @@
 // Executes a launch: block after block, warp by warp, 32 lanes at once, checking what a device does not.
 //
-// Lanes of a warp that diverge form groups by their instruction; the group that is furthest behind runs first, which is
-// a legal order since independent thread scheduling. Instructions that need the warp together wait for the other
-// groups.
+// Lanes of a warp that diverge form groups by their instruction. The group that is furthest behind runs first, which is
+// a legal order since independent thread scheduling. Instructions that need the whole warp wait for the other groups.
 #pragma once
 #include <optional>
 #include <string>

@@ -1,6 +1,6 @@
 // Floating-point arithmetic, scalar and packed. f32 and f64 are the host's own; 16-bit results are computed in double
-// and rounded once. Approximate instructions give the exact function, rounded: a device's differ by its documented
-// error.
+// and rounded once. Approximate instructions give the exact function, rounded; a device's result differs by the
+// documented error.
 #include <algorithm>
 #include <limits>
 
@@ -135,7 +135,7 @@ struct MultiplyAdd {
   }
 };
 
-// What an operation is computed in: 16-bit types in double, the others in themselves.
+// The type in which an operation is computed: double for 16-bit types, else the type itself.
 template <class T>
 using Working = std::conditional_t<std::is_same_v<T, float>, float, double>;
 

@@ -1,4 +1,4 @@
-// Integer arithmetic. All is computed in 64 bits and cut to the type: what wraps, wraps as the device's does.
+// Integer arithmetic. Everything is computed in 64 bits and cut to the type, so it wraps as on the device.
 #include <algorithm>
 #include <limits>
 

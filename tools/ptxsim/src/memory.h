@@ -47,7 +47,7 @@ struct Allocation {
   ZeroedArray<SectorUse> sectors;
 };
 
-/** Of one device: each has a range of addresses of its own. */
+/** The memory of one device; each device has its own range of addresses. */
 class DeviceMemory {
  public:
   static constexpr u64 kBase = 0x00F0000000000000;
@@ -55,7 +55,7 @@ class DeviceMemory {
 
   explicit DeviceMemory(int device = 0) : next_(kBase + static_cast<u64>(device) * kRange), device_(device) {}
 
-  /** Whose memory an address is; only of one that is at least kBase. */
+  /** The device of an address; only for addresses from kBase on. */
   static int device_of(u64 address) { return static_cast<int>((address - kBase) / kRange); }
   int device() const { return device_; }
 
@@ -63,10 +63,10 @@ class DeviceMemory {
   bool release(u64 address);
   /** The allocation that holds the byte, or null. */
   Allocation* find(u64 address);
-  /** The last allocation that begins at or before the address, to say how far outside an access was; or null. */
+  /** The last allocation that begins at or before the address, to report how far outside an access was; or null. */
   Allocation* before(u64 address);
 
-  /** Copies and fills of the host; false where they leave an allocation. */
+  /** Copies and fills of the host; false if they leave an allocation. */
   bool upload(u64 to, const void* from, u64 bytes);
   bool download(void* to, u64 from, u64 bytes);
   bool copy(u64 to, u64 from, u64 bytes) { return copy(to, from, bytes, *this); }

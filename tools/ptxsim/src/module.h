@@ -14,9 +14,9 @@ class Module {
   /** Parses; throws PtxError with the line. */
   Module(const std::string& source, DeviceMemory& memory);
 
-  /** The kernel, linked with the functions it calls; null if there is none of that name. Throws PtxError. */
+  /** The kernel, linked with the functions it calls; null if the name is unknown. Throws PtxError. */
   Program* kernel(const std::string& name);
-  /** The address of a __device__ or __constant__ variable; null if there is none of that name. */
+  /** The address of a __device__ or __constant__ variable; null if the name is unknown. */
   const Symbol* global(const std::string& name) const;
 
   const std::map<std::string, Function>& functions() const { return functions_; }

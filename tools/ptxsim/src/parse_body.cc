@@ -208,7 +208,7 @@ void Parser::instruction() {
   if (accept("@")) {
     in.guard_negated = accept("!");
     Operand guard;
-    if (!find_register(take(), guard) || guard.kind != OperandKind::predicate) fail("the guard is no predicate");
+    if (!find_register(take(), guard) || guard.kind != OperandKind::predicate) fail("the guard is not a predicate");
     in.guard = guard.index;
   }
   const std::string mnemonic = take();

@@ -1,6 +1,6 @@
-// wgmma.mma_async m64nNk16: each warp of a warpgroup computes 16 of the 64 rows; operands in shared memory are found
-// through matrix descriptors. The product is formed at issue; that it is used no earlier than waited for, that the
-// operands were fenced for the async proxy, and that they stay until then, is checked.
+// wgmma.mma_async m64nNk16: each warp of a warpgroup computes 16 of the 64 rows; matrix descriptors locate operands in
+// shared memory. The product is computed at issue. Checks: it is used only after it was waited for, the operands were
+// fenced for the async proxy, and they stay until then.
 #include <algorithm>
 #include <utility>
 #include <vector>

@@ -12,14 +12,14 @@ namespace ptxsim {
 
 using unit::fail;
 
-/** A PTX module with a device of its own. */
+/** A PTX module with its own device. */
 class Kernel {
  public:
   /** `body`: the statements of a kernel `k` with the parameters p0 to p3 (u64); `before`: what the module declares. */
   explicit Kernel(const std::string& body, const std::string& before = "");
 
   u64 buffer(const std::vector<u64>& values);
-  /** Memory that nothing wrote. */
+  /** Memory that was never written. */
   u64 empty(u64 bytes);
   std::vector<u64> read(u64 buffer, size_t count);
 

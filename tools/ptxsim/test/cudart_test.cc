@@ -203,7 +203,7 @@ int reports_of(const std::string& message) {
   return count;
 }
 
-/** Records `body` on a stream of its own; what ending the capture gives. Errors that the body left are cleared. */
+/** Records `body` on a new stream and returns what ending the capture gives. Errors that the body left are cleared. */
 cudaError_t capture(const std::function<void(cudaStream_t)>& body) {
   cudaStream_t stream;
   cudaGraph_t graph = nullptr;
@@ -318,7 +318,7 @@ TEST(devices_have_memory_and_kernels_of_their_own) {
     there = zeros(64);
     CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess && free == total - 256);
     CHECK(launch(there, 64) == cudaSuccess && first(there) == 1);
-    CHECK(launch(there, 128, 50000) == cudaErrorInvalidValue);  // what was asked for on the first device is its alone
+    CHECK(launch(there, 128, 50000) == cudaErrorInvalidValue);  // the request on the first device does not count here
     cudaDeviceSynchronize();
     cudaGetLastError();
   });

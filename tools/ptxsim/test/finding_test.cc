@@ -1,4 +1,4 @@
-// Planted bugs: every check reports what it is for, in every schedule, and the right program passes.
+// Planted bugs: every check reports its bug in every schedule, and the correct program passes.
 #include "check.h"
 
 namespace ptxsim {
@@ -165,7 +165,7 @@ TEST(proxy_fences_and_wgmma) {
   const std::string fill =
       "mad.lo.u32 %s, %i, 4, %s; mov.u32 %s, tile; mad.lo.u32 %s, %i, 8, %s; mov.u64 %x, 0x3F803F803F803F80;"
       "st.shared.u64 [%s], %x;";
-  // All operands within the 1024 bytes: A's blocks overlap, which the sums of ones do not mind.
+  // All operands lie within the 1024 bytes: A's blocks overlap, which does not change the sums of ones.
   const std::string product =
       "bar.sync 0; cvt.u64.u32 %x, tile; shr.u64 %x, %x, 4; mov.u64 %a, 0x0000000100080000; or.b64 %a, %a, %x;"
       "wgmma.fence.sync.aligned; wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 " +
