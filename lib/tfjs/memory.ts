@@ -50,6 +50,15 @@ function asFloats(values: unknown, { shape }: TensorInfo): Float32Array {
   checkLength('tfjs: the memory of a tensor', values, numel(shape));
   return values;
 }
+
+/**
+ * The data of a float32 tensor as `dataSync` and `readSync` give it: on the cpu backend a tensor cast from int32 or bool
+ * keeps the array of its old type.
+ */
+export function floats(data: unknown): Float32Array {
+  return data instanceof Int32Array || data instanceof Uint8Array ? Float32Array.from(data) : (data as Float32Array);
+}
+
 const fresh = (shapes: readonly Shape[]): Float32Array[] => shapes.map((shape) => new Float32Array(numel(shape)));
 const bytesOf = (arrays: readonly { readonly byteLength?: number }[]): number =>
   arrays.reduce((sum, { byteLength = 0 }) => sum + byteLength, 0);
@@ -71,10 +80,13 @@ function runOnHeap(backend: HeapBackend, inputs: readonly TensorInfo[], shapes: 
 
 function runOnArrays(backend: ArrayBackend, inputs: readonly TensorInfo[], shapes: readonly Shape[], compute: Compute) {
   const outputs = fresh(shapes);
-  compute(
-    inputs.map((info) => asFloats(backend.readSync(info.dataId), info)),
-    outputs,
-  );
+  const read = inputs.map((info) => {
+    const values = backend.readSync(info.dataId);
+    const converted = asFloats(floats(values), info);
+    if (converted !== values) counts.read += converted.byteLength;
+    return converted;
+  });
+  compute(read, outputs);
   return outputs.map((values, i) => backend.makeTensorInfo([...shapes[i]!], 'float32', values));
 }
 
@@ -85,7 +97,7 @@ function runOnCopies(
   compute: Compute,
 ) {
   const outputs = fresh(shapes);
-  const read = inputs.map((info) => asFloats(backend.readSync(info.dataId), info));
+  const read = inputs.map((info) => asFloats(floats(backend.readSync(info.dataId)), info));
   compute(read, outputs);
   counts.read += bytesOf(read);
   counts.written += bytesOf(outputs);

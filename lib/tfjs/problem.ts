@@ -34,7 +34,6 @@ const pickGradients = <Name extends string>(arrays: Arrays, ...names: Name[]) =>
 function leading(where: string, x: Shape, features: number): Shape {
   if (x.length < 1 || x[x.length - 1] !== features)
     throw new ShapeError(`${where}: x`, `[..., ${features}]`, formatShape(x));
-  if (numel(x) === 0) throw new ShapeError(`${where}: x`, `one or more rows of ${features} features`, formatShape(x));
   return x.slice(0, -1);
 }
 

@@ -8,7 +8,7 @@ import type { Shape } from '../tensor';
 import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
 import { findProducts, type Product } from './graph_matmul';
 import { ACTIVATION, OPERANDS } from './graph_ops';
-import { floats } from './layers/factor_weights';
+import { floats } from './memory';
 import { becomesSmaller, type LayerReport } from './structure_model';
 import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
 

@@ -13,9 +13,9 @@ import {
   type Structure,
 } from '../structures';
 import { numel } from '../tensor';
-import { floats } from './layers/factor_weights';
 import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
+import { floats } from './memory';
 import { rebuild } from './model_json';
 import type { LayersModel, Tensor, Tfjs } from './tfjs';
 

@@ -109,7 +109,6 @@ const TABLE: readonly [string, Kind, string, () => unknown][] = [
     'LowRankLinear: alpha: expected a number from 0 to 1, got 2',
     () => sffn.lowRankLinear(z(3, 4), z(2, 4), z(5, 2), null, { guide: { weight: z(5, 4), alpha: 2 } }),
   ],
-  ['no rows', ShapeError, 'Dense: x: expected one or more rows of 4 features', () => sffn.dense(z(0, 4), z(2, 4))],
   [
     'an unknown activation',
     OptionError,

@@ -92,6 +92,17 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  test.each(ALL)('%s: int32 and bool inputs are those numbers', async (_, make) => {
+    const layer = make();
+    const numbers = tf.tensor2d([
+      [1, 0, 1, 0, 0, 1],
+      [0, 0, 1, 1, 0, 0],
+    ]);
+    const expected = layer.apply(numbers) as tf.Tensor;
+    for (const dtype of ['int32', 'bool'] as const)
+      await expectClose(layer.apply(tf.cast(numbers, dtype)) as tf.Tensor, expected, 0);
+  });
+
   test('a sequential model with the layer first', () => {
     const model = tf.sequential({ layers: [layers.lowRankDense({ units: 3, rank: 2, inputShape: [4] })] });
     expect((model.predict(data(1, 2, 4)) as tf.Tensor).shape).toEqual([2, 3]);

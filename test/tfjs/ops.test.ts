@@ -121,6 +121,48 @@ describe.each(BACKENDS)('on %s', (backend) => {
     }
   });
 
+  test.each(STRUCTURE_NAMES)('no rows give no rows, and gradients of zeros: %s', (structure) => {
+    const layer = layerOf(new TestRandom(7), structure, [12, 18], 0.3);
+    const f = (x: tf.Tensor, ...weights: tf.Tensor[]) =>
+      applyLayer(structure, x, asLayer(layer, weights), { activation: 'gelu' });
+    const inputs: [tf.Tensor, ...tf.Tensor[]] = [tf.zeros([0, 3, 12]), ...layer.tensors];
+    // Dirty memory, so that zeros must have been written.
+    tf.fill([18, 12], 7).dispose();
+    expect(f(...inputs).shape).toEqual([0, 3, 18]);
+    const gradients = tf.grads((...all) => f(all[0]!, ...all.slice(1)))(inputs, tf.zeros([0, 3, 18]));
+    for (const [i, gradient] of gradients.entries()) {
+      expect(gradient.shape).toEqual(inputs[i]!.shape);
+      expect([...gradient.dataSync()].every((value) => value === 0)).toBe(true);
+    }
+  });
+
+  test('no rows through a feedforward network', () => {
+    const [fc1, fc2] = [{ u: tf.ones([8, 4]) }, { u: tf.ones([3, 8]) }];
+    expect(sffn.structuredFFN(tf.zeros([0, 4]), fc1, fc2).shape).toEqual([0, 3]);
+    const gradient = tf.grad((u: tf.Tensor) => sffn.structuredFFN(tf.zeros([0, 4]), { u }, fc2))(fc1.u);
+    expect([...gradient.dataSync()]).toEqual(Array.from({ length: 32 }, () => 0));
+  });
+
+  test('tensors cast from int32 and bool', () => {
+    const x = tf.tensor2d([[1, 2]], [1, 2], 'int32').toFloat();
+    const weight = tf
+      .tensor2d(
+        [
+          [1, 1],
+          [2, 0],
+        ],
+        [2, 2],
+        'int32',
+      )
+      .toFloat();
+    expect([...sffn.dense(x, weight).dataSync()]).toEqual([3, 2]);
+    const f = (value: tf.Tensor, w: tf.Tensor) => sffn.dense(value, w, tf.tensor1d([true, false], 'bool').toFloat());
+    expect([...f(x, weight).dataSync()]).toEqual([4, 2]);
+    const [dx, dweight] = tf.grads((...all) => f(all[0]!, all[1]!))([x, weight]);
+    expect([...dx!.dataSync()]).toEqual([3, 1]);
+    expect([...dweight!.dataSync()]).toEqual([1, 2, 1, 2]);
+  });
+
   test('gradients of gradients', async () => {
     const random = new TestRandom(3);
     const layer = layerOf(random, 'blockshuffle', [12, 18]);

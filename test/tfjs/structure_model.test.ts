@@ -122,6 +122,20 @@ describe.each(BACKENDS)('on %s', (backend) => {
     await expectClose(predict(await sffn.mergeModel(guided), x), predict(guided, x), 1e-5);
   });
 
+  test('one-hot inputs and weights that were cast', async () => {
+    const model = tf.sequential({ layers: [tf.layers.dense({ units: 5, inputShape: [7] })] });
+    model.setWeights([tf.range(0, 35, 1, 'int32').reshape([7, 5]).toFloat(), tf.tensor1d([1, 2, 3, 4, 5])]);
+    const { model: structured } = await sffn.structureModel(model, {
+      structure: 'lowrank',
+      rank: 2,
+      layers: () => true,
+    });
+    const x = tf.oneHot(tf.tensor1d([3, 0, 6], 'int32'), 7);
+    expect(x.dtype).toBe('int32');
+    await expectClose(predict(structured, x), predict(model, x), 1e-5);
+    await expectClose(predict(await sffn.mergeModel(structured), x), predict(model, x), 1e-5);
+  });
+
   const everyLayer = (): [string, tf.layers.Layer][] => [
     ['gelu', layers.lowRankDense({ units: 6, rank: 3, activation: 'gelu', name: 'l1' })],
     ['swiglu', layers.blockShuffleDense({ units: 12, nblocks: 2, activation: 'swiglu', name: 'l2' })],

@@ -5,6 +5,7 @@ import type { InnerActivation } from '../../ops/inner_activation';
 import { Generator } from '../../random';
 import { parametersOf, type SizeOptions, type Structure } from '../../structures';
 import type { Shape } from '../../tensor';
+import { floats } from '../memory';
 import type { TfGuide, TfLayer } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 
@@ -110,9 +111,4 @@ function write(tf: Tfjs, weight: LayerVariable, data: Float32Array): void {
   const value = tf.tensor(data, sizes(weight));
   weight.write(value);
   value.dispose();
-}
-
-/** Float32 data, as every weight has. */
-export function floats(data: unknown): Float32Array {
-  return data as Float32Array;
 }

@@ -9,11 +9,11 @@ import { FactorWeights } from './factor_weights';
 import {
   FACTOR_KEYS,
   featuresOf,
+  floatInput,
   given,
   STRUCTURED_OPTIONS,
   type StructuredConfig,
   type StructuredLayer,
-  single,
   singleShape,
   type TfShape,
 } from './structured_layer';
@@ -80,7 +80,7 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
     }
 
     override call(inputs: Tensor | Tensor[]): Tensor {
-      return tf.tidy(() => this.run(single(name, inputs), null));
+      return tf.tidy(() => this.run(floatInput(tf, name, inputs), null));
     }
 
     override getConfig() {

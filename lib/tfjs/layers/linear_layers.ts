@@ -9,6 +9,7 @@ import { FactorWeights } from './factor_weights';
 import {
   FACTOR_KEYS,
   featuresOf,
+  floatInput,
   given,
   STRUCTURED_OPTIONS,
   type StructuredConfig,
@@ -71,7 +72,7 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
     }
 
     override call(inputs: Tensor | Tensor[]): Tensor {
-      return tf.tidy(() => this.run(single(name, inputs), null));
+      return tf.tidy(() => this.run(floatInput(tf, name, inputs), null));
     }
 
     override getConfig() {

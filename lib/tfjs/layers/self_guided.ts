@@ -5,11 +5,11 @@ import { checkKeys } from '../../options';
 import type { LayersModel, Tensor, Tfjs } from '../tfjs';
 import type { LayerVariable } from './factor_weights';
 import {
+  floatInput,
   isStructuredLayer,
   LAYER_ARGS,
   type LayerArgs,
   type StructuredLayer,
-  single,
   type TfLayerBase,
   type TfShape,
 } from './structured_layer';
@@ -134,7 +134,7 @@ export function selfGuidedClass(
         const training = kwargs.training ?? false;
         const alpha = this.guidance?.scales(training).guideScale ?? this.alpha;
         // A step that draws no guide still needs a gradient by it: tfjs's optimizers count on the same variables each time.
-        return this.layer.run(single(name, inputs), this.released || (alpha === 0 && !training) ? null : alpha);
+        return this.layer.run(floatInput(tf, name, inputs), this.released || (alpha === 0 && !training) ? null : alpha);
       });
     }
 

@@ -42,6 +42,12 @@ export function single(where: string, inputs: Tensor | Tensor[]): Tensor {
   return inputs[0];
 }
 
+/** The input as float32: like tfjs's Dense, the layers take int32 and bool, too. @throws {OptionError} when there are several. */
+export function floatInput(tf: Tfjs, where: string, inputs: Tensor | Tensor[]): Tensor {
+  const x = single(where, inputs);
+  return x.dtype === 'int32' || x.dtype === 'bool' ? tf.cast(x, 'float32') : x;
+}
+
 const isShapes = (shape: TfShape | TfShape[]): shape is TfShape[] => Array.isArray(shape[0]);
 
 /** The one shape of a layer's input. @throws {OptionError} when there are several. */
