@@ -44,12 +44,20 @@ export interface LayerReport {
   readonly parametersAfter: number;
 }
 
+/** What became of one layer of a LayersModel. */
+export interface ModelLayerReport extends LayerReport {
+  /** The regularizer of the dense layer that the structured one has, too: `biasRegularizer`. */
+  readonly kept: readonly string[];
+  /** Regularizers and constraints of the dense layer that no longer act: those of a matrix that is there no more. */
+  readonly dropped: readonly string[];
+}
+
 /** A model with structured layers. */
 export interface StructuredModel {
   /** The new model. */
   readonly model: LayersModel;
   /** What became of each layer. */
-  readonly report: readonly LayerReport[];
+  readonly report: readonly ModelLayerReport[];
 }
 
 /** tfjs's names for the activations that the kernels have. tfjs's 'gelu' is the one with erf, which they do not have. */
@@ -64,16 +72,32 @@ interface Target {
   readonly bias: Tensor | null;
   readonly activation: string;
   readonly useBias: boolean;
+  /** As it is saved. */
+  readonly biasRegularizer: { readonly className: string; readonly config: object } | null;
+  readonly kept: readonly string[];
+  readonly dropped: readonly string[];
 }
+
+const KEPT = ['biasRegularizer'] as const;
+const DROPPED = ['kernelRegularizer', 'activityRegularizer', 'kernelConstraint', 'biasConstraint'] as const;
 
 function targetOf(layer: TfLayerBase): Target | null {
   if (layer.getClassName() !== 'Dense') return null;
   const [kernel, bias = null] = layer.getWeights();
-  const { activation, useBias } = layer.getConfig();
+  const config = layer.getConfig();
+  const { activation, useBias } = config;
+  const present = (names: readonly string[]) => names.filter((name) => (config[name] ?? null) !== null);
   if (kernel === undefined) return null;
   const [inFeatures = 0, outFeatures = 0] = kernel.shape;
   const common = { name: layer.name, inFeatures, outFeatures, kernel, bias };
-  return { ...common, activation: typeof activation === 'string' ? activation : 'linear', useBias: useBias === true };
+  return {
+    ...common,
+    activation: typeof activation === 'string' ? activation : 'linear',
+    useBias: useBias === true,
+    biasRegularizer: (config.biasRegularizer ?? null) as Target['biasRegularizer'],
+    kept: present(KEPT),
+    dropped: present(DROPPED),
+  };
 }
 
 /** Which of a model's layers to replace. @throws {OptionError} for a name that is no Dense layer's. */
@@ -117,6 +141,9 @@ function replacementOf(target: Target, options: StructureOptions) {
     // Drawn and overwritten: the cheapest will do.
     init: 'normal',
     use_bias: target.useBias,
+    ...(target.biasRegularizer && {
+      bias_regularizer: { class_name: target.biasRegularizer.className, config: target.biasRegularizer.config },
+    }),
     ...(fused === undefined ? { tfjs_activation: target.activation } : { activation: fused }),
   };
   const className = DEFINITIONS[options.structure].tfjsLayer;
@@ -157,7 +184,7 @@ export async function structureModel(
   const replacements = new Map(targets.map((target) => [target.name, replacementOf(target, options)]));
   const structured = await rebuild(tf, model, replacements);
   copyWeights(model, structured, new Set(byName.keys()));
-  const report: LayerReport[] = [];
+  const report: ModelLayerReport[] = [];
   for (const layer of layersOf(structured)) {
     const target = byName.get(layer.name);
     const [linear] = factorsOf(layer)?.linears ?? [];
@@ -174,6 +201,8 @@ export async function structureModel(
       error: factors.error,
       parametersBefore: numel([inFeatures, outFeatures]),
       parametersAfter: linear.parameters,
+      kept: target.kept,
+      dropped: target.dropped,
     });
   }
   return { model: structured, report };

@@ -140,6 +140,18 @@ const TABLE: readonly [string, Kind, string, () => unknown][] = [
     () => sffn.layers.lowRankDense(untyped({ units: 4, rank: 2, use_bias: false })),
   ],
   [
+    'an initializer of a dense kernel',
+    OptionError,
+    'kernelInitializer: unknown option of BlockDense',
+    () => sffn.layers.blockDense(untyped({ units: 4, rank: 2, nblocks: 2, kernelInitializer: 'zeros' })),
+  ],
+  [
+    'a constraint of a dense kernel',
+    OptionError,
+    'kernelConstraint: unknown option of FusedDense',
+    () => sffn.layers.fusedDense(untyped({ units: 4, kernelConstraint: 'nonNeg' })),
+  ],
+  [
     'an unknown option of a network',
     OptionError,
     'hiden: unknown option of StructuredFeedForward; did you mean hidden?',

@@ -103,6 +103,37 @@ describe.each(BACKENDS)('on %s', (backend) => {
       await expectClose(layer.apply(tf.cast(numbers, dtype)) as tf.Tensor, expected, 0);
   });
 
+  const PENALISED = {
+    kernelRegularizer: tf.regularizers.l2({ l2: 1e6 }),
+    biasRegularizer: tf.regularizers.l1({ l1: 10 }),
+  };
+  test.each([
+    ['dense', () => layers.fusedDense({ units: 8, ...PENALISED })],
+    ['lowrank', () => layers.lowRankDense({ units: 8, rank: 3, ...PENALISED })],
+    ['a network', () => layers.structuredFeedForward({ structure: 'blockdense', rank: 4, nblocks: 2, ...PENALISED })],
+    ['guided', () => layers.selfGuided({ layer: layers.lowRankDense({ units: 8, rank: 3, ...PENALISED }) })],
+    ['by steps', () => tf.layers.timeDistributed({ layer: layers.lowRankDense({ units: 8, rank: 3, ...PENALISED }) })],
+  ] as [string, () => tf.layers.Layer][])('regularizers add to the loss, also when loaded: %s', async (name, make) => {
+    const layer = make();
+    const input = tf.input({ shape: [5, 6] });
+    const model = tf.model({ inputs: input, outputs: layer.apply(input) as tf.SymbolicTensor });
+    model.setWeights(model.getWeights().map((weight, i) => data(i + 1, ...weight.shape)));
+    const handler = sffn.fileIO(join(folder, backend, 'penalised', name));
+    await model.save(handler);
+    const x = data(8, 2, 5, 6);
+    for (const one of [model, await tf.loadLayersModel(handler)]) {
+      let penalty = 0;
+      for (const { name: weight, read } of one.trainableWeights.map((w) => ({ name: w.name, read: () => w.read() })))
+        for (const value of read().dataSync())
+          penalty += /\/guide/.test(weight) ? 0 : weight.includes('bias') ? 10 * Math.abs(value) : 1e6 * value ** 2;
+      expect(penalty).toBeGreaterThan(1e6);
+      // Nothing else is in the loss: the model is its own target.
+      one.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+      const loss = await one.trainOnBatch(x, one.predict(x) as tf.Tensor);
+      expect(Number(loss) / penalty).toBeCloseTo(1, 5);
+    }
+  });
+
   test('a sequential model with the layer first', () => {
     const model = tf.sequential({ layers: [layers.lowRankDense({ units: 3, rank: 2, inputShape: [4] })] });
     expect((model.predict(data(1, 2, 4)) as tf.Tensor).shape).toEqual([2, 3]);

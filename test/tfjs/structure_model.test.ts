@@ -136,6 +136,30 @@ describe.each(BACKENDS)('on %s', (backend) => {
     await expectClose(predict(await sffn.mergeModel(structured), x), predict(model, x), 1e-5);
   });
 
+  test.each([undefined, 'merged'] as const)(
+    'regularizers and constraints of the dense layer: guides %s',
+    async (guides) => {
+      const dense = tf.layers.dense({
+        units: 6,
+        inputShape: [6],
+        name: 'penalised',
+        kernelRegularizer: 'l1l2',
+        biasRegularizer: tf.regularizers.l2({ l2: 3 }),
+        biasInitializer: 'ones',
+        kernelConstraint: 'nonNeg',
+      });
+      const model = tf.sequential({ layers: [dense, tf.layers.dense({ units: 6, name: 'free' })] });
+      const { model: structured, report } = await sffn.structureModel(model, { structure: 'lowrank', rank: 2, guides });
+      expect(report.map(({ layer, kept, dropped }) => ({ layer, kept, dropped }))).toEqual([
+        { layer: 'penalised', kept: ['biasRegularizer'], dropped: ['kernelRegularizer', 'kernelConstraint'] },
+        { layer: 'free', kept: [], dropped: [] },
+      ]);
+      structured.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+      const x = data(3, 2, 6);
+      expect(Number(await structured.trainOnBatch(x, predict(structured, x)))).toBeCloseTo(3 * 6, 5);
+    },
+  );
+
   const everyLayer = (): [string, tf.layers.Layer][] => [
     ['gelu', layers.lowRankDense({ units: 6, rank: 3, activation: 'gelu', name: 'l1' })],
     ['swiglu', layers.blockShuffleDense({ units: 12, nblocks: 2, activation: 'swiglu', name: 'l2' })],

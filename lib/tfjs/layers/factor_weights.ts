@@ -22,7 +22,7 @@ export interface FactorConfig extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ra
   readonly useBias?: boolean;
 }
 
-type AddWeight = (name: string, shape: Shape) => LayerVariable;
+type AddWeight = (name: string, shape: Shape, kind: 'kernel' | 'bias') => LayerVariable;
 
 const own = ({ rank, nblocks, ratio, init }: FactorConfig) => ({ rank, nblocks, ratio, init });
 
@@ -55,7 +55,7 @@ export class FactorWeights {
       generator: new Generator(seed),
     });
     const variable = (name: string, shape: Shape, data: Float32Array | null): LayerVariable => {
-      const weight = add(`${prefix}${name}`, shape);
+      const weight = add(`${prefix}${name}`, shape, data === null ? 'bias' : 'kernel');
       if (data !== null) write(tf, weight, new Float32Array(data));
       return weight;
     };

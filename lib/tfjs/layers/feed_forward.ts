@@ -6,6 +6,7 @@ import { checkStructure, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
+import { parseRegularizers, type Regularizers } from './regularizers';
 import {
   FACTOR_KEYS,
   featuresOf,
@@ -37,6 +38,7 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
   class StructuredFeedForward extends tf.layers.Layer {
     static readonly className = name;
     readonly config: FeedForwardConfig;
+    readonly #regularizers: Regularizers;
     readonly tfjsActivation = null;
     linears: FactorWeights[] = [];
 
@@ -46,7 +48,9 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
       checkStructure(`${name}: structure`, config.structure);
       if (config.hidden !== undefined) checkInteger(`${name}: hidden`, config.hidden);
       if (config.units !== undefined) checkInteger(`${name}: units`, config.units);
-      this.config = Object.freeze({ ...config });
+      const parsed = parseRegularizers(tf, config);
+      this.config = Object.freeze({ ...parsed.config });
+      this.#regularizers = parsed.regularizers;
       this.supportsMasking = true;
     }
 
@@ -58,8 +62,8 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
         dFF: this.config.hidden,
         activation: this.config.activation,
       });
-      const add = (weight: string, size: readonly number[]) =>
-        this.addWeight(weight, [...size], 'float32', tf.initializers.zeros());
+      const add = (weight: string, size: readonly number[], kind: keyof Regularizers) =>
+        this.addWeight(weight, [...size], 'float32', tf.initializers.zeros(), this.#regularizers[kind] ?? undefined);
       const second = seed === undefined ? this.config : { ...this.config, seed: seed + 1 };
       const wide = activation === 'swiglu' ? 2 * hidden : hidden;
       this.linears = [

@@ -6,6 +6,7 @@ import { byStructure, DEFINITIONS, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
+import { parseRegularizers, type Regularizers } from './regularizers';
 import {
   FACTOR_KEYS,
   featuresOf,
@@ -37,6 +38,7 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
   class StructuredDense extends tf.layers.Layer {
     static readonly className = name;
     readonly config: LinearLayerConfig;
+    readonly #regularizers: Regularizers;
     readonly tfjsActivation: TfActivation | null;
     readonly after: TfLayerBase | null;
     linears: FactorWeights[] = [];
@@ -45,7 +47,9 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
       super(config);
       checkKeys(name, config, OPTIONS);
       checkInteger(`${name}: units`, config.units);
-      this.config = Object.freeze({ ...config });
+      const parsed = parseRegularizers(tf, config);
+      this.config = Object.freeze({ ...parsed.config });
+      this.#regularizers = parsed.regularizers;
       this.tfjsActivation = config.tfjsActivation ?? null;
       this.after = this.tfjsActivation && tf.layers.activation({ activation: this.tfjsActivation });
       this.supportsMasking = true;
@@ -54,8 +58,8 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
     override build(shape: TfShape | TfShape[]): void {
       const { units } = this.config;
       const features = featuresOf(name, singleShape(shape));
-      const add = (weight: string, size: readonly number[]) =>
-        this.addWeight(weight, [...size], 'float32', tf.initializers.zeros());
+      const add = (weight: string, size: readonly number[], kind: keyof Regularizers) =>
+        this.addWeight(weight, [...size], 'float32', tf.initializers.zeros(), this.#regularizers[kind] ?? undefined);
       this.linears = [new FactorWeights(tf, '', structure, features, units, this.config, add)];
       this.built = true;
     }

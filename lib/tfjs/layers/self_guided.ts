@@ -115,6 +115,11 @@ export function selfGuidedClass(
       return [...this.layer.nonTrainableWeights, ...super.nonTrainableWeights];
     }
 
+    // A copy: tfjs adds to what it gets here, and only the layer has any.
+    override get losses(): TfLayerBase['losses'] {
+      return [...(this.layer?.losses ?? [])];
+    }
+
     override get trainable(): boolean {
       return super.trainable;
     }

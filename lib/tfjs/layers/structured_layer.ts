@@ -4,6 +4,7 @@ import type { Activation } from '../../ops/activation';
 import type { OptionNames } from '../../options';
 import type { Tensor, Tfjs } from '../tfjs';
 import type { FactorConfig, FactorWeights } from './factor_weights';
+import type { RegularizerConfig } from './regularizers';
 
 export type TfLayerBase = InstanceType<Tfjs['layers']['Layer']>;
 export type LayerArgs = NonNullable<ConstructorParameters<Tfjs['layers']['Layer']>[0]>;
@@ -13,7 +14,7 @@ export type TfShape = (number | null)[];
 export type TfActivation = Parameters<Tfjs['layers']['activation']>[0]['activation'];
 
 /** Config of every structured layer: our own, and tfjs's (`inputShape`, `name`, `trainable`, ...). */
-export interface StructuredConfig extends LayerArgs, FactorConfig {
+export interface StructuredConfig extends LayerArgs, FactorConfig, RegularizerConfig {
   /** Fused into the kernel. */
   readonly activation?: Activation;
 }
@@ -85,7 +86,18 @@ export const LAYER_ARGS: OptionNames<LayerArgs & { customObjects?: unknown }> = 
   customObjects: 0,
 };
 
-const OWN = { rank: 0, nblocks: 0, ratio: 0, init: 0, seed: 0, useBias: 0, activation: 0, innerActivation: 0 };
+const OWN = {
+  rank: 0,
+  nblocks: 0,
+  ratio: 0,
+  init: 0,
+  seed: 0,
+  useBias: 0,
+  activation: 0,
+  innerActivation: 0,
+  kernelRegularizer: 0,
+  biasRegularizer: 0,
+};
 
 export const FACTOR_KEYS = Object.keys(OWN) as (keyof typeof OWN)[];
 
