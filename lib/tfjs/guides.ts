@@ -1,7 +1,9 @@
 /** The schedule of self-guided training as a callback of `model.fit`, and the hand-over at its end. */
 import { Guidance, type GuidanceOptions } from '../nn';
+import type { LayerVariable } from './layers/factor_weights';
 import { isSelfGuided, layersOf, type SelfGuidedLayer } from './layers/self_guided';
-import type { LayersModel } from './tfjs';
+import { mixCallbacks } from './mixed_callbacks';
+import type { LayersModel, Tfjs } from './tfjs';
 
 /** What `fit` takes among its callbacks. */
 export interface GuidanceCallback {
@@ -19,11 +21,14 @@ const guided = (model: LayersModel): SelfGuidedLayer[] => [...layersOf(model)].f
  * Advances alpha after every batch, and releases the guides of `model` after `steps` of them. One callback serves several
  * calls of `fit`: the count goes on.
  */
-export function guidanceCallback(model: LayersModel, options: GuidanceOptions): GuidanceCallback {
+export function guidanceCallback(tf: Tfjs, model: LayersModel, options: GuidanceOptions): GuidanceCallback {
   const guidance = new Guidance(options);
+  mixCallbacks(tf, model);
   return {
     guidance,
     onTrainBegin() {
+      // A schedule that was restored at its end has nothing to mix in.
+      if (guidance.finished) releaseGuides(model);
       for (const layer of guided(model)) if (!layer.released) layer.guidance = guidance;
     },
     onBatchEnd() {
@@ -41,28 +46,40 @@ interface Slot {
 const isSlot = (value: unknown): value is Slot =>
   value !== null && typeof value === 'object' && 'originalName' in value && 'variable' in value;
 
-/** tfjs's optimizers keep moments in lists by the position of the variable: those of the others have to move up. */
-function forget(optimizer: object, names: readonly string[]): void {
-  const belongs = (slot: Slot) => names.some((name) => slot.originalName.startsWith(`${name}/`));
+/**
+ * tfjs's optimizers keep moments in lists by the position of the variable: those of the others have to move up. The names
+ * of the slots say nothing: loaded ones have those of the process that saved them.
+ */
+function forget(optimizer: object, positions: readonly number[]): void {
   for (const slots of Object.values(optimizer)) {
     if (!Array.isArray(slots)) continue;
-    for (let i = slots.length - 1; i >= 0; i--) {
-      const slot: unknown = slots[i];
-      if (!isSlot(slot) || !belongs(slot)) continue;
+    for (const position of positions.toReversed()) {
+      const slot: unknown = slots[position];
+      if (!isSlot(slot)) continue;
       slot.variable.dispose();
-      slots.splice(i, 1);
+      slots.splice(position, 1);
     }
   }
 }
 
+/** What `compile` made a list of its variables in: a sequential model leaves that to a model inside it. */
+interface Compiled {
+  collectedTrainableWeights: readonly LayerVariable[];
+}
+
+const isCompiled = (value: unknown): value is Compiled =>
+  value !== null && typeof value === 'object' && 'collectedTrainableWeights' in value;
+
 /** Hand-over: frees all guides of a model and what its optimizer holds for them; the layers go on alone. */
 export function releaseGuides(model: LayersModel): void {
-  const names = guided(model).flatMap((layer) => layer.release());
-  if (names.length === 0) return;
-  if (model.optimizer) forget(model.optimizer, names);
-  // `compile` made a list of the variables, which `fit` goes on to use; a sequential model leaves both to a model inside it.
-  const inner: unknown = Reflect.get(model, 'model');
-  for (const one of [model, inner])
-    if (one !== null && typeof one === 'object' && model.optimizer)
-      Reflect.set(one, 'collectedTrainableWeights', model.trainableWeights);
+  const names = new Set(guided(model).flatMap((layer) => layer.release()));
+  if (names.size === 0) return;
+  const compiled = [Reflect.get(model, 'model'), model].find(isCompiled);
+  if (compiled === undefined) return;
+  const variables = compiled.collectedTrainableWeights;
+  forget(
+    model.optimizer,
+    variables.flatMap(({ name }, position) => (names.has(name) ? [position] : [])),
+  );
+  compiled.collectedTrainableWeights = variables.filter(({ name }) => !names.has(name));
 }

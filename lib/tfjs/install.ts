@@ -32,9 +32,12 @@ export class StructuredTfjs extends TfOps {
     return this.#layers;
   }
 
-  /** A callback for `model.fit` that anneals the guides of selfGuided layers away and then releases them. */
+  /**
+   * A callback for `model.fit` that anneals the guides of selfGuided layers away and then releases them. It may stand beside
+   * other callbacks, plain ones and tfjs's own, in any order.
+   */
   guide(model: LayersModel, options: GuidanceOptions): GuidanceCallback {
-    return guidanceCallback(model, options);
+    return guidanceCallback(this.#tf, model, options);
   }
 
   /** Frees all guides of a model now. */

@@ -222,6 +222,94 @@ test('guides are released inside a sequential model, too', async () => {
   expect(model.trainableWeights).toHaveLength(5);
 });
 
+const guidedModel = (seed: number): tf.LayersModel => {
+  const guided = [1, 2].map((i) =>
+    layers.selfGuided({ layer: layers.lowRankDense({ units: 6, rank: 2, seed: seed + i }) }),
+  );
+  return modelOf(...guided, tf.layers.dense({ units: 6 }));
+};
+
+test.each([
+  ['adam', () => tf.train.adam(0.01)],
+  ['momentum', () => tf.train.momentum(0.01, 0.9)],
+  ['rmsprop', () => tf.train.rmsprop(0.01)],
+  ['adagrad', () => tf.train.adagrad(0.01)],
+] as [string, () => tf.Optimizer][])(
+  'reloaded with its optimizer in the same process, a guided model trains as the other does: %s',
+  async (name, optimizer) => {
+    const model = guidedModel(1);
+    const x = data(2, 8, 5, 6);
+    const y = data(3, 8, 5, 6);
+    model.compile({ optimizer: optimizer(), loss: 'meanSquaredError' });
+    const options = { steps: 6, form: 'mixed' } as const;
+    const callback = sffn.guide(model, options);
+    const fit = async (one: tf.LayersModel, guide: typeof callback, epochs: number) => {
+      const rest = { batchSize: 2, shuffle: false, verbose: 0, callbacks: [guide] };
+      return (await one.fit(x, y, { ...rest, epochs })).history.loss;
+    };
+    await fit(model, callback, 1);
+    const handler = sffn.fileIO(join(folder, `with_${name}`));
+    await model.save(handler, { includeOptimizer: true });
+    const loaded = await tf.loadLayersModel(handler);
+    const resumed = sffn.guide(loaded, options);
+    resumed.guidance.restore(callback.guidance.state());
+    const losses = await fit(model, callback, 4);
+    expect(await fit(loaded, resumed, 4)).toEqual(losses);
+    expect(loaded.trainableWeights).toHaveLength(2 + 2 * 3 + 2);
+    expect(resumed.guidance.finished).toBe(true);
+  },
+);
+
+test('a layer that was frozen after compile keeps its place in the optimizer', async () => {
+  const model = guidedModel(1);
+  const optimizer = tf.train.adam(0.01);
+  model.compile({ optimizer, loss: 'meanSquaredError' });
+  const callback = sffn.guide(model, { steps: 1 });
+  model.layers[1]!.trainable = false;
+  const warn = jest.spyOn(console, 'warn').mockImplementation(() => {});
+  await model.fit(data(2, 8, 5, 6), data(3, 8, 5, 6), { epochs: 3, batchSize: 8, verbose: 0, callbacks: [callback] });
+  warn.mockRestore();
+  const slots = await optimizer.getWeights();
+  const shapes = [...model.layers[1]!.weights, ...model.layers.slice(2).flatMap((l) => l.trainableWeights)];
+  expect(slots.slice(1, 1 + shapes.length).map(({ tensor }) => tensor.shape)).toEqual(shapes.map(({ shape }) => shape));
+});
+
+test('guides that a restored schedule is past are released at once', async () => {
+  const model = guidedModel(1);
+  model.compile({ optimizer: 'adam', loss: 'meanSquaredError' });
+  const callback = sffn.guide(model, { steps: 2 });
+  callback.guidance.restore({ ...callback.guidance.state(), step: 2 });
+  await model.fit(data(2, 8, 5, 6), data(3, 8, 5, 6), { epochs: 1, verbose: 0, callbacks: [callback] });
+  expect(model.trainableWeights).toHaveLength(2 + 2 * 3 + 2);
+});
+
+describe('a guide beside early stopping', () => {
+  const orders = {
+    first: (guide: tf.CustomCallbackArgs, stop: tf.CustomCallbackArgs) => [guide, stop],
+    last: (guide: tf.CustomCallbackArgs, stop: tf.CustomCallbackArgs) => [stop, guide],
+  };
+  test.each(['first', 'last'] as const)('%s, with a plain callback around it', async (order) => {
+    const guided = layers.selfGuided({ layer: layers.lowRankDense({ units: 6, rank: 2 }), inputShape: [5, 6] });
+    for (const model of [guidedModel(1), tf.sequential({ layers: [guided] })]) {
+      // Nothing is learned, so that no epoch is better than the first.
+      model.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+      const callback = sffn.guide(model, { steps: 2, form: 'mixed' });
+      sffn.guide(model, { steps: 5 });
+      let epochs = 0;
+      const watch = { onEpochEnd: async () => void epochs++ };
+      const stop = tf.callbacks.earlyStopping({ monitor: 'loss', patience: 2, minDelta: 1e-3 });
+      const callbacks = [...orders[order](callback, stop), watch];
+      const rest = { epochs: 9, verbose: 0, callbacks };
+      await model.fit(data(2, 8, 5, 6), data(3, 8, 5, 6), rest);
+      expect(callback.guidance.finished).toBe(true);
+      expect(epochs).toBe(3);
+      const set = tf.data.array([{ xs: data(2, 1, 5, 6), ys: data(3, 1, 5, 6) }]);
+      await model.fitDataset(set, rest);
+      expect(epochs).toBe(6);
+    }
+  });
+});
+
 test('what the layers refuse', () => {
   expect(() => layers.lowRankDense({ units: 0, rank: 1 })).toThrow(OptionError);
   const build = (layer: tf.layers.Layer) => () => layer.apply(tf.input({ shape: [4] }));
