@@ -156,13 +156,12 @@ export async function mergeModel(tf: Tfjs, model: LayersModel): Promise<LayersMo
   for (const layer of layersOf(model)) {
     const found = structuredIn(layer);
     if (found === null) continue;
-    const input = layer.getInputAt(0);
-    const { shape } = Array.isArray(input) ? input[0]! : input;
     const replacement =
-      plain.single(found.layer, layer.name, found.alpha) ?? plain.model(found.layer, layer.name, shape, found.alpha);
+      plain.single(found.layer, layer.name, found.alpha) ??
+      plain.model(found.layer, layer.name, found.layer.builtShape, found.alpha);
     replacements.set(layer.name, replacement);
   }
-  const merged = await rebuild(tf, model, replacements);
+  const merged = await rebuild('mergeModel', tf, model, replacements);
   copyWeights(model, merged, new Set(weights.keys()));
   for (const layer of layersOf(merged)) {
     const values = weights.get(layer.name);

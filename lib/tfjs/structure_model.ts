@@ -1,5 +1,5 @@
 /** Replaces the dense layers of a trained LayersModel by structured ones that start as their best approximation. */
-import { OptionError } from '../errors';
+import { FormatError, OptionError } from '../errors';
 import { transposed } from '../matrix';
 import { nearestFactors } from '../nn';
 import type { Activation } from '../ops/activation';
@@ -169,7 +169,8 @@ export function copyWeights(from: LayersModel, to: LayersModel, except: Readonly
 }
 
 /**
- * A new model, not compiled, in which the chosen layers are structured. The given one is left as it is.
+ * A new model, not compiled, in which the chosen layers are structured, also those inside models and TimeDistributed layers.
+ * The given one is left as it is.
  * @throws {OptionError} for layers that are not Dense, and for sizes that a named layer does not allow.
  */
 export async function structureModel(
@@ -182,7 +183,7 @@ export async function structureModel(
   const targets = chooseTargets(model, options);
   const byName = new Map(targets.map((target) => [target.name, target]));
   const replacements = new Map(targets.map((target) => [target.name, replacementOf(target, options)]));
-  const structured = await rebuild(tf, model, replacements);
+  const structured = await rebuild('structureModel', tf, model, replacements);
   copyWeights(model, structured, new Set(byName.keys()));
   const report: ModelLayerReport[] = [];
   for (const layer of layersOf(structured)) {
@@ -205,5 +206,7 @@ export async function structureModel(
       dropped: target.dropped,
     });
   }
+  if (report.length < targets.length)
+    throw new FormatError('model', 'a saved config that lacks one of its Dense layers');
   return { model: structured, report };
 }

@@ -160,6 +160,48 @@ describe.each(BACKENDS)('on %s', (backend) => {
     },
   );
 
+  test.each([undefined, 'original'] as const)('layers inside TimeDistributed: guides %s', async (guides) => {
+    const block = tf.sequential({
+      name: 'block',
+      layers: [tf.layers.dense({ units: 8, inputShape: [8], activation: 'gelu_new' as 'relu', name: 'in_block' })],
+    });
+    const model = tf.sequential({
+      layers: [
+        tf.layers.timeDistributed({
+          layer: tf.layers.dense({ units: 8, activation: 'swish', name: 'steps' }),
+          inputShape: [3, 2, 8],
+        }),
+        tf.layers.reshape({ targetShape: [6, 8] }),
+        tf.layers.timeDistributed({ layer: block }),
+      ],
+    });
+    const x = data(1, 2, 3, 2, 8);
+    const y = predict(model, x);
+    const exact = await sffn.structureModel(model, {
+      structure: 'lowrank',
+      rank: 8,
+      layers: ['steps', 'in_block'],
+      guides,
+    });
+    expect(exact.report.map(({ layer }) => layer)).toEqual(['steps', 'in_block']);
+    await expectClose(predict(exact.model, x), y, 1e-5);
+    const { model: structured, report } = await sffn.structureModel(model, { structure: 'lowrank', rank: 2, guides });
+    expect(report.map(({ layer }) => layer)).toEqual(['steps', 'in_block']);
+    structured.compile({ optimizer: tf.train.adam(0.01), loss: 'meanSquaredError' });
+    const callbacks = [sffn.guide(structured, { steps: 4, form: 'mixed' })];
+    const { history } = await structured.fit(x, y, { epochs: 15, verbose: 0, callbacks });
+    expect(Number(history.loss?.at(-1))).toBeLessThan(Number(history.loss?.[guides ? 5 : 0]));
+    expect(structured.trainableWeights).toHaveLength(2 * 3);
+    const expected = predict(structured, x);
+    const merged = await sffn.mergeModel(structured);
+    await expectClose(predict(merged, x), expected, 1e-5);
+    for (const [name, one] of Object.entries({ structured, merged })) {
+      const handler = sffn.fileIO(join(folder, backend, `steps_${guides}_${name}`));
+      await one.save(handler);
+      await expectClose(predict(await tf.loadLayersModel(handler), x), expected, 1e-5);
+    }
+  });
+
   const everyLayer = (): [string, tf.layers.Layer][] => [
     ['gelu', layers.lowRankDense({ units: 6, rank: 3, activation: 'gelu', name: 'l1' })],
     ['swiglu', layers.blockShuffleDense({ units: 12, nblocks: 2, activation: 'swiglu', name: 'l2' })],
@@ -205,6 +247,16 @@ test('mergeModel refuses factors with an activation between them', async () => {
   await expect(sffn.mergeModel(tf.sequential({ layers: [layer] }))).rejects.toThrow(
     "mergeModel: innerActivation: expected 'none' for a layer that is one matrix, got 'relu'",
   );
+});
+
+test('two layers of one name are refused, not mixed up', async () => {
+  const dense = (inputShape: number[]) => tf.layers.dense({ units: 4, inputShape, name: 'same' });
+  const model = tf.sequential({ layers: [tf.sequential({ layers: [dense([4])] }), dense([4])] });
+  const message = "model: expected layers of different names, got 'two named same'";
+  await expect(sffn.structureModel(model, { structure: 'lowrank', rank: 1 })).rejects.toThrow(
+    `structureModel: ${message}`,
+  );
+  await expect(sffn.mergeModel(model)).rejects.toThrow(`mergeModel: ${message}`);
 });
 
 test('what structureModel refuses', async () => {

@@ -41,6 +41,7 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
     readonly #regularizers: Regularizers;
     readonly tfjsActivation = null;
     linears: FactorWeights[] = [];
+    builtShape: TfShape = [];
 
     constructor(config: FeedForwardConfig) {
       super(config);
@@ -55,7 +56,8 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
     }
 
     override build(shape: TfShape | TfShape[]): void {
-      const features = featuresOf(name, singleShape(shape));
+      this.builtShape = singleShape(shape);
+      const features = featuresOf(name, this.builtShape);
       const { structure, units = features, seed } = this.config;
       const { dFF: hidden, activation } = resolveFeedForward({
         dModel: features,

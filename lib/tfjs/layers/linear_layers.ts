@@ -42,6 +42,7 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
     readonly tfjsActivation: TfActivation | null;
     readonly after: TfLayerBase | null;
     linears: FactorWeights[] = [];
+    builtShape: TfShape = [];
 
     constructor(config: LinearLayerConfig) {
       super(config);
@@ -57,7 +58,8 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
 
     override build(shape: TfShape | TfShape[]): void {
       const { units } = this.config;
-      const features = featuresOf(name, singleShape(shape));
+      this.builtShape = singleShape(shape);
+      const features = featuresOf(name, this.builtShape);
       const add = (weight: string, size: readonly number[], kind: keyof Regularizers) =>
         this.addWeight(weight, [...size], 'float32', tf.initializers.zeros(), this.#regularizers[kind] ?? undefined);
       this.linears = [new FactorWeights(tf, '', structure, features, units, this.config, add)];

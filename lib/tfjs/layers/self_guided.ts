@@ -152,10 +152,23 @@ export function selfGuidedClass(
   return SelfGuided;
 }
 
-/** Every layer of a model, those of models inside it, too. */
+export const TIME_DISTRIBUTED = 'TimeDistributed';
+
+/** tfjs's wrapper that applies a layer to every step of a sequence. The others wrap recurrent layers. */
+interface TimeDistributed extends TfLayerBase {
+  readonly layer: TfLayerBase;
+}
+
+const isTimeDistributed = (layer: TfLayerBase): layer is TimeDistributed =>
+  layer.getClassName() === TIME_DISTRIBUTED && 'layer' in layer;
+
+function* layersIn(layer: TfLayerBase): Generator<TfLayerBase> {
+  if ('layers' in layer && Array.isArray(layer.layers)) yield* layersOf(layer as LayersModel);
+  else if (isTimeDistributed(layer)) yield* layersIn(layer.layer);
+  else yield layer;
+}
+
+/** Every layer of a model, those of models and of TimeDistributed layers inside it, too. */
 export function* layersOf(model: LayersModel): Generator<TfLayerBase> {
-  for (const layer of model.layers) {
-    if ('layers' in layer && Array.isArray(layer.layers)) yield* layersOf(layer as LayersModel);
-    else yield layer;
-  }
+  for (const layer of model.layers) yield* layersIn(layer);
 }

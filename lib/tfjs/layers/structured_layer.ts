@@ -25,6 +25,8 @@ export interface StructuredLayer extends TfLayerBase {
   readonly linears: readonly FactorWeights[];
   /** What it was made with. */
   readonly config: StructuredConfig;
+  /** Shape of the input that it was built for. */
+  readonly builtShape: TfShape;
   /** An activation of tfjs's own after the kernel. */
   readonly tfjsActivation: TfActivation | null;
   /** The layer on x; `alpha` is the weight of the guides, null to leave them out. */
