@@ -1,4 +1,5 @@
 /** The nodes of a graph model, as its JSON lists them. */
+import { isObject } from '../options';
 
 export interface GraphNode {
   name: string;
@@ -27,6 +28,12 @@ export function nodesOf(topology: unknown): GraphNode[] {
   return topology.node.filter(isNode).map((node) => ({ ...node, input: [...(node.input ?? [])] }));
 }
 
+/** Nodes of the functions that a topology defines. */
+export function functionNodesOf(topology: unknown): GraphNode[] {
+  if (!isObject(topology) || !isObject(topology.library) || !Array.isArray(topology.library.function)) return [];
+  return topology.library.function.flatMap((one: unknown) => (isObject(one) ? nodesOf({ node: one.nodeDef }) : []));
+}
+
 /** The node that an input names: without its output's number, or the mark of a control input. */
 export const sourceOf = (input: string): string => input.replace(/^\^/, '').replace(/:\d+$/, '');
 
@@ -42,6 +49,9 @@ export function signatureOutputs(signature: unknown): string[] {
 
 export const encode = (text: string): GraphAttribute => ({ s: Buffer.from(text).toString('base64') });
 export const decode = (text: string): string => Buffer.from(text, 'base64').toString();
+
+/** Ops that draw numbers. */
+const DRAWS = /Random|Multinomial|TruncatedNormal/;
 
 /** A graph that is being rewritten. */
 export class Graph {
@@ -72,27 +82,36 @@ export class Graph {
     this.#nodes.set(node.name, node);
   }
 
-  /** Whether nothing but constants leads to a node. */
+  /** Whether nothing but constants leads to a node, and what it computes of them is the same each time. */
   isConstant(name: string, seen: Set<string> = new Set()): boolean {
     if (seen.has(name)) return true;
     seen.add(name);
     const node = this.#nodes.get(name);
     if (node === undefined) return false;
     if (node.op === 'Const') return true;
+    if (DRAWS.test(node.op)) return false;
     const inputs = inputsOf(node);
     return inputs.length > 0 && inputs.every((input) => this.isConstant(input, seen));
   }
 
-  /** Drops every node that no output needs: a node without consumers would become an output. */
-  prune(kept: readonly string[]): void {
-    const needed = new Set<string>();
-    const waiting = [...this.#outputs, ...kept];
+  /** The named nodes and all that lead to them. */
+  leadingTo(names: readonly string[]): GraphNode[] {
+    const found = new Map<string, GraphNode>();
+    const waiting = [...names];
     for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
       const node = this.#nodes.get(name);
-      if (node === undefined || needed.has(name)) continue;
-      needed.add(name);
+      if (node === undefined || found.has(name)) continue;
+      found.set(name, node);
       waiting.push(...inputsOf(node));
     }
-    for (const name of this.#nodes.keys()) if (!needed.has(name)) this.#nodes.delete(name);
+    return [...found.values()];
+  }
+
+  /** Drops every node that no output needs, and returns their names: a node without consumers would become an output. */
+  prune(kept: readonly string[]): Set<string> {
+    const needed = new Set(this.leadingTo([...this.#outputs, ...kept]).map(({ name }) => name));
+    const dropped = new Set([...this.#nodes.keys()].filter((name) => !needed.has(name)));
+    for (const name of dropped) this.#nodes.delete(name);
+    return dropped;
   }
 }

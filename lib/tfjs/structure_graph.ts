@@ -5,7 +5,7 @@ import { nearestFactors } from '../nn';
 import { checkKeys } from '../options';
 import { checkStructure, chooseLayer, DEFINITIONS, type SizeOptions, type Structure } from '../structures';
 import type { Shape } from '../tensor';
-import { encode, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
+import { encode, functionNodesOf, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
 import { findProducts, type Product } from './graph_matmul';
 import { ACTIVATION, OPERANDS } from './graph_ops';
 import { floats } from './memory';
@@ -111,26 +111,44 @@ function choose(products: readonly Product[], { nodes }: GraphOptions): readonly
   });
 }
 
-/** The matrix of a node that only constants lead to. */
-function evaluate(tf: Tfjs, model: GraphModel, name: string): Constant {
+/**
+ * A model of the nodes that lead to the matrices, without inputs. The whole one cannot be asked: one with lookup tables
+ * executes asynchronously only, once its tables are filled.
+ */
+function loadMatrices(
+  tf: Tfjs,
+  { modelTopology, weightData, weightSpecs }: io.ModelArtifacts,
+  graph: Graph,
+  products: readonly Product[],
+): Promise<GraphModel> {
+  const node = graph.leadingTo(products.map(({ weight }) => weight));
+  return tf.loadGraphModel({
+    load: async () => ({ modelTopology: { ...modelTopology, node }, weightData, weightSpecs }),
+  });
+}
+
+/** The matrix of a node that only constants lead to; null when it is not of float32. */
+function evaluate(tf: Tfjs, model: GraphModel, name: string): Constant | null {
   // A weight itself is not ours to dispose, so this is another tensor on the same memory.
   const [value, ...others] = tf.tidy(() => [model.execute({}, name)].flat().map((one) => tf.clone(one)));
   if (value === undefined || others.length > 0) throw new FormatError(name, 'not a node of one value');
-  const matrix = { values: floats(value.dataSync()).slice(), shape: value.shape };
+  const matrix = value.dtype === 'float32' ? { values: floats(value.dataSync()).slice(), shape: value.shape } : null;
   value.dispose();
   return matrix;
 }
 
-/** Decoded weights of kept constants and new ones, encoded again. */
+/** Decoded weights, without those of `dropped` nodes and with the new ones, encoded again. */
 async function encodeWeights(
   tf: Tfjs,
   artifacts: io.ModelArtifacts,
-  graph: Graph,
+  dropped: ReadonlySet<string>,
   added: ReadonlyMap<string, Constant>,
 ) {
-  const { weightData = new ArrayBuffer(0), weightSpecs = [] } = artifacts;
+  const { weightData = new ArrayBuffer(0), weightSpecs = [], modelTopology, modelInitializer } = artifacts;
   const all = tf.io.decodeWeights(weightData, weightSpecs);
-  const kept = Object.entries(all).filter(([name]) => graph.get(name) !== undefined);
+  // The graph that fills the lookup tables and the functions have constants of their own among the weights.
+  const others = new Set([...nodesOf(modelInitializer), ...functionNodesOf(modelTopology)].map(({ name }) => name));
+  const kept = Object.entries(all).filter(([name]) => !dropped.has(name) || others.has(name));
   const fresh = [...added].map(([name, { values, shape }]): [string, Tensor] => [name, tf.tensor(values, [...shape])]);
   const encoded = await tf.io.encodeWeights(Object.fromEntries([...kept, ...fresh]));
   tf.dispose([all, fresh.map(([, tensor]) => tensor)]);
@@ -151,11 +169,17 @@ export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: Gr
   const nodes = nodesOf(artifacts.modelTopology);
   if (nodes.length === 0) throw new FormatError('model', 'no graph model');
   const graph = new Graph(nodes);
-  const original = await tf.loadGraphModel({ load: async () => artifacts });
+  const products = choose(findProducts(graph), options);
+  const matrices = await loadMatrices(tf, artifacts, graph, products);
   const constants = new Map<string, Constant>();
   const report: LayerReport[] = [];
-  for (const product of choose(findProducts(graph), options)) {
-    const { values: matrix, shape } = evaluate(tf, original, product.weight);
+  for (const product of products) {
+    const found = evaluate(tf, matrices, product.weight);
+    if (found === null) {
+      if (!Array.isArray(options.nodes)) continue;
+      throw new OptionError('structureGraph: nodes', 'products with float32 matrices', product.name);
+    }
+    const { values: matrix, shape } = found;
     const [rows = 0, columns = 0] = shape;
     const [inFeatures, outFeatures] = product.transposed ? [columns, rows] : [rows, columns];
     if (typeof options.nodes === 'function' && !options.nodes(product.name, inFeatures, outFeatures)) continue;
@@ -171,12 +195,12 @@ export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: Gr
     rewrite(graph, product, options.structure, names);
     report.push({ layer: product.name, ...replacement.report });
   }
-  original.dispose();
-  graph.prune(signatureOutputs(artifacts.signature));
+  matrices.dispose();
+  const dropped = graph.prune(signatureOutputs(artifacts.signature));
   const structured: io.ModelArtifacts = {
     ...artifacts,
     modelTopology: { ...artifacts.modelTopology, node: graph.nodes },
-    ...(await encodeWeights(tf, artifacts, graph, constants)),
+    ...(await encodeWeights(tf, artifacts, dropped, constants)),
   };
   return { model: await tf.loadGraphModel({ load: async () => structured }), artifacts: structured, report };
 }

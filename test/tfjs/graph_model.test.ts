@@ -169,6 +169,104 @@ test('what structureGraph refuses and what it leaves alone', async () => {
   expect(report).toEqual([]);
 });
 
+describe.each(BACKENDS)('on %s, what stands beside the graph', (backend) => {
+  beforeAll(() => tf.setBackend(backend));
+
+  /** w and the tables' constants; each attribute is of the form of a converted model. */
+  async function load(nodes: object[], weights: tf.NamedTensorMap, rest: object = {}): Promise<tf.io.IOHandler> {
+    const { data, specs } = await tf.io.encodeWeights(weights);
+    const artifacts = { weightSpecs: specs, weightData: data, format: 'graph-model', ...rest };
+    return tf.io.fromMemory({ modelTopology: { node: nodes, versions: { producer: 1 } }, ...artifacts });
+  }
+
+  test.each(['dense', 'lowrank'] as const)('lookup tables that are filled at the start: %s', async (structure) => {
+    const w = tensorOf(new TestRandom(1), [6, 4]);
+    const types = { key_dtype: { type: 3 }, value_dtype: FLOAT };
+    const table = node('table', 'HashTableV2', [], types);
+    const handler = await load(
+      [
+        placeholder('x', [-1, 6]),
+        { ...placeholder('ids', [-1]), attr: { dtype: { type: 3 } } },
+        table,
+        constant('w', [6, 4]),
+        constant('missing', []),
+        node('y', 'MatMul', ['x', 'w']),
+        node('found', 'LookupTableFindV2', ['table', 'ids', 'missing']),
+      ],
+      {
+        w,
+        missing: tf.scalar(-1),
+        keys: tf.tensor1d([10, 20], 'int32'),
+        values: tf.tensor1d([1.5, 2.5]),
+      },
+      {
+        modelInitializer: {
+          node: [
+            table,
+            constant('keys', [2], 3),
+            constant('values', [2]),
+            node('fill', 'LookupTableImportV2', ['table', 'keys', 'values'], { Tin: { type: 3 }, Tout: FLOAT }),
+          ],
+          versions: { producer: 1 },
+        },
+      },
+    );
+    const options = { structure, ...(structure === 'lowrank' && { rank: 4 }), nodes: ['y'] };
+    const { model, artifacts } = await sffn.structureGraph(handler, options);
+    expect(opsOf(artifacts)).not.toContain('MatMul');
+    const x = tensorOf(new TestRandom(2), [3, 6]);
+    const inputs = { x, ids: tf.tensor1d([20, 7, 10], 'int32') };
+    const [y, found] = (await model.executeAsync(inputs, ['y', 'found'])) as tf.Tensor[];
+    await expectClose(y!, tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D), 1e-5);
+    expect([...found!.dataSync()]).toEqual([2.5, -1, 1.5]);
+    model.dispose();
+  });
+
+  test('functions keep their constants, also those named as one that goes', async () => {
+    const [w, offset] = [tensorOf(new TestRandom(1), [6, 4]), tensorOf(new TestRandom(2), [4])];
+    const handler = await load([placeholder('x', [-1, 6]), constant('w', [6, 4]), node('y', 'MatMul', ['x', 'w'])], {
+      w,
+      offset,
+    });
+    const artifacts = (await handler.load?.()) as tf.io.ModelArtifacts;
+    const one = {
+      signature: { name: 'f', inputArg: [], outputArg: [] },
+      nodeDef: [constant('w', [6, 4]), constant('offset', [4])],
+      ret: {},
+    };
+    const topology = { ...artifacts.modelTopology, library: { function: [one] } };
+    const source = tf.io.fromMemory({ ...artifacts, modelTopology: topology });
+    const { artifacts: structured } = await sffn.structureGraph(source, { structure: 'dense', nodes: ['y'] });
+    expect(structured.weightSpecs?.map(({ name }) => name).sort()).toEqual(['offset', 'w', 'y/u']);
+  });
+
+  test('matrices of int32 and drawn ones stay; a cast one is taken', async () => {
+    const int32 = { type: 3 };
+    const handler = await load(
+      [
+        placeholder('x', [-1, 2]),
+        constant('w', [2, 2], 3),
+        constant('shape', [2], 3),
+        node('integers', 'Cast', ['x'], { SrcT: FLOAT, DstT: int32 }),
+        node('product', 'MatMul', ['integers', 'w'], { T: int32 }),
+        node('drawn', 'RandomUniform', ['shape'], { dtype: FLOAT, T: int32, seed: { i: '1' }, seed2: { i: '1' } }),
+        node('noise', 'MatMul', ['x', 'drawn']),
+        node('cast', 'Cast', ['w'], { SrcT: int32, DstT: FLOAT }),
+        node('y', 'MatMul', ['x', 'cast']),
+      ],
+      { w: tf.tensor2d([1, 2, 3, 4], [2, 2], 'int32'), shape: tf.tensor1d([2, 2], 'int32') },
+    );
+    const { model, report } = await sffn.structureGraph(handler, { structure: 'dense', nodes: () => true });
+    expect(report.map(({ layer }) => layer)).toEqual(['y']);
+    expect([...(model.execute(tf.tensor2d([[1, 1]]), 'y') as tf.Tensor).dataSync()]).toEqual([4, 6]);
+    await expect(sffn.structureGraph(handler, { structure: 'dense', nodes: ['product'] })).rejects.toThrow(
+      "structureGraph: nodes: expected products with float32 matrices, got 'product'",
+    );
+    const none = await sffn.structureGraph(handler, { structure: 'dense', nodes: [] });
+    expect(none.report).toEqual([]);
+  });
+});
+
 test('a node may have an activation between its factors', async () => {
   const [v, u, x] = [tensorOf(new TestRandom(1), [2, 3]), tensorOf(new TestRandom(2), [4, 2]), tf.ones([1, 3])];
   const modelTopology = {
