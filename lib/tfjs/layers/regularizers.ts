@@ -1,8 +1,10 @@
 /** Regularizers of the structured layers, in every form that tfjs's Dense takes: a name, an object, a saved config. */
 import type { Tfjs } from '../tfjs';
 
+/** A regularizer of tfjs: its name, `tf.regularizers.l2({ l2 })`, or a saved config. */
 export type TfRegularizer = NonNullable<Parameters<Tfjs['layers']['dense']>[0]['kernelRegularizer']>;
 
+/** Penalties on the weights of a layer, which tfjs adds to the loss in training. */
 export interface RegularizerConfig {
   /** Of every factor, or of the weight of a dense layer: its penalties add up, and guides have none. Default: none. */
   readonly kernelRegularizer?: TfRegularizer;

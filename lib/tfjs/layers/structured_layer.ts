@@ -26,7 +26,7 @@ export interface StructuredLayer extends TfLayerBase {
   /** What it was made with. */
   readonly config: StructuredConfig;
   /** Shape of the input that it was built for. */
-  readonly builtShape: TfShape;
+  readonly builtShape: (number | null)[];
   /** An activation of tfjs's own after the kernel. */
   readonly tfjsActivation: TfActivation | null;
   /** The layer on x; `alpha` is the weight of the guides, null to leave them out. */
