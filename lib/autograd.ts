@@ -1,5 +1,5 @@
 /** The tape. An op leaves a closure that turns the gradient of its result into those of its inputs; this file runs them. */
-import { formatShape, fromNative, GradientError, ShapeError } from './errors';
+import { DisposedError, formatShape, fromNative, GradientError, ShapeError } from './errors';
 import { kernels } from './kernels';
 import { checkSameKind, checkTensor } from './ops/check';
 import { checkKeys } from './options';
@@ -15,7 +15,12 @@ export interface GraphNode {
   readonly inputs: readonly Tensor[];
   /** Gradient of the result → gradients of the inputs; null once it has run. */
   backward: BackwardFunction | null;
+  /** Tensors whose values backward reads, and what version they were of. */
+  saved: readonly (readonly [tensor: Tensor, version: number])[];
 }
+
+/** In the place of the node of a tensor that was disposed: backward cannot pass it. */
+export const DISPOSED_NODE: GraphNode = Object.freeze({ inputs: [], backward: null, saved: [] });
 
 /** Options of `Tensor.backward`. */
 export interface BackwardOptions {
@@ -44,11 +49,20 @@ export function needsGrad(...inputs: readonly (Tensor | null | undefined)[]): bo
   return recording && inputs.some((input) => input?.requiresGrad);
 }
 
-/** Attaches `backward` to an op's result. Without a recording in progress, or an input that wants one, nothing is kept. */
-export function record(y: Tensor, inputs: readonly Tensor[], backwardFunction: BackwardFunction): Tensor {
+/**
+ * Attaches `backward` to an op's result. Without a recording in progress, or an input that wants one, nothing is kept.
+ * @param saved the tensors, but for those that the op made for itself alone, whose values backward reads.
+ */
+export function record(
+  y: Tensor,
+  inputs: readonly Tensor[],
+  backwardFunction: BackwardFunction,
+  saved: readonly (Tensor | null)[] = [],
+): Tensor {
   if (needsGrad(...inputs)) {
     y.requiresGrad = true;
-    y.node = { inputs, backward: backwardFunction };
+    const versions = saved.filter((t) => t !== null).map((t) => [t, t.storage.version] as const);
+    y.node = { inputs, backward: backwardFunction, saved: versions };
   }
   return y;
 }
@@ -105,6 +119,7 @@ function seed(root: Tensor, gradient: Tensor | null): Tensor {
 /** See Tensor.backward. */
 export function backward(root: Tensor, gradient: Tensor | null, options: BackwardOptions = {}): void {
   checkKeys('backward', options, { releaseGraph: 0 });
+  if (root.disposed) throw new DisposedError('backward', 'the tensor was disposed');
   if (!root.requiresGrad)
     throw new GradientError('backward: the tensor does not depend on anything that requires a gradient');
   try {
@@ -116,7 +131,10 @@ export function backward(root: Tensor, gradient: Tensor | null, options: Backwar
 
 function run(root: Tensor, rootGradient: Tensor, releaseGraph: boolean): void {
   const gradients = new Map<Tensor, Tensor>([[root, rootGradient]]);
-  for (const tensor of reverseTopological(root)) {
+  const order = reverseTopological(root);
+  // Before anything is added to any gradient.
+  for (const { node } of order) if (node !== null) checkNode(node);
+  for (const tensor of order) {
     const dy = gradients.get(tensor);
     if (dy === undefined) continue;
     gradients.delete(tensor);
@@ -128,12 +146,30 @@ function run(root: Tensor, rootGradient: Tensor, releaseGraph: boolean): void {
   }
 }
 
-/** Runs one op's backward and hands the results to its inputs. */
-function passThrough(node: GraphNode, dy: Tensor, gradients: Map<Tensor, Tensor>): void {
+/** @throws {GradientError} unless backward can still pass, and passes the values that forward saw. */
+function checkNode(node: GraphNode): void {
+  if (node === DISPOSED_NODE)
+    throw new GradientError('backward: a tensor of the graph was disposed; keep the results of forward until backward');
   if (node.backward === null)
     throw new GradientError('backward: the graph was already used; run the forward computation again');
-  const results = node.backward(dy);
-  node.backward = null; // frees what the closure saved
+  for (const [{ shape, storage, disposed }, version] of node.saved) {
+    if (disposed)
+      throw new DisposedError('backward', `a tensor of shape ${formatShape(shape)} that it needs was disposed`);
+    if (storage.version !== version)
+      throw new GradientError(
+        `backward: a tensor of shape ${formatShape(shape)} that it needs was written to after it was used; ` +
+          'run the forward computation again',
+      );
+  }
+}
+
+/** Runs one op's backward and hands the results to its inputs. */
+function passThrough(node: GraphNode, dy: Tensor, gradients: Map<Tensor, Tensor>): void {
+  checkNode(node); // an op before this one may have written over its input
+  const results = node.backward!(dy);
+  // Frees what the closure saved.
+  node.backward = null;
+  node.saved = [];
   const used = new Set<Tensor>([dy]);
   node.inputs.forEach((input, i) => {
     const result = results[i];

@@ -1,20 +1,30 @@
 /** Tensors with known contents. */
-import { checkDevice } from './device';
-import { checkDType } from './dtype';
-import { checkNumber, runNative } from './errors';
+import { checkDevice, type Device } from './device';
+import { checkDType, type DType } from './dtype';
+import { checkNumber, OptionError, runNative } from './errors';
 import { kernels } from './kernels';
+import { checkTensor } from './ops/check';
 import { checkKeys } from './options';
-import { checkShape, empty, type Shape, TENSOR_OPTIONS, type Tensor, type TensorOptions } from './tensor';
+import { checkedShape } from './sizes';
+import { empty as allocate, type Shape, TENSOR_OPTIONS, type Tensor, type TensorOptions } from './tensor';
 
-/** A tensor of `shape` with every element `value`. */
+/** A tensor whose contents are not set. @throws {OptionError | ShapeError | DeviceError | OutOfMemoryError} */
+export function empty(shape: Shape, dtype: DType = 'float32', device: Device = 'cpu'): Tensor {
+  checkDType('empty: dtype', dtype);
+  checkDevice('empty: device', device);
+  return allocate(checkedShape('empty: shape', shape), dtype, device);
+}
+
+/** A tensor of `shape` with every element `value`. @throws {OptionError} for a value that the dtype cannot hold. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   checkKeys('full', options, TENSOR_OPTIONS);
   const { dtype = 'float32', device = 'cpu', requiresGrad = false } = options;
-  checkShape('full: shape', shape);
+  const checked = checkedShape('full: shape', shape);
   checkDType('full: dtype', dtype);
   checkDevice('full: device', device);
   checkNumber('full: value', value);
-  const y = empty([...shape], dtype, device);
+  if (dtype === 'int32' && value !== (value | 0)) throw new OptionError('full: value', 'a 32-bit whole number', value);
+  const y = allocate(checked, dtype, device);
   runNative(() => kernels.fill({ y, value }));
   if (requiresGrad) y.requiresGrad = true;
   return y;
@@ -27,7 +37,8 @@ export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shap
 
 /** A copy in its own memory, outside the graph. */
 export function clone(x: Tensor): Tensor {
-  const y = empty(x.shape, x.dtype, x.device);
+  checkTensor('clone: x', x, 'any');
+  const y = allocate(x, x.dtype, x.device);
   runNative(() => kernels.copy({ x, y }));
   return y;
 }

@@ -33,11 +33,22 @@ export function checkDType(where: string, dtype: unknown): asserts dtype is DTyp
   checkChoice(where, dtype, DTYPE_NAMES);
 }
 
-// The intrinsic getter of all typed arrays: 60 times as fast as Object.prototype.toString, and it cannot be forged.
-const tagGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Int8Array.prototype), Symbol.toStringTag)?.get;
+// The intrinsic getters of all typed arrays, whose answers nothing can forge; for the tag 60 times as fast as
+// Object.prototype.toString.
+const intrinsic = <T>(name: PropertyKey): ((data: unknown) => T) => {
+  const { get } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Int8Array.prototype), name) ?? {};
+  return (data) => get?.call(data);
+};
+const tagGetter = intrinsic<string | undefined>(Symbol.toStringTag);
 
 /** The name of a typed array's class; empty for anything else. */
-export const tagOf = (data: unknown): string => String(tagGetter?.call(data) ?? '');
+export const tagOf = (data: unknown): string => String(tagGetter(data) ?? '');
+
+/** What a typed array itself says, whatever properties it was given. @throws {TypeError} for anything else. */
+export const lengthOf = intrinsic<number>('length');
+export const bufferOf = intrinsic<ArrayBufferLike>('buffer');
+export const byteOffsetOf = intrinsic<number>('byteOffset');
+export const byteLengthOf = intrinsic<number>('byteLength');
 
 /** The dtype of a typed array, by its tag: `instanceof` fails across realms (jest, vm contexts). */
 export function dtypeOf(data: unknown): DType | null {

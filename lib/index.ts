@@ -23,7 +23,6 @@ export * from './random';
 export { RecordedStep } from './recorded_step';
 export { keep, Scope, tidy } from './scope';
 export {
-  empty,
   isTensor,
   items,
   type NestedNumbers,

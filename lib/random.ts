@@ -1,7 +1,9 @@
 /** Seeded random numbers: Philox4x32-10, the stream of docs/random.md, the same on every machine and thread count. */
-import { checkInteger, checkNumber, OptionError } from './errors';
+import { checkInteger, checkNumber, OptionError, runNative } from './errors';
 import { kernels } from './kernels';
-import { checkShape, empty, type Shape, type Tensor } from './tensor';
+import { isObject } from './options';
+import { checkedShape } from './sizes';
+import { empty, type Shape, type Tensor } from './tensor';
 
 /** Where a generator stands; plain data for checkpoints. */
 export interface GeneratorState {
@@ -41,6 +43,7 @@ export class Generator {
 
   /** A generator that goes on where `state` was taken. @throws {OptionError} */
   static fromState(state: GeneratorState): Generator {
+    if (!isObject(state)) throw new OptionError('Generator: state', 'an object of seed and offset', state);
     return new Generator(state.seed, state.offset);
   }
 
@@ -89,9 +92,8 @@ export class Generator {
   }
 
   #draw(where: string, shape: Shape, fill: (y: Tensor, offset: number) => void): Tensor {
-    checkShape(where, shape);
-    const y = empty(shape);
-    fill(y, this.#offset);
+    const y = empty(checkedShape(`${where}: shape`, shape));
+    runNative(() => fill(y, this.#offset));
     this.#offset += Math.ceil(y.size / 4);
     return y;
   }

@@ -1,29 +1,54 @@
 /** Native memory: of tensors, which may share it, and of whatever else kernels work on. */
+import { constants } from 'node:buffer';
 import type { Handle } from '../types/native';
 import { type Device, deviceCode, deviceName } from './device';
 import { ELEMENTS, type ElementType, type TypedArray } from './dtype';
-import { DeviceError, DisposedError, DTypeError, runNative } from './errors';
+import { checkInteger, DeviceError, DisposedError, DTypeError, OutOfMemoryError, runNative } from './errors';
 import { native } from './native';
 
 // The safety net for memory that nobody disposed. A handle already released is refused by its generation, so
 // a finalizer that comes late does no harm.
 const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle, true));
 
+/** @throws {OutOfMemoryError} for more bytes than Node has in one array: 4 GiB in version 20. */
+export function checkArrayBytes(where: string, bytes: number): void {
+  if (bytes > constants.MAX_LENGTH)
+    throw new OutOfMemoryError(`${where}: expected at most ${constants.MAX_LENGTH} bytes in one array, got ${bytes}`);
+}
+
+/** Of all storage: no two contents have the same version. */
+let latestVersion = 0;
+
 export class Storage<T extends ElementType = ElementType> implements Disposable {
   #handle: Handle | null;
   #array: TypedArray | null = null;
   #references = 1;
-  readonly device: Device;
+  #version = ++latestVersion;
+  // Private: kernels trust them as much as the handle.
+  readonly #length: number;
+  readonly #dtype: T;
+  readonly #device: Device;
 
   /** The contents are not set. @throws {OutOfMemoryError} */
-  constructor(
-    readonly length: number,
-    readonly dtype: T,
-    device: Device = 'cpu',
-  ) {
-    this.device = deviceName(device);
+  constructor(length: number, dtype: T, device: Device = 'cpu') {
+    checkInteger('Storage: length', length, 0);
+    this.#length = length;
+    this.#dtype = dtype;
+    this.#device = deviceName(device);
     this.#handle = runNative(() => native.allocate(length, native.dtypes[dtype], deviceCode(this.device)));
     finalizer.register(this, this.#handle, this);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get dtype(): T {
+    return this.#dtype;
+  }
+
+  get device(): Device {
+    return this.#device;
   }
 
   get bytes(): number {
@@ -53,13 +78,26 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     if (array === null)
       throw new DTypeError('data', 'a tensor whose dtype has a typed array; use toArray()', this.dtype);
     // A caller may have transferred the ArrayBuffer away; the memory is ours all the same, so it gets a new one.
-    if (this.#array === null || (this.#array.length === 0 && this.length > 0))
-      this.#array = new array(native.arrayBuffer(handle));
+    if (this.#array === null || (this.#array.length === 0 && this.length > 0)) {
+      checkArrayBytes('data', this.bytes);
+      this.#array = new array(runNative(() => native.arrayBuffer(handle)));
+    }
     return this.#array;
+  }
+
+  /** Another number after each `changed`: what was computed from the elements before no longer fits them. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** To be called by whoever writes over elements that a graph may have kept. */
+  changed(): void {
+    this.#version = ++latestVersion;
   }
 
   /** A copy of the elements' bytes. Waits for the device. */
   copy(): ArrayBuffer {
+    checkArrayBytes('copy', this.bytes);
     if (this.device !== 'cpu') {
       using here = new Storage(this.length, this.dtype);
       runNative(() => native.transfer(this.handle, here.handle));

@@ -1,20 +1,17 @@
 /** Tensor: native memory with a shape, and a place in the gradient graph. */
 import type { Handle } from '../types/native';
-import { type BackwardOptions, backward, type GraphNode, noGrad, record } from './autograd';
+import { type BackwardOptions, backward, DISPOSED_NODE, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device, deviceName } from './device';
-import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, type TypedArray } from './dtype';
-import { DeviceError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
+import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, lengthOf, type TypedArray } from './dtype';
+import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
 import { kernels } from './kernels';
 import { native } from './native';
 import { checkKeys, type OptionNames } from './options';
 import { keep, track } from './scope';
-import { Storage } from './storage';
+import { checkedShape, numel, type Shape } from './sizes';
+import { checkArrayBytes, Storage } from './storage';
 
-/** Sizes of the dimensions, outermost first. An empty shape is a scalar. */
-export type Shape = readonly number[];
-
-/** Number of elements of a shape. */
-export const numel = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
+export { numel, type Shape };
 
 /** Options of functions that make tensors. */
 export interface TensorOptions {
@@ -40,23 +37,31 @@ export const TENSOR_OPTIONS: OptionNames<TensorOptions> = { dtype: 0, device: 0,
  * console.log(y.item(), x.grad?.toArray()); // 30 Float32Array [ 2, 4, 6, 8 ]
  */
 export class Tensor implements Disposable {
-  /** The gradient that backward() left on a leaf; `null` before. */
-  grad: Tensor | null = null;
   /** How this tensor was computed, where gradients are recorded. */
   node: GraphNode | null = null;
+  #grad: Tensor | null = null;
   #requiresGrad = false;
   #disposed = false;
 
   #storage: Storage<DType>;
+  readonly #shape: Shape;
 
-  /** Use `tensor`, `zeros`, `empty`, ...; this wraps storage as it is. */
-  constructor(
-    storage: Storage<DType>,
-    /** Sizes of the dimensions. */
-    readonly shape: Shape,
-  ) {
+  /**
+   * Use `tensor`, `zeros`, `empty`, ...; this wraps storage as it is. The shape is copied, or shared with a tensor.
+   * @throws {ShapeError | OptionError} unless the storage has the elements of the shape.
+   */
+  constructor(storage: Storage<DType>, shape: Shape | Tensor) {
+    if (!(storage instanceof Storage)) throw new OptionError('Tensor: storage', 'the storage of a tensor', storage);
+    this.#shape = isTensor(shape) ? shape.#shape : checkedShape('Tensor: shape', shape);
+    if (numel(this.#shape) !== storage.length)
+      throw new ShapeError('Tensor', `a shape of ${storage.length} elements`, formatShape(this.#shape));
     this.#storage = storage;
     track(this);
+  }
+
+  /** Sizes of the dimensions; frozen. */
+  get shape(): Shape {
+    return this.#shape;
   }
 
   /** The memory, which views share. */
@@ -94,7 +99,17 @@ export class Tensor implements Disposable {
     return this.#disposed || this.storage.disposed;
   }
 
-  /** Whether backward() computes a gradient for this tensor. */
+  /** The gradient that backward() left on a leaf; `null` before. */
+  get grad(): Tensor | null {
+    return this.#grad;
+  }
+
+  /** @throws {OptionError | ShapeError | DTypeError} unless it is null, or of this tensor's shape and of real numbers. */
+  set grad(value: Tensor | null) {
+    if (value !== null) checkGradientOf('grad', this, value);
+    this.#grad = value;
+  }
+
   get requiresGrad(): boolean {
     return this.#requiresGrad;
   }
@@ -106,8 +121,10 @@ export class Tensor implements Disposable {
   }
 
   /**
-   * The elements in row-major order, without a copy: writing to the array writes to the tensor. @throws {DeviceError} for a
-   * tensor that is not in this processor's memory.
+   * The elements in row-major order, without a copy: writing to the array writes to the tensor. Between forward and backward
+   * do not: nothing can watch an array, and gradients would be those of other values; `copyFrom` is noticed there.
+   * @throws {DeviceError} for a tensor that is not in this processor's memory. @throws {OutOfMemoryError} for more than Node has
+   * in one array.
    */
   get data(): TypedArray {
     return this.storage.array;
@@ -122,6 +139,7 @@ export class Tensor implements Disposable {
   toArray(): TypedArray {
     const { array } = ELEMENTS[this.dtype];
     if (this.device === 'cpu' && array !== null) {
+      checkArrayBytes('toArray', this.storage.bytes);
       const values = new array(this.size);
       runNative(() => kernels.copy({ x: this, y: values }));
       return values;
@@ -150,16 +168,22 @@ export class Tensor implements Disposable {
    */
   copyFrom(source: Tensor): this {
     if (!isTensor(source)) throw new OptionError('copyFrom: source', 'a tensor', source);
-    if (source.rank !== this.rank || source.shape.some((size, i) => size !== this.shape[i]))
-      throw new ShapeError('copyFrom', `a tensor of shape ${formatShape(this.shape)}`, formatShape(source.shape));
+    checkShapeOf('copyFrom', source, this);
     if (source.dtype !== this.dtype) throw new DTypeError('copyFrom', `a ${this.dtype} tensor`, source.dtype);
     runNative(() => native.transfer(source.handle, this.handle));
+    this.storage.changed();
     return this;
   }
 
-  /** The same memory under another shape, outside of the graph; `reshape` is the differentiable one. */
-  view(shape: Shape = this.shape): Tensor {
-    return new Tensor(this.storage.retain(), shape);
+  /**
+   * The same memory under another shape, outside of the graph; `reshape` is the differentiable one.
+   * @throws {ShapeError | OptionError} for a shape of another number of elements. @throws {DisposedError}
+   */
+  view(shape?: Shape): Tensor {
+    checkLive('view', this);
+    const view = new Tensor(this.storage, shape === undefined ? this : shape);
+    view.storage.retain();
+    return view;
   }
 
   /** The same values, cut from the graph. */
@@ -174,7 +198,7 @@ export class Tensor implements Disposable {
   to(device: Device): Tensor {
     checkDevice('to', device);
     if (deviceName(device) === this.device) return this;
-    const y = empty(this.shape, this.dtype, device);
+    const y = empty(this, this.dtype, device);
     runNative(() => native.transfer(this.handle, y.handle));
     return record(y, [this], (dy) => [dy.to(this.device)]);
   }
@@ -187,7 +211,7 @@ export class Tensor implements Disposable {
     checkDType('as', dtype);
     if (dtype === this.dtype) return this;
     if (dtype === 'int32' || this.dtype === 'int32') throw new DTypeError('as', 'float32 and bfloat16', dtype);
-    const y = empty(this.shape, dtype, this.device);
+    const y = empty(this, dtype, this.device);
     runNative(() => kernels.cast({ x: this, y }));
     return record(y, [this], (dy) => [dy.as(this.dtype)]);
   }
@@ -200,8 +224,17 @@ export class Tensor implements Disposable {
     backward(this, gradient ?? null, options);
   }
 
-  /** Takes the memory of `other`, which is disposed, for its own: how a module moves what others already refer to. */
+  /**
+   * Takes the memory of `other`, which is disposed, for its own: how a module moves what others already refer to.
+   * @throws {OptionError | ShapeError | DTypeError | DisposedError} unless it is of the same shape, and of real numbers as this.
+   */
   adopt(other: Tensor): void {
+    checkLive('adopt', this);
+    checkLive('adopt: other', other);
+    checkShapeOf('adopt: other', other, this);
+    if ((other.dtype === 'int32') !== (this.dtype === 'int32'))
+      throw new DTypeError('adopt: other', `a ${this.dtype} tensor`, other.dtype);
+    if (other === this) return;
     const before = this.#storage;
     this.#storage = other.#storage.retain();
     before.dispose();
@@ -212,7 +245,7 @@ export class Tensor implements Disposable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.node = null;
+    if (this.node !== null) this.node = DISPOSED_NODE;
     keep(this);
     this.storage.dispose();
   }
@@ -223,19 +256,37 @@ export class Tensor implements Disposable {
   }
 }
 
-/** @throws {OptionError} unless every size is a whole number of at least 0. */
-export function checkShape(where: string, shape: unknown): asserts shape is Shape {
-  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0))
-    throw new OptionError(where, 'a shape of whole numbers', shape);
+/** @throws {OptionError | DisposedError} */
+function checkLive(where: string, value: unknown): asserts value is Tensor {
+  if (!isTensor(value)) throw new OptionError(where, 'a tensor', value);
+  if (value.disposed) throw new DisposedError(where, 'the tensor was disposed');
 }
 
-/** A tensor whose contents are not set. */
-export function empty(shape: Shape, dtype: DType = 'float32', device: Device = 'cpu'): Tensor {
-  return new Tensor(new Storage(numel(shape), dtype, device), shape);
+/** @throws {ShapeError} unless the shapes are the same. */
+function checkShapeOf(where: string, value: Tensor, like: Tensor): void {
+  if (value.rank !== like.rank || value.shape.some((size, i) => size !== like.shape[i]))
+    throw new ShapeError(where, `a tensor of shape ${formatShape(like.shape)}`, formatShape(value.shape));
+}
+
+/** What kernels trust of a gradient. @throws {OptionError | DisposedError | ShapeError | DTypeError} */
+export function checkGradientOf(where: string, tensor: Tensor, gradient: unknown): asserts gradient is Tensor {
+  checkLive(where, gradient);
+  checkShapeOf(where, gradient, tensor);
+  if (gradient.dtype === 'int32') throw new DTypeError(where, 'a tensor of real numbers', gradient.dtype);
+}
+
+/** A tensor whose contents are not set; of the shape of a tensor, or of one that this checks. */
+export function empty(shape: Shape | Tensor, dtype: DType = 'float32', device: Device = 'cpu'): Tensor {
+  if (isTensor(shape)) return new Tensor(new Storage(shape.size, dtype, device), shape);
+  const checked = checkedShape('shape', shape);
+  return new Tensor(new Storage(numel(checked), dtype, device), checked);
 }
 
 /** A number, or arrays of them nested as deep as the tensor has dimensions. */
 export type NestedNumbers = number | readonly NestedNumbers[];
+
+/** Dimensions that kernels take. */
+const MOST_NESTED = 16;
 
 function flatten(values: NestedNumbers, out: number[], shape: number[], depth: number): void {
   if (typeof values === 'number') {
@@ -243,10 +294,19 @@ function flatten(values: NestedNumbers, out: number[], shape: number[], depth: n
     out.push(values);
     return;
   }
+  if (!Array.isArray(values)) throw new OptionError('tensor: values', 'numbers, or nested arrays of them', values);
+  if (depth === MOST_NESTED)
+    throw new ShapeError('tensor', `at most ${MOST_NESTED} dimensions`, 'deeper nested arrays');
   if (shape.length === depth && out.length === 0) shape.push(values.length);
   if (shape[depth] !== values.length)
     throw new ShapeError('tensor', 'nested arrays of equal lengths', 'a ragged array');
-  for (const value of values) flatten(value, out, shape, depth + 1);
+  for (const value of values as readonly NestedNumbers[]) flatten(value, out, shape, depth + 1);
+}
+
+/** @throws {OptionError} for a number that became another one. */
+function checkWhole(where: string, source: ArrayLike<number>, elements: TypedArray): void {
+  for (let i = 0; i < elements.length; i++)
+    if (source[i] !== elements[i]) throw new OptionError(where, '32-bit whole numbers for int32', source[i]);
 }
 
 /**
@@ -265,20 +325,21 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   const found: number[] = [];
   if (given !== null) {
     source = values as TypedArray;
-    found.push(source.length);
+    found.push(lengthOf(source));
   } else {
     const flat: number[] = [];
     flatten(values as NestedNumbers, flat, found, 0);
     source = flat;
   }
-  const wanted = shape ?? found;
-  checkShape('tensor: shape', wanted);
-  if (numel(wanted) !== source.length)
-    throw new ShapeError('tensor', `${numel(wanted)} values for shape ${formatShape(wanted)}`, String(source.length));
-  const here = empty([...wanted], dtype === 'int32' ? 'int32' : 'float32');
+  const wanted = checkedShape('tensor: shape', shape ?? found);
+  const count = given === null ? source.length : lengthOf(source);
+  if (numel(wanted) !== count)
+    throw new ShapeError('tensor', `${numel(wanted)} values for shape ${formatShape(wanted)}`, String(count));
+  const here = empty(wanted, dtype === 'int32' ? 'int32' : 'float32');
   // Not through here.data: what Node keeps for an ArrayBuffer over native memory goes only with a turn of the event loop.
   const array = dtype === 'int32' ? Int32Array : Float32Array;
   const elements = given === here.dtype ? (values as TypedArray) : array.from(source);
+  if (dtype === 'int32' && given !== 'int32') checkWhole('tensor: values', source, elements);
   runNative(() => kernels.copy({ x: elements, y: here }));
   const result = noGrad(() => here.as(dtype).to(options.device ?? 'cpu'));
   if (result !== here) here.dispose();
@@ -315,6 +376,7 @@ export const isTensor = (value: unknown): value is Tensor => value instanceof Te
 
 /** A leaf whose gradient is wanted and that no scope disposes: what modules hold. */
 export function parameter(value: Tensor): Tensor {
+  checkLive('parameter', value);
   value.requiresGrad = true;
   return keep(value);
 }

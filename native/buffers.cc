@@ -7,6 +7,7 @@ namespace {
 
 // A handle is generation * 2^24 + slot: exact in a double, and 16 million live buffers.
 constexpr uint64_t kSlots = uint64_t{1} << 24;
+constexpr int64_t kMostElements = (int64_t{1} << 53) - 1;
 constexpr uint64_t kGenerations = uint64_t{1} << 28;
 
 }  // namespace
@@ -17,6 +18,9 @@ uint64_t Buffer::next_serial() {
 }
 
 double BufferTable::create(int64_t size, DType dtype, Device device) {
+  // Bytes are counted in 64 bits from here on.
+  if (size < 0 || size > kMostElements)
+    throw Error("ERR_OUT_OF_MEMORY", "no memory has " + std::to_string(size) + " elements");
   auto buffer = std::make_shared<Buffer>(size, dtype, device);
   if (free_.empty()) {
     if (slots_.size() >= kSlots) throw Error("ERR_OUT_OF_MEMORY", "too many live tensors");

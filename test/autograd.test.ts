@@ -1,4 +1,27 @@
-import { add, DTypeError, GradientError, mul, noGrad, ShapeError, scale, square, sum, tensor } from '../lib';
+import {
+  add,
+  clone,
+  DisposedError,
+  DTypeError,
+  GradientError,
+  keep,
+  mul,
+  noGrad,
+  ones,
+  pow,
+  powScalar,
+  reshape,
+  SffnError,
+  ShapeError,
+  scale,
+  square,
+  sum,
+  tensor,
+  tidy,
+  zeros,
+} from '../lib';
+import { Linear } from '../lib/nn';
+import { AdamW } from '../lib/optim';
 
 const leaf = (...values: number[]) => tensor(values, [values.length], { requiresGrad: true });
 
@@ -72,4 +95,76 @@ test('what has no gradient says so', () => {
   const y = square(leaf(1));
   y.backward();
   expect(() => y.backward()).toThrow('already used');
+});
+
+describe('a graph that is no longer what forward made', () => {
+  test('a disposed intermediate is an error, before any gradient is changed', () => {
+    const [p, q] = [leaf(1, 2), leaf(3, 4)];
+    const middle = scale(p, 2);
+    const y = sum(add(middle, q));
+    middle.dispose();
+    expect(() => y.backward()).toThrow('backward: a tensor of the graph was disposed');
+    expect(() => y.backward()).toThrow(GradientError);
+    expect([p.grad, q.grad]).toEqual([null, null]);
+  });
+
+  test('so is one that tidy disposed, and an operand that an op reads', () => {
+    const p = leaf(1, 2);
+    const y = tidy(() => keep(sum(scale(scale(p, 2), 3))));
+    expect(() => y.backward()).toThrow(GradientError);
+    const factor = tensor([5, 6]);
+    const z = sum(mul(p, factor));
+    factor.dispose();
+    expect(() => z.backward()).toThrow('backward: a tensor of shape [2] that it needs was disposed');
+    z.dispose();
+    expect(() => z.backward()).toThrow(DisposedError);
+  });
+
+  test('a value that backward reads was written to', () => {
+    const p = leaf(1, 2);
+    const factor = tensor([5, 6]);
+    const y = sum(mul(p, factor));
+    factor.view().copyFrom(tensor([7, 8]));
+    expect(() => y.backward()).toThrow('a tensor of shape [2] that it needs was written to after it was used');
+    expect(p.grad).toBeNull();
+  });
+
+  test('an optimizer or a module wrote to a parameter', () => {
+    const layer = new Linear({ inFeatures: 2, outFeatures: 2 });
+    const x = leaf(1, 2);
+    const [first, second, third] = [0, 1, 2].map(() => sum(layer.forward(reshape(x, [1, 2]))));
+    first!.backward();
+    new AdamW(layer).step();
+    expect(() => second!.backward()).toThrow(GradientError);
+    const again = sum(layer.forward(reshape(x, [1, 2])));
+    layer.loadStateDict(new Map([...layer.stateDict()].map(([name, t]) => [name, clone(t)])));
+    for (const y of [third!, again]) expect(() => y.backward()).toThrow(GradientError);
+  });
+
+  test('a value that backward does not read may be written to', () => {
+    const p = leaf(1, 2);
+    const y = sum(add(scale(p, 3), p));
+    noGrad(() => p.copyFrom(tensor([5, 5])));
+    y.backward();
+    expect([...p.grad!.data]).toEqual([4, 4]);
+  });
+});
+
+test('what is taken for a gradient has the shape of its tensor, and numbers', () => {
+  const p = tensor([1, 2]);
+  for (const wrong of [zeros([3]), zeros([2, 1]), zeros([2], { dtype: 'int32' }), [1, 2], 'x', undefined])
+    expect(() => {
+      p.grad = wrong as never;
+    }).toThrow(SffnError);
+  p.grad = ones([2]);
+  p.grad = null;
+});
+
+test('a power of 0 has the gradient 0 by its base, at 0 too', () => {
+  const [a, b] = [leaf(0, 2, 0), leaf(0, 0, 2)];
+  sum(pow(a, b.detach())).backward();
+  expect([...a.grad!.data]).toEqual([0, 0, 0]);
+  a.grad = null;
+  sum(powScalar(a, 0)).backward();
+  expect([...a.grad!.data]).toEqual([0, 0, 0]);
 });

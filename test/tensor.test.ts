@@ -11,8 +11,10 @@ import {
   OptionError,
   OutOfMemoryError,
   ones,
+  SffnError,
   ShapeError,
   setMemoryLimit,
+  Tensor,
   tensor,
   zeros,
 } from '../lib';
@@ -112,4 +114,75 @@ test('what makes no tensor is refused by name', () => {
   expect(() => tensor([1], [1], { device: 'cuda' })).toThrow(DeviceError);
   expect(() => tensor([1]).to('cuda')).toThrow(`device 'cuda' is ${cudaStatus()}`);
   expect(() => tensor(Int32Array.of(1), [1], { requiresGrad: true })).toThrow(DTypeError);
+});
+
+describe('what is handed out cannot change what kernels trust', () => {
+  test('shapes are copies, and frozen', () => {
+    const sizes = [2, 3];
+    const x = zeros(sizes);
+    sizes[0] = 1e6;
+    expect(() => {
+      (x.shape as number[])[0] = 1e6;
+    }).toThrow(TypeError);
+    expect(() => Object.assign(x, { shape: [1e6] })).toThrow(TypeError);
+    for (const name of ['length', 'dtype', 'device'])
+      expect(() => Object.assign(x.storage, { [name]: 1e6 })).toThrow(TypeError);
+    expect([x.shape, x.size]).toEqual([[2, 3], 6]);
+  });
+
+  test('a view has as many elements as there are', () => {
+    const x = zeros([4]);
+    for (const wrong of [[5], [1e6], [-2, -2], [Number.NaN], [0.5, 8], 'x', null])
+      expect(() => x.view(wrong as never)).toThrow(SffnError);
+    expect(() => new Tensor(x.storage, [1e6])).toThrow(ShapeError);
+    expect(() => new Tensor({ length: 1 } as never, [1])).toThrow(OptionError);
+    x.dispose();
+    expect(() => x.view()).toThrow(DisposedError);
+  });
+
+  test('memory of another size is not taken over', () => {
+    const x = zeros([4]);
+    for (const wrong of [zeros([3]), zeros([2, 2]), zeros([4], { dtype: 'int32' }), null, {}])
+      expect(() => x.adopt(wrong as never)).toThrow(SffnError);
+    x.adopt(ones([4]));
+    x.adopt(x);
+    expect([...x.data]).toEqual([1, 1, 1, 1]);
+  });
+
+  test('a typed array has the length that it has, whatever it says', () => {
+    const values = Float32Array.of(1, 2);
+    Object.defineProperty(values, 'length', { value: 1e6 });
+    expect(() => tensor(values, [1e6])).toThrow(ShapeError);
+    expect([...tensor(values, [2]).data]).toEqual([1, 2]);
+  });
+});
+
+test('values that a tensor of that dtype cannot hold are refused', () => {
+  const int32 = { dtype: 'int32' } as const;
+  for (const value of [1.5, 2 ** 31, Number.NaN, '1', null])
+    expect(() => full([2], value as never, int32)).toThrow(OptionError);
+  expect(() => tensor([1.5], [1], int32)).toThrow(OptionError);
+  expect(() => tensor(Float32Array.of(2 ** 40), [1], int32)).toThrow(OptionError);
+  expect([...full([2], -(2 ** 31), int32).data]).toEqual([-(2 ** 31), -(2 ** 31)]);
+});
+
+test('what is no array of numbers is refused by name', () => {
+  const endless: unknown[] = [];
+  endless.push(endless);
+  const holes = [1, new Array<number>(1), 2];
+  for (const values of [
+    'a',
+    [1n],
+    holes,
+    [[1], new Array(1)],
+    null,
+    undefined,
+    {},
+    [null],
+    ['1'],
+    new Set([1]),
+    endless,
+    true,
+  ])
+    expect(() => tensor(values as never)).toThrow(SffnError);
 });

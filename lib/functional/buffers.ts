@@ -1,14 +1,14 @@
 /** Checks of raw typed arrays before native code sees them. */
-import { classOf, dtypeOf } from '../dtype';
+import { bufferOf, byteLengthOf, byteOffsetOf, classOf, dtypeOf, lengthOf } from '../dtype';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../errors';
 
 /**
  * Whether the memory of a view was transferred away. Node 20 has no `ArrayBuffer.detached`, but refuses such a view.
  */
 export function isDetached(array: Float32Array): boolean {
-  if (array.length > 0) return false;
+  if (lengthOf(array) > 0) return false;
   try {
-    new Uint8Array(array.buffer);
+    new Uint8Array(bufferOf(array));
     return false;
   } catch {
     return true;
@@ -21,7 +21,7 @@ function isResizable(buffer: ArrayBufferLike): boolean {
 }
 
 /** Memory that another thread may write to. */
-export const isShared = (array: Float32Array): boolean => classOf(array.buffer) === 'SharedArrayBuffer';
+export const isShared = (array: Float32Array): boolean => classOf(bufferOf(array)) === 'SharedArrayBuffer';
 
 /**
  * @throws {DTypeError} unless `value` is a Float32Array. @throws {DisposedError} when it is detached.
@@ -31,27 +31,27 @@ export function checkFloats(where: string, value: unknown): asserts value is Flo
   if (dtypeOf(value) !== 'float32') throw new DTypeError(where, 'a Float32Array', classOf(value));
   const array = value as Float32Array;
   if (isDetached(array)) throw new DisposedError(where, 'the memory of the array was transferred away');
-  if (isResizable(array.buffer)) throw new OptionError(where, 'memory of a fixed size', 'a resizable buffer');
+  if (isResizable(bufferOf(array))) throw new OptionError(where, 'memory of a fixed size', 'a resizable buffer');
 }
 
 /** As checkFloats. @throws {ShapeError} unless there are `length` elements. */
 export function checkLength(where: string, value: unknown, length: number): asserts value is Float32Array {
   checkFloats(where, value);
-  if (value.length !== length) throw new ShapeError(where, `${length} elements`, String(value.length));
+  if (lengthOf(value) !== length) throw new ShapeError(where, `${length} elements`, String(lengthOf(value)));
 }
 
 /** Rows of x [n, features]. As checkFloats. @throws {ShapeError} unless x holds one or more whole rows. */
 export function checkRows(where: string, x: unknown, features: number): number {
   checkFloats(where, x);
-  if (x.length === 0 || x.length % features !== 0)
-    throw new ShapeError(where, `one or more rows of ${features} features`, `${x.length} elements`);
-  return x.length / features;
+  const length = lengthOf(x);
+  if (length === 0 || length % features !== 0)
+    throw new ShapeError(where, `one or more rows of ${features} features`, `${length} elements`);
+  return length / features;
 }
 
 function overlaps(a: Float32Array, b: Float32Array): boolean {
-  return (
-    a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength
-  );
+  const [startA, startB] = [byteOffsetOf(a), byteOffsetOf(b)];
+  return bufferOf(a) === bufferOf(b) && startA < startB + byteLengthOf(b) && startB < startA + byteLengthOf(a);
 }
 
 /** @throws {OptionError} when an output shares memory with an input or with another output. */

@@ -3,6 +3,7 @@
  * memory. Asynchronous: it works on native copies, so that the caller may change its arrays meanwhile.
  */
 import type { Kernels, Operand } from '../../types/native';
+import { lengthOf } from '../dtype';
 import { DisposedError, fromNative, OptionError, runNative } from '../errors';
 import { asyncKernels, kernels } from '../kernels';
 import { Storage } from '../storage';
@@ -53,18 +54,20 @@ export function select<Out extends string>(
 
 type Results<Out extends string> = Partial<Record<Out, Float32Array>>;
 
-/** @throws for an array of the caller that cannot take its output. */
-function checkOut<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): void {
-  const given: Float32Array[] = [];
+/** The caller's arrays, each read once. @throws for one that cannot take its output. */
+function checkOut<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): Results<Out> {
+  const given: Results<Out> = {};
   for (const name in call.outputs) {
-    const array = out[name];
+    const array: unknown = out[name];
     if (array === undefined) continue;
     const length = call.outputs[name];
     if (length === 0) throw new OptionError(`${call.where}: out.${name}`, 'an output of this call', array);
     checkLength(`${call.where}: out.${name}`, array, length);
-    given.push(array);
+    given[name] = array;
   }
-  if (given.length > 0) checkApart(call.where, present(call.inputs), given);
+  const arrays = Object.values<Float32Array | undefined>(given).filter((array) => array !== undefined);
+  if (arrays.length > 0) checkApart(call.where, present(call.inputs), arrays);
+  return given;
 }
 
 function present(arrays: Readonly<Record<string, Float32Array | null>>): Float32Array[] {
@@ -81,12 +84,12 @@ export function runCall<In extends string, Out extends string>(
   call: Call<In, Out>,
   out: OutArrays<Out> = {},
 ): Results<Out> {
-  checkOut(call, out);
+  const given = checkOut(call, out);
   const results: Results<Out> = {};
   const operands: Partial<Record<Out, Operand>> = {};
   for (const name in call.outputs) {
     const length = call.outputs[name];
-    if (length > 0) results[name] = out[name] ?? new Float32Array(length);
+    if (length > 0) results[name] = given[name] ?? new Float32Array(length);
     operands[name] = results[name] ?? null;
   }
   runNative(() => call.run(kernels, call.inputs, operands as Operands<Out>));
@@ -101,10 +104,10 @@ export async function runCallAsync<In extends string, Out extends string>(
   call: Call<In, Out>,
   out: OutArrays<Out> = {},
 ): Promise<Results<Out>> {
-  checkOut(call, out);
+  const given = checkOut(call, out);
   const callers = [
     ...present(call.inputs),
-    ...Object.values<Float32Array | undefined>(out).filter((array) => array !== undefined),
+    ...Object.values<Float32Array | undefined>(given).filter((array) => array !== undefined),
   ];
   if (callers.some(isShared))
     throw new OptionError(call.where, 'memory of this thread alone in an asynchronous call', 'a SharedArrayBuffer');
@@ -120,7 +123,7 @@ export async function runCallAsync<In extends string, Out extends string>(
       const array = call.inputs[name];
       inputs[name] = null;
       if (array === null) continue;
-      const copy = allocate(array.length);
+      const copy = allocate(lengthOf(array));
       copy.array.set(array);
       inputs[name] = copy;
     }
@@ -139,7 +142,7 @@ export async function runCallAsync<In extends string, Out extends string>(
       throw new DisposedError(call.where, 'the memory of an array was transferred away before the job was done');
     const results: Results<Out> = {};
     for (const [name, copy] of wanted) {
-      const result = out[name] ?? new Float32Array(copy.length);
+      const result = given[name] ?? new Float32Array(copy.length);
       result.set(copy.array);
       results[name] = result;
     }

@@ -81,12 +81,13 @@ export class FunctionalFeedForward {
   readonly #first: ResolvedLinear;
   readonly #second: ResolvedLinear;
 
+  /** What it was defined by: a frozen copy. */
+  readonly spec: FeedForwardSpec;
+
   /** @param spec what it is defined by. @throws {OptionError | ShapeError} for sizes that do not fit. */
-  constructor(
-    /** What it was defined by. */
-    readonly spec: FeedForwardSpec,
-  ) {
+  constructor(spec: FeedForwardSpec) {
     const { fc1, fc2 } = resolveFeedForward('feedForward', spec);
+    this.spec = Object.freeze({ ...spec });
     this.#first = fc1;
     this.#second = fc2;
   }
@@ -133,22 +134,23 @@ export class FunctionalFeedForward {
     checkObject(`${where}: inputs`, inputs);
     const first = checkArrays(`${where}: fc1`, this.#first.shapes, inputs.fc1);
     const second = checkArrays(`${where}: fc2`, this.#second.shapes, inputs.fc2);
-    const n = checkRows(`${where}: x`, inputs.x, this.#first.dims.inFeatures);
+    const { x } = inputs;
+    const n = checkRows(`${where}: x`, x, this.#first.dims.inFeatures);
     const { factorScale: factor_scale1, guideScale: guide_scale1 } = first;
     const { factorScale: factor_scale2, guideScale: guide_scale2 } = second;
     const scales = { factor_scale1, guide_scale1, factor_scale2, guide_scale2 };
-    return { first, second, n, scales };
+    return { first, second, x, n, scales };
   }
 
   #forward(inputs: FeedForwardInputs, options?: FeedForwardForwardOptions) {
     const where = 'feedForward.forward';
     const { training = false, out = {} } = checkOptions(where, options);
-    const { first, second, n, scales } = this.#prepare(where, inputs);
+    const { first, second, x, n, scales } = this.#prepare(where, inputs);
     const { factor_scale1, guide_scale1, factor_scale2, guide_scale2 } = scales;
     const kept = training ? n : 0;
     const call: Call<'x' | WeightInput | 'bias1' | 'bias2', 'y' | 'h1' | 'pre' | 'h2'> = {
       where,
-      inputs: { x: inputs.x, ...weightInputs(first, second), bias1: first.bias, bias2: second.bias },
+      inputs: { x, ...weightInputs(first, second), bias1: first.bias, bias2: second.bias },
       outputs: {
         y: n * this.#second.features,
         h1: kept * this.#first.dims.hidden,
@@ -178,7 +180,7 @@ export class FunctionalFeedForward {
           guide_scale1,
           factor_scale2,
           guide_scale2,
-          activation: native.activations[this.spec.activation],
+          activation: native.activations[this.#first.activation],
         }),
     };
     return { call, out };
@@ -187,17 +189,19 @@ export class FunctionalFeedForward {
   #backward(inputs: FeedForwardBackwardInputs, options?: FeedForwardBackwardOptions) {
     const where = 'feedForward.backward';
     const { needs, out = {} } = checkOptions(where, options);
-    const { first, second, n, scales } = this.#prepare(where, inputs);
+    const { first, second, x, n, scales } = this.#prepare(where, inputs);
     const { factor_scale1, guide_scale1, factor_scale2, guide_scale2 } = scales;
-    checkLength(`${where}: dy`, inputs.dy, n * this.#second.features);
-    const { pre, ...saved } = inputs.saved ?? {};
+    const { dy, saved = {} } = inputs;
+    checkLength(`${where}: dy`, dy, n * this.#second.features);
+    checkObject(`${where}: saved`, saved);
+    const { pre } = saved;
     const h1 = savedHidden(`${where}: saved.h1`, saved.h1, n, this.#first.dims);
     checkLength(`${where}: saved.pre`, pre, n * this.#first.dims.outFeatures);
     const h2 = savedHidden(`${where}: saved.h2`, saved.h2, n, this.#second.dims);
     const fc1 = gradientLengths(this.#first.shapes, first.guide !== null);
     const fc2 = gradientLengths(this.#second.shapes, second.guide !== null);
     const lengths: Record<FeedForwardGradient, number> = {
-      dx: inputs.x.length,
+      dx: n * this.#first.dims.inFeatures,
       'fc1.dv': fc1.dv,
       'fc1.du': fc1.du,
       'fc1.dguide': fc1.dguide,
@@ -209,7 +213,7 @@ export class FunctionalFeedForward {
     };
     const call: Call<'dy' | 'x' | WeightInput | 'h1' | 'pre' | 'h2', FeedForwardGradient> = {
       where,
-      inputs: { dy: inputs.dy, x: inputs.x, ...weightInputs(first, second), h1, pre, h2 },
+      inputs: { dy, x, ...weightInputs(first, second), h1, pre, h2 },
       outputs: select(where, lengths, needs),
       run: (kernels, { dy, x, v1, u1, guide1, v2, u2, guide2, h1, pre, h2 }, o) =>
         kernels.ffn_backward({
@@ -240,7 +244,7 @@ export class FunctionalFeedForward {
           guide_scale1,
           factor_scale2,
           guide_scale2,
-          activation: native.activations[this.spec.activation],
+          activation: native.activations[this.#first.activation],
         }),
     };
     return { call, out };

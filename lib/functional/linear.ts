@@ -2,10 +2,10 @@
 import { OptionError } from '../errors';
 import { native } from '../native';
 import { checkMergeable } from '../ops/inner_activation';
-import type { LinearDims } from '../ops/linear_dims';
+import { copyOfDims, type LinearDims } from '../ops/linear_dims';
 import { numel } from '../tensor';
 import { checkLength, checkRows } from './buffers';
-import { type Call, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
+import { type Call, checkObject, checkOptions, type OutArrays, runCall, runCallAsync, select } from './call';
 import { type FactorSpec, type LinearShapes, type LinearSpec, type ResolvedLinear, resolveLinear } from './spec';
 import { checkArrays, gradientLengths, type LinearArrays, savedHidden } from './weights';
 
@@ -74,12 +74,13 @@ export interface LinearBackwardOptions {
 export class FunctionalLinear {
   readonly #layer: ResolvedLinear;
 
+  /** What it was defined by: a frozen copy. */
+  readonly spec: LinearSpec | FactorSpec;
+
   /** @param spec what it is defined by. @throws {OptionError | ShapeError} for sizes that do not fit. */
-  constructor(
-    /** What it was defined by. */
-    readonly spec: LinearSpec | FactorSpec,
-  ) {
+  constructor(spec: LinearSpec | FactorSpec) {
     this.#layer = resolveLinear('linear', spec);
+    this.spec = Object.freeze({ ...spec });
   }
 
   /** Shapes of the weights. */
@@ -89,7 +90,7 @@ export class FunctionalLinear {
 
   /** Its sizes in the family of all structures. */
   get dims(): LinearDims {
-    return this.#layer.dims;
+    return copyOfDims(this.#layer.dims);
   }
 
   /** Features of y: outFeatures, or half of them after swiglu. */
@@ -156,11 +157,12 @@ export class FunctionalLinear {
       factorScale: factor_scale,
       guideScale: guide_scale,
     } = checkArrays(where, shapes, inputs);
-    const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
+    const { x } = inputs;
+    const n = checkRows(`${where}: x`, x, dims.inFeatures);
     const code = native.activations[activation];
     const call: Call<'x' | 'v' | 'u' | 'guide' | 'bias', 'y' | 'h' | 'pre'> = {
       where,
-      inputs: { x: inputs.x, v, u, guide, bias },
+      inputs: { x, v, u, guide, bias },
       outputs: {
         y: n * features,
         h: training ? n * dims.hidden : 0,
@@ -192,16 +194,18 @@ export class FunctionalLinear {
     const { needs, out = {} } = checkOptions(where, options);
     const { dims, shapes, activation, features } = this.#layer;
     const { v, u, guide, factorScale: factor_scale, guideScale: guide_scale } = checkArrays(where, shapes, inputs);
-    const n = checkRows(`${where}: x`, inputs.x, dims.inFeatures);
-    checkLength(`${where}: dy`, inputs.dy, n * features);
-    const h = savedHidden(`${where}: saved.h`, inputs.saved?.h, n, dims);
-    const pre = activation === 'none' ? null : inputs.saved?.pre;
+    const { x, dy, saved = {} } = inputs;
+    checkObject(`${where}: saved`, saved);
+    const n = checkRows(`${where}: x`, x, dims.inFeatures);
+    checkLength(`${where}: dy`, dy, n * features);
+    const h = savedHidden(`${where}: saved.h`, saved.h, n, dims);
+    const pre = activation === 'none' ? null : saved.pre;
     if (pre !== null) checkLength(`${where}: saved.pre`, pre, n * dims.outFeatures);
     const code = native.activations[activation];
     const call: Call<'dy' | 'x' | 'v' | 'u' | 'guide' | 'h' | 'pre', LinearGradient> = {
       where,
-      inputs: { dy: inputs.dy, x: inputs.x, v, u, guide, h, pre },
-      outputs: select(where, { dx: inputs.x.length, ...gradientLengths(shapes, guide !== null) }, needs),
+      inputs: { dy, x, v, u, guide, h, pre },
+      outputs: select(where, { dx: n * dims.inFeatures, ...gradientLengths(shapes, guide !== null) }, needs),
       run: (kernels, { dy, x, v, u, guide, h, pre }, { dx, dv, du, dguide, dbias }) =>
         kernels.linear_backward({
           dy,

@@ -3,8 +3,9 @@ import { formatShape, OptionError, ShapeError } from '../errors';
 import { type Activation, activatedFeatures, checkActivation } from '../ops/activation';
 import type { InnerActivation } from '../ops/inner_activation';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
+import { isObject } from '../options';
+import { checkedShape, numel, type Shape } from '../sizes';
 import { checkStructure, chooseLayer, type FactorShapes, type SizeOptions, type Structure } from '../structures';
-import { checkShape, numel, type Shape } from '../tensor';
 
 /**
  * A dense or structured linear layer: outFeatures are those before the activation (swiglu halves them). docs/structures.md
@@ -66,16 +67,24 @@ export function resolveLinear(where: string, spec: LinearSpec | FactorSpec): Res
     throw new ShapeError(where, 'an even number of output features for swiglu', String(outFeatures));
   return {
     dims,
-    shapes: { v, u, bias: [outFeatures], guide: [outFeatures, inFeatures] },
+    shapes: frozenShapes({ v, u, bias: [outFeatures], guide: [outFeatures, inFeatures] }),
     activation,
     features: activatedFeatures(activation, outFeatures),
   };
 }
 
+/** Copies that nobody can change: the lengths of arrays are checked against them. */
+const frozenShapes = ({ v, u, bias, guide }: LinearShapes): LinearShapes => {
+  const frozen = (shape: Shape): Shape => Object.freeze([...shape]);
+  return Object.freeze({ v: v && frozen(v), u: frozen(u), bias: frozen(bias), guide: frozen(guide) });
+};
+
 /** Both layers of a feedforward network. @throws {OptionError | ShapeError} naming what does not fit. */
 export function resolveFeedForward(where: string, spec: FeedForwardSpec): Record<'fc1' | 'fc2', ResolvedLinear> {
   if (spec === null || typeof spec !== 'object') throw new OptionError(where, 'a specification of a network', spec);
   checkActivation(`${where}: activation`, spec.activation);
+  for (const name of ['fc1', 'fc2'] as const)
+    if (!isObject(spec[name])) throw new OptionError(`${where}: ${name}`, 'a specification of a layer', spec[name]);
   const fc1 = resolveLinear(`${where}: fc1`, { ...spec.fc1, activation: spec.activation });
   const fc2 = resolveLinear(`${where}: fc2`, { ...spec.fc2, activation: 'none' });
   if (fc2.dims.inFeatures !== fc1.features)
@@ -84,11 +93,13 @@ export function resolveFeedForward(where: string, spec: FeedForwardSpec): Record
 }
 
 function checkFactors(where: string, { v, u }: FactorSpec): FactorShapes {
-  for (const [name, shape] of Object.entries(v === null ? { u } : { v, u })) {
-    checkShape(`${where}: ${name}`, shape);
-    if (numel(shape) === 0) throw new ShapeError(`${where}: ${name}`, 'sizes of at least 1', formatShape(shape));
-  }
-  return { v, u };
+  return { v: v === null ? null : checkFactor(`${where}: v`, v), u: checkFactor(`${where}: u`, u) };
+}
+
+function checkFactor(where: string, shape: Shape): Shape {
+  const checked = checkedShape(where, shape);
+  if (numel(checked) === 0) throw new ShapeError(where, 'sizes of at least 1', formatShape(checked));
+  return checked;
 }
 
 function factorsOf(where: string, spec: LinearSpec): FactorShapes {

@@ -2,8 +2,7 @@
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
 import type { DType } from '../dtype';
-import { runNative, StateDictError } from '../errors';
-import { native } from '../native';
+import { StateDictError } from '../errors';
 import { checkSameShape, checkTensor } from '../ops/check';
 import { checkKeys } from '../options';
 import { keep, tidy } from '../scope';
@@ -121,7 +120,7 @@ export abstract class Module {
     }
     noGrad(() =>
       tidy(() => {
-        for (const { to, from } of pairs) runNative(() => native.transfer(from.as(to.dtype).handle, to.handle));
+        for (const { to, from } of pairs) to.copyFrom(from.as(to.dtype));
       }),
     );
   }

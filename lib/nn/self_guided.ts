@@ -1,7 +1,6 @@
 /** Self-guided training: a dense matrix helps a structured layer at first and is then annealed away. */
 import { noGrad } from '../autograd';
-import { OptionError, runNative } from '../errors';
-import { kernels } from '../kernels';
+import { OptionError } from '../errors';
 import { add, type LinearOptions, type LinearWeights, scale, structuredLinear } from '../ops';
 import { tidy } from '../scope';
 import type { Tensor } from '../tensor';
@@ -80,7 +79,7 @@ export class SelfGuided extends Module implements LinearForward {
     const guide = this.#guide;
     if (guide === null) return;
     const product = this.layer.product();
-    runNative(() => kernels.copy({ x: product, y: guide }));
+    guide.copyFrom(product);
     product.dispose();
   }
 

@@ -47,10 +47,11 @@ export function causalAttention(qkv: Tensor, options: AttentionOptions): Tensor 
   runNative(() => kernels.attention_forward({ qkv, y, lse, batch, seq, heads, kv_heads, head_size, rotary_base }));
   if (!needsGrad(qkv)) lse.dispose();
 
-  return record(y, [qkv], (dy) => {
+  const backward = (dy: Tensor) => {
     const dqkv = emptyLike(qkv);
     kernels.attention_backward({ dy, qkv, y, lse, dqkv, batch, seq, heads, kv_heads, head_size, rotary_base });
     lse.dispose();
     return [dqkv];
-  });
+  };
+  return record(y, [qkv], backward, [qkv, y]);
 }

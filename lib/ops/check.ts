@@ -73,7 +73,7 @@ export function rowsOf(where: string, x: Tensor, features: number): number {
   return features === 0 ? numel(x.shape.slice(0, -1)) : x.size / features;
 }
 
-export const emptyLike = (t: Tensor): Tensor => empty(t.shape, t.dtype, t.device);
+export const emptyLike = (t: Tensor): Tensor => empty(t, t.dtype, t.device);
 
 /** Another shape, of the element type and on the device of `like`. */
 export const emptyAs = (shape: Shape, like: Tensor): Tensor => empty(shape, like.dtype, like.device);

@@ -35,12 +35,14 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   runNative(() => kernels.cross_entropy_forward({ logits, targets, loss, lse, count, n, classes, ignore_index }));
   if (!needsGrad(logits)) for (const saved of [lse, count]) saved.dispose();
 
-  return record(loss, [logits], (dloss) => {
+  const backward = (dloss: Tensor) => {
     const dlogits = inPlace ? logits.view() : emptyLike(logits);
     kernels.cross_entropy_backward({ dloss, logits, targets, lse, count, dlogits, n, classes, ignore_index });
+    if (inPlace) logits.storage.changed();
     for (const saved of [lse, count]) saved.dispose();
     return [dlogits];
-  });
+  };
+  return record(loss, [logits], backward, [logits, targets]);
 }
 
 /**
@@ -60,6 +62,8 @@ export function linearCrossEntropy(
   checkTensor('linearCrossEntropy: weight', weight);
   checkSameShape('linearCrossEntropy: weight', weight, [-1, x.shape[x.rank - 1] ?? 0]);
   const [classes, features] = weight.shape as [number, number];
+  if (classes === 0)
+    throw new ShapeError('linearCrossEntropy: weight', 'at least one class', formatShape(weight.shape));
   const n = rowsOf('linearCrossEntropy: x', x, features);
   checkTargets('linearCrossEntropy', targets, n, ignoreIndex);
   checkSameKind('linearCrossEntropy', x, weight);

@@ -1,5 +1,6 @@
 /** Element by element: functions of one tensor, and arithmetic of two with broadcasting. */
 import { noGrad, record } from '../autograd';
+import { zeros } from '../creation';
 import { checkNumber, runNative } from '../errors';
 import { kernels } from '../kernels';
 import { native } from '../native';
@@ -8,17 +9,22 @@ import { broadcastShape, broadcastStrides, int32Sizes, int32Strides } from './br
 import { checkSameKind, checkTensor, emptyAs, emptyLike } from './check';
 import { reduceTo } from './reduce';
 
+/** Those whose gradient depends on no values. */
+const LINEAR: ReadonlySet<string> = new Set(['neg', 'scale', 'addScalar']);
+
 function unary(name: keyof typeof native.unaryOps, a: Tensor, c = 0): Tensor {
   checkTensor(`${name}: a`, a);
   checkNumber(`${name}: operand`, c);
   const op = native.unaryOps[name];
   const y = emptyLike(a);
   runNative(() => kernels.unary({ a, y, op, c }));
-  return record(y, [a], (dy) => {
+  const backward = (dy: Tensor) => {
     const da = emptyLike(a);
-    kernels.unary_backward({ dy, a, y, da, op, c });
+    if (name === 'pow' && c === 0) kernels.fill({ y: da, value: 0 });
+    else kernels.unary_backward({ dy, a, y, da, op, c });
     return [da];
-  });
+  };
+  return record(y, [a], backward, LINEAR.has(name) ? [] : [a, y]);
 }
 
 /** −a. */
@@ -62,6 +68,14 @@ export const clampMin = (a: Tensor, bound: number): Tensor => unary('clampMin', 
 /** min(a, bound). */
 export const clampMax = (a: Tensor, bound: number): Tensor => unary('clampMax', a, bound);
 
+/** What the gradients read, where it is less than both operands. */
+const READS: { readonly [Name in BinaryName]?: (a: Tensor, b: Tensor) => readonly (Tensor | null)[] } = {
+  add: () => [],
+  sub: () => [],
+  mul: (a, b) => [b.requiresGrad ? a : null, a.requiresGrad ? b : null],
+  div: (a, b) => [b.requiresGrad ? a : null, b],
+};
+
 type BinaryName = keyof typeof native.binaryOps;
 /** dy and the operands → the gradient for one operand, before it is summed back to the operand's shape. */
 type BinaryGradient = (dy: Tensor, a: Tensor, b: Tensor) => Tensor;
@@ -83,9 +97,9 @@ function binary(name: BinaryName, a: Tensor, b: Tensor, gradients?: readonly [Bi
   checkTensor(`${name}: b`, b);
   const y = broadcastBinary(name, a, b);
   if (!gradients) return y;
-  return record(y, [a, b], (dy) =>
-    [a, b].map((operand, i) => (operand.requiresGrad ? reduceTo(gradients[i]!(dy, a, b), operand.shape) : null)),
-  );
+  const backward = (dy: Tensor) =>
+    [a, b].map((operand, i) => (operand.requiresGrad ? reduceTo(gradients[i]!(dy, a, b), operand.shape) : null));
+  return record(y, [a, b], backward, READS[name]?.(a, b) ?? [a, b]);
 }
 
 /** a + b, broadcast. */
@@ -101,7 +115,7 @@ export const div = (a: Tensor, b: Tensor): Tensor =>
 /** a ** b, broadcast; the gradient for b needs a > 0. */
 export const pow = (a: Tensor, b: Tensor): Tensor =>
   binary('pow', a, b, [
-    (dy, x, y) => mul(dy, mul(y, pow(x, addScalar(y, -1)))),
+    (dy, x, y) => mul(dy, mul(y, pow(x, add(addScalar(y, -1), isZero(y))))), // where y is 0: 0 · x⁰, not 0 · x⁻¹
     (dy, x, y) => mul(dy, mul(pow(x, y), log(x))),
   ]);
 /** The larger, broadcast; if they are equal the gradient goes to a. */
@@ -114,5 +128,7 @@ export const minimum = (a: Tensor, b: Tensor): Tensor =>
 export const greater = (a: Tensor, b: Tensor): Tensor => binary('greater', a, b);
 /** 1 where a = b, else 0; broadcast, no gradient. */
 export const equal = (a: Tensor, b: Tensor): Tensor => binary('equal', a, b);
+
+const isZero = (a: Tensor): Tensor => equal(a, zeros([1], { dtype: a.dtype, device: a.device }));
 
 const notGreater = (a: Tensor, b: Tensor): Tensor => noGrad(() => addScalar(neg(greater(a, b)), 1));

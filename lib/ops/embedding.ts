@@ -18,9 +18,10 @@ export function embedding(ids: Tensor, table: Tensor): Tensor {
   const y = emptyAs([...ids.shape, features], table);
   runNative(() => kernels.embedding_forward({ ids, table, y, n: ids.size, rows, features }));
 
-  return record(y, [table], (dy) => {
+  const backward = (dy: Tensor) => {
     const dtable = emptyLike(table);
     kernels.embedding_backward({ dy, ids, dtable, n: ids.size, rows, features });
     return [dtable];
-  });
+  };
+  return record(y, [table], backward, [ids]);
 }

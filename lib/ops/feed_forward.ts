@@ -82,7 +82,7 @@ export function feedForward(
     }),
   );
 
-  return record(y, inputs, (dy) => {
+  const backward = (dy: Tensor) => {
     const [dx] = gradientsFor(x);
     const gradients = gradientsFor(...parameters);
     const [dv1, du1, dguide1, dbias1, dv2, du2, dguide2, dbias2] = gradients;
@@ -118,7 +118,8 @@ export function feedForward(
     });
     for (const saved of [h1, pre, h2]) saved?.dispose();
     return [dx, ...gradients.filter((_, i) => parameters[i] !== null), ...(residual ? [dy] : [])];
-  });
+  };
+  return record(y, inputs, backward, [x, v1, u1, guide1, v2, u2, guide2]);
 }
 
 const weightsOf = ({ v, u, guide, bias }: CheckedLinear) => [v, u, guide, bias] as const;

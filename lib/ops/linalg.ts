@@ -39,6 +39,6 @@ export function svd(a: Tensor, rank?: number): Svd {
 export function polarFactor(a: Tensor): Tensor {
   const { batch, m, n } = matricesOf('polarFactor: a', a);
   const y = emptyLike(a);
-  runNative(() => kernels.polar({ a, y, batch, m, n }));
+  if (a.size > 0) runNative(() => kernels.polar({ a, y, batch, m, n }));
   return y;
 }

@@ -202,7 +202,7 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
     }),
   );
 
-  return record(y, inputs, (dy) => {
+  const backward = (dy: Tensor) => {
     const gradients = gradientsFor(x, v, u, guide, bias);
     const [dx, dv, du, dguide, dbias] = gradients;
     kernels.linear_backward({
@@ -227,7 +227,8 @@ function apply(where: string, x: Tensor, weights: LinearWeights, options: Linear
     h?.dispose();
     pre?.dispose();
     return [...gradients, dy].filter((_, i) => all[i] !== null);
-  });
+  };
+  return record(y, inputs, backward, [x, v, u, guide]);
 }
 
 /** The dense matrix [out, in] that the factors stand for, without an activation between them. Not differentiable. */

@@ -54,6 +54,9 @@ export function linearDims(
   return describe(where, [K, q, p, L, s, r], innerActivation);
 }
 
+/** Another object for whoever asks: kernels trust the sizes, and no typed array can be frozen. */
+export const copyOfDims = (dims: LinearDims): LinearDims => ({ ...dims, sizes: dims.sizes.slice() });
+
 /** A factor of [rows, columns] is one block. */
 function asBlocks(where: string, name: string, shape: Shape): [number, number, number] {
   if (shape.length === 2) return [1, shape[0]!, shape[1]!];

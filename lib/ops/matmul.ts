@@ -42,10 +42,11 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   runNative(() => product(a, transposeA, b, transposeB, y, { batch, m, n, k, strides }));
 
   const sizes = { batch, m, n, k, one, transposeA, transposeB };
-  return record(y, [a, b], (dy) => [
+  const backward = (dy: Tensor) => [
     a.requiresGrad ? gradientOfA(dy, b, a, sizes) : null,
     b.requiresGrad ? gradientOfB(dy, a, b, sizes) : null,
-  ]);
+  ];
+  return record(y, [a, b], backward, [b.requiresGrad ? a : null, a.requiresGrad ? b : null]);
 }
 
 /** c = op(a) · op(b), [m, k] times [k, n], for each of the batch. */

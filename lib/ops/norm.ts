@@ -24,12 +24,13 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null,
   const inputs = bias ? [x, weight, bias] : [x, weight];
   if (!needsGrad(...inputs)) for (const saved of [mean, rstd]) saved.dispose();
 
-  return record(y, inputs, (dy) => {
+  const backward = (dy: Tensor) => {
     const [dx, dweight, dbias] = gradientsFor(x, weight, bias);
     kernels.layer_norm_backward({ dy, x, weight, mean, rstd, dx, dweight, dbias, n, features });
     for (const saved of [mean, rstd]) saved.dispose();
     return [dx, dweight, dbias];
-  });
+  };
+  return record(y, inputs, backward, [x, weight]);
 }
 
 /** x / √(mean(x²) + eps) · weight; x [..., features], weight [features]. */
@@ -42,12 +43,13 @@ export function rmsNorm(x: Tensor, weight: Tensor, eps = NORM_EPS): Tensor {
   runNative(() => kernels.rms_norm_forward({ x, weight, y, rstd, n, features, eps }));
   if (!needsGrad(x, weight)) rstd.dispose();
 
-  return record(y, [x, weight], (dy) => {
+  const backward = (dy: Tensor) => {
     const [dx, dweight] = gradientsFor(x, weight);
     kernels.rms_norm_backward({ dy, x, weight, rstd, dx, dweight, n, features });
     rstd.dispose();
     return [dx, dweight];
-  });
+  };
+  return record(y, [x, weight], backward, [x, weight]);
 }
 
 function checkNorm(where: string, x: Tensor, weight: Tensor, eps: number): number {

@@ -93,7 +93,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
 /** Largest value over a dimension, or over everything; the gradient goes to every element that equals it. */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   const { y, extent } = reduce('max', x, options);
-  return record(y, [x], (dy) => {
+  const backward = (dy: Tensor) => {
     const dx = spread(dy, x, extent);
     const best = spread(y, x, extent);
     const dims = int32Sizes('backward of max', [x.size]);
@@ -102,7 +102,8 @@ export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
     kernels.binary({ a: dx, b: best, y: dx, op: native.binaryOps.mul, dims, a_strides: step, b_strides: step });
     best.dispose();
     return [dx];
-  });
+  };
+  return record(y, [x], backward, [x, y]);
 }
 
 /** Index of the largest value along a dimension (default: the last), int32. The first one if several are equal. */

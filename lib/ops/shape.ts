@@ -2,7 +2,8 @@
 import { record } from '../autograd';
 import { DTypeError, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { kernels } from '../kernels';
-import { checkShape, empty, numel, type Shape, type Tensor } from '../tensor';
+import { checkedShape } from '../sizes';
+import { empty, numel, type Shape, type Tensor } from '../tensor';
 import { broadcastShape, broadcastStrides, contiguousStrides, int32Sizes, int32Strides } from './broadcast';
 import { checkSameDevice, checkTensor, emptyAs, emptyLike } from './check';
 import { normalizeDim, reduceTo } from './reduce';
@@ -21,21 +22,31 @@ function gather(where: string, x: Tensor, shape: Shape, offset: number, strides:
   });
 }
 
+/** The shape with the size that -1 stands for. @throws {OptionError | ShapeError} */
+function completed(size: number, shape: Shape): Shape {
+  const where = 'reshape: shape';
+  if (!Array.isArray(shape)) throw new OptionError(where, 'an array of sizes', shape);
+  const at = shape.indexOf(-1);
+  if (at < 0) return shape; // for `view` to check
+  const others = checkedShape(where, shape.toSpliced(at, 1));
+  if (!Number.isInteger(size / numel(others)))
+    throw new ShapeError('reshape', `a shape of ${size} elements`, formatShape(shape));
+  return others.toSpliced(at, 0, size / numel(others));
+}
+
 /** The same memory with another shape; one size may be -1, to be computed from the others. No copy. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape: x', x, 'any');
-  const known = numel(shape.filter((size) => size !== -1));
-  const found = shape.map((size) => (size === -1 ? x.size / known : size));
-  if (shape.filter((size) => size === -1).length > 1) throw new OptionError('reshape: shape', 'at most one -1', shape);
-  if (!found.every((size) => Number.isInteger(size) && size >= 0) || numel(found) !== x.size)
-    throw new ShapeError('reshape', `a shape of ${x.size} elements`, formatShape(shape));
+  const found = completed(x.size, shape);
+  if (numel(found) !== x.size) throw new ShapeError('reshape', `a shape of ${x.size} elements`, formatShape(shape));
   return record(x.view(found), [x], (dy) => [dy.view(x.shape)]);
 }
 
 /** Dimensions in another order: y.shape[i] = x.shape[order[i]]. */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
   checkTensor('permute: x', x, 'any');
-  const dims = order.map((d) => normalizeDim('permute', d, x.rank));
+  if (!Array.isArray(order)) throw new OptionError('permute: order', 'an array of dimensions', order);
+  const dims = (order as readonly number[]).map((d) => normalizeDim('permute', d, x.rank));
   if (dims.length !== x.rank || new Set(dims).size !== x.rank)
     throw new OptionError('permute: order', `each of the ${x.rank} dimensions once`, order);
   const strides = contiguousStrides(x.shape);
@@ -70,9 +81,9 @@ export function slice(x: Tensor, dim: number, start: number, end: number): Tenso
 }
 
 /** x repeated to a larger shape by the rules of broadcasting. */
-export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+export function broadcastTo(x: Tensor, to: Shape): Tensor {
   checkTensor('broadcastTo: x', x);
-  checkShape('broadcastTo: shape', shape);
+  const shape = checkedShape('broadcastTo: shape', to);
   if (formatShape(broadcastShape('broadcastTo', x.shape, shape)) !== formatShape(shape))
     throw new ShapeError('broadcastTo', `a shape that ${formatShape(x.shape)} broadcasts to`, formatShape(shape));
   const dims = int32Sizes('broadcastTo', shape);
@@ -84,9 +95,14 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
 
 /** Tensors one after another along a dimension; all other sizes must agree. */
 export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
-  const first = tensors[0];
-  if (first === undefined) throw new OptionError('concat: tensors', 'at least one', tensors);
-  for (const t of tensors) checkTensor('concat: tensors', t, 'any');
+  if (!Array.isArray(tensors) || tensors.length === 0)
+    throw new OptionError('concat: tensors', 'an array of at least one tensor', tensors);
+  const parts: readonly Tensor[] = [...tensors]; // the graph keeps them
+  for (const t of parts) checkTensor('concat: tensors', t, 'any');
+  return concatChecked(parts, parts[0]!, dim);
+}
+
+function concatChecked(tensors: readonly Tensor[], first: Tensor, dim: number): Tensor {
   const d = normalizeDim('concat', dim, first.rank);
   for (const t of tensors) {
     if (t.dtype !== first.dtype) throw new DTypeError('concat', first.dtype, t.dtype);

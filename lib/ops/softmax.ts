@@ -10,12 +10,14 @@ function apply(name: string, x: Tensor, log: number): Tensor {
   const features = x.shape[x.rank - 1] ?? 0;
   const n = rowsOf(`${name}: x`, x, features);
   const y = emptyLike(x);
-  runNative(() => kernels.softmax_forward({ x, y, n, features, log }));
-  return record(y, [x], (dy) => {
+  // Rows of no features are as good as none, however many there are.
+  if (x.size > 0) runNative(() => kernels.softmax_forward({ x, y, n, features, log }));
+  const backward = (dy: Tensor) => {
     const dx = emptyLike(x);
-    kernels.softmax_backward({ dy, y, dx, n, features, log });
+    if (x.size > 0) kernels.softmax_backward({ dy, y, dx, n, features, log });
     return [dx];
-  });
+  };
+  return record(y, [x], backward, [y]);
 }
 
 /** exp(x) / Σ exp(x), stable for large values. */

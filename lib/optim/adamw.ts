@@ -1,7 +1,7 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { noGrad } from '../autograd';
 import { zeros } from '../creation';
-import { checkChoice, checkNumber, GradientError, OptionError, runNative } from '../errors';
+import { checkChoice, checkNumber, DTypeError, GradientError, OptionError, runNative } from '../errors';
 import { kernels } from '../kernels';
 import { checkSameDevice } from '../ops/check';
 import { checkKeys, type OptionNames } from '../options';
@@ -189,7 +189,7 @@ export class AdamW implements RecordableOptimizer {
     let first = 0;
     return this.#groups.flatMap((group) => {
       const taking = group.slots.filter(takesPart);
-      for (const slot of taking) checkSameDevice(`AdamW: ${slot.name}`, slot.expAvg, slot.parameter);
+      for (const slot of taking) checkSlot(slot);
       return [taking.filter(({ master }) => master === null), taking.filter(({ master }) => master !== null)]
         .filter((slots) => slots.length > 0)
         .map((slots) => {
@@ -246,6 +246,7 @@ export class AdamW implements RecordableOptimizer {
           first,
         });
     });
+    for (const { slots } of calls) for (const { parameter } of slots) parameter.storage.changed();
   }
 
   zeroGrad(): void {
@@ -287,6 +288,13 @@ export class AdamW implements RecordableOptimizer {
     this.#clip[Symbol.dispose]();
     this.#numbers.dispose();
   }
+}
+
+/** A parameter may have moved since. @throws {DeviceError | DTypeError} */
+function checkSlot({ name, parameter, expAvg, master }: Slot): void {
+  checkSameDevice(`AdamW: ${name}`, expAvg, parameter);
+  if ((parameter.dtype === 'bfloat16') !== (master !== null))
+    throw new DTypeError(`AdamW: ${name}`, 'the dtype that it had when the optimizer was made', parameter.dtype);
 }
 
 function checkGradients(calls: readonly Call[]): void {

@@ -1,9 +1,9 @@
 /** What every optimizer offers to a training loop, and what optimizers share. */
 import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
-import { checkSameShape } from '../ops/check';
+import { checkSameDevice } from '../ops/check';
 import { checkKeys, type OptionNames } from '../options';
-import { items, type Tensor } from '../tensor';
+import { checkGradientOf, items, type Tensor } from '../tensor';
 import type { GradientClip } from './clip';
 
 /** Options of `step`. */
@@ -91,9 +91,11 @@ export function checkStep<Options extends StepOptions>(
     throw new OptionError(`${where}: maxGradNorm`, 'none together with a clip, which has its own', maxGradNorm);
 }
 
-/** Kernels assume that a gradient has the size of its parameter. @throws {ShapeError} */
+/** Kernels take the size of the parameter for that of its gradient. @throws {ShapeError | DTypeError | DeviceError | DisposedError} */
 export function checkGradient(where: string, name: string, parameter: Tensor): void {
-  checkSameShape(`${where}: gradient of ${name}`, parameter.grad!, parameter.shape);
+  const { grad } = parameter;
+  checkGradientOf(`${where}: gradient of ${name}`, parameter, grad);
+  checkSameDevice(`${where}: gradient of ${name}`, parameter, grad);
 }
 
 export function dropGradients(parameters: Iterable<Tensor>): void {

@@ -4,7 +4,7 @@
  */
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkInnerActivation, type InnerActivation } from '../ops/inner_activation';
-import type { Shape } from '../tensor';
+import { numel } from '../sizes';
 import { blockdense } from './block_dense';
 import { blockshuffle } from './block_shuffle';
 import { btt } from './btt';
@@ -47,8 +47,6 @@ export interface ChosenLayer extends FactorShapes {
 export function checkStructure(where: string, value: unknown): asserts value is Structure {
   checkChoice(where, value, STRUCTURE_NAMES);
 }
-
-const numel = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
 
 /** Weights, without the bias. */
 export const parametersOf = ({ v, u }: FactorShapes): number => (v === null ? 0 : numel(v)) + numel(u);

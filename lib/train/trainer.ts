@@ -137,6 +137,8 @@ export class Trainer implements Disposable {
   #checksum: number | undefined;
   #recorded: RecordedPasses | null = null;
   #step = 0;
+  /** The method under way. */
+  #busy: string | null = null;
 
   /**
    * @param restored a checkpoint whose weights are about to be loaded into the model, as in `resume`.
@@ -267,8 +269,23 @@ export class Trainer implements Disposable {
     while (!this.finished && !signal?.aborted) yield await this.takeStep();
   }
 
-  /** One optimizer step. @throws {DivergedError} */
+  /** Runs `body` with the model for itself: beside another step or an evaluation the losses would be others. */
+  async #alone<T>(what: string, body: () => Promise<T>): Promise<T> {
+    if (this.#busy !== null) throw new SffnError('ERR_BUSY', `Trainer.${what}: wait for ${this.#busy} to be done`);
+    this.#busy = what;
+    try {
+      return await body();
+    } finally {
+      this.#busy = null;
+    }
+  }
+
+  /** One optimizer step. @throws {DivergedError} @throws {SffnError} ERR_BUSY while a step or an evaluation is under way. */
   async takeStep(): Promise<StepReport> {
+    return this.#alone('takeStep', () => this.#takeStep());
+  }
+
+  async #takeStep(): Promise<StepReport> {
     const start = performance.now();
     const { gradientAccumulation: passes = 1 } = this.config;
     if (this.#step === this.plan.repeatFrom) this.#loader.restore(this.#loaderStart);
@@ -365,15 +382,14 @@ export class Trainer implements Disposable {
   /**
    * Loss on the validation tokens, each counted once. If there are still guides, they are mixed in.
    * @param maxRows stops after this many rows. Default: the whole file.
+   * @throws {SffnError} ERR_BUSY while a step or an evaluation is under way.
    */
   async evaluate({ maxRows }: { maxRows?: number } = {}): Promise<Evaluation> {
-    if (this.#validationFile === null) throw new FormatError('evaluate', 'the config names no validation tokens');
-    return evaluate(this.model, this.#validationFile, {
-      batchSize: this.config.batchSize,
-      seqLen: this.config.seqLen,
-      textBytes: this.config.data.validationBytes,
-      maxRows,
-    });
+    const file = this.#validationFile;
+    if (file === null) throw new FormatError('evaluate', 'the config names no validation tokens');
+    const { batchSize, seqLen } = this.config;
+    const { validationBytes: textBytes } = this.config.data;
+    return this.#alone('evaluate', () => evaluate(this.model, file, { batchSize, seqLen, textBytes, maxRows }));
   }
 
   /** Writes everything that `resume` needs. @throws {FileError} */

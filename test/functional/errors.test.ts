@@ -213,3 +213,43 @@ test('errors of a network name the layer', () => {
     'feedForward.forward: fc2: u: expected 8 elements, got 9',
   );
 });
+
+describe('what was handed in or out cannot change what a call does', () => {
+  const layer = defineLinear(good);
+
+  test('shapes, dims and specifications', () => {
+    const { shapes, dims, spec } = layer;
+    expect(() => Object.assign(shapes.u, { 0: 1 })).toThrow(TypeError);
+    expect(() => Object.assign(shapes, { u: [1] })).toThrow(TypeError);
+    expect(() => Object.assign(spec, { rank: 1 })).toThrow(TypeError);
+    dims.sizes.fill(1000);
+    expect(layer.dims.sizes[0]).toBe(1);
+    const given = { fc1: { ...good }, fc2: { ...good, inFeatures: 6, outFeatures: 4 }, activation: 'relu' as string };
+    const ffn = defineFeedForward(given as FeedForwardSpec);
+    const { x, ...fc1 } = inputs() as { x: Float32Array; u: Float32Array };
+    const fc2 = { v: floats(12), u: floats(8) };
+    const before = ffn.forward({ x, fc1, fc2 }).y;
+    given.activation = 'swiglu';
+    expect(ffn.forward({ x, fc1, fc2 }).y).toEqual(before);
+  });
+
+  test('arrays that claim another length', () => {
+    const short = floats(4);
+    Object.defineProperty(short, 'length', { value: 12 });
+    expect(() => layer.forward(loosely({ ...inputs(), u: short }))).toThrow('u: expected 12 elements, got 4');
+    const out = floats(1);
+    Object.defineProperty(out, 'length', { value: 12 });
+    expect(() => layer.forward(loosely(inputs()), { out: { y: out } })).toThrow('y: expected 12 elements, got 1');
+  });
+
+  test('getters that answer differently the second time', () => {
+    const changing = (first: Float32Array) => {
+      let asked = 0;
+      return { enumerable: true, get: () => (asked++ === 0 ? first : floats(1)) };
+    };
+    const tricky = Object.defineProperties(inputs(), { x: changing(floats(8)), u: changing(floats(12)) });
+    const out = Object.defineProperties({}, { y: changing(floats(12)) });
+    const expected = layer.forward(loosely(inputs())).y;
+    expect(layer.forward(loosely(tricky), { out }).y).toEqual(expected);
+  });
+});

@@ -234,15 +234,19 @@ test('an update that was not prepared is refused', () => {
   expect(optimizer.stepCount).toBe(2);
 });
 
-test('a gradient of another shape is refused, and its step does not count', () => {
+test('a gradient of another shape or dtype, or a disposed one, is refused, and its step does not count', () => {
   const p = parameter(tensor([1, 2]));
   const optimizer = new AdamW(new Map([['p', p]]), { lr: 0.1 });
-  for (const gradient of [[1], [1, 2, 3]]) {
-    p.grad = tensor(gradient);
-    expect(() => optimizer.step()).toThrow('AdamW: gradient of p: expected [2]');
-    optimizer.prepareStep();
-    expect(() => optimizer.applyStep()).toThrow('AdamW: gradient of p: expected [2]');
-  }
+  for (const gradient of [tensor([1]), tensor([1, 2, 3]), tensor(Int32Array.of(1, 2))])
+    expect(() => {
+      p.grad = gradient;
+    }).toThrow('grad: expected a tensor of');
+  const gradient = tensor([1, 1]);
+  p.grad = gradient;
+  gradient.dispose();
+  expect(() => optimizer.step()).toThrow('AdamW: gradient of p: the tensor was disposed');
+  optimizer.prepareStep();
+  expect(() => optimizer.applyStep()).toThrow('AdamW: gradient of p: the tensor was disposed');
   expect([optimizer.stepCount, ...p.data]).toEqual([0, 1, 2]);
 });
 

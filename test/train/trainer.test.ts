@@ -87,6 +87,16 @@ test('evaluation is the same each time and counts each token once', async () => 
   expect(first.bitsPerByte).toBeNull();
 });
 
+test('a step and an evaluation are refused while one is under way, and change nothing', async () => {
+  const losses = async (beside: (trainer: Trainer) => Promise<unknown>) => {
+    using trainer = new Trainer(CONFIG);
+    const step = trainer.takeStep();
+    await expect(beside(trainer)).rejects.toThrow(expect.objectContaining({ code: 'ERR_BUSY' }));
+    return [(await step).loss, (await trainer.takeStep()).loss];
+  };
+  expect(await losses((trainer) => trainer.takeStep())).toEqual(await losses((trainer) => trainer.evaluate()));
+});
+
 test('bits per byte follow from the size of the text', async () => {
   using trainer = new Trainer({ ...CONFIG, data: { ...CONFIG.data, validationBytes: 1000 } });
   const { loss, bitsPerByte } = await trainer.evaluate();
