@@ -1,5 +1,5 @@
 /** The tape. An op leaves a closure that turns the gradient of its result into those of its inputs; this file runs them. */
-import { DisposedError, formatShape, fromNative, GradientError, ShapeError } from './errors';
+import { checkFunction, DisposedError, formatShape, fromNative, GradientError, ShapeError } from './errors';
 import { kernels } from './kernels';
 import { checkSameKind, checkTensor } from './ops/check';
 import { checkKeys } from './options';
@@ -35,6 +35,7 @@ let recording = true;
 
 /** Runs `body` without recording: evaluation, generation, updates of parameters. */
 export function noGrad<T>(body: () => T): T {
+  checkFunction('noGrad: body', body);
   const before = recording;
   recording = false;
   try {

@@ -1,7 +1,7 @@
 /** Devices, threads, instruction sets and memory: what the computation runs on. */
 import type { NativeMemoryStats } from '../types/native';
 import { defaultCostsPath, loadCosts } from './cuda/costs_file';
-import { checkDeviceName, type Device, type DeviceKind, deviceCode, isKind, KINDS, kindOf } from './device_name';
+import { checkDeviceName, checkKnown, type Device, type DeviceKind, deviceCode, isKind, KINDS, kindOf } from './device_name';
 import { checkChoice, checkInteger, checkNumber, DeviceError, FormatError, OptionError, runNative } from './errors';
 import { native } from './native';
 
@@ -24,6 +24,7 @@ export function checkDevice(where: string, device: unknown): asserts device is D
 /** The only name of a device: without a number for the default one of its kind. */
 export function deviceName(device: Device): Device {
   if (isKind(device)) return device;
+  checkKnown(device);
   const kind = kindOf(device);
   return device === `${kind}:${runNative(() => native.defaultDevice(KINDS[kind]))}` ? kind : device;
 }

@@ -26,12 +26,22 @@ export function checkDeviceName(where: string, device: unknown): asserts device 
 /** Whether it has no number. Every op asks: comparing is faster than looking the name up. */
 export const isKind = (device: Device): device is DeviceKind => device === 'cpu' || device === 'cuda';
 
+/** The same with a number for the CPU too, as the library itself counts devices. @throws {OptionError} */
+export function checkKnown(device: unknown): asserts device is Device {
+  if (typeof device !== 'string' || !/^(?:cpu|cuda):\d{1,9}$/.test(device)) checkDeviceName('device', device);
+}
+
 /** 'cuda' of 'cuda:1'. */
-export const kindOf = (device: Device): DeviceKind => (isKind(device) ? device : device.split(':', 1)[0]) as DeviceKind;
+export function kindOf(device: Device): DeviceKind {
+  if (isKind(device)) return device;
+  checkKnown(device);
+  return device.split(':', 1)[0] as DeviceKind;
+}
 
 /** What the addon calls a device. */
 export function deviceCode(device: Device): number {
   if (isKind(device)) return device === 'cpu' ? KINDS.cpu : KINDS.cuda;
+  checkKnown(device);
   const [kind, index] = device.split(':');
   return KINDS[kind as DeviceKind] + 256 * (Number(index) + 1);
 }

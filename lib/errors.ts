@@ -106,15 +106,50 @@ export class BinaryError extends SffnError {
   }
 }
 
+/** Elements of an array that a message has room for. */
+const MOST_DESCRIBED = 16;
+
 function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
-  if (Array.isArray(value)) return `[${value.join(', ')}]`;
-  if (value !== null && typeof value === 'object') return value.constructor?.name ?? 'object';
+  if (Array.isArray(value)) {
+    const elements = Array.from(value.slice(0, MOST_DESCRIBED), describeElement);
+    return `[${[...elements, ...(value.length > MOST_DESCRIBED ? ['...'] : [])].join(', ')}]`;
+  }
+  if (value !== null && typeof value === 'object') return classNameOf(value);
+  if (typeof value === 'function') return 'a function';
   return String(value);
 }
 
+/** Of an array: text is not quoted, and what is in it in turn is not looked at. */
+const describeElement = (value: unknown): string =>
+  Array.isArray(value) ? `[${value.length} elements]` : typeof value === 'string' ? value : describe(value);
+
+function classNameOf(value: object): string {
+  const name: unknown = value.constructor?.name;
+  return typeof name === 'string' ? name : 'object';
+}
+
 /** `[2, 3]`, as shapes are written in messages. */
-export const formatShape = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
+export const formatShape = (shape: readonly number[]): string => `[${Array.from(shape, String).join(', ')}]`;
+
+/** Throws OptionError unless `value` is the path of a file or folder. */
+export function checkPath(where: string, value: unknown): asserts value is string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw new OptionError(where, 'a path', value);
+}
+
+/** Throws OptionError unless `value` is a function. */
+export function checkFunction(where: string, value: unknown): void {
+  if (typeof value !== 'function') throw new OptionError(where, 'a function', value);
+}
+
+/** Throws OptionError unless `value` is of a class. */
+export function checkInstance<T>(
+  where: string,
+  value: unknown,
+  type: abstract new (...args: never[]) => T,
+): asserts value is T {
+  if (!(value instanceof type)) throw new OptionError(where, `a ${type.name}`, value);
+}
 
 /** Throws OptionError unless `value` is a whole number of at least `min`. */
 export function checkInteger(where: string, value: unknown, min = 1): asserts value is number {
@@ -158,6 +193,34 @@ const NATIVE_ERRORS: Readonly<Record<string, (message: string) => SffnError>> = 
   },
   ERR_RECORDING: (message) => new RecordingError(message),
 };
+
+type ClassesByCode = Readonly<Record<string, { readonly prototype: SffnError; readonly name: string }>>;
+
+const CLASSES: ClassesByCode = {
+  ERR_SHAPE: ShapeError,
+  ERR_DTYPE: DTypeError,
+  ERR_DEVICE: DeviceError,
+  ERR_OPTION: OptionError,
+  ERR_RANGE: IndexError,
+  ERR_DISPOSED: DisposedError,
+  ERR_OUT_OF_MEMORY: OutOfMemoryError,
+  ERR_RECORDING: RecordingError,
+  ERR_GRADIENT: GradientError,
+  ERR_STATE_DICT: StateDictError,
+  ERR_FILE: FileError,
+  ERR_FORMAT: FormatError,
+  ERR_BINARY: BinaryError,
+};
+
+/** An error that came from another thread, which passes on its code and message alone, in the class of its code. */
+export function withClassOf(code: string, message: string, others: ClassesByCode = {}): SffnError {
+  const error = new SffnError(code, message);
+  const type = CLASSES[code] ?? others[code];
+  if (type === undefined) return error;
+  Object.setPrototypeOf(error, type.prototype);
+  error.name = type.name;
+  return error;
+}
 
 /** A native error (a plain Error with a `code`) as the class of its code, in the caller's realm and with its stack. */
 export function fromNative(error: unknown): unknown {

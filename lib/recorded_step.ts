@@ -1,7 +1,7 @@
 /** Work on a CUDA device that is recorded as a CUDA graph and replayed: hundreds of launches for the price of one. */
 import type { NativeRecording } from '../types/native';
 import { checkDevice, type Device, deviceCode } from './device';
-import { DisposedError, OptionError, RecordingError, runNative } from './errors';
+import { checkFunction, DisposedError, OptionError, RecordingError, runNative } from './errors';
 import { native } from './native';
 import { keep, tidy } from './scope';
 import type { Tensor } from './tensor';
@@ -33,6 +33,7 @@ export class RecordedStep implements Disposable {
    * @param device the CUDA device that it computes on. @throws {DeviceError} @throws {OptionError}
    */
   constructor(body: () => readonly Tensor[], device: Device = 'cuda') {
+    checkFunction('RecordedStep: body', body);
     checkDevice('RecordedStep', device);
     if (device === 'cpu')
       throw new OptionError('RecordedStep: device', "a CUDA device (only 'cuda' has CUDA graphs)", device);

@@ -1,4 +1,5 @@
 /** Lifetimes: every tensor belongs to the innermost open scope, and is disposed when the scope closes. */
+import { checkFunction } from './errors';
 import type { Tensor } from './tensor';
 
 const stack: Scope[] = [];
@@ -66,6 +67,7 @@ function keepResult(scope: Scope, value: unknown): void {
  * them). An asynchronous body would outlive the scope: use `using scope = new Scope()` around it instead.
  */
 export function tidy<T>(body: () => T): T {
+  checkFunction('tidy: body', body);
   using scope = new Scope();
   const result = body();
   keepResult(scope, result);

@@ -1,5 +1,6 @@
 /** What a model has to beat: n-gram models of the same tokens. */
-import type { TokenFile } from './token_file';
+import { checkInstance, checkInteger } from '../errors';
+import { TokenFile } from './token_file';
 
 /** Losses of n-gram models. */
 export interface Baselines {
@@ -17,6 +18,9 @@ const DISCOUNT = 0.75;
  * bigrams with absolute discounting that fall back to them.
  */
 export function ngramBaselines(train: TokenFile, validation: TokenFile, vocabSize: number): Baselines {
+  checkInstance('ngramBaselines: train', train, TokenFile);
+  checkInstance('ngramBaselines: validation', validation, TokenFile);
+  checkInteger('ngramBaselines: vocabSize', vocabSize);
   const unigrams = new Float64Array(vocabSize).fill(1);
   const bigrams = new Map<number, number>();
   const followers = new Float64Array(vocabSize);

@@ -1,9 +1,10 @@
 /** From text files to token files: finds documents, holds out whole ones, tokenizes and writes. */
 import { readdirSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
-import { checkNumber, FileError, OptionError } from '../errors';
+import { checkNumber, checkPath, FileError, OptionError } from '../errors';
 import { withFile } from '../io/files';
-import type { Tokenizer } from '../text/tokenizer';
+import { isObject } from '../options';
+import { checkTokenizer, type Tokenizer } from '../text/tokenizer';
 import { readText } from '../text/utf8';
 import { type TokenDType, TokenWriter, tokenDTypeFor } from './token_file';
 
@@ -31,6 +32,7 @@ function* textFiles(path: string): Generator<string> {
  * @throws {FileError} when nothing is there, or it holds no text. @throws {FormatError} when it is not UTF-8.
  */
 export function readDocuments(path: string): Document[] {
+  checkPath('readDocuments: path', path);
   return withFile('read', path, () => {
     const files = statSync(path).isDirectory() ? [...textFiles(path)] : [path];
     if (files.length === 0) throw new FileError(`${path}: no ${TEXT_FILES.join(', ')} file in it`);
@@ -41,6 +43,14 @@ export function readDocuments(path: string): Document[] {
     if (filled.length === 0) throw new FileError(`${path}: it holds no text`);
     return filled;
   });
+}
+
+/** @throws {OptionError} */
+function checkDocuments(where: string, documents: unknown): asserts documents is readonly Document[] {
+  const isDocument = (value: unknown) =>
+    isObject(value) && typeof value.name === 'string' && typeof value.text === 'string';
+  if (!Array.isArray(documents) || !Array.from(documents).every(isDocument))
+    throw new OptionError(`${where}: documents`, 'an array of documents', documents);
 }
 
 /** Documents to train on, and others to validate on. */
@@ -57,6 +67,7 @@ export interface Split {
  */
 export function splitDocuments(documents: readonly Document[], fraction = 0.1): Split {
   checkNumber('splitDocuments: fraction', fraction, 0.001, 0.5);
+  checkDocuments('splitDocuments', documents);
   if (documents.length === 1) return cutDocument(documents[0]!, fraction);
   const every = Math.max(2, Math.min(documents.length, Math.round(1 / fraction)));
   const held = (i: number) => i % every === every - 1;
@@ -93,6 +104,9 @@ export interface TokenizedText {
 
 /** Writes documents as one token file, each followed by an end of text if the tokenizer has one. */
 export function writeTokens(path: string, documents: readonly Document[], tokenizer: Tokenizer): TokenizedText {
+  checkPath('writeTokens: path', path);
+  checkDocuments('writeTokens', documents);
+  checkTokenizer('writeTokens: tokenizer', tokenizer);
   if (documents.length === 0) throw new OptionError('writeTokens: documents', 'at least one', 0);
   const writer = new TokenWriter(path, tokenDTypeFor(tokenizer.vocabSize));
   let bytes = 0;

@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { checkChoice, FormatError, IndexError } from '../errors';
+import { checkChoice, checkInteger, checkPath, FormatError, IndexError } from '../errors';
 import { attempt, makeFolder, syncFolder, uniquePart, withFile } from '../io/files';
 
 /** Types of the ids in a token file. */
@@ -11,7 +11,10 @@ export type TokenDType = 'uint16' | 'uint32';
 const BYTES: Readonly<Record<TokenDType, 2 | 4>> = { uint16: 2, uint32: 4 };
 
 /** The narrowest dtype that holds every id of a vocabulary. */
-export const tokenDTypeFor = (vocabSize: number): TokenDType => (vocabSize <= 65536 ? 'uint16' : 'uint32');
+export function tokenDTypeFor(vocabSize: number): TokenDType {
+  checkInteger('tokenDTypeFor: vocabSize', vocabSize, 0);
+  return vocabSize <= 65536 ? 'uint16' : 'uint32';
+}
 
 /** Reads a token file in pieces. */
 export class TokenFile implements Disposable {
@@ -30,6 +33,7 @@ export class TokenFile implements Disposable {
     /** Type of its ids. */
     readonly dtype: TokenDType = 'uint16',
   ) {
+    checkPath('TokenFile: path', path);
     checkChoice('TokenFile: dtype', dtype, ['uint16', 'uint32']);
     this.#bytes = BYTES[dtype];
     this.#file = withFile('read', path, () => openSync(path, 'r'));
@@ -100,6 +104,7 @@ export class TokenWriter {
     /** Type of its ids. */
     readonly dtype: TokenDType,
   ) {
+    checkPath('TokenWriter: path', path);
     checkChoice('TokenWriter: dtype', dtype, ['uint16', 'uint32']);
     this.#temporary = `${path}.${uniquePart()}.tmp`;
     this.#file = withFile('write', path, () => {

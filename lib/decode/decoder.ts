@@ -1,9 +1,17 @@
 /** Runs a model on new tokens only: one native call for a step, with any number of sequences. */
 
 import type { Device } from '../device';
-import { checkChoice, checkInteger, DisposedError, fromNative, IndexError, OptionError } from '../errors';
+import {
+  checkChoice,
+  checkInstance,
+  checkInteger,
+  DisposedError,
+  fromNative,
+  IndexError,
+  OptionError,
+} from '../errors';
 import { asyncKernels } from '../kernels';
-import type { TransformerLM } from '../nn';
+import { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { Storage } from '../storage';
 import { DecodeSequence, PagePool } from './cache';
@@ -70,6 +78,7 @@ export class Decoder implements Disposable {
   constructor(model: TransformerLM, options: DecoderOptions = {}) {
     checkKeys('Decoder', options, { dtype: 0, dispatch: 0, table: 0, mergeBudget: 0, prefillChunk: 0 });
     const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+    checkInstance('Decoder: model', model, TransformerLM);
     checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
     checkChoice('decoder: dispatch', dispatch, MODES);
     checkInteger('decoder: prefillChunk', prefillChunk);

@@ -1,8 +1,8 @@
 /** Tokens that follow prompts, one after the other. */
-import { checkInteger, IndexError, OptionError } from '../errors';
+import { checkFunction, checkInstance, checkInteger, IndexError, OptionError } from '../errors';
 import { checkKeys, type OptionNames } from '../options';
 import type { DecodeSequence } from './cache';
-import type { Decoder, StepEntry } from './decoder';
+import { Decoder, type StepEntry } from './decoder';
 import { SAMPLING_OPTIONS, Sampler, type SamplingOptions } from './sampling';
 
 /** Options of `generate` and `generateBatch`. */
@@ -76,6 +76,7 @@ class Stream {
 }
 
 function checkPrompt(decoder: Decoder, prompt: ArrayLike<number>): void {
+  if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) throw new OptionError('generate: prompt', 'ids', prompt);
   const { vocabSize, seqLen } = decoder.config;
   if (prompt.length === 0) throw new OptionError('generate: prompt', 'at least one token', 'none');
   if (prompt.length > seqLen)
@@ -118,10 +119,15 @@ export async function* generateBatch(
   checkKeys('generate', options, GENERATE_OPTIONS);
   const { maxNewTokens = 100, stopId = null, signal, onTiming = () => {}, ...sampling } = options;
   checkInteger('generate: maxNewTokens', maxNewTokens, 0);
-  for (const prompt of prompts) checkPrompt(decoder, prompt);
+  checkInstance('generate: decoder', decoder, Decoder);
+  if (!Array.isArray(prompts)) throw new OptionError('generate: prompts', 'an array of prompts', prompts);
+  checkFunction('generate: onTiming', onTiming);
+  for (const prompt of prompts as readonly ArrayLike<number>[]) checkPrompt(decoder, prompt);
   const stopped = () => signal?.throwIfAborted();
   stopped();
-  let streams = prompts.map((prompt, index) => new Stream(decoder, index, prompt, sampling));
+  let streams = (prompts as readonly ArrayLike<number>[]).map(
+    (prompt, index) => new Stream(decoder, index, prompt, sampling),
+  );
   const all = streams;
   const timed = async <T>(phase: Timing['phase'], tokens: number, work: () => Promise<T>): Promise<T> => {
     const start = performance.now();

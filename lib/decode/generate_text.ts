@@ -1,8 +1,9 @@
 /** Text that follows a prompt, piece by piece. */
-import { OptionError } from '../errors';
+import { checkInstance, OptionError } from '../errors';
 import { checkKeys } from '../options';
 import { StreamingDecoder, type Tokenizer } from '../text';
-import type { Decoder } from './decoder';
+import { checkTokenizer } from '../text/tokenizer';
+import { Decoder } from './decoder';
 import { GENERATE_OPTIONS, type GenerateOptions, generate } from './generate';
 
 /** Options of `generateText`. */
@@ -19,7 +20,7 @@ export class StopFilter {
 
   /** @throws {OptionError} for an empty stop string. */
   constructor(stops: readonly string[]) {
-    if (stops.some((stop) => typeof stop !== 'string' || stop === ''))
+    if (!Array.isArray(stops) || stops.some((stop) => typeof stop !== 'string' || stop === ''))
       throw new OptionError('generate: stop', 'strings that are not empty', stops);
     this.#stops = stops;
   }
@@ -67,11 +68,13 @@ export async function* generateText(
   options: GenerateTextOptions = {},
 ): AsyncGenerator<string, void, void> {
   checkKeys('generateText', options, { ...GENERATE_OPTIONS, stop: 0 });
-  const { stop = [], ...rest } = options;
+  checkInstance('generateText: decoder', decoder, Decoder);
+  checkTokenizer('generateText: tokenizer', tokenizer);
+  const { stop = [], stopId = tokenizer.endOfText, ...rest } = options;
   const filter = new StopFilter(stop);
   const promptIds = tokenizer.encode(prompt);
   const text = new StreamingDecoder(tokenizer, promptIds);
-  const ids = generate(decoder, promptIds, { stopId: tokenizer.endOfText, ...rest });
+  const ids = generate(decoder, promptIds, { ...rest, stopId });
   for await (const id of ids) {
     const shown = filter.push(text.push(id));
     if (shown !== '') yield shown;

@@ -2,7 +2,8 @@
 import { existsSync, renameSync } from 'node:fs';
 import { cpus, homedir } from 'node:os';
 import { join } from 'node:path';
-import { FormatError } from '../errors';
+import { classOf } from '../dtype';
+import { checkPath, FormatError, OptionError } from '../errors';
 import { readJson, withFile, writeJson } from '../io/files';
 import { isObject } from '../options';
 import type { Crossover, CrossoverTable } from './table';
@@ -55,6 +56,8 @@ export function loadTable(path = defaultTablePath()): CrossoverTable {
  * @throws {FileError}
  */
 export function saveTable(table: CrossoverTable, path = defaultTablePath()): void {
+  if (classOf(table) !== 'Map') throw new OptionError('saveTable: table', 'a table that tune made', table);
+  checkPath('saveTable: path', path);
   let machines: Machines;
   try {
     machines = readMachines(path);

@@ -1,10 +1,11 @@
 /** A model in the layout of Hugging Face's transformers, its weights merged. */
 import { join } from 'node:path';
 import { noGrad } from '../autograd';
+import { checkInstance, checkPath } from '../errors';
 import { saveSafetensors, type TensorData } from '../io';
 import { writeJson } from '../io/files';
 import { checkFinite } from '../io/finite';
-import type { LayerNorm, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
+import { type LayerNorm, type RMSNorm, type TransformerBlock, TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { type Architecture, architectureOf } from './architectures';
@@ -83,6 +84,8 @@ function weightsOf(model: TransformerLM, { mlp }: Architecture): Weights {
  * is not finite. @throws {FileError}
  */
 export function exportHuggingFace(model: TransformerLM, folder: string, options: ExportHuggingFaceOptions = {}): void {
+  checkInstance('exportHuggingFace: model', model, TransformerLM);
+  checkPath('exportHuggingFace: folder', folder);
   checkKeys('exportHuggingFace', options, { ...FOLDER_OPTIONS, tokenizerFile: 0 });
   const tokenizer = exportedTokenizer(options.tokenizerFile, model.config.vocabSize);
   const endOfText = tokenizer?.endOfText?.id ?? null;

@@ -1,9 +1,9 @@
 /** A model as an ONNX file. */
 import { join } from 'node:path';
 import { noGrad } from '../autograd';
-import { checkChoice } from '../errors';
+import { checkChoice, checkInstance, checkPath } from '../errors';
 import { writeAtomically, writeJson } from '../io/files';
-import type { TransformerLM } from '../nn';
+import { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { graphConfig } from './architectures';
@@ -36,6 +36,8 @@ const WEIGHTS = 'model.onnx_data';
  * is not finite. @throws {FileError}
  */
 export function exportOnnx(model: TransformerLM, folder: string, options: ExportOnnxOptions = {}): void {
+  checkInstance('exportOnnx: model', model, TransformerLM);
+  checkPath('exportOnnx: folder', folder);
   checkKeys('exportOnnx', options, { ...FOLDER_OPTIONS, weights: 0, cache: 0, tokenizerFile: 0, largestModel: 0 });
   const { weights = 'factored', cache = true, tokenizerFile, largestModel } = options;
   const { seqLen, vocabSize } = model.config;

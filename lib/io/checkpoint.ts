@@ -5,7 +5,8 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { FormatError } from '../errors';
+import { checkPath, FormatError, OptionError } from '../errors';
+import { isObject } from '../options';
 import { jsonBytes, readExactly, withFile } from './files';
 import { checkFinite } from './finite';
 import { CONFIG, type FileName } from './manifest';
@@ -61,6 +62,8 @@ interface ConfigFile {
  * a tensor with a value that is not finite.
  */
 export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTensor, string | Uint8Array>): void {
+  checkPath('saveCheckpoint: folder', folder);
+  if (!isObject(checkpoint)) throw new OptionError('saveCheckpoint: checkpoint', 'an object', checkpoint);
   const { model, dtype, optimizer, trainer, tokenizerFile } = checkpoint;
   checkFree(folder);
   for (const [file, tensors] of [
@@ -191,5 +194,6 @@ function loadFile(path: string): Checkpoint {
  * save than the others, and for a tensor with a value that is not finite.
  */
 export function loadCheckpoint(path: string): Checkpoint {
+  checkPath('loadCheckpoint: path', path);
   return path.endsWith('.safetensors') ? loadFile(path) : withFile('read', path, () => loadFolder(path));
 }

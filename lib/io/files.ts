@@ -39,12 +39,18 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 
+/** The code of Node's own limits on what it reads at once. */
+function limitCode(error: unknown): string | undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ERR_FS_FILE_TOO_LARGE' || code === 'ERR_STRING_TOO_LONG' ? 'EFBIG' : undefined;
+}
+
 /** Runs a file operation; its system error becomes a FileError. */
 export function withFile<T>(doing: string, path: string, operation: () => T): T {
   try {
     return operation();
   } catch (cause) {
-    const code = systemCode(cause);
+    const code = systemCode(cause) ?? limitCode(cause);
     if (code === undefined) throw cause;
     throw new FileError(`cannot ${doing} ${path}: ${REASONS[code] ?? code}`, { cause });
   }

@@ -5,7 +5,7 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { type TypedArray, tagOf } from '../dtype';
-import { DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
+import { checkPath, DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
 import { checkKeys, isObject } from '../options';
 import { numel, type Shape } from '../tensor';
 import { type FileRecord, readExactly, withFile, writeAtomically } from './files';
@@ -240,6 +240,7 @@ export function readSafetensors(
  * requested name that is missing or of a dtype that cannot be read.
  */
 export function loadSafetensors(path: string, options: LoadSafetensorsOptions = {}): SafetensorsFile {
+  checkPath('loadSafetensors: path', path);
   checkKeys('loadSafetensors', options, { names: 0 });
   return withFile('read', path, () => {
     const file = openSync(path, 'r');
@@ -255,6 +256,15 @@ export function loadSafetensors(path: string, options: LoadSafetensorsOptions = 
 /** Names and texts of a header must survive a round trip through UTF-8. */
 const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value);
 
+const isIterable = (value: unknown): boolean => value !== null && typeof value === 'object' && Symbol.iterator in value;
+
+/** @throws {OptionError} */
+function checkedEntry(entry: unknown): readonly [string, StoredTensor] {
+  if (!Array.isArray(entry) || !isObject(entry[1]))
+    throw new OptionError('saveSafetensors: tensors', 'pairs of a name and a tensor', entry);
+  return entry as unknown as readonly [string, StoredTensor];
+}
+
 /**
  * The bytes of a safetensors file with tensors in the given order. Everything that is written can be read.
  * @throws {OptionError | ShapeError | DTypeError} naming what does not fit.
@@ -263,18 +273,22 @@ export function safetensorsBytes(
   tensors: Iterable<readonly [string, StoredTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array[] {
+  if (!isObject(metadata)) throw new OptionError('saveSafetensors: metadata', 'an object of texts', metadata);
+  if (!isIterable(tensors)) throw new OptionError('saveSafetensors: tensors', 'tensors by name', tensors);
   for (const [key, value] of Object.entries(metadata))
     if (!isText(key) || !isText(value)) throw new OptionError(`saveSafetensors: metadata.${key}`, 'a text', value);
   const header = new Map<string, unknown>(Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : []);
   const parts: Uint8Array[] = [];
   let offset = 0;
-  for (const [name, { shape, data }] of tensors) {
+  for (const entry of tensors) {
+    const [name, { shape, data }] = checkedEntry(entry);
     if (!isText(name) || name === '__metadata__')
       throw new OptionError('saveSafetensors: name', 'a text other than __metadata__', name);
     if (header.has(name)) throw new OptionError('saveSafetensors: name', 'each name once', name);
     const dtype = NAMES[tagOf(data)];
     if (dtype === undefined)
       throw new DTypeError(`saveSafetensors: ${name}`, `one of ${Object.keys(NAMES).join(', ')}`, typeof data);
+    if (!Array.isArray(shape)) throw new OptionError(`saveSafetensors: shape of ${name}`, 'an array of sizes', shape);
     if (!shape.every(isSize) || numel(shape) !== data.length)
       throw new ShapeError(
         `saveSafetensors: ${name}`,
@@ -307,5 +321,6 @@ export function saveSafetensors(
   tensors: Iterable<readonly [string, StoredTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): void {
+  checkPath('saveSafetensors: path', path);
   writeAtomically(path, safetensorsBytes(tensors, metadata));
 }

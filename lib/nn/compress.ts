@@ -7,10 +7,12 @@
  * slice, cut at the slice's number of hidden features. LowRank has one slice. BlockDense has K, one for each column
  * block, so it needs no alternating least squares. BlockShuffle has K·L, of rank one when q = L.
  */
+import { lengthOf } from '../dtype';
 import { OptionError, runNative } from '../errors';
+import { checkFloats } from '../functional/buffers';
 import { kernels } from '../kernels';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
-import { numel, type Shape } from '../tensor';
+import { checkedShape, numel, type Shape } from '../sizes';
 
 /** Factors that stand for a matrix. */
 export interface Factors {
@@ -52,10 +54,15 @@ function slicesOf(weight: Float32Array, [K, , p, L, s]: Sizes): Float32Array {
  * @throws {ShapeError | OptionError} when the shapes do not fit each other or the weight.
  */
 export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shape): Factors {
-  const dims = linearDims('nearestFactors', vShape, uShape);
+  checkFloats('nearestFactors: weight', weight);
+  const dims = linearDims(
+    'nearestFactors',
+    checkedShape('nearestFactors: v', vShape),
+    checkedShape('nearestFactors: u', uShape),
+  );
   const sizes = sizesOf(dims);
   const [K, q, p, L, s, r] = sizes;
-  if (weight.length !== dims.inFeatures * dims.outFeatures)
+  if (lengthOf(weight) !== dims.inFeatures * dims.outFeatures)
     throw new OptionError('nearestFactors: weight', `${dims.outFeatures} x ${dims.inFeatures} elements`, weight.length);
   const count = K * L;
   const rank = Math.min(s, p, Math.ceil(q / L));

@@ -1,4 +1,4 @@
-import { checkInteger } from '../errors';
+import { checkInstance, checkInteger } from '../errors';
 import { embedding } from '../ops';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
@@ -14,6 +14,7 @@ export class Embedding extends Module {
     super();
     checkInteger('Embedding: rows', rows);
     checkInteger('Embedding: features', features);
+    checkInstance('Embedding: generator', generator, Generator);
     this.weight = this.addParameter('weight', generator.normal([rows, features], 0, INIT_STD));
   }
 

@@ -1,7 +1,7 @@
 /** Initial values of weights, by the bases that lib/structures defines. */
-import { checkChoice } from '../errors';
+import { checkChoice, checkInstance } from '../errors';
 import { polarFactor, svd } from '../ops/linalg';
-import type { Generator } from '../random';
+import { Generator } from '../random';
 import { tidy } from '../scope';
 import type { FactorShapes, Init } from '../structures';
 import { numel, type Shape, type Tensor } from '../tensor';
@@ -13,6 +13,7 @@ export const INIT_STD = 0.02;
 
 /** A weight [..., out, in] by one of the bases for single factors. */
 export function initWeight(generator: Generator, shape: Shape, init: 'normal' | 'xavier' | 'ortho'): Tensor {
+  checkInstance('initWeight: generator', generator, Generator);
   checkChoice('init', init, ['normal', 'xavier', 'ortho']);
   if (init === 'xavier') return generator.normal(shape, 0, 1 / Math.sqrt(shape[shape.length - 1] ?? 1));
   if (init === 'normal') return generator.normal(shape, 0, INIT_STD);
@@ -31,6 +32,7 @@ export function initBySvd(
   /** Second factor [out, rank]. */
   u: Tensor;
 } {
+  checkInstance('initBySvd: generator', generator, Generator);
   return tidy(() => {
     const { u, s, vt } = svd(generator.normal([outFeatures, inFeatures], 0, INIT_STD), rank);
     const roots = s.data.map(Math.sqrt);

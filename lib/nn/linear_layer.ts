@@ -1,12 +1,20 @@
 /** A linear layer of any structure. */
 import { clone, zeros } from '../creation';
-import { checkChoice } from '../errors';
+import { checkChoice, checkInstance } from '../errors';
 import type { LinearOptions, LinearWeights } from '../ops';
 import { type InnerActivation, type LinearDims, linearDims, mergeFactors, structuredLinear } from '../ops';
 import { checkMergeable } from '../ops/inner_activation';
 import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
-import { chooseLayer, DEFINITIONS, parametersOf, type SizeOptions, type Sizes, type Structure } from '../structures';
+import {
+  checkStructure,
+  chooseLayer,
+  DEFINITIONS,
+  parametersOf,
+  type SizeOptions,
+  type Sizes,
+  type Structure,
+} from '../structures';
 import type { Tensor } from '../tensor';
 import { type Init, initFactors } from './init';
 import { Module } from './module';
@@ -74,11 +82,13 @@ export class LinearLayer extends Module implements LinearForward {
   /** @throws {OptionError} for sizes that the structure does not allow. */
   constructor(structure: Structure, options: LinearLayerOptions) {
     super();
+    checkStructure('LinearLayer: structure', structure);
     const { linear: where, inits } = DEFINITIONS[structure];
     checkKeys(where, options, OPTIONS);
     const { init = inits[0], generator = new Generator(0), bias = true, innerActivation = 'none' } = options;
     const chosen = chooseLayer(where, structure, options);
     checkChoice(`${where}: init`, init, inits);
+    checkInstance(`${where}: generator`, generator, Generator);
     this.structure = structure;
     this.inFeatures = options.inFeatures;
     this.outFeatures = options.outFeatures;

@@ -1,8 +1,8 @@
 /** Modules hold parameters: named in a stable order, saved and loaded by those names. */
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
-import type { DType } from '../dtype';
-import { StateDictError } from '../errors';
+import { classOf, type DType } from '../dtype';
+import { checkInstance, OptionError, StateDictError } from '../errors';
 import { checkSameShape, checkTensor } from '../ops/check';
 import { checkKeys } from '../options';
 import { keep, tidy } from '../scope';
@@ -101,6 +101,7 @@ export abstract class Module {
   loadStateDict(state: ReadonlyMap<string, Tensor>, options: { strict?: boolean } = {}): void {
     checkKeys('loadStateDict', options, { strict: 0 });
     const { strict = true } = options;
+    if (classOf(state) !== 'Map') throw new OptionError('loadStateDict: state', 'a Map of tensors', state);
     const own = this.namedParameters();
     if (strict) {
       const missing = [...own.keys()].filter((name) => !state.has(name));
@@ -165,6 +166,8 @@ export class ModuleList<T extends Module> extends Module {
 
   constructor(items: readonly T[]) {
     super();
+    if (!Array.isArray(items)) throw new OptionError('ModuleList: items', 'an array of modules', items);
+    for (const [i, item] of items.entries()) checkInstance(`ModuleList: items[${i}]`, item, Module);
     this.items = items;
     items.forEach((item, i) => {
       this.addModule(String(i), item);

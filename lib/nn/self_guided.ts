@@ -1,11 +1,11 @@
 /** Self-guided training: a dense matrix helps a structured layer at first and is then annealed away. */
 import { noGrad } from '../autograd';
-import { OptionError } from '../errors';
+import { checkInstance, OptionError } from '../errors';
 import { add, type LinearOptions, type LinearWeights, scale, structuredLinear } from '../ops';
 import { tidy } from '../scope';
 import type { Tensor } from '../tensor';
-import type { Guidance } from './guidance';
-import type { LinearForward, LinearLayer } from './linear_layer';
+import { Guidance } from './guidance';
+import { type LinearForward, LinearLayer } from './linear_layer';
 import { Module } from './module';
 
 /**
@@ -23,6 +23,8 @@ export class SelfGuided extends Module implements LinearForward {
   /** @throws {OptionError} for a dense layer, which needs no guide. */
   constructor(layer: LinearLayer, guidance: Guidance) {
     super();
+    checkInstance('SelfGuided: layer', layer, LinearLayer);
+    checkInstance('SelfGuided: guidance', guidance, Guidance);
     if (layer.structure === 'dense') throw new OptionError('SelfGuided: layer', 'a structured layer', 'a dense one');
     this.layer = layer;
     this.guidance = guidance;
@@ -97,5 +99,6 @@ export class SelfGuided extends Module implements LinearForward {
 
 /** Releases every guide below `module`; returns the parameters that an optimizer has to forget. */
 export function releaseGuides(module: Module): Tensor[] {
+  checkInstance('releaseGuides: module', module, Module);
   return [...module.modules()].flatMap((m) => (m instanceof SelfGuided ? (m.release() ?? []) : []));
 }

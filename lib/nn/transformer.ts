@@ -16,7 +16,13 @@ import type { Init } from './init';
 import { Linear } from './linear';
 import { Module, ModuleList } from './module';
 import { LayerNorm, RMSNorm } from './norm';
-import { type ResolvedConfig, resolveAttention, resolveConfig, type TransformerConfig } from './transformer_config';
+import {
+  FFN_OPTIONS,
+  type ResolvedConfig,
+  resolveAttention,
+  resolveConfig,
+  type TransformerConfig,
+} from './transformer_config';
 
 /** Options of a transformer beside its config. */
 export interface TransformerOptions {
@@ -50,6 +56,7 @@ export class TransformerBlock extends Module {
   constructor(config: TransformerConfig, ffn: FfnStructure, options: TransformerOptions = {}) {
     super();
     checkKeys('TransformerBlock', options, TRANSFORMER_OPTIONS);
+    checkKeys('TransformerBlock: ffn', ffn, FFN_OPTIONS);
     const { generator = new Generator(0), guidance, init = ffn.init } = options;
     const resolved = resolveConfig(config);
     const { dModel, dFF, activation, bias } = resolved;

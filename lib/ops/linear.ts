@@ -1,9 +1,9 @@
 /** Linear layers, dense and structured, with bias, activation and the mix of a dense guide in one kernel call. */
 import { needsGrad, record } from '../autograd';
-import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
+import { checkNumber, formatShape, OptionError, runNative, ShapeError } from '../errors';
 import { kernels } from '../kernels';
 import { native } from '../native';
-import { checkKeys } from '../options';
+import { checkKeys, isObject } from '../options';
 import type { Shape, Tensor } from '../tensor';
 import { type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientsFor, rowsOf } from './check';
@@ -62,7 +62,8 @@ export interface CheckedLinear {
  * @throws {ShapeError | DTypeError | DeviceError | DisposedError | OptionError} naming the weight that does not fit.
  */
 export function checkLinear(where: string, weights: LinearWeights): CheckedLinear {
-  const { u, v = null, bias = null, guide = null, innerActivation } = weights;
+  if (!isObject(weights)) throw new OptionError(`${where}: weights`, 'an object of tensors', weights);
+  const { u, v = null, bias = null, guide = null, innerActivation } = weights as LinearWeights;
   checkTensor(`${where}: ${v ? 'u' : 'weight'}`, u);
   if (v) checkTensor(`${where}: v`, v);
   const dims = linearDims(where, v?.shape ?? null, u.shape, innerActivation);
@@ -70,7 +71,8 @@ export function checkLinear(where: string, weights: LinearWeights): CheckedLinea
     checkTensor(`${where}: bias`, bias);
     checkSameShape(`${where}: bias`, bias, [dims.outFeatures]);
   }
-  if (guide) {
+  if (guide !== null) {
+    if (!isObject(guide)) throw new OptionError(`${where}: guide`, 'an object of a weight and scales', guide);
     checkTensor(`${where}: guide`, guide.weight);
     checkSameShape(`${where}: guide`, guide.weight, [dims.outFeatures, dims.inFeatures]);
     checkNumber(`${where}: guideScale`, guide.guideScale);

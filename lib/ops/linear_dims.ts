@@ -5,6 +5,7 @@
  */
 import { formatShape, ShapeError } from '../errors';
 import { native } from '../native';
+import { checkedShape } from '../sizes';
 import type { Shape } from '../tensor';
 import { int32Sizes } from './broadcast';
 import { checkInnerActivation, type InnerActivation } from './inner_activation';
@@ -36,6 +37,8 @@ export function linearDims(
   innerActivation: InnerActivation = 'none',
 ): LinearDims {
   checkInnerActivation(where, innerActivation, v === null);
+  for (const shape of v === null ? [u] : [v, u])
+    if (!Array.isArray(shape) || !Object.isFrozen(shape)) checkedShape(where, shape);
   if (v === null) {
     if (u.length !== 2) throw new ShapeError(where, 'a weight of [out, in]', formatShape(u));
     const [out, inn] = u as [number, number];

@@ -27,7 +27,7 @@ function completed(size: number, shape: Shape): Shape {
   const where = 'reshape: shape';
   if (!Array.isArray(shape)) throw new OptionError(where, 'an array of sizes', shape);
   const at = shape.indexOf(-1);
-  if (at < 0) return shape; // for `view` to check
+  if (at < 0) return checkedShape(where, shape);
   const others = checkedShape(where, shape.toSpliced(at, 1));
   if (!Number.isInteger(size / numel(others)))
     throw new ShapeError('reshape', `a shape of ${size} elements`, formatShape(shape));

@@ -304,6 +304,8 @@ function checkGradients(calls: readonly Call[]): void {
 /** @throws {OptionError} that names `where` and the first option that makes no sense. */
 export function checkAdamWValues(where: string, { lr, betas, eps, weightDecay, decay }: AdamWOptions): void {
   if (lr !== undefined) checkNumber(`${where}: lr`, lr, 0);
+  if (betas !== undefined && !(Array.isArray(betas) && betas.length === 2))
+    throw new OptionError(`${where}: betas`, 'two numbers', betas);
   if (betas !== undefined)
     for (const beta of [betas[0], betas[1]]) checkNumber(`${where}: betas`, beta, 0, 1 - Number.EPSILON);
   if (eps !== undefined) checkNumber(`${where}: eps`, eps, 0);

@@ -1,6 +1,6 @@
 /** Clipping by the global norm of the gradients: on their device, without waiting for it. */
 import type { Handle } from '../../types/native';
-import type { Device } from '../device';
+import { checkDevice, type Device } from '../device';
 import { checkNumber, GradientError, runNative } from '../errors';
 import { kernels } from '../kernels';
 import { keep } from '../scope';
@@ -50,6 +50,7 @@ export class GradientClip implements Disposable {
 
   /** @param device where the gradients are. Default: cpu. */
   constructor(device: Device = 'cpu') {
+    checkDevice('GradientClip: device', device);
     this.norm = keep(empty([1], 'float32', device));
     this.scale = keep(empty([1], 'float32', device));
   }

@@ -1,5 +1,5 @@
 /** Which parameters an optimizer has, their names, and groups of them by rule. */
-import { OptionError } from '../errors';
+import { checkFunction, OptionError } from '../errors';
 import { Embedding } from '../nn/embedding';
 import { Module } from '../nn/module';
 import { checkTensor } from '../ops/check';
@@ -80,6 +80,7 @@ export function parameterGroups<Options extends object>(
   /** Of the group, by name. */
   readonly parameters: ReadonlyMap<string, Tensor>;
 })[] {
+  checkFunction('parameterGroups: rule', rule);
   const groups = new Map<string, Options & { readonly parameters: Map<string, Tensor> }>();
   for (const named of namedParameters('parameterGroups', source)) {
     const options = rule(named);

@@ -1,9 +1,10 @@
 /** What every optimizer offers to a training loop, and what optimizers share. */
+import { classOf } from '../dtype';
 import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameDevice } from '../ops/check';
-import { checkKeys, type OptionNames } from '../options';
-import { checkGradientOf, items, type Tensor } from '../tensor';
+import { checkKeys, isObject, type OptionNames } from '../options';
+import { checkGradientOf, isTensor, items, type Tensor } from '../tensor';
 import type { GradientClip } from './clip';
 
 /** Options of `step`. */
@@ -72,7 +73,7 @@ export interface RecordableOptimizer extends Optimizer {
 
 /** Whether the steps of an optimizer can be recorded. */
 export const isRecordable = (optimizer: Optimizer): optimizer is RecordableOptimizer =>
-  'prepareStep' in optimizer && 'applyStep' in optimizer;
+  isObject(optimizer) && 'prepareStep' in optimizer && 'applyStep' in optimizer;
 
 /** Of a step for which no parameter has a gradient. */
 export const NO_UPDATE: UpdateResult = { gradNorm: 0, readWith: items };
@@ -107,10 +108,12 @@ export function dropGradients(parameters: Iterable<Tensor>): void {
 
 /** @throws {StateDictError} unless `state` has all parts of `own`, with the same sizes and dtypes. */
 export function checkState(where: string, own: ReadonlyMap<string, Tensor>, state: OptimizerState): void {
+  if (!isObject(state) || classOf(state.tensors) !== 'Map')
+    throw new OptionError(`${where}: state`, 'an object of stepCount and tensors', state);
   checkInteger(`${where}: stepCount`, state.stepCount, 0);
   for (const [name, { size, dtype }] of own) {
     const given = state.tensors.get(name);
-    if (given?.size !== size || given.dtype !== dtype)
+    if (!isTensor(given) || given.size !== size || given.dtype !== dtype)
       throw new StateDictError(
         `${where}: ${name}: expected ${size} ${dtype} values, got ${given ? `${given.size} ${given.dtype}` : 'none'}`,
       );

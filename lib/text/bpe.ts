@@ -2,7 +2,7 @@
  * A tokenizer.json: byte-pair encoding, and WordPiece. Hugging Face's tokenizers library merges the symbols of a word
  * and decodes. The steps before that are ours if the library (0.2.0) is slow or differs from the published tokenizers.
  */
-import { FormatError } from '../errors';
+import { checkPath, FormatError, OptionError } from '../errors';
 import { addedTokenSplitter, type Section } from './added_tokens';
 import { type LibraryDecoder, type LibraryTokenizer, library, type Part } from './library';
 import { createNormalizer, type Normalizer } from './normalizer';
@@ -54,6 +54,7 @@ export class BpeTokenizer implements Tokenizer {
     readonly name: string,
     json: unknown,
   ) {
+    if (typeof name !== 'string') throw new OptionError('BpeTokenizer: name', 'text', name);
     const checked = checkTokenizerJson(name, json);
     const { model, added_tokens: added } = checked;
     try {
@@ -112,6 +113,7 @@ function createLibraryTokenizer({ model, added_tokens, decoder }: TokenizerJson)
  * tokenizer.
  */
 export function loadTokenizer(path: string): BpeTokenizer {
+  checkPath('loadTokenizer: path', path);
   const text = readText(path);
   let json: unknown;
   try {

@@ -1,5 +1,6 @@
 /** Text to token ids and back. */
-import { IndexError } from '../errors';
+import { checkInteger, IndexError, OptionError } from '../errors';
+import { isObject } from '../options';
 import { checkText } from './utf8';
 
 /** Text to ids and back. */
@@ -19,11 +20,22 @@ export interface Tokenizer {
   decode(ids: Iterable<number>): string;
 }
 
+/** @throws {OptionError} unless it is one of ours, or one that has all that they have. */
+export function checkTokenizer(where: string, value: unknown): asserts value is Tokenizer {
+  if (!isObject(value) || typeof value.encode !== 'function' || typeof value.decode !== 'function')
+    throw new OptionError(where, 'a tokenizer', value);
+  checkInteger(`${where}.vocabSize`, value.vocabSize);
+}
+
 /** The end of text of the byte tokenizer and of vocabularies that we train. */
 export const END_OF_TEXT = '<|endoftext|>';
 
-/** @throws {IndexError} */
+const isIterable = (value: unknown): value is Iterable<unknown> =>
+  value !== null && typeof value === 'object' && Symbol.iterator in value;
+
+/** @throws {OptionError | IndexError} */
 export function checkedIds(ids: Iterable<number>): number[] {
+  if (!isIterable(ids)) throw new OptionError('decode: ids', 'ids', ids);
   const all = [...ids];
   const wrong = all.findIndex((id) => !Number.isSafeInteger(id) || id < 0);
   if (wrong >= 0) throw new IndexError(`decode: id ${wrong}`, 'a whole number of at least 0', all[wrong]);
@@ -73,6 +85,8 @@ export class StreamingDecoder {
    * SentencePiece-style tokenizers drop the first one of a text.
    */
   constructor(tokenizer: Tokenizer, context: Iterable<number> = []) {
+    checkTokenizer('StreamingDecoder: tokenizer', tokenizer);
+    if (!isIterable(context)) throw new OptionError('StreamingDecoder: context', 'ids', context);
     this.#tokenizer = tokenizer;
     this.#ids = [...context];
     this.#shown = this.#ids.length;

@@ -1,7 +1,7 @@
 /** Text and UTF-8: anything that is not valid text is refused, never replaced silently. */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
-import { FormatError, OptionError } from '../errors';
+import { FileError, FormatError, OptionError } from '../errors';
 import { withFile } from '../io/files';
 
 /** The first line, counted from 1, that is not UTF-8. No byte of a longer character is a line end. */
@@ -20,7 +20,11 @@ export function readText(path: string): string {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) throw new FormatError(path, 'it is UTF-16, not UTF-8');
   if (bytes[0] === 0xfe && bytes[1] === 0xff) throw new FormatError(path, 'it is UTF-16, not UTF-8');
   if (!isUtf8(bytes)) throw new FormatError(path, `it is not UTF-8 text (line ${badLine(bytes)})`);
-  return new TextDecoder().decode(bytes);
+  try {
+    return new TextDecoder().decode(bytes);
+  } catch (cause) {
+    throw new FileError(`${path}: ${bytes.length} bytes are more than one text can have; split it`, { cause });
+  }
 }
 
 /**

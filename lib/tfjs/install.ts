@@ -1,5 +1,5 @@
 /** The entry: native kernels for the user's own tfjs. */
-import { OptionError } from '../errors';
+import { checkFunction, OptionError } from '../errors';
 import type { GuidanceOptions } from '../nn';
 import { fileIO } from './file_io';
 import { registerGradients } from './gradients';
@@ -71,6 +71,7 @@ export class StructuredTfjs extends TfOps {
  * with its loaders. May be called again, before or after `tf.setBackend`.
  */
 export function install(tf: Tfjs): StructuredTfjs {
+  checkFunction('install: tf.getKernel', (tf as Tfjs | null | undefined)?.getKernel);
   registerKernels(tf);
   registerGradients(tf);
   return new StructuredTfjs(tf);

@@ -187,8 +187,10 @@ export interface StepPlan {
   readonly total: number;
 }
 
-/** How many steps of each kind a run has. */
-export function planSteps({ steps, guidance }: TrainConfig): StepPlan {
+/** How many steps of each kind a run has. @throws {OptionError} for what is no config. */
+export function planSteps(config: TrainConfig): StepPlan {
+  if (config === null || typeof config !== 'object') throw new OptionError('planSteps', 'a config object', config);
+  const { steps, guidance } = config;
   if (!guidance) return { guided: 0, repeatFrom: steps, total: steps };
   const { protocol = 'fixed-step', part = protocol === 'fixed-flop' ? 0.3 : 0.5 } = guidance;
   const guided = Math.max(1, Math.round(part * steps));

@@ -1,6 +1,6 @@
 /** Weights from checkpoints into models. */
 import type { LoaderState } from '../data';
-import { FormatError } from '../errors';
+import { checkPath, FormatError } from '../errors';
 import { loadCheckpoint, type StoredDType, type TensorData } from '../io';
 import {
   checkTransformerConfig,
@@ -56,6 +56,7 @@ export interface LoadedModel {
  * weight at its step. @throws {FileError | FormatError | OptionError}
  */
 export function loadModel(path: string): LoadedModel {
+  checkPath('loadModel: path', path);
   const { config, dtype = 'float32', model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
   const guidance = [...weights.keys()].some(isGuide) ? guidanceOf(path, trainer) : undefined;
   const sized = withSizesOf(config as TransformerConfig, weights);

@@ -1,13 +1,13 @@
 /** A whole run: steps, evaluations and checkpoints, reported as events. */
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { FileError } from '../errors';
+import { checkPath, FileError, OptionError } from '../errors';
 import { uniquePart } from '../io/files';
 import { lock } from '../io/lock';
 import { checkPlace } from '../io/store';
 import type { FfnParameters, FlopsPerToken } from '../nn';
-import { checkKeys } from '../options';
-import type { StepPlan, TrainConfig } from './config';
+import { checkKeys, isObject } from '../options';
+import { checkTrainConfig, type StepPlan, type TrainConfig } from './config';
 import {
   DivergedError,
   type Evaluation,
@@ -97,6 +97,14 @@ export type RunSource =
       readonly resume: string;
     };
 
+/** @throws {OptionError} */
+export function checkSource(where: string, source: unknown): asserts source is RunSource {
+  if (!isObject(source) || !('config' in source || 'resume' in source))
+    throw new OptionError(`${where}: source`, 'a config, or a checkpoint to resume', source);
+  if ('resume' in source) checkPath(`${where}: resume`, source.resume);
+  else checkTrainConfig(source.config as TrainConfig);
+}
+
 /** Options of `train` and `trainInWorker`. */
 export interface RunOptions {
   /** When it aborts, the current step is finished, a checkpoint is written, and the run ends. */
@@ -176,6 +184,7 @@ const checkpointBytes = ({ model }: Trainer): number => 12 * model.numParameters
  */
 export async function* train(source: RunSource, options: RunOptions & TrainerOptions = {}): AsyncGenerator<TrainEvent> {
   checkKeys('train', options, { ...TRAINER_OPTIONS, signal: 0 });
+  checkSource('train', source);
   const { signal, ...own } = options;
   const given = 'resume' in source ? source.resume : source.config.checkpoint;
   const folder = given === undefined ? undefined : resolve(given);

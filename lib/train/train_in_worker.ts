@@ -2,9 +2,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { SffnError } from '../errors';
+import { withClassOf } from '../errors';
 import { checkKeys } from '../options';
-import type { RunOptions, RunSource, TrainEvent } from './run';
+import { checkSource, type RunOptions, type RunSource, type TrainEvent } from './run';
+import { DivergedError } from './trainer';
 
 interface WorkerMessage {
   readonly event?: TrainEvent;
@@ -23,6 +24,7 @@ function workerPath(): string {
  */
 export async function* trainInWorker(source: RunSource, options: RunOptions = {}): AsyncGenerator<TrainEvent> {
   checkKeys('trainInWorker', options, { signal: 0 });
+  checkSource('trainInWorker', source);
   const { signal } = options;
   const worker = new Worker(workerPath(), { workerData: source });
   const messages: WorkerMessage[] = [];
@@ -61,7 +63,7 @@ export async function* trainInWorker(source: RunSource, options: RunOptions = {}
 }
 
 function rebuilt({ code, message, stack }: NonNullable<WorkerMessage['error']>): Error {
-  const error = code === null ? new Error(message) : new SffnError(code, message);
+  const error = code === null ? new Error(message) : withClassOf(code, message, { ERR_DIVERGED: DivergedError });
   error.stack = stack;
   return error;
 }

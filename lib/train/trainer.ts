@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd';
 import { type Batch, BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
-import { FormatError, OptionError, SffnError } from '../errors';
+import { checkInstance, FormatError, OptionError, SffnError } from '../errors';
 import { type Checkpoint, loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { withFile } from '../io/files';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
@@ -444,6 +444,8 @@ export interface EvaluateOptions {
 /** Loss of a model on a token file. The event loop gets its turn between batches. */
 export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
   checkKeys('evaluate', options, { batchSize: 0, seqLen: 0, maxRows: 0, textBytes: 0 });
+  checkInstance('evaluate: model', model, TransformerLM);
+  checkInstance('evaluate: file', file, TokenFile);
   const { batchSize, seqLen = model.config.seqLen, maxRows, textBytes } = options;
   const { training } = model;
   const { device } = model.embedding.weight;

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:buffer';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FileError, FormatError, IndexError, OptionError } from '../../lib';
@@ -117,6 +118,17 @@ describe('corpus', () => {
     writeFileSync(at('corpus', 'empty.txt'), ' \n');
     expect(readDocuments(at('corpus')).map(({ text }) => text)).toEqual(['first', 'middle', 'last']);
     expect(readDocuments(at('corpus', 'z.txt'))).toHaveLength(1);
+  });
+
+  test('a file of more text than there can be is refused by name', () => {
+    writeFileSync(at('large.txt'), 'x');
+    truncateSync(at('large.txt'), constants.MAX_STRING_LENGTH + 1);
+    expect(() => readDocuments(at('large.txt'))).toThrow(
+      `${at('large.txt')}: ${constants.MAX_STRING_LENGTH + 1} bytes`,
+    );
+    truncateSync(at('large.txt'), 2 ** 31 + 1);
+    expect(() => readDocuments(at('large.txt'))).toThrow(`cannot read ${at('large.txt')}: the file is too large`);
+    rmSync(at('large.txt'));
   });
 
   test('what holds no text is refused', () => {

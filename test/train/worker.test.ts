@@ -1,8 +1,8 @@
 /** Training in a worker; it runs the build in dist/, which `npm test` makes first. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { SffnError } from '../../lib';
-import { type TrainEvent, train, trainInWorker } from '../../lib/train';
+import { FileError, SffnError } from '../../lib';
+import { DivergedError, type TrainEvent, train, trainInWorker } from '../../lib/train';
 import { CONFIG, folder } from './support';
 
 const plain = (event: TrainEvent): object => (event.type === 'step' ? { ...event, tokensPerSecond: 0 } : event);
@@ -35,6 +35,14 @@ test('the event loop turns freely while the worker trains', async () => {
   expect(steps).toBe(4);
   // A loop that waits for the kernels turns about twice a step.
   expect(turns).toBeGreaterThan(50 * steps);
+});
+
+test.each<[string, object, new (...args: never[]) => SffnError]>([
+  ['a file that is missing', { data: { ...CONFIG.data, train: join(folder, 'missing.bin') } }, FileError],
+  ['a loss that is not finite', { learningRate: 1e30, steps: 20 }, DivergedError],
+])('the error of %s keeps its class', async (_, changes, type) => {
+  const config = { ...CONFIG, ...changes } as typeof CONFIG;
+  await expect(collect(trainInWorker({ config }))).rejects.toThrow(type);
 });
 
 test('an abort ends it after the step', async () => {
