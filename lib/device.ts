@@ -1,7 +1,16 @@
 /** Devices, threads, instruction sets and memory: what the computation runs on. */
 import type { NativeMemoryStats } from '../types/native';
 import { defaultCostsPath, loadCosts } from './cuda/costs_file';
-import { checkDeviceName, checkKnown, type Device, type DeviceKind, deviceCode, isKind, KINDS, kindOf } from './device_name';
+import {
+  checkDeviceName,
+  checkKnown,
+  type Device,
+  type DeviceKind,
+  deviceCode,
+  isKind,
+  KINDS,
+  kindOf,
+} from './device_name';
 import { checkChoice, checkInteger, checkNumber, DeviceError, FormatError, OptionError, runNative } from './errors';
 import { native } from './native';
 

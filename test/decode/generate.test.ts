@@ -77,6 +77,10 @@ test('text in pieces, up to a stop string', async () => {
   const text = (await all(generateText(decoder, new ByteTokenizer(), 'abc', options))).join('');
   expect(text.length).toBeGreaterThan(5);
   const stop = [...text].slice(4, 6).join('');
+  const unset = { ...options, stopId: undefined };
+  expect((await all(generateText(decoder, new ByteTokenizer(), 'abc', unset))).join('')).toBe(text);
+  const wrong = { ...options, stop: 'x' as never };
+  await expect(all(generateText(decoder, new ByteTokenizer(), 'abc', wrong))).rejects.toThrow('generate: stop');
   const stopped = await all(generateText(decoder, new ByteTokenizer(), 'abc', { ...options, stop: [stop] }));
   expect(stopped.join('')).toBe(text.slice(0, text.indexOf(stop)));
 });
