@@ -4,9 +4,9 @@
  * formulas). A dense layer has no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
  */
 import { formatShape, ShapeError } from '../errors';
-import { native } from '../native';
 import { checkedShape } from '../sizes';
 import type { Shape } from '../tensor';
+import { ACTIVATIONS } from './activation';
 import { int32Sizes } from './broadcast';
 import { checkInnerActivation, type InnerActivation } from './inner_activation';
 
@@ -80,6 +80,6 @@ function describe(
     hidden: between ? K * q : 0,
     macs: (between ? K * q * p : 0) + L * s * r,
     innerActivation,
-    sizes: int32Sizes(where, [...sizes, native.activations[innerActivation]]),
+    sizes: int32Sizes(where, [...sizes, ACTIVATIONS.indexOf(innerActivation)]),
   };
 }
