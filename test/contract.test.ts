@@ -107,13 +107,17 @@ function argumentLists(make: () => unknown): unknown[][] {
 }
 
 let folder: string;
-const before = process.cwd();
+const before = { folder: process.cwd(), table: process.env.STRUCTURED_FFN_TABLE };
+// What is written goes there, by relative paths and by default.
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'structured-ffn-'));
   process.chdir(folder);
+  process.env.STRUCTURED_FFN_TABLE = join(folder, 'crossovers.json');
 });
 afterAll(() => {
-  process.chdir(before);
+  process.chdir(before.folder);
+  if (before.table === undefined) delete process.env.STRUCTURED_FFN_TABLE;
+  else process.env.STRUCTURED_FFN_TABLE = before.table;
   rmSync(folder, { recursive: true });
 });
 

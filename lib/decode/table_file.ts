@@ -30,12 +30,11 @@ const isCrossover = (value: unknown): value is Crossover =>
   Number.isSafeInteger(value.tokens) &&
   [value.tokens, value.factored, value.merged].every((number) => typeof number === 'number' && number > 0);
 
-const isMachines = (value: unknown): value is Machines =>
-  isObject(value) &&
-  Object.values(value).every(
-    (shapes) =>
-      isObject(shapes) && Object.values(shapes).every((list) => Array.isArray(list) && list.every(isCrossover)),
-  );
+/** What was measured on one machine. */
+const isShapes = (value: unknown): value is Machines[string] =>
+  isObject(value) && Object.values(value).every((list) => Array.isArray(list) && list.every(isCrossover));
+
+const isMachines = (value: unknown): value is Machines => isObject(value) && Object.values(value).every(isShapes);
 
 function readMachines(path: string): Machines {
   if (!existsSync(path)) return {};
@@ -53,10 +52,11 @@ export function loadTable(path = defaultTablePath()): CrossoverTable {
 
 /**
  * Adds measurements of this machine to the file. A file that cannot be understood is kept as `NAME.corrupt`.
- * @throws {FileError}
+ * @throws {OptionError} for what is not a table. @throws {FileError}
  */
 export function saveTable(table: CrossoverTable, path = defaultTablePath()): void {
-  if (classOf(table) !== 'Map') throw new OptionError('saveTable: table', 'a table that tune made', table);
+  const added = classOf(table) === 'Map' ? Object.fromEntries(table) : null;
+  if (!isShapes(added)) throw new OptionError('saveTable: table', 'a table that tune made', table);
   checkPath('saveTable: path', path);
   let machines: Machines;
   try {
@@ -67,6 +67,6 @@ export function saveTable(table: CrossoverTable, path = defaultTablePath()): voi
     machines = {};
   }
   const fingerprint = machineFingerprint();
-  machines[fingerprint] = { ...machines[fingerprint], ...Object.fromEntries(table) };
+  machines[fingerprint] = { ...machines[fingerprint], ...added };
   writeJson(path, { format: FORMAT, version: VERSION, machines });
 }

@@ -115,6 +115,12 @@ test('tune measures every layer shape at every count, unless it is known', () =>
 describe('the file', () => {
   const path = join(folder, 'tables', 'crossovers.json');
 
+  test('takes only what a table holds', () => {
+    for (const wrong of [new Map([['a', 1]]), new Map([['a', [{ tokens: 1 }]]]), {}, null])
+      expect(() => saveTable(wrong as never, path)).toThrow(/^saveTable: table: /);
+    expect(existsSync(path)).toBe(false);
+  });
+
   test('keeps what other machines and earlier runs measured', () => {
     expect(loadTable(path).size).toBe(0);
     saveTable(new Map([['a', CROSSOVER]]), path);
