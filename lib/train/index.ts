@@ -1,4 +1,5 @@
 export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from './config';
+export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate';
 export { type LoadedModel, loadModel } from './load_model';
 export type { AdamWConfig, MuonConfig, OptimizerConfig, OptimizerFactory } from './optimizer';
 export {
@@ -17,9 +18,6 @@ export {
 export { trainInWorker } from './train_in_worker';
 export {
   DivergedError,
-  type EvaluateOptions,
-  type Evaluation,
-  evaluate,
   type StepReport,
   Trainer,
   type TrainerOptions,

@@ -8,14 +8,8 @@ import { checkPlace } from '../io/store';
 import type { FfnParameters, FlopsPerToken } from '../nn';
 import { checkKeys, isObject } from '../options';
 import { checkTrainConfig, type StepPlan, type TrainConfig } from './config';
-import {
-  DivergedError,
-  type Evaluation,
-  type StepReport,
-  TRAINER_OPTIONS,
-  Trainer,
-  type TrainerOptions,
-} from './trainer';
+import type { Evaluation } from './evaluate';
+import { DivergedError, type StepReport, TRAINER_OPTIONS, Trainer, type TrainerOptions } from './trainer';
 
 /** The cost of the model, reported once at the start. */
 export interface ModelReport {

@@ -5,9 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { noGrad } from '../autograd';
-import { type Batch, BatchLoader, evaluationBatches, type LoaderState, TokenFile } from '../data';
-import { checkInstance, FormatError, OptionError, SffnError } from '../errors';
+import { type Batch, BatchLoader, type LoaderState, TokenFile } from '../data';
+import { FormatError, OptionError, SffnError } from '../errors';
 import { type Checkpoint, loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { withFile } from '../io/files';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
@@ -37,6 +36,7 @@ import {
   withAbsolutePaths,
 } from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
+import { type Evaluation, evaluate } from './evaluate';
 import { initialWeights } from './initial_weights';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
 import { createOptimizer, type OptimizerFactory } from './optimizer';
@@ -58,18 +58,6 @@ export interface StepReport {
   readonly tokens: number;
   /** Over the wall-clock time of the step. */
   readonly tokensPerSecond: number;
-}
-
-/** Loss on a token file. */
-export interface Evaluation {
-  /** Mean in nats per token. */
-  readonly loss: number;
-  /** e to the loss. */
-  readonly perplexity: number;
-  /** Null if the size of the validation text is not known. */
-  readonly bitsPerByte: number | null;
-  /** Targets counted. */
-  readonly tokens: number;
 }
 
 /** Training went out of bounds: the loss or the gradients are no longer finite. The last checkpoint is untouched. */
@@ -427,48 +415,6 @@ export class Trainer implements Disposable {
 function recordable(optimizer: Optimizer): RecordableOptimizer {
   if (isRecordable(optimizer)) return optimizer;
   throw new OptionError('train: recordSteps', 'false with an optimizer that has no prepareStep and applyStep', true);
-}
-
-/** Options of `evaluate`. */
-export interface EvaluateOptions {
-  /** Rows in one forward pass. */
-  readonly batchSize: number;
-  /** Default: the model's. */
-  readonly seqLen?: number;
-  /** Stops after this many rows. Default: the whole file. */
-  readonly maxRows?: number;
-  /** UTF-8 bytes of the whole text, for bits per byte. */
-  readonly textBytes?: number;
-}
-
-/** Loss of a model on a token file. The event loop gets its turn between batches. */
-export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
-  checkKeys('evaluate', options, { batchSize: 0, seqLen: 0, maxRows: 0, textBytes: 0 });
-  checkInstance('evaluate: model', model, TransformerLM);
-  checkInstance('evaluate: file', file, TokenFile);
-  const { batchSize, seqLen = model.config.seqLen, maxRows, textBytes } = options;
-  const { training } = model;
-  const { device } = model.embedding.weight;
-  model.eval();
-  let total = 0;
-  let tokens = 0;
-  try {
-    const { vocabSize } = model.config;
-    for (const { inputs, targets, rows } of evaluationBatches(file, { batchSize, seqLen, vocabSize, maxRows })) {
-      await nextTurn();
-      const shape = [rows, seqLen];
-      const loss = noGrad(() =>
-        tidy(() => model.loss(tensor(inputs, shape, { device }), tensor(targets, shape, { device })).item()),
-      );
-      total += loss * targets.length;
-      tokens += targets.length;
-    }
-  } finally {
-    model.train(training);
-  }
-  const loss = total / tokens;
-  const bitsPerByte = textBytes ? ((loss / Math.LN2) * file.length) / textBytes : null;
-  return { loss, perplexity: Math.exp(loss), bitsPerByte, tokens };
 }
 
 const toData = (values: ReadonlyMap<string, Tensor>): Map<string, TensorData> =>
