@@ -110,6 +110,7 @@ export class Tensor implements Disposable {
     this.#grad = value;
   }
 
+  /** Whether backward() computes a gradient for this tensor. */
   get requiresGrad(): boolean {
     return this.#requiresGrad;
   }
