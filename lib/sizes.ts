@@ -14,12 +14,16 @@ export function numel(shape: Shape): number {
   return product;
 }
 
+/** The latest result: it is frozen, so it need not be checked again on its way into a tensor. */
+let latest: Shape = Object.freeze([]);
+
 /**
  * A frozen copy, which nobody can change after it was checked.
  * @throws {OptionError} unless every size is a whole number of at least 0. @throws {ShapeError} for more than 2^53 - 1
  * elements, also where another size is 0: then strides would not fit.
  */
 export function checkedShape(where: string, shape: unknown): Shape {
+  if (shape === latest) return latest;
   if (!Array.isArray(shape)) throw new OptionError(where, 'a shape of whole numbers', shape);
   const sizes: number[] = [];
   let product = 1;
@@ -32,7 +36,16 @@ export function checkedShape(where: string, shape: unknown): Shape {
     if (product > MOST_ELEMENTS)
       throw new ShapeError(where, `a shape of at most ${MOST_ELEMENTS} elements`, formatShape(shape));
   }
-  return Object.freeze(sizes);
+  latest = Object.freeze(sizes);
+  return latest;
+}
+
+/** A shape with another last size. Spreading a frozen array is slow. */
+export function withLast(shape: Shape, last: number): number[] {
+  const sizes: number[] = [];
+  for (let i = 0; i + 1 < shape.length; i++) sizes.push(shape[i]!);
+  sizes.push(last);
+  return sizes;
 }
 
 const isSize = (size: unknown): size is number => Number.isSafeInteger(size) && (size as number) >= 0;

@@ -35,10 +35,13 @@ const INT32_MAX = 2 ** 31 - 1;
 
 /** A list of sizes for kernels. @throws {ShapeError} for one that does not fit in 32 bits. */
 export function int32Sizes(where: string, sizes: readonly number[]): Int32Array {
-  const large = sizes.find((size) => size > INT32_MAX);
-  if (large !== undefined)
-    throw new ShapeError(where, `sizes and strides of at most ${INT32_MAX} elements`, `${large}`);
-  return Int32Array.from(sizes);
+  const checked = new Int32Array(sizes.length);
+  for (let i = 0; i < sizes.length; i++) {
+    const size = sizes[i]!;
+    if (size > INT32_MAX) throw new ShapeError(where, `sizes and strides of at most ${INT32_MAX} elements`, `${size}`);
+    checked[i] = size;
+  }
+  return checked;
 }
 
 /** The same for the strides of `shape`. The stride of a dimension of one element is never used. @throws {ShapeError} */

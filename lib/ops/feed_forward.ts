@@ -4,6 +4,7 @@ import { runNative, ShapeError } from '../errors';
 import { kernels } from '../kernels';
 import { native } from '../native';
 import { checkKeys } from '../options';
+import { withLast } from '../sizes';
 import type { Tensor } from '../tensor';
 import { type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkTensor, emptyAs, gradientsFor, rowsOf } from './check';
@@ -41,7 +42,7 @@ export function feedForward(
   if (second.dims.inFeatures !== hiddenFeatures)
     throw new ShapeError(`${where}: fc2`, `${hiddenFeatures} input features`, String(second.dims.inFeatures));
   checkSameKind(where, x, first.u, second.u);
-  const shape = [...x.shape.slice(0, -1), second.dims.outFeatures];
+  const shape = withLast(x.shape, second.dims.outFeatures);
   const residual = checkResidual(where, options.residual, x, shape);
   const y = emptyAs(shape, x);
 

@@ -4,6 +4,7 @@ import { checkNumber, formatShape, OptionError, runNative, ShapeError } from '..
 import { kernels } from '../kernels';
 import { native } from '../native';
 import { checkKeys, isObject } from '../options';
+import { withLast } from '../sizes';
 import type { Shape, Tensor } from '../tensor';
 import { type Activation, activatedFeatures, checkActivation } from './activation';
 import { checkSameKind, checkSameShape, checkTensor, emptyAs, gradientsFor, rowsOf } from './check';
@@ -94,7 +95,7 @@ export function checkLinear(where: string, weights: LinearWeights): CheckedLinea
 export function linearOutput(where: string, x: Tensor, dims: LinearDims, activation: Activation): Shape {
   if (activation === 'swiglu' && dims.outFeatures % 2 !== 0)
     throw new ShapeError(where, 'an even number of output features for swiglu', String(dims.outFeatures));
-  return [...x.shape.slice(0, -1), activatedFeatures(activation, dims.outFeatures)];
+  return withLast(x.shape, activatedFeatures(activation, dims.outFeatures));
 }
 
 /** The tensor to add to a result of that shape, if any. @throws {ShapeError | DTypeError | DeviceError} */
