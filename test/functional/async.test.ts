@@ -131,7 +131,8 @@ describe('native memory', () => {
     const rejected = layer.forwardAsync({ ...inputs, x: detached });
     transfer(detached);
     await expect(rejected).rejects.toThrow();
-    expect(memoryStats().allocated).toBe(before);
+    // Less where memory of earlier tests went with the garbage meanwhile.
+    expect(memoryStats().allocated).toBeLessThanOrEqual(before);
   });
 
   test('too little of it is an error, and the next call works', async () => {
