@@ -88,7 +88,7 @@ for (const name of ['PyTorch', 'memcheck', 'products in bfloat16', 'ncu', 'train
   assert.equal(end(rows, name).outcome, 'skipped', name);
   assert.match(end(rows, name).detail, /^it needs /);
 }
-assert(ofKind('tests').length === 3 && ofKind('tests').every(({ passed, failed }) => passed > 0 && failed === 0));
+assert(ofKind('tests').length >= 3 && ofKind('tests').every(({ passed, failed }) => passed > 0 && failed === 0));
 assert(ofKind('check').length > 50 && ofKind('check').every(({ passed }) => passed));
 for (const kind of ['kernel', 'training', 'decoding']) assert(ofKind(kind).length > 0, kind);
 assert.deepEqual(ofKind('failure'), []);
