@@ -27,8 +27,7 @@ export const TENSOR_OPTIONS: OptionNames<TensorOptions> = { dtype: 0, device: 0,
 
 /**
  * Native memory with a shape, an element type and a device. Elements are contiguous and row-major. Ops on tensors that
- * require
- * gradients record how to compute them.
+ * require gradients record how to compute them.
  *
  * @example
  * const x = tensor([[1, 2], [3, 4]], undefined, { requiresGrad: true });

@@ -34,7 +34,7 @@ struct Backend {
   const char* name;
   bool computes_bfloat16;
   // The kernels that it leaves to the host (native/host_kernel.h).
-  std::span<const char* const> host_kernels;
+  std::span<const char* const> host_kernels = {};
 
   int (*count)();
   // Whether the device (or -1) can be used; what it is, or what is missing, in one sentence.
@@ -42,32 +42,32 @@ struct Backend {
   std::string (*status)(int index);
   int (*default_index)();
   // Throws Error("ERR_DEVICE") once a device is in use; null: there is nothing to choose.
-  void (*set_default)(int index);
+  void (*set_default)(int index) = nullptr;
 
-  Memory& (*memory)(int index);
+  Memory& (*memory)(int index) = nullptr;
   // Copies all elements, between devices of this kind or between one and the host. May return before it is done.
-  void (*copy)(View from, View to);
-  const Kernels& (*kernels)();
+  void (*copy)(View from, View to) = nullptr;
+  const Kernels& (*kernels)() = nullptr;
 
   // set_settings throws Error("ERR_OPTION") for an unknown name or an impossible value, and then changes nothing. Null:
   // there are no settings.
-  Settings (*settings)(int index);
-  void (*set_settings)(int index, const Settings& values);
+  Settings (*settings)(int index) = nullptr;
+  void (*set_settings)(int index, const Settings& values) = nullptr;
 
   // Makes the device this thread's; returns the one before, or -1. leave goes back to it. Null: all threads share it.
-  int (*select)(int index);
-  void (*leave)(int before) noexcept;
+  int (*select)(int index) = nullptr;
+  void (*leave)(int before) noexcept = nullptr;
 
   // The functions that follow are called inside a ComputeScope of the device.
 
   // Waits for everything launched so far. Throws the error of a kernel among it: only here does that error show. Null:
   // the device never has work left to wait for.
-  void (*synchronize)();
+  void (*synchronize)() = nullptr;
   // Null: the device cannot record.
-  std::unique_ptr<Recording> (*record)();
+  std::unique_ptr<Recording> (*record)() = nullptr;
   // How something would be computed, given its name and sizes: the kernel, and what the choice was based on. Null:
   // there is no choice.
-  Settings (*plan)(const std::string& what, std::span<const int64_t> sizes);
+  Settings (*plan)(const std::string& what, std::span<const int64_t> sizes) = nullptr;
 };
 
 // By kind.

@@ -17,22 +17,13 @@ void copy_here(View from, View to) {
 constexpr Backend cpu = {
     .name = "cpu",
     .computes_bfloat16 = false,
-    .host_kernels = {},
     .count = [] { return 1; },
     .available = [](int index) { return index <= 0; },
     .status = [](int index) -> std::string { return index <= 0 ? "available" : "not available: there is one"; },
     .default_index = [] { return 0; },
-    .set_default = nullptr,
     .memory = [](int) -> Memory& { return host_memory(); },
     .copy = copy_here,
     .kernels = cpu_kernels,
-    .settings = nullptr,
-    .set_settings = nullptr,
-    .select = nullptr,
-    .leave = nullptr,
-    .synchronize = nullptr,
-    .record = nullptr,
-    .plan = nullptr,
 };
 
 }  // namespace
@@ -43,22 +34,10 @@ extern const Backend cuda_backend;
 static constexpr Backend cuda_backend = {
     .name = "cuda",
     .computes_bfloat16 = true,
-    .host_kernels = {},
     .count = [] { return 0; },
     .available = [](int) { return false; },
     .status = [](int) -> std::string { return "not built: the binary was compiled without nvcc (npm run build:cuda)"; },
     .default_index = [] { return 0; },
-    .set_default = nullptr,
-    .memory = nullptr,
-    .copy = nullptr,
-    .kernels = nullptr,
-    .settings = nullptr,
-    .set_settings = nullptr,
-    .select = nullptr,
-    .leave = nullptr,
-    .synchronize = nullptr,
-    .record = nullptr,
-    .plan = nullptr,
 };
 #endif
 

@@ -100,6 +100,14 @@ struct Argument<Ints> {
 };
 
 template <>
+struct Argument<operand::Dims> : Argument<Ints> {
+  Argument(Environment& environment, const Napi::Value& v, bool async) : Argument<Ints>(environment, v, async) {
+    if (value.size() != kDims || !is_inner_activation(value[kDims - 1]))
+      throw Error("ERR_ARGUMENT", "expected the seven dims of a linear layer");
+  }
+};
+
+template <>
 struct Argument<Views> {
   std::vector<View> storage;
   std::vector<std::shared_ptr<Buffer>> owners;

@@ -63,6 +63,12 @@ constexpr bool is_code(Code code) {
   return static_cast<int64_t>(code) >= 0 && static_cast<size_t>(code) < std::size(kNames<Code>);
 }
 
+// Whether a number is an activation that may stand between the factors of a layer.
+constexpr bool is_inner_activation(int32_t number) {
+  const Activation activation = static_cast<Activation>(number);
+  return is_code(activation) && activation != Activation::swiglu;
+}
+
 constexpr const char* name_of(DType dtype) { return kNames<DType>[static_cast<int>(dtype)]; }
 
 constexpr size_t size_of(DType dtype) {

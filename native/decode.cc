@@ -8,7 +8,7 @@
 namespace sffn {
 namespace {
 
-constexpr size_t kSizes = 9, kDims = 7;       // of `shape`: entries for the model, for a linear layer
+constexpr size_t kSizes = 9;                  // of `shape`: entries for the model, before those of linear layers
 constexpr size_t kShared = 7, kOfBlock = 26;  // of `weights`: those of the model, of a layer of the model
 constexpr size_t kLinear = 4;                 // linear layers in a layer of the model
 
@@ -66,8 +66,7 @@ class Reader {
     dims_ = dims_.subspan(kDims);
     const int64_t K = dims[0], q = dims[1], p = dims[2], L = dims[3], s = dims[4], r = dims[5];
     const bool factored = static_cast<bool>(weights_[at_]);
-    const Activation inner = static_cast<Activation>(dims[6]);
-    const bool known = is_code(inner) && inner != Activation::swiglu;
+    const bool known = is_inner_activation(dims[kDims - 1]);
     const bool fits = known && K * q == L * r && K * p == in && (factored || (K == 1 && L == 1 && q == p));
     if (std::min({K, q, p, L, s, r}) <= 0 || !fits)
       refuse("ERR_ARGUMENT", "shape", "a layer of " + std::to_string(in) + " columns", "other dims");

@@ -63,6 +63,8 @@ using MixedFloats = ListOf<MixedFloat>;
 
 // A bound model (decode.h).
 struct Model {};
+// A list of seven numbers (tensor.h).
+struct Dims {};
 
 // Declared for their types, never defined.
 #define KERNEL(name, ...) \

@@ -49,6 +49,8 @@ inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bit
 
 using Views = std::span<const View>;    // several tensors in one call (AdamW, gradient norm)
 using Ints = std::span<const int32_t>;  // a list of sizes, strides or options
+using Dims = Ints;                      // of a linear layer: {K, q, p, L, s, r, inner activation}
+constexpr size_t kDims = 7;
 
 // What kernels.def calls its operands. A kernel gets views: which elements they may have is checked before, by the
 // types of the same names in operands.h.

@@ -14,8 +14,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { BINARY, ROOT } from './files.mjs';
+import { join, relative } from 'node:path';
+import { BINARY, filesOf, ROOT } from './files.mjs';
 import { skip } from './skip.mjs';
 
 if (process.platform !== 'linux') skip('it is for Linux');
@@ -88,7 +88,19 @@ for (const name of ['PyTorch', 'memcheck', 'products in bfloat16', 'ncu', 'train
   assert.equal(end(rows, name).outcome, 'skipped', name);
   assert.match(end(rows, name).detail, /^it needs /);
 }
-assert(ofKind('tests').length >= 3 && ofKind('tests').every(({ passed, failed }) => passed > 0 && failed === 0));
+// The tests of the tiny size in gpu/plan.ts, every file of them.
+const tests = filesOf(join(ROOT, 'test'))
+  .map((file) => relative(ROOT, file))
+  .filter((file) => /^test\/(ops\/(linear|attention)|optim\/).*\.test\.ts$/.test(file))
+  .map((file) => file.replace(/\.ts$/, ''));
+assert(tests.length >= 3);
+assert.deepEqual(
+  ofKind('tests')
+    .map(({ file }) => file)
+    .sort(),
+  tests.sort(),
+);
+assert(ofKind('tests').every(({ passed, failed }) => passed > 0 && failed === 0));
 assert(ofKind('check').length > 50 && ofKind('check').every(({ passed }) => passed));
 for (const kind of ['kernel', 'training', 'decoding']) assert(ofKind(kind).length > 0, kind);
 assert.deepEqual(ofKind('failure'), []);

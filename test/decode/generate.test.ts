@@ -1,6 +1,7 @@
 import { Decoder, generate, generateBatch, generateText } from '../../lib/decode';
 import { memoryStats } from '../../lib/device';
 import { ByteTokenizer } from '../../lib/text';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { fullLogits, randomIds, STRUCTURES, smallModel } from './support';
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -40,7 +41,7 @@ test('a batch of prompts gives each what it gets alone', async () => {
 });
 
 test('leaves nothing to be collected, between tokens or after the decoder', async () => {
-  const { allocated } = memoryStats();
+  const allocated = await allocatedWithoutGarbage();
   const decoder = new Decoder(model);
   const during: number[] = [];
   for await (const _ of generate(decoder, randomIds(20, 7), { maxNewTokens: 9 })) during.push(memoryStats().allocated);

@@ -17,7 +17,7 @@ const NUMBERS = ['int64_t', 'double', 'Activation', 'UnaryOp', 'BinaryOp', 'Redu
 
 function groupOf(type: string): number {
   if (NUMBERS.includes(type)) return 1;
-  if (type === 'Ints') return 2;
+  if (type === 'Ints' || type === 'Dims') return 2;
   if (type === 'Model') return 4;
   return type.endsWith('s') ? 3 : 0;
 }

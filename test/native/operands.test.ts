@@ -35,7 +35,7 @@ const kernels = [...source.matchAll(/KERNEL\((\w+),([^)]*)\)/g)].map(([, kernel 
   kernel,
   parameters: parameters.split(',').map((text): Parameter => {
     const [type = '', name = ''] = text.trim().split(/\s+/);
-    const isList = type !== 'Ints' && type.endsWith('s');
+    const isList = !['Ints', 'Dims'].includes(type) && type.endsWith('s');
     return { name, type: isList ? type.slice(0, -1) : type, isList };
   }),
 }));
@@ -58,6 +58,7 @@ describe.each(availableDevices())('on %s', (device) => {
   };
   const argument = ({ type, isList }: Parameter, element: Element) => {
     if (type === 'Ints') return new Int32Array(16);
+    if (type === 'Dims') return Int32Array.of(1, 4, 4, 1, 4, 4, 0);
     if (type === 'Model') return model;
     if (!(type in RULES)) return 0;
     return isList ? [handles.get(element)!] : handles.get(element)!;
@@ -67,6 +68,12 @@ describe.each(availableDevices())('on %s', (device) => {
     const call: (...values: unknown[]) => void = Reflect.get(native.kernels, kernel);
     const valid = parameters.map((one) => argument(one, (RULES[one.type] ? accepted(one.type) : ELEMENTS)[0]!));
     parameters.forEach((parameter, i) => {
+      if (parameter.type === 'Dims') {
+        const dims = valid[i] as Int32Array;
+        // Of another length, or with what cannot stand between the factors.
+        for (const wrong of [dims.slice(1), Int32Array.of(...dims, 0), dims.with(6, 4), dims.with(6, -1)])
+          expect(() => call(...valid.with(i, wrong))).toThrow('expected the seven dims of a linear layer');
+      }
       const rule = RULES[parameter.type];
       if (!rule) return;
       const agreeing = parameters.findIndex(({ type }) => RULES[type]?.agrees && type === parameter.type);
@@ -87,7 +94,7 @@ describe.each(availableDevices())('on %s', (device) => {
 });
 
 test('every operand of kernels.def has one of these types', () => {
-  const others = ['Ints', 'Model', 'int64_t', 'double', 'Activation', 'UnaryOp', 'BinaryOp', 'Reduction'];
+  const others = ['Ints', 'Dims', 'Model', 'int64_t', 'double', 'Activation', 'UnaryOp', 'BinaryOp', 'Reduction'];
   const types = new Set(kernels.flatMap(({ parameters }) => parameters.map(({ type }) => type)));
   expect([...types].filter((type) => !(type in RULES) && !others.includes(type))).toEqual([]);
 });
