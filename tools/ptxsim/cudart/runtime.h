@@ -47,8 +47,8 @@ struct Graph {
 
 struct Stream {
   int device = 0;
-  std::unique_ptr<Graph> capture;  // while it records
-  std::thread::id recorder;
+  std::unique_ptr<Graph> capture = nullptr;  // while it records
+  std::thread::id recorder = {};
   bool invalid = false;  // something happened that invalidates the capture
 };
 
