@@ -2,21 +2,21 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { memoryStats } from '../../lib';
+import { type Device, memoryStats } from '../../lib';
 
 /**
  * Collects what earlier tests of the process left, those of other files too: their finalizers would give memory back during
  * the count. Returns the bytes in use then.
  */
-export async function allocatedWithoutGarbage(): Promise<number> {
+export async function allocatedWithoutGarbage(device: Device = 'cpu'): Promise<number> {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
   for (;;) {
-    const before = memoryStats().allocated;
+    const before = memoryStats(device).allocated;
     collect();
     await nextTurn();
     await nextTurn();
-    const { allocated } = memoryStats();
+    const { allocated } = memoryStats(device);
     if (allocated === before) return allocated;
   }
 }
