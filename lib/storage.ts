@@ -6,9 +6,14 @@ import { ELEMENTS, type ElementType, type TypedArray } from './dtype';
 import { checkInteger, DeviceError, DisposedError, DTypeError, OutOfMemoryError, runNative } from './errors';
 import { native } from './native';
 
-// The safety net for memory that nobody disposed. A handle already released is refused by its generation, so
-// a finalizer that comes late does no harm.
-const finalizer = new FinalizationRegistry<Handle>((handle) => native.release(handle, true));
+// Memory that nobody disposed goes in sweeps, most of them during allocations. This one comes after each collection: it gives
+// back the memory of a program that allocates nothing more.
+const collections = new FinalizationRegistry(() => {
+  native.sweep();
+  watch();
+});
+const watch = () => collections.register({}, null);
+watch();
 
 /** @throws {OutOfMemoryError} for more bytes than Node has in one array: 4 GiB in version 20. */
 export function checkArrayBytes(where: string, bytes: number): void {
@@ -35,8 +40,7 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     this.#length = length;
     this.#dtype = dtype;
     this.#device = deviceName(device);
-    this.#handle = runNative(() => native.allocate(length, native.dtypes[dtype], deviceCode(this.device)));
-    finalizer.register(this, this.#handle, this);
+    this.#handle = runNative(() => native.allocate(length, native.dtypes[dtype], deviceCode(this.device), this));
   }
 
   get length(): number {
@@ -126,7 +130,6 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     // Detached first: a typed array that the caller still holds must not see the memory's next use.
     if (this.#array !== null && this.#array.length > 0) native.detach(this.#handle, this.#array.buffer as ArrayBuffer);
     this.#array = null;
-    finalizer.unregister(this);
     native.release(this.#handle);
     this.#handle = null;
   }

@@ -39,41 +39,52 @@ void collect_garbage(Napi::Env env) {
   constexpr int64_t kMoreThanAnyHeap = int64_t{1} << 50;
   Napi::MemoryManagement::AdjustExternalMemory(env, kMoreThanAnyHeap);
   Napi::MemoryManagement::AdjustExternalMemory(env, -kMoreThanAnyHeap);
-  for (Undisposed& memory : Environment::of(env).undisposed) memory.collected();
+  Environment& environment = Environment::of(env);
+  environment.sweep();
+  for (Undisposed& memory : environment.undisposed) memory.collected();
 }
 
-// (length, dtype, device) -> handle. dtype is one of codes.def. The contents are not set.
+Napi::Value sweep(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment::of(info.Env()).sweep();
+    return info.Env().Undefined();
+  });
+}
+
+// (length, dtype, device, owner) -> handle. dtype is one of codes.def. The contents are not set. With an owner the
+// memory goes after that was collected, else by `release` alone.
 Napi::Value allocate_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const int64_t size = info[0].As<Napi::Number>().Int64Value();
     const DType dtype = code_argument<DType>(info[1]);
     const Device device = device_argument(info[2]);
     Environment& environment = Environment::of(info.Env());
+    BufferTable& buffers = environment.buffers;
     double handle;
     try {
-      handle = environment.buffers.create(size, dtype, device);
+      handle = buffers.create(size, dtype, device);
     } catch (const Error& error) {
-      // Too late for this call, but later calls find the memory that it frees.
-      if (std::string_view(error.code) == "ERR_OUT_OF_MEMORY") collect_garbage(info.Env());
-      throw;
-    }
-    const int64_t bytes = size * static_cast<int64_t>(size_of(dtype));
-    if (environment.undisposed[slot_of(device)].add(bytes, memory_of(device).stats().limit))
+      if (std::string_view(error.code) != "ERR_OUT_OF_MEMORY") throw;
       collect_garbage(info.Env());
+      handle = buffers.create(size, dtype, device);
+    }
+    if (info[3].IsObject()) buffers.set_owner(handle, info[3]);
+    const int64_t bytes = size * static_cast<int64_t>(size_of(dtype));
+    const bool collect = environment.undisposed[slot_of(device)].add(bytes, memory_of(device).stats().limit);
+    if (collect)
+      collect_garbage(info.Env());
+    else if (buffers.sweep_due())
+      environment.sweep();
     return Napi::Number::New(info.Env(), handle);
   });
 }
 
-// (handle, whether by a finalizer)
+// (handle)
 Napi::Value release_buffer(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     Environment& environment = Environment::of(info.Env());
     const BufferTable::Released released = environment.buffers.release(info[0].As<Napi::Number>().DoubleValue());
-    Undisposed& memory = environment.undisposed[slot_of(released.device)];
-    if (info[1].ToBoolean())
-      memory.finalize(released.bytes);
-    else
-      memory.dispose(released.bytes);
+    environment.undisposed[slot_of(released.device)].dispose(released.bytes);
     return info.Env().Undefined();
   });
 }
@@ -366,6 +377,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("reductions", codes<Reduction>(env));
   define(exports, "allocate", allocate_buffer);
   define(exports, "release", release_buffer);
+  define(exports, "sweep", sweep);
   define(exports, "arrayBuffer", array_buffer);
   define(exports, "detach", detach);
   define(exports, "transfer", transfer);

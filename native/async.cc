@@ -100,7 +100,7 @@ class JobQueue {
   std::thread thread_;
 };
 
-Environment::Environment(Napi::Env) {}
+Environment::Environment(Napi::Env env) : buffers(env) {}
 Environment::~Environment() = default;
 
 Napi::Promise enqueue(Napi::Env env, std::function<void()> work) {

@@ -30,6 +30,7 @@ double BufferTable::create(int64_t size, DType dtype, Device device) {
   const uint32_t index = free_.back();
   free_.pop_back();
   slots_[index].buffer = std::move(buffer);
+  ++live_;
   return static_cast<double>(slots_[index].generation * kSlots + index);
 }
 
@@ -48,14 +49,34 @@ const std::shared_ptr<Buffer>& BufferTable::get(double handle) const {
   return slot->buffer;
 }
 
+void BufferTable::set_owner(double handle, napi_value owner) {
+  napi_ref& reference = slots_[static_cast<size_t>(find(handle) - slots_.data())].owner;
+  if (napi_create_reference(env_, owner, 0, &reference) != napi_ok)
+    throw Error("ERR_ARGUMENT", "expected an object that owns the memory");
+}
+
+bool BufferTable::is_collected(napi_ref owner) const {
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return false;
+  napi_value value = nullptr;
+  const bool found = napi_get_reference_value(env_, owner, &value) != napi_ok || value != nullptr;
+  napi_close_handle_scope(env_, scope);
+  return !found;
+}
+
 BufferTable::Released BufferTable::release(double handle) {
   const Slot* found = find(handle);
-  if (!found) return {};
-  Slot& slot = slots_[static_cast<size_t>(found - slots_.data())];
+  return found ? release(slots_[static_cast<size_t>(found - slots_.data())]) : Released{};
+}
+
+BufferTable::Released BufferTable::release(Slot& slot) {
   const Released released{static_cast<int64_t>(slot.buffer->bytes()), slot.buffer->device};
-  free_.push_back(static_cast<uint32_t>(found - slots_.data()));
+  if (slot.owner) napi_delete_reference(env_, slot.owner);
+  slot.owner = nullptr;
+  free_.push_back(static_cast<uint32_t>(&slot - slots_.data()));
   slot.buffer.reset();
   slot.generation = static_cast<uint32_t>((slot.generation + 1) % kGenerations);
+  --live_;
   return released;
 }
 

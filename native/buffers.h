@@ -5,6 +5,8 @@
 // worker thread is freed when the worker ends.
 #pragma once
 
+#include <node_api.h>
+
 #include <memory>
 #include <vector>
 
@@ -43,7 +45,11 @@ struct Buffer {
 
 class BufferTable {
  public:
+  explicit BufferTable(napi_env env) : env_(env) {}
+
   double create(int64_t size, DType dtype, Device device);
+  // The buffer goes in a sweep after `owner` was collected, if nobody releases it before.
+  void set_owner(double handle, napi_value owner);
   // Throws Error("ERR_DISPOSED") for a handle whose buffer was released.
   const std::shared_ptr<Buffer>& get(double handle) const;
   // What was freed: nothing for a handle that is already released.
@@ -53,15 +59,33 @@ class BufferTable {
   };
   Released release(double handle);
 
+  // Whether there are enough new buffers for a sweep to be worth its time: it looks at every slot.
+  bool sweep_due() const { return live_ > 2 * survivors_ + kFewBuffers; }
+  // Releases each buffer whose owner was collected, and hands `report` what was freed.
+  template <class Report>
+  void sweep(Report report) {
+    for (Slot& slot : slots_)
+      if (slot.owner && is_collected(slot.owner)) report(release(slot));
+    survivors_ = live_;
+  }
+
  private:
+  static constexpr size_t kFewBuffers = 1024;
+
   struct Slot {
     std::shared_ptr<Buffer> buffer;
     uint32_t generation = 1;
+    // Weak: costs a quarter of a FinalizationRegistry's entry, and waits for no turn of the event loop.
+    napi_ref owner = nullptr;
   };
   const Slot* find(double handle) const;
+  bool is_collected(napi_ref owner) const;
+  Released release(Slot& slot);
 
+  const napi_env env_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
+  size_t live_ = 0, survivors_ = 0;
 };
 
 }  // namespace sffn

@@ -24,6 +24,11 @@ struct Environment {
     return buffer;
   }
 
+  // Releases memory whose owners were collected.
+  void sweep() {
+    buffers.sweep([&](const BufferTable::Released& freed) { undisposed[slot_of(freed.device)].finalize(freed.bytes); });
+  }
+
   BufferTable buffers;
   std::array<Undisposed, kDeviceSlots> undisposed;  // by slot_of a device
   std::unique_ptr<JobQueue> jobs;

@@ -21,12 +21,12 @@ class Undisposed {
     return held_ > survived_ + std::max(kLeastGrowth, growth);
   }
   void dispose(int64_t bytes) { held_ -= bytes; }
-  // Freed by a finalizer: the last collection, or an earlier one, found it to be garbage.
+  // Freed by a sweep: the last collection, or an earlier one, found it to be garbage.
   void finalize(int64_t bytes) {
     held_ -= bytes;
     survived_ = std::max<int64_t>(0, survived_ - bytes);
   }
-  // After a collection; its finalizers come later.
+  // After a collection and its sweep.
   void collected() { survived_ = held_; }
 
  private:

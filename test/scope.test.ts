@@ -1,4 +1,7 @@
 import { add, keep, memoryStats, parameter, Scope, square, sum, tensor, tidy } from '../lib';
+import { allocatedWithoutGarbage } from './support/garbage';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 test('tidy disposes what was made inside, except the result', () => {
   let inside = tensor(0);

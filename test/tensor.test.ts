@@ -18,6 +18,9 @@ import {
   tensor,
   zeros,
 } from '../lib';
+import { allocatedWithoutGarbage } from './support/garbage';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 test('values come back as they went in', () => {
   const x = tensor([

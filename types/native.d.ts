@@ -162,9 +162,12 @@ export interface Native {
    * dtype: a number of `dtypes`. A device is its kind, 0 cpu (default) or 1 cuda, for the default one,
    * and kind + 256 · (index + 1) for any. The contents are not set.
    */
-  allocate(length: number, dtype: number, device?: number): Handle;
-  /** finalized: by the finalizer of what nobody disposed. A handle that was released is left alone. */
-  release(handle: Handle, finalized?: boolean): void;
+  /** The memory goes by `release`, or in a sweep after `owner` was collected. */
+  allocate(length: number, dtype: number, device?: number, owner?: object): Handle;
+  /** A handle that was released is left alone. */
+  release(handle: Handle): void;
+  /** Frees the memory whose owners were collected. `allocate` does so, too, when there are many new tensors. */
+  sweep(): void;
   /** An ArrayBuffer over the buffer's own memory; detach it before releasing the handle. */
   arrayBuffer(handle: Handle): ArrayBuffer;
   detach(handle: Handle, buffer: ArrayBuffer): void;

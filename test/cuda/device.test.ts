@@ -23,6 +23,7 @@ import { native } from '../../lib/native';
 import { Linear } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { Generator } from '../../lib/random';
+import { allocatedWithoutGarbage } from '../support/garbage';
 
 const cuda = availableDevices().includes('cuda');
 
@@ -45,6 +46,8 @@ const withoutCuda = () => {
 };
 
 const withCuda = () => {
+  beforeEach(() => allocatedWithoutGarbage('cuda'));
+
   const on = { device: 'cuda' } as const;
 
   test('values go there and back', () => {

@@ -39,6 +39,7 @@ import { kernels } from '../../lib/kernels';
 import type { Activation } from '../../lib/ops/activation';
 import { AdamW } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { TestRandom } from '../support/random';
 
 const cuda = availableDevices().includes('cuda');
@@ -384,6 +385,8 @@ const withCuda = () => {
   });
 
   describe('tables of rotary positions', () => {
+    beforeEach(() => allocatedWithoutGarbage('cuda'));
+
     const SIZE = 4;
     const data = new TestRandom(2).array(300 * 3 * SIZE);
     const attend = (seq: number, ropeBase: number, device: 'cpu' | 'cuda' = 'cuda') =>

@@ -22,6 +22,7 @@ import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { Guidance } from '../../lib/nn';
 import { Generator } from '../../lib/random';
+import { allocatedWithoutGarbage } from '../support/garbage';
 
 const on = { device: 'cuda' } as const;
 
@@ -35,6 +36,8 @@ const withoutCuda = () => {
 };
 
 const withCuda = () => {
+  beforeEach(() => allocatedWithoutGarbage('cuda'));
+
   let worker: Worker | undefined;
   afterAll(() => worker?.terminate());
 

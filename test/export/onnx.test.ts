@@ -5,10 +5,13 @@ import { FormatError, memoryStats, OptionError } from '../../lib';
 import { type ExportOnnxOptions, exportOnnx } from '../../lib/export';
 import { Guidance, releaseGuides, type TransformerConfig } from '../../lib/nn';
 import { relativeError } from '../support/check_op';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { SMALL_FFN, STRUCTURED } from '../support/structures';
 import { logitsOf, randomIds, randomModel } from './random_model';
 import { readOnnx } from './read_onnx';
 import { folder, runOnnx } from './support';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 const BASE: TransformerConfig = { vocabSize: 37, dModel: 24, nLayers: 2, nHeads: 4, seqLen: 19 };
 

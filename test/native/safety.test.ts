@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { memoryStats, setMemoryLimit } from '../../lib/device';
 import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { onEveryIsa, SANITIZED } from './support';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 const ROOT = join(__dirname, '..', '..');
 

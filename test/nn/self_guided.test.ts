@@ -14,8 +14,11 @@ import {
 import { createLinear, Guidance, Linear, releaseGuides, SelfGuided, type Structure } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { TestRandom } from '../support/random';
 import { SMALL, STRUCTURED } from '../support/structures';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 const build = (structure: Structure, guidance: Guidance) =>
   new SelfGuided(

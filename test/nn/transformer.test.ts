@@ -10,7 +10,10 @@ import {
 } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { TestRandom } from '../support/random';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 const config: TransformerConfig = {
   vocabSize: 31,

@@ -3,7 +3,10 @@ import { add, GradientError, memoryStats, OptionError, parameter, sum, type Tens
 import { Embedding, Linear, TransformerLM } from '../../lib/nn';
 import { AdamW, clipGradNorm, GradientClip, parameterGroups } from '../../lib/optim';
 import { tidy } from '../../lib/scope';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { TestRandom } from '../support/random';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 const gradients = (...values: number[][]): Tensor[] =>
   values.map((each) => {

@@ -1,12 +1,12 @@
-/** For tests that count memory across turns of the event loop. */
+/** For tests that count memory. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { type Device, memoryStats } from '../../lib';
 
 /**
- * Collects what earlier tests of the process left, those of other files too: their finalizers would give memory back during
- * the count. Returns the bytes in use then.
+ * Collects what earlier tests of the process left, those of other files too: it would be given back during the
+ * count. Returns the bytes in use then.
  */
 export async function allocatedWithoutGarbage(device: Device = 'cpu'): Promise<number> {
   setFlagsFromString('--expose-gc');

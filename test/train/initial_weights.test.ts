@@ -6,8 +6,11 @@ import type { TransformerLM } from '../../lib/nn';
 import { loadModel, type TrainConfig, Trainer } from '../../lib/train';
 import { logitsOf, randomIds, randomModel } from '../export/random_model';
 import { relativeError } from '../support/check_op';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { SMALL_FFN } from '../support/structures';
 import { CONFIG, folder, take, weightsOf } from './support';
+
+beforeEach(() => allocatedWithoutGarbage());
 
 const MODEL = { ...CONFIG.model, dModel: 24, nHeads: 2 };
 const DENSE = { ...MODEL, ffn: { structure: 'dense' } } as const;
