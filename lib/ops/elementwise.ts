@@ -84,11 +84,11 @@ function broadcastBinary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   const shape: Shape = broadcastShape(name, a.shape, b.shape);
   checkSameKind(name, a, b);
   const dims = int32Sizes(name, shape);
-  const [aStrides, bStrides] = [a, b].map((x) => int32Strides(name, shape, broadcastStrides(x.shape, shape)));
-  const y = emptyAs(shape, a);
-  runNative(() =>
-    kernels.binary({ a, b, y, op: native.binaryOps[name], dims, a_strides: aStrides!, b_strides: bStrides! }),
-  );
+  const stridesOf = (x: Tensor) => int32Strides(name, shape, broadcastStrides(x.shape, shape));
+  const a_strides = stridesOf(a);
+  const b_strides = shape === b.shape ? a_strides : stridesOf(b);
+  const y = shape === a.shape ? emptyLike(a) : emptyAs(shape, a);
+  runNative(() => kernels.binary({ a, b, y, op: native.binaryOps[name], dims, a_strides, b_strides }));
   return y;
 }
 
