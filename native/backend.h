@@ -32,7 +32,6 @@ using Settings = std::map<std::string, Setting>;
 // build does not have gives a name, a status and no devices; nothing else of it is called.
 struct Backend {
   const char* name;
-  bool computes_bfloat16;
   // The kernels that it leaves to the host (native/host_kernel.h).
   std::span<const char* const> host_kernels = {};
 

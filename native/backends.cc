@@ -16,7 +16,6 @@ void copy_here(View from, View to) {
 
 constexpr Backend cpu = {
     .name = "cpu",
-    .computes_bfloat16 = false,
     .count = [] { return 1; },
     .available = [](int index) { return index <= 0; },
     .status = [](int index) -> std::string { return index <= 0 ? "available" : "not available: there is one"; },
@@ -33,7 +32,6 @@ extern const Backend cuda_backend;
 #else
 static constexpr Backend cuda_backend = {
     .name = "cuda",
-    .computes_bfloat16 = true,
     .count = [] { return 0; },
     .available = [](int) { return false; },
     .status = [](int) -> std::string { return "not built: the binary was compiled without nvcc (npm run build:cuda)"; },

@@ -193,7 +193,7 @@ class OperandCheck {
     if (view.device != first_->device)
       throw Error("ERR_DEVICE", std::string(description_.kernel) + ": operands on '" + name_of(first_->device) +
                                     "' and on '" + name_of(view.device) + "'");
-    if (!One::accepts(view.dtype, view.device)) refuse(index, One::expected(), view.dtype);
+    if (!One::accepts(view.dtype)) refuse(index, One::expected(), view.dtype);
     if constexpr (One::agrees) {
       if (!agreed_) agreed_ = &view;
       if (view.dtype != agreed_->dtype) refuse(index, name_of(agreed_->dtype), view.dtype);

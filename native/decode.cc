@@ -43,7 +43,7 @@ class Reader {
   View take(int64_t size) {
     const View& view = weights_[at_];
     const std::string what = "weights[" + std::to_string(at_++) + "]";
-    if (view && !One::accepts(view.dtype, view.device)) refuse("ERR_DTYPE", what, One::expected(), name_of(view.dtype));
+    if (view && !One::accepts(view.dtype)) refuse("ERR_DTYPE", what, One::expected(), name_of(view.dtype));
     if (view.size != size) refuse("ERR_ARGUMENT", what, std::to_string(size) + " elements", std::to_string(view.size));
     if (view && view.device != weights_[0].device) throw Error("ERR_DEVICE", "bindModel: weights on several devices");
     return view;

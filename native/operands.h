@@ -14,12 +14,12 @@ struct Description {
 
 namespace operand {
 
-// One operand: accepts(dtype, device) and, for messages, expected(). Operands of a call that agree have one element
+// One operand: accepts(dtype) and, for messages, expected(). Operands of a call that agree have one element
 // type.
 template <DType... kTypes>
 struct OneOf {
   static constexpr bool agrees = false;
-  static constexpr bool accepts(DType dtype, Device) { return ((dtype == kTypes) || ...); }
+  static constexpr bool accepts(DType dtype) { return ((dtype == kTypes) || ...); }
   static std::string expected() {
     std::string names;
     int left = sizeof...(kTypes);
@@ -30,28 +30,20 @@ struct OneOf {
 using F32 = OneOf<DType::f32>;
 using I32 = OneOf<DType::i32>;
 using I8 = OneOf<DType::i8>;
-// Widened or rounded by the kernel, on every device.
+// Widened or rounded by the kernel.
 using AnyFloat = OneOf<DType::f32, DType::bf16>;
 // A matrix that decoding widens as it reads it.
 using Weight = OneOf<DType::f32, DType::bf16, DType::i8>;
 using Reduced = OneOf<DType::bf16, DType::i8>;
-// The types that a device computes with.
-struct Float {
-  static std::string expected() { return "float32, or bfloat16 on 'cuda'"; }
+// The types that are computed with.
+struct Float : AnyFloat {
   static constexpr bool agrees = true;
-  static constexpr bool accepts(DType dtype, Device device) {
-    return dtype == DType::f32 || (dtype == DType::bf16 && backend_of(device).computes_bfloat16);
-  }
-};
-// The same, but each operand may have its own type.
-struct MixedFloat : Float {
-  static constexpr bool agrees = false;
 };
 // Copied by the size of an element, never read as a number.
 struct Any {
   static std::string expected() { return "any elements"; }
   static constexpr bool agrees = true;
-  static constexpr bool accepts(DType, Device) { return true; }
+  static constexpr bool accepts(DType) { return true; }
 };
 
 // Several tensors.
@@ -59,7 +51,7 @@ template <class One>
 struct ListOf {};
 using F32s = ListOf<F32>;
 using Floats = ListOf<Float>;
-using MixedFloats = ListOf<MixedFloat>;
+using AnyFloats = ListOf<AnyFloat>;
 
 // A bound model (decode.h).
 struct Model {};

@@ -36,6 +36,10 @@ struct View {
   int32_t* i32() const { return static_cast<int32_t*>(data); }
   uint16_t* bf16() const { return static_cast<uint16_t*>(data); }
   int8_t* i8() const { return static_cast<int8_t*>(data); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
   explicit operator bool() const { return data != nullptr; }
 };
 
@@ -64,7 +68,7 @@ using Reduced = View;
 using Any = View;
 using F32s = Views;
 using Floats = Views;
-using MixedFloats = Views;
+using AnyFloats = Views;
 class DecodeModel;
 using Model = const DecodeModel&;
 

@@ -118,7 +118,7 @@ program
   .option('--threads <n>', 'compute threads (default: the physical cores)', positiveInteger)
   .option('--device <name>', 'where the model is trained: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
-    new Option('--precision <dtype>', 'type of weights and activations; bfloat16 only on cuda')
+    new Option('--precision <dtype>', 'type of weights and activations')
       .choices(['float32', 'bfloat16'])
       .default('float32'),
   )

@@ -116,7 +116,7 @@ export abstract class Module {
       return from === undefined ? [] : [{ name, to, from }];
     });
     for (const { name, to, from } of pairs) {
-      checkTensor(`loadStateDict: ${name}`, from, 'stored');
+      checkTensor(`loadStateDict: ${name}`, from);
       checkSameShape(`loadStateDict: ${name}`, from, to.shape);
     }
     noGrad(() =>

@@ -1,25 +1,23 @@
 /** The checks that every op makes before native code runs. */
-import { type Device, type DeviceKind, kindOf } from '../device';
+import type { Device } from '../device';
 import { DTYPE_NAMES, type DType } from '../dtype';
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { empty, isTensor, numel, type Shape, type Tensor } from '../tensor';
 
 /**
- * The element types that an op takes, by what it does with an operand, on each kind of device. This table is the one place that
- * says so; native/operands.h holds kernels to the same.
+ * The element types that an op takes, by what it does with an operand. This table is the one place that says so;
+ * native/operands.h holds kernels to the same.
  */
 export const OPERAND_DTYPES = {
-  /** Numbers that are computed with. */
-  real: { cpu: ['float32'], cuda: ['float32', 'bfloat16'] },
+  /** Numbers that are computed with, in float32: bfloat16 is widened, and results are rounded to it. */
+  real: ['float32', 'bfloat16'],
   /** Numbers that are computed with in float32 alone. */
-  float32: { cpu: ['float32'], cuda: ['float32'] },
+  float32: ['float32'],
   /** Ids, targets. */
-  int32: { cpu: ['int32'], cuda: ['int32'] },
-  /** Numbers that are kept or converted, as weights are. */
-  stored: { cpu: ['float32', 'bfloat16'], cuda: ['float32', 'bfloat16'] },
+  int32: ['int32'],
   /** Elements that are moved, and not read as numbers. */
-  any: { cpu: DTYPE_NAMES, cuda: DTYPE_NAMES },
-} as const satisfies Record<string, Record<DeviceKind, readonly DType[]>>;
+  any: DTYPE_NAMES,
+} as const satisfies Record<string, readonly DType[]>;
 
 export type OperandKind = keyof typeof OPERAND_DTYPES;
 
@@ -27,13 +25,8 @@ export type OperandKind = keyof typeof OPERAND_DTYPES;
 export function checkTensor(where: string, value: unknown, kind: OperandKind = 'real'): asserts value is Tensor {
   if (!isTensor(value)) throw new OptionError(where, 'a tensor', value);
   if (value.disposed) throw new DisposedError(where, 'the tensor was disposed');
-  const accepted: readonly DType[] = OPERAND_DTYPES[kind][kindOf(value.device)];
-  if (accepted.includes(value.dtype)) return;
-  const onCuda: readonly DType[] = OPERAND_DTYPES[kind].cuda;
-  const hint = onCuda.includes(value.dtype)
-    ? ` (${value.dtype} is computed on 'cuda' only; convert with as('${accepted[0]}'))`
-    : '';
-  throw new DTypeError(where, `a ${accepted.join(' or ')} tensor${hint}`, value.dtype);
+  const accepted: readonly DType[] = OPERAND_DTYPES[kind];
+  if (!accepted.includes(value.dtype)) throw new DTypeError(where, `a ${accepted.join(' or ')} tensor`, value.dtype);
 }
 
 /** @throws {ShapeError} unless the shapes are the same; -1 in `expected` matches any size. */

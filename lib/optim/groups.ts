@@ -62,7 +62,7 @@ export function namedParameters(where: string, source: ParameterSource, first = 
   const modules = source instanceof Module ? [...source.modules()] : [];
   const tables = new Set(modules.flatMap((module) => (module instanceof Embedding ? [module.weight] : [])));
   return entries.map(([name, parameter]) => {
-    checkTensor(`${where}: ${name}`, parameter, 'stored');
+    checkTensor(`${where}: ${name}`, parameter);
     return { name, parameter, kind: kindOf(name, parameter, tables.has(parameter)) };
   });
 }

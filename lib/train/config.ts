@@ -67,8 +67,8 @@ export interface TrainConfig {
   /** Where the model is and the steps are computed. Default: cpu. */
   readonly device?: Device;
   /**
-   * Element type of weights and activations; bfloat16 needs a CUDA device, and the optimizer keeps float32 originals.
-   * Default: float32.
+   * Element type of weights, activations and gradients. With bfloat16, sums, statistics and losses are float32, and the
+   * optimizer keeps float32 originals of the weights. Default: float32.
    */
   readonly precision?: 'float32' | 'bfloat16';
   /**
@@ -156,8 +156,6 @@ export function checkTrainConfig(config: TrainConfig): void {
   const { device = 'cpu', precision = 'float32' } = config;
   checkDevice('train: device', device);
   checkChoice('train: precision', precision, ['float32', 'bfloat16']);
-  if (precision === 'bfloat16' && device === 'cpu')
-    throw new OptionError('train: precision', "float32 on device 'cpu'", precision);
   const { guidance, recordSteps = false, convertInit = false } = config;
   if (typeof convertInit !== 'boolean') throw new OptionError('train: convertInit', 'true or false', convertInit);
   if (convertInit && config.init === undefined)

@@ -56,15 +56,16 @@ inline void backward_block(const AttentionShape& shape, const HeadBuffers& at, i
   }
 }
 
-void attention_backward(View dy, View qkv, View y, View lse, View dqkv, int64_t batch, int64_t seq, int64_t heads,
-                        int64_t kv_heads, int64_t head_size, double rotary_base) {
+template <class T>
+void attention_backward_of(const T* dy, const T* qkv, const T* y, const float* lse, T* dqkv, int64_t batch, int64_t seq,
+                           int64_t heads, int64_t kv_heads, int64_t head_size, double rotary_base) {
   const AttentionShape shape{batch, seq, heads, kv_heads, head_size};
   const int64_t padded = shape.padded_head(), width = shape.width(), blocks = shape.blocks();
   const Rotary rotary = make_rotary(seq, head_size, rotary_base), none;
   parallel_for(batch * kv_heads, [&](int64_t task) {
     const int64_t b = task / kv_heads, kv = task % kv_heads;
     const HeadBuffers at(shape);
-    const float* k_from = qkv.f32() + b * seq * width + (heads + kv) * head_size;
+    const T* k_from = qkv + b * seq * width + (heads + kv) * head_size;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = block * kScoreBlock, rows = shape.block_rows(block);
       float *k = at.k.get() + first * padded, *v = at.dv.get() + first * padded;  // dv is written only later
@@ -76,31 +77,39 @@ void attention_backward(View dy, View qkv, View y, View lse, View dqkv, int64_t 
     std::fill(at.dk.get(), at.dk.get() + blocks * kScoreBlock * padded, 0.f);
     std::fill(at.dv.get(), at.dv.get() + blocks * kScoreBlock * padded, 0.f);
     for (int64_t head = kv * shape.group(); head < (kv + 1) * shape.group(); ++head) {
-      const float* q_from = qkv.f32() + b * seq * width + head * head_size;
+      const T* q_from = qkv + b * seq * width + head * head_size;
       const int64_t y_row = heads * head_size, y_from = b * seq * y_row + head * head_size;
       pack_rows(q_from, width, at.q.get(), shape, rotary, 0, seq, shape.scale());
-      pack_rows(dy.f32() + y_from, y_row, at.dy.get(), shape, none, 0, seq, 1.f);
+      pack_rows(dy + y_from, y_row, at.dy.get(), shape, none, 0, seq, 1.f);
       std::fill(at.dq.get(), at.dq.get() + blocks * kScoreBlock * padded, 0.f);
       std::fill(at.lse.get() + seq, at.lse.get() + blocks * kScoreBlock, 0.f);
       std::fill(at.delta.get() + seq, at.delta.get() + blocks * kScoreBlock, 0.f);
-      std::memcpy(at.lse.get(), lse.f32() + (b * heads + head) * seq, static_cast<size_t>(seq) * sizeof(float));
+      std::memcpy(at.lse.get(), lse + (b * heads + head) * seq, static_cast<size_t>(seq) * sizeof(float));
       for (int64_t t = 0; t < seq; ++t) {
         Vec product{};
         for_vectors(0, head_size, [&](int64_t i, auto part) {
-          product += load(at.dy.get() + t * padded + i, part) * load(y.f32() + y_from + t * y_row + i, part);
+          product += load(at.dy.get() + t * padded + i, part) * load(y + y_from + t * y_row + i, part);
         });
         at.delta[t] = sum(product);
       }
       for (int64_t j = 0; j < blocks; ++j)
         for (int64_t i = j; i < blocks; ++i) backward_block(shape, at, i, j);
-      float* dq_to = dqkv.f32() + b * seq * width + head * head_size;
+      T* dq_to = dqkv + b * seq * width + head * head_size;
       for (int64_t t = 0; t < seq; ++t)
         rotate(at.dq.get() + t * padded, dq_to + t * width, head_size, rotary, t, shape.scale(), -1.f);
     }
-    float* dk_to = dqkv.f32() + b * seq * width + (heads + kv) * head_size;
+    T* dk_to = dqkv + b * seq * width + (heads + kv) * head_size;
     for (int64_t t = 0; t < seq; ++t) {
       rotate(at.dk.get() + t * padded, dk_to + t * width, head_size, rotary, t, 1.f, -1.f);
       rotate(at.dv.get() + t * padded, dk_to + t * width + kv_heads * head_size, head_size, none, t, 1.f);
     }
+  });
+}
+
+void attention_backward(View dy, View qkv, View y, View lse, View dqkv, int64_t batch, int64_t seq, int64_t heads,
+                        int64_t kv_heads, int64_t head_size, double rotary_base) {
+  with_float(qkv.dtype, [&]<class T>(T) {
+    attention_backward_of(dy.as<const T>(), qkv.as<const T>(), y.as<const T>(), lse.f32(), dqkv.as<T>(), batch, seq,
+                          heads, kv_heads, head_size, rotary_base);
   });
 }

@@ -56,8 +56,9 @@ inline void attend_block(const AttentionShape& shape, const float* q, PackedKeys
   }
 }
 
-void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, int64_t heads, int64_t kv_heads,
-                       int64_t head_size, double rotary_base) {
+template <class T>
+void attention_forward_of(const T* qkv, T* y, float* lse, int64_t batch, int64_t seq, int64_t heads, int64_t kv_heads,
+                          int64_t head_size, double rotary_base) {
   const AttentionShape shape{batch, seq, heads, kv_heads, head_size};
   const int64_t padded = shape.padded_head(), blocks = shape.blocks();
   const Rotary rotary = make_rotary(seq, head_size, rotary_base), none;
@@ -65,8 +66,8 @@ void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, i
   Scratch<float> kt(batch * kv_heads * packed_size), v(batch * kv_heads * packed_size);
   const auto pack_keys = [&](int64_t task) {
     const int64_t block = task % blocks, pair = task / blocks, rows = shape.block_rows(block);
-    const float* tokens = qkv.f32() + (pair / kv_heads * seq + block * kScoreBlock) * shape.width();
-    const float* k_at = tokens + (heads + pair % kv_heads) * head_size;
+    const T* tokens = qkv + (pair / kv_heads * seq + block * kScoreBlock) * shape.width();
+    const T* k_at = tokens + (heads + pair % kv_heads) * head_size;
     float* v_rows = v.get() + pair * packed_size + block * kScoreBlock * padded;
     pack_rows(k_at, shape.width(), v_rows, shape, rotary, block * kScoreBlock, rows, 1.f);
     transpose_block(v_rows, kt.get() + pair * packed_size + block * padded * kScoreBlock, shape, rows);
@@ -80,18 +81,26 @@ void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, i
     Scratch<float> buffer(2 * kScoreBlock * padded);
     float *q = buffer.get(), *o = q + kScoreBlock * padded;
     float top[kScoreBlock], total[kScoreBlock];
-    const float* q_at = qkv.f32() + (b * seq + first) * shape.width() + head * head_size;
+    const T* q_at = qkv + (b * seq + first) * shape.width() + head * head_size;
     pack_rows(q_at, shape.width(), q, shape, rotary, first, rows, shape.scale());
     attend_block(shape, q, {kt.get() + pair * packed_size, v.get() + pair * packed_size}, block, o, top, total);
     for (int64_t r = 0; r < rows; ++r) {
-      float* to = y.f32() + ((b * seq + first + r) * heads + head) * head_size;
+      T* to = y + ((b * seq + first + r) * heads + head) * head_size;
       const float factor = 1.f / total[r];
-      for_vectors(0, head_size, [&](int64_t i, auto part) { store(to + i, load(o + r * padded + i) * factor, part); });
-      lse.f32()[(b * heads + head) * seq + first + r] = top[r] + std::log(total[r]);
+      for_vectors(0, head_size,
+                  [&](int64_t i, auto part) { store(to + i, load(o + r * padded + i, part) * factor, part); });
+      lse[(b * heads + head) * seq + first + r] = top[r] + std::log(total[r]);
     }
   };
   // Short sequences give many small tasks: a thread takes several at once, or all run here.
   const int64_t pack_work = shape.block_rows(0) * padded, attend_work = shape.block_rows(0) * seq * padded / 32;
   for_tasks(batch * kv_heads * blocks, pack_work, pack_keys);
   for_tasks(batch * heads * blocks, attend_work, attend);
+}
+
+void attention_forward(View qkv, View y, View lse, int64_t batch, int64_t seq, int64_t heads, int64_t kv_heads,
+                       int64_t head_size, double rotary_base) {
+  with_float(qkv.dtype, [&]<class T>(T) {
+    attention_forward_of(qkv.as<const T>(), y.as<T>(), lse.f32(), batch, seq, heads, kv_heads, head_size, rotary_base);
+  });
 }

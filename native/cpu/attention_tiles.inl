@@ -52,8 +52,9 @@ inline void multiply(const float* a, int64_t a_row, int64_t a_step, const float*
 }
 
 // y [rounded rows, padded_head] = rows of one head from `first` on, rotated and scaled; the padding is 0.
-inline void pack_rows(const float* x, int64_t x_row, float* y, const AttentionShape& shape, const Rotary& rotary,
-                      int64_t first, int64_t rows, float scale) {
+template <class T>
+void pack_rows(const T* x, int64_t x_row, float* y, const AttentionShape& shape, const Rotary& rotary, int64_t first,
+               int64_t rows, float scale) {
   const int64_t padded = shape.padded_head();
   for (int64_t r = 0; r < rows; ++r) {
     rotate(x + r * x_row, y + r * padded, shape.head_size, rotary, first + r, scale);

@@ -5,17 +5,19 @@ void cross_entropy_forward(View logits, View targets, View loss, View lse, View 
   const int32_t* target = targets.i32();
   check_ids("crossEntropy: target", target, n, classes, ignore_index);
   Scratch<double> losses(n);
-  for_rows(n, classes, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      losses[i] = 0;
-      lse.f32()[i] = 0;
-      if (target[i] == ignore_index) continue;
-      const float* row = logits.f32() + i * classes;
-      const float top = row_max(row, classes);
-      const double log_total = std::log(row_sum_exp(row, classes, top));
-      lse.f32()[i] = static_cast<float>(top + log_total);
-      losses[i] = log_total + (double{top} - row[target[i]]);
-    }
+  with_float(logits.dtype, [&]<class T>(T) {
+    for_rows(n, classes, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        losses[i] = 0;
+        lse.f32()[i] = 0;
+        if (target[i] == ignore_index) continue;
+        const T* row = logits.as<T>() + i * classes;
+        const float top = row_max(row, classes);
+        const double log_total = std::log(row_sum_exp(row, classes, top));
+        lse.f32()[i] = static_cast<float>(top + log_total);
+        losses[i] = log_total + (double{top} - double{widen(row[target[i]])});
+      }
+    });
   });
   double total = 0;
   int64_t counted = 0;
@@ -32,18 +34,22 @@ void cross_entropy_backward(View dloss, View logits, View targets, View lse, Vie
   const int32_t* target = targets.i32();
   check_ids("crossEntropy: target", target, n, classes, ignore_index);
   const float scale = dloss.f32()[0] / std::max(count.f32()[0], 1.f);
-  for_rows(n, classes, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* from = logits.f32() + i * classes;
-      float* to = dlogits.f32() + i * classes;
-      if (target[i] == ignore_index) {
-        std::fill(to, to + classes, 0.f);
-        continue;
+  with_float(logits.dtype, [&]<class T>(T) {
+    for_rows(n, classes, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T* from = logits.as<T>() + i * classes;
+        T* to = dlogits.as<T>() + i * classes;
+        if (target[i] == ignore_index) {
+          std::fill(to, to + classes, T{});
+          continue;
+        }
+        const float shift = lse.f32()[i];
+        // Before dlogits, which may be logits itself, is written; rounded once.
+        const float of_target = scale * exp(splat(widen(from[target[i]]) - shift))[0] - scale;
+        for_vectors(0, classes,
+                    [&](int64_t c, auto part) { store(to + c, scale * exp(load(from + c, part) - shift), part); });
+        to[target[i]] = narrow<T>(of_target);
       }
-      const float shift = lse.f32()[i];
-      for_vectors(0, classes,
-                  [&](int64_t c, auto part) { store(to + c, scale * exp(load(from + c, part) - shift), part); });
-      to[target[i]] -= scale;
-    }
+    });
   });
 }

@@ -129,23 +129,17 @@ inline void decode_product(const DecodeMatrix& w, const float* x, int64_t n, con
   decode_product_of_bytes(w, x, n, out);
 }
 
-inline Product with_weights(Product p, const DecodeMatrix& w) {
-  if (w.weights.dtype == DType::f32) return p;
-  p.b = nullptr;
-  p.reduced = w.weights;
-  p.scales = w.scales;
-  return p;
-}
-
 inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
   const Layer layer(f.v, f.u, View{}, f.bias, f.dims, 1, 0);
   Scratch<float> h(n * f.hidden());
   if (f.v) {
-    Product first = with_weights(first_stage(layer, x, h.get(), n), f.first());
+    Product first = first_stage(layer, x, h.get(), n);
+    first.scales = f.first().scales;
     first.activation = f.inner();
     gemm(first);
   }
-  Product last = with_weights(second_stage(layer, f.v ? h.get() : x, y, n), f.second());
+  Product last = second_stage(layer, f.v ? h.get() : x, y, n);
+  last.scales = f.second().scales;
   last.bias = layer.bias;
   last.activation = activation;
   last.accumulate = add;

@@ -44,37 +44,48 @@ void with_unary(UnaryOp op, const Apply& apply) {
   }
 }
 
-// The functor (a, y, c) -> dy/da; y is what the forward kernel gave.
+// The functors (a, c) -> y and (a, y, c) -> dy/da.
 template <class Apply>
 void with_unary_derivative(UnaryOp op, const Apply& apply) {
   switch (op) {
-#define UNARY(name, value, derivative) \
-  case UnaryOp::name:                  \
-    return apply([]([[maybe_unused]] Vec a, [[maybe_unused]] Vec y, [[maybe_unused]] Vec c) { return derivative; });
+#define UNARY(name, value, derivative)                                                 \
+  case UnaryOp::name:                                                                  \
+    return apply([]([[maybe_unused]] Vec a, [[maybe_unused]] Vec c) { return value; }, \
+                 []([[maybe_unused]] Vec a, [[maybe_unused]] Vec y, [[maybe_unused]] Vec c) { return derivative; });
 #include "../codes.def"
   }
 }
 
-void unary(View a, View y, UnaryOp op, double c) {
-  const float* from = a.f32();
-  float* to = y.f32();
+template <class T>
+void unary_of(const T* from, T* to, int64_t size, UnaryOp op, float c) {
   with_unary(op, [&](auto f) {
-    for_ranges(y.size, kTaskElements, [&, operand = splat(static_cast<float>(c))](int64_t begin, int64_t end) {
+    for_ranges(size, kTaskElements, [&, operand = splat(c)](int64_t begin, int64_t end) {
       for_vectors(begin, end, [&](int64_t i, auto part) { store(to + i, f(load(from + i, part), operand), part); });
     });
   });
 }
 
-void unary_backward(View dy, View a, View y, View da, UnaryOp op, double c) {
-  const float *dy_at = dy.f32(), *a_at = a.f32(), *y_at = y.f32();
-  float* to = da.f32();
-  with_unary_derivative(op, [&](auto f) {
-    for_ranges(da.size, kTaskElements, [&, operand = splat(static_cast<float>(c))](int64_t begin, int64_t end) {
+void unary(View a, View y, UnaryOp op, double c) {
+  with_float(y.dtype, [&]<class T>(T) { unary_of(a.as<T>(), y.as<T>(), y.size, op, static_cast<float>(c)); });
+}
+
+// Where rounding of y would spoil the derivative, y is computed again.
+template <class T>
+void unary_backward_of(const T* dy, const T* a, const T* y, T* da, int64_t size, UnaryOp op, float c) {
+  with_unary_derivative(op, [&](auto value, auto derivative) {
+    for_ranges(size, kTaskElements, [&, operand = splat(c)](int64_t begin, int64_t end) {
       for_vectors(begin, end, [&](int64_t i, auto part) {
-        const Vec derivative = f(load(a_at + i, part), load(y_at + i, part), operand);
-        store(to + i, load(dy_at + i, part) * derivative, part);
+        const Vec x = load(a + i, part);
+        const Vec result = std::is_same_v<T, float> ? load(y + i, part) : value(x, operand);
+        store(da + i, load(dy + i, part) * derivative(x, result, operand), part);
       });
     });
+  });
+}
+
+void unary_backward(View dy, View a, View y, View da, UnaryOp op, double c) {
+  with_float(da.dtype, [&]<class T>(T) {
+    unary_backward_of(dy.as<T>(), a.as<T>(), y.as<T>(), da.as<T>(), da.size, op, static_cast<float>(c));
   });
 }
 
@@ -83,11 +94,14 @@ void scale_by(View x, View factor) {
 }
 
 void add_scaled(View x, View acc, double scale) {
-  const float* from = x.f32();
-  float* to = acc.f32();
-  for_ranges(acc.size, kTaskElements, [&, factor = static_cast<float>(scale)](int64_t begin, int64_t end) {
-    for_vectors(begin, end,
-                [&](int64_t i, auto part) { store(to + i, load(to + i, part) + factor * load(from + i, part), part); });
+  with_float(acc.dtype, [&]<class T>(T) {
+    const T* from = x.as<T>();
+    T* to = acc.as<T>();
+    for_ranges(acc.size, kTaskElements, [&, factor = static_cast<float>(scale)](int64_t begin, int64_t end) {
+      for_vectors(begin, end, [&](int64_t i, auto part) {
+        store(to + i, load(to + i, part) + factor * load(from + i, part), part);
+      });
+    });
   });
 }
 
@@ -117,10 +131,12 @@ void copy(View x, View y) {
 
 void cast(View x, View y) {
   if (x.dtype == y.dtype) return copy(x, y);
-  for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
-    if (y.dtype == DType::bf16)
-      std::transform(x.f32() + begin, x.f32() + end, y.bf16() + begin, to_bf16);
-    else
-      std::transform(x.bf16() + begin, x.bf16() + end, y.f32() + begin, from_bf16);
+  with_float(x.dtype, [&]<class From>(From) {
+    with_float(y.dtype, [&]<class To>(To) {
+      for_ranges(y.size, kTaskElements, [&](int64_t begin, int64_t end) {
+        for_vectors(begin, end,
+                    [&](int64_t i, auto part) { store(y.as<To>() + i, load(x.as<From>() + i, part), part); });
+      });
+    });
   });
 }

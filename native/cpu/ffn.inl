@@ -7,9 +7,9 @@ void ffn_forward(View x, View v1, View u1, View guide1, View bias1, View v2, Vie
   if (n == 0) return;
   const Layer first(v1, u1, guide1, bias1, dims1, factor_scale1, guide_scale1);
   const Layer second(v2, u2, guide2, bias2, dims2, factor_scale2, guide_scale2);
-  Scratch<float> hidden(n * second.in());
-  activated_forward(first, x.f32(), nullptr, h1.f32(), pre.f32(), hidden.get(), n, activation);
-  layer_forward(second, hidden.get(), residual.f32(), h2.f32(), nullptr, y.f32(), n, Activation::none);
+  const ScratchElements hidden(n * second.in(), x.dtype);
+  activated_forward(first, x, {}, h1, pre, hidden.get(), n, activation);
+  layer_forward(second, hidden.get(), residual, h2, {}, y, n, Activation::none);
 }
 
 void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View u2, View guide2, View h1, View pre,
@@ -20,21 +20,20 @@ void ffn_backward(View dy, View x, View v1, View u1, View guide1, View v2, View 
   const Layer second(v2, u2, guide2, View{}, dims2, factor_scale2, guide_scale2);
   const bool weights1 = dv1 || du1 || dguide1, weights2 = dv2 || du2 || dguide2;
 
-  Prologue after_second(second, dy.f32(), nullptr, dbias2.f32(), n, Activation::none);
+  Prologue after_second(second, dy, {}, dbias2, n, Activation::none);
   after_second.run(true);
-  LayerBackward second_backward(second, after_second.g(), after_second.blocks(), h2.f32(), n);
-  Scratch<float> hidden_gradient(n * second.in());
+  LayerBackward second_backward(second, after_second.g(), after_second.blocks(), h2, n);
+  const ScratchElements hidden_gradient(n * second.in(), dy.dtype);
   second_backward.input_gradient(hidden_gradient.get());
 
   // One pass computes the hidden activation again and its gradient.
   const bool activated = activation != Activation::none;
-  Scratch<float> hidden(weights2 && activated ? n * second.in() : 0);
-  Prologue after_first(first, hidden_gradient.get(), pre.f32(), dbias1.f32(), n, activation);
-  after_first.run(true, weights2 && activated ? hidden.get() : nullptr);
-  if (weights2)
-    second_backward.weight_gradients(activated ? hidden.get() : pre.f32(), dv2.f32(), du2.f32(), dguide2.f32());
+  const ScratchElements hidden(weights2 && activated ? n * second.in() : 0, dy.dtype);
+  Prologue after_first(first, hidden_gradient.get(), pre, dbias1, n, activation);
+  after_first.run(true, hidden.get());
+  if (weights2) second_backward.weight_gradients(activated ? Source(hidden.get()) : pre, dv2, du2, dguide2);
 
-  LayerBackward first_backward(first, after_first.g(), after_first.blocks(), h1.f32(), n);
-  if (dx) first_backward.input_gradient(dx.f32());
-  if (weights1) first_backward.weight_gradients(x.f32(), dv1.f32(), du1.f32(), dguide1.f32());
+  LayerBackward first_backward(first, after_first.g(), after_first.blocks(), h1, n);
+  if (dx) first_backward.input_gradient(dx);
+  if (weights1) first_backward.weight_gradients(x, dv1, du1, dguide1);
 }

@@ -31,26 +31,26 @@ struct Blocking {
     const int64_t chunks = std::max<int64_t>(1, ceil_div(p.m, most));
     rows = round_up(std::max<int64_t>(1, ceil_div(p.m, chunks)), kTileRows);
     row_chunks = std::max<int64_t>(1, ceil_div(p.m, rows));
-    packed_a = p.a_col != 1;
+    packed_a = p.a_col != 1 || p.a.dtype != DType::f32;
+    held = p.interleave || (p.rounds() && depth < p.k);
   }
   Panels panels;
   int64_t depth;       // of one pass
   int64_t rows;        // of one task
   int64_t row_chunks;  // tasks along the rows
   bool packed_a;
+  bool held;  // a task keeps its sums over all of k, and stores them at its end
 };
 
 // pack_columns for `count` columns of a block of b, from column `source` in steps of `step`, and from row `k`.
 inline void pack_part(const Product& p, int64_t block, int64_t k, int64_t depth, int64_t source, int64_t step,
                       int64_t count, float* to, int64_t to_row) {
-  const int64_t at = block * p.b_batch + k * p.b_row + source * p.b_col;
-  const float* scales = p.scales ? p.scales + block * p.n + source : nullptr;
-  if (!p.reduced)
-    pack_columns(p.b + at, p.b_row, step * p.b_col, depth, count, to, to_row);
-  else if (p.reduced.dtype == DType::bf16)
-    pack_transposed(p.reduced.bf16() + at, step * p.b_col, scales, step, depth, count, to, to_row);
-  else
-    pack_transposed(p.reduced.i8() + at, step * p.b_col, scales, step, depth, count, to, to_row);
+  const Source from = p.b + (block * p.b_batch + k * p.b_row + source * p.b_col);
+  if (from.dtype == DType::i8)
+    return pack_transposed(from.as<int8_t>(), step * p.b_col, p.scales + block * p.n + source, step, depth, count, to,
+                           to_row);
+  with_float(from.dtype,
+             [&]<class T>(T) { pack_columns(from.as<T>(), p.b_row, step * p.b_col, depth, count, to, to_row); });
 }
 
 // Packs the panels [first, last) of one block for k in [k0, k0 + depth), one after the other.
@@ -86,7 +86,7 @@ struct Pass {
 
 inline void run_pass(const Product& p, const Panels& panels, const Pass& s, float* result, int64_t result_row) {
   const int64_t begin = panels.begin(s.panel), width = panels.width(s.panel), end = std::min(begin + width, p.n);
-  bool direct = !result && end == begin + width;
+  bool direct = !result && !p.rounds() && end == begin + width;
   int64_t target = begin;
   if (direct && p.shuffle > 1)
     for_each_run(p, s.block, begin, end, [&](int64_t, int64_t count, int64_t, int64_t, int64_t to) {
@@ -101,8 +101,8 @@ inline void run_pass(const Product& p, const Panels& panels, const Pass& s, floa
   tile.b_row = s.b_row;
   tile.scale = p.scale;
   tile.stream = direct && s.first && s.last && streams(p);
-  const float* a = p.a + s.block * p.a_batch + s.row * p.a_row + s.k0;
-  float* c = output_of(p, s.block) + s.row * p.c_row + target;
+  const float* a = s.a ? nullptr : p.a.as<float>() + s.block * p.a_batch + s.row * p.a_row + s.k0;
+  const int64_t c = output_of(p, s.block) + s.row * p.c_row + target;
   // The next panel's cache lines, divided among this panel's tiles.
   const float* prefetch = s.b + s.depth * s.b_row;
   const int64_t share = std::min(s.depth * 4, round_up(s.depth * width * kTileRows / std::max(s.rows, int64_t{1}), 16));
@@ -117,13 +117,14 @@ inline void run_pass(const Product& p, const Panels& panels, const Pass& s, floa
       tile.accumulate = !s.first;
       kernel(tile);
     } else if (direct) {
-      tile.c = c + i * p.c_row;
+      const int64_t at = c + i * p.c_row;
+      tile.c = p.c.as<float>() + at;
       tile.c_row = p.c_row;
       tile.accumulate = !s.first || p.accumulate;
       kernel(tile);
       if (s.last && p.has_epilogue())
         for (int64_t r = 0; r < rows; ++r)
-          finish_row(p, tile.c + r * p.c_row, tile.c + r * p.c_row, target, width, false);
+          finish_row<float>(p, tile.c + r * p.c_row, at + r * p.c_row, target, width, false);
     } else {
       tile.c = buffer;
       tile.c_row = width;
@@ -155,17 +156,20 @@ inline void run_task(const Product& p, const Blocking& blocking, const SharedPac
   const int64_t row_space = round_up(rows, kTileRows);
   Scratch<float> packed_b(shared ? 1 : blocking.depth * width);
   Scratch<float> packed_a(blocking.packed_a ? row_space * blocking.depth : 1);
-  const int64_t blocks = p.interleave ? p.batch : 1;
-  Scratch<float> results(p.interleave ? row_space * p.batch * width : 1);
+  const int64_t blocks = p.interleave ? p.batch : 1, result_row = blocks * width;
+  Scratch<float> results(blocking.held ? row_space * result_row : 1);
   Scratch<float> line(p.interleave ? p.batch * width : 1);
   // Short products read row-contiguous b in place: packing would cost as much as the product.
-  const bool in_place = !shared && !p.reduced && p.b_col == 1 && p.shuffle == 1 && rows <= 2 * kTileRows;
+  const bool in_place = !shared && p.b.dtype == DType::f32 && p.b_col == 1 && p.shuffle == 1 && rows <= 2 * kTileRows;
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t b = p.interleave ? i : block;
     for (int64_t k = k0; k < k1 || k == k0; k += blocking.depth) {
       const int64_t depth = std::min(blocking.depth, k1 - k);
       if (blocking.packed_a)
-        pack_rows(p.a + b * p.a_batch + row * p.a_row + k * p.a_col, p.a_row, p.a_col, rows, depth, packed_a.get());
+        with_float(p.a.dtype, [&]<class T>(T) {
+          const T* from = p.a.as<T>() + b * p.a_batch + row * p.a_row + k * p.a_col;
+          pack_rows(from, p.a_row, p.a_col, rows, depth, packed_a.get());
+        });
       const bool all_in_place = in_place && panels.begin(last) <= p.n;
       if (!shared && !all_in_place) pack_panels(p, panels, b, first, last, k, depth, packed_b.get());
       for (int64_t panel = first; panel < last; ++panel) {
@@ -177,23 +181,26 @@ inline void run_task(const Product& p, const Blocking& blocking, const SharedPac
         if (shared) {
           pass.b = shared->at(panels, b, k, depth, panel);
         } else if (all_in_place) {
-          pass.b = p.b + b * p.b_batch + k * p.b_row + panels.begin(panel);
+          pass.b = p.b.as<float>() + b * p.b_batch + k * p.b_row + panels.begin(panel);
           pass.b_row = p.b_row;
         } else {
           pass.b = packed_b.get() + depth * (panels.begin(panel) - panels.begin(first));
         }
         pass.first = k == 0;
         pass.last = k + depth >= p.k;
-        float* result = p.interleave ? results.get() + i * width + panels.begin(panel) - panels.begin(first) : nullptr;
-        run_pass(p, panels, pass, result, p.batch * width);
+        float* result = blocking.held ? results.get() + i * width + panels.begin(panel) - panels.begin(first) : nullptr;
+        run_pass(p, panels, pass, result, result_row);
       }
     }
   }
-  if (p.interleave) {
-    const int64_t begin = panels.begin(first);
-    store_interleaved(p, row, rows, begin, std::min(panels.begin(last), p.n) - begin, results.get(), width,
-                      p.batch * width, line.get());
-  }
+  if (!blocking.held) return;
+  const int64_t begin = panels.begin(first), end = std::min(panels.begin(last), p.n);
+  if (p.interleave)
+    store_interleaved(p, row, rows, begin, end - begin, results.get(), width, result_row, line.get());
+  else
+    for (int64_t panel = first; panel < last; ++panel)
+      store_tile(p, block, row, rows, panels.begin(panel), std::min(panels.begin(panel + 1), p.n),
+                 results.get() + panels.begin(panel) - begin, result_row, p.accumulate, true);
 }
 
 // Few rows: each task packs its own strip of b into its core's cache and uses it at once.
@@ -221,7 +228,7 @@ inline void gemm_shared_pack(const Product& p, const Blocking& blocking) {
   const Panels& panels = blocking.panels;
   const int64_t blocks = p.interleave ? 1 : p.batch;
   // A very deep product is divided along k, a very wide one along its panels.
-  const int64_t k_step = p.interleave ? p.k : std::min(p.k, blocking.depth * 8);
+  const int64_t k_step = blocking.held ? p.k : std::min(p.k, blocking.depth * 8);
   const int64_t panel_step =
       std::clamp<int64_t>(kSharedPack / std::max<int64_t>(1, k_step * kPanel * p.batch), 1, panels.count);
   Scratch<float> packed(p.batch * k_step * panel_step * kPanel + 16);

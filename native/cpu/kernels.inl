@@ -2,6 +2,7 @@
 // In the order of use.
 // clang-format off
 #include "simd.inl"
+#include "elements.inl"
 #include "parallel.inl"
 #include "strides.inl"
 #include "activation.inl"

@@ -1,19 +1,17 @@
 // The family of linear layers as the kernels see it (kernels.def has the formulas), and the products it consists of.
 
 struct Layer {
-  const float* v = nullptr;  // null: dense
-  const float* u = nullptr;
-  const float* guide = nullptr;
-  const float* bias = nullptr;
+  Source v;  // null: dense
+  Source u, guide, bias;
   int64_t K = 1, q = 0, p = 0, L = 1, s = 0, r = 0;
   Activation inner = Activation::none;  // activation between the factors
   float factor_scale = 1, guide_scale = 0;
 
   Layer(View v, View u, View guide, View bias, Ints dims, double factor_scale, double guide_scale)
-      : v(v.f32()),
-        u(u.f32()),
-        guide(guide.f32()),
-        bias(bias.f32()),
+      : v(v),
+        u(u),
+        guide(guide),
+        bias(bias),
         K(dims[0]),
         q(dims[1]),
         p(dims[2]),
@@ -31,7 +29,7 @@ struct Layer {
 };
 
 // h' = blockdiag(v) x, in the order in which the second factor reads it.
-inline Product first_stage(const Layer& f, const float* x, float* h, int64_t n) {
+inline Product first_stage(const Layer& f, Source x, Target h, int64_t n) {
   return {.batch = f.K,
           .m = n,
           .n = f.q,
@@ -50,7 +48,7 @@ inline Product first_stage(const Layer& f, const float* x, float* h, int64_t n) 
 }
 
 // y = scale · blockdiag(u) h', interleaved. Here h' is after the inner activation; for a dense layer it is x.
-inline Product second_stage(const Layer& f, const float* h, float* y, int64_t n) {
+inline Product second_stage(const Layer& f, Source h, Target y, int64_t n) {
   return {.batch = f.L,
           .m = n,
           .n = f.s,
@@ -69,7 +67,7 @@ inline Product second_stage(const Layer& f, const float* h, float* y, int64_t n)
           .interleave = f.L > 1};
 }
 
-inline Product guide_product(const Layer& f, const float* x, float* y, int64_t n) {
+inline Product guide_product(const Layer& f, Source x, Target y, int64_t n) {
   return {.m = n,
           .n = f.out(),
           .k = f.in(),
@@ -84,8 +82,8 @@ inline Product guide_product(const Layer& f, const float* x, float* y, int64_t n
 }
 
 // c[rows of g, columns of x] = scale · gᵀ x for each block: the gradient of a factor.
-inline Product weight_gradient(int64_t blocks, int64_t rows, int64_t columns, int64_t n, const float* g, const float* x,
-                               float* c, float scale) {
+inline Product weight_gradient(int64_t blocks, int64_t rows, int64_t columns, int64_t n, Source g, Source x, Target c,
+                               float scale) {
   return {.batch = blocks,
           .m = rows,
           .n = columns,

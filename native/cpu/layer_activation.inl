@@ -14,7 +14,8 @@ SFFN_INLINE Vec activate(Vec x, Activation activation) {
 }
 
 // y = activate(x); y may be x itself.
-inline void activate_row(const float* x, float* y, int64_t count, Activation activation) {
+template <class T>
+void activate_row(const T* x, T* y, int64_t count, Activation activation) {
   for_vectors(0, count, [&](int64_t j, auto part) { store(y + j, activate(load(x + j, part), activation), part); });
 }
 
@@ -37,15 +38,19 @@ SFFN_INLINE Vec activation_derivative(Vec x, Activation activation, Vec& value) 
 }
 
 // y = silu(first half of pre) · second half + residual, row by row: pre [n, 2·half], y [n, half]; residual may be null.
-inline void swiglu_rows(const float* pre, const float* residual, float* y, int64_t n, int64_t half) {
-  parallel_for((n + 15) / 16, [&](int64_t task) {
-    for (int64_t t = task * 16; t < std::min(n, task * 16 + 16); ++t) {
-      const float* a = pre + t * 2 * half;
-      for_vectors(0, half, [&](int64_t j, auto part) {
-        Vec v = silu(load(a + j, part)) * load(a + half + j, part);
-        if (residual) v += load(residual + t * half + j, part);
-        store(y + t * half + j, v, part);
-      });
-    }
+inline void swiglu_rows(Source pre, Source residual, Target y, int64_t n, int64_t half) {
+  with_float(pre.dtype, [&]<class T>(T) {
+    parallel_for((n + 15) / 16, [&](int64_t task) {
+      for (int64_t t = task * 16; t < std::min(n, task * 16 + 16); ++t) {
+        const T* a = pre.as<T>() + t * 2 * half;
+        const T* add = residual ? residual.as<T>() + t * half : nullptr;
+        T* to = y.as<T>() + t * half;
+        for_vectors(0, half, [&](int64_t j, auto part) {
+          Vec v = silu(load(a + j, part)) * load(a + half + j, part);
+          if (add) v += load(add + j, part);
+          store(to + j, v, part);
+        });
+      }
+    });
   });
 }

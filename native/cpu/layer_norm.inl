@@ -8,21 +8,23 @@ struct RowChunks {
       : rows(std::max<int64_t>(16, (n + 63) / 64)), count(std::max<int64_t>(1, (n + rows - 1) / rows)) {}
 
   // result[f] = Σ parts[chunk·stride + f].
-  void join(const float* parts, int64_t stride, float* result, int64_t features) const {
-    std::memcpy(result, parts, static_cast<size_t>(features) * sizeof(float));
-    for (int64_t chunk = 1; chunk < count; ++chunk)
-      for (int64_t f = 0; f < features; ++f) result[f] += parts[chunk * stride + f];
+  template <class T>
+  void join(float* parts, int64_t stride, T* result, int64_t features) const {
+    for_vectors(0, features, [&](int64_t f, auto part) {
+      Vec total = load(parts + f, part);
+      for (int64_t chunk = 1; chunk < count; ++chunk) total += load(parts + chunk * stride + f, part);
+      store(result + f, total, part);
+    });
   }
 };
 
-void layer_norm_forward(View x, View weight, View bias, View y, View mean, View rstd, int64_t n, int64_t features,
-                        double eps) {
-  const float* shift = bias ? bias.f32() : nullptr;
-  const float* scale = weight.f32();
+template <class T>
+void layer_norm_forward_of(const T* x, const T* scale, const T* shift, T* y, float* mean, float* rstd, int64_t n,
+                           int64_t features, double eps) {
   for_rows(n, features, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const float* from = x.f32() + r * features;
-      float* to = y.f32() + r * features;
+      const T* from = x + r * features;
+      T* to = y + r * features;
       Vec total{};
       for_vectors(0, features, [&](int64_t i, auto part) { total += load(from + i, part); });
       const float rough = sum(total) / static_cast<float>(features);
@@ -31,13 +33,14 @@ void layer_norm_forward(View x, View weight, View bias, View y, View mean, View 
       Vec square_sum{}, drift_sum{};
       int64_t i = 0;
       for (; i + kLanes <= features; i += kLanes) {
-        const Vec d = load(from + i) - rough;
+        const Vec d = load(from + i, Full{}) - rough;
         drift_sum += d;
         square_sum += d * d;
       }
       for (; i < features; ++i) {
-        drift += double{from[i] - rough};
-        squares += double{from[i] - rough} * double{from[i] - rough};
+        const double d = widen(from[i]) - rough;
+        drift += d;
+        squares += d * d;
       }
       drift = (drift + double{sum(drift_sum)}) / static_cast<double>(features);
       squares = (squares + double{sum(square_sum)}) / static_cast<double>(features) - drift * drift;
@@ -47,26 +50,34 @@ void layer_norm_forward(View x, View weight, View bias, View y, View mean, View 
         const Vec value = (load(from + c, part) - center) * factor * load(scale + c, part);
         store(to + c, shift ? value + load(shift + c, part) : value, part);
       });
-      mean.f32()[r] = center;
-      rstd.f32()[r] = factor;
+      mean[r] = center;
+      rstd[r] = factor;
     }
   });
 }
 
-void layer_norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, View dweight, View dbias,
-                         int64_t n, int64_t features) {
+void layer_norm_forward(View x, View weight, View bias, View y, View mean, View rstd, int64_t n, int64_t features,
+                        double eps) {
+  with_float(x.dtype, [&]<class T>(T) {
+    layer_norm_forward_of(x.as<const T>(), weight.as<const T>(), bias.as<const T>(), y.as<T>(), mean.f32(), rstd.f32(),
+                          n, features, eps);
+  });
+}
+
+template <class T>
+void layer_norm_backward_of(const T* dy, const T* x, const T* scale, const float* mean, const float* rstd, T* dx,
+                            T* dweight, T* dbias, int64_t n, int64_t features) {
   const RowChunks chunks(n);
   const bool sums = dweight || dbias;
   Scratch<float> parts(sums ? chunks.count * 2 * features : 0);
-  const float* scale = weight.f32();
   const float inverse = 1.f / static_cast<float>(features);
   parallel_for(chunks.count, [&](int64_t chunk) {
     float* dweight_part = parts.get() + chunk * 2 * features;
     float* dbias_part = dweight_part + features;
     if (sums) std::fill(dweight_part, dweight_part + 2 * features, 0.f);
     for (int64_t r = chunk * chunks.rows; r < std::min(n, (chunk + 1) * chunks.rows); ++r) {
-      const float *x_at = x.f32() + r * features, *dy_at = dy.f32() + r * features;
-      const float center = mean.f32()[r], factor = rstd.f32()[r];
+      const T *x_at = x + r * features, *dy_at = dy + r * features;
+      const float center = mean[r], factor = rstd[r];
       Vec sum_g{}, sum_gx{};
       for_vectors(0, features, [&](int64_t i, auto part) {
         const Vec d = load(dy_at + i, part), normed = (load(x_at + i, part) - center) * factor;
@@ -79,7 +90,7 @@ void layer_norm_backward(View dy, View x, View weight, View mean, View rstd, Vie
         }
       });
       if (!dx) continue;
-      float* to = dx.f32() + r * features;
+      T* to = dx + r * features;
       const float mean_g = sum(sum_g) * inverse, mean_gx = sum(sum_gx) * inverse;
       for_vectors(0, features, [&](int64_t i, auto part) {
         const Vec normed = (load(x_at + i, part) - center) * factor;
@@ -88,6 +99,14 @@ void layer_norm_backward(View dy, View x, View weight, View mean, View rstd, Vie
       });
     }
   });
-  if (dweight) chunks.join(parts.get(), 2 * features, dweight.f32(), features);
-  if (dbias) chunks.join(parts.get() + features, 2 * features, dbias.f32(), features);
+  if (dweight) chunks.join(parts.get(), 2 * features, dweight, features);
+  if (dbias) chunks.join(parts.get() + features, 2 * features, dbias, features);
+}
+
+void layer_norm_backward(View dy, View x, View weight, View mean, View rstd, View dx, View dweight, View dbias,
+                         int64_t n, int64_t features) {
+  with_float(x.dtype, [&]<class T>(T) {
+    layer_norm_backward_of(dy.as<const T>(), x.as<const T>(), weight.as<const T>(), mean.f32(), rstd.f32(), dx.as<T>(),
+                           dweight.as<T>(), dbias.as<T>(), n, features);
+  });
 }

@@ -2,20 +2,20 @@
 
 // y [n, out] = activation(layer(x)) + residual; h, pre and residual as in kernels.def, each may be null. Swiglu is not
 // applied here.
-inline void layer_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
-                          int64_t n, Activation activation) {
+inline void layer_forward(const Layer& f, Source x, Source residual, Target h, Target pre, Target y, int64_t n,
+                          Activation activation) {
   const bool activated = f.inner != Activation::none;
   const bool has_hidden = f.v && (f.uses_factors() || h), kept = h && !activated;
-  Scratch<float> own_hidden(has_hidden && !kept ? n * f.hidden() : 0);
-  float* hidden = kept ? h : own_hidden.get();
+  const ScratchElements own_hidden(has_hidden && !kept ? n * f.hidden() : 0, x.dtype);
+  const Target hidden = kept ? h : own_hidden.get();
   if (has_hidden) {
     Product first = first_stage(f, x, hidden, n);
     first.activation = f.inner;
-    first.pre = kept ? nullptr : h;
+    first.pre = kept ? Target() : h;
     gemm(first);
   }
   const bool guided = f.guide_scale != 0;
-  Product last = f.uses_factors() ? second_stage(f, f.v ? hidden : x, y, n) : guide_product(f, x, y, n);
+  Product last = f.uses_factors() ? second_stage(f, f.v ? Source(hidden) : x, y, n) : guide_product(f, x, y, n);
   if (guided && f.uses_factors()) {
     gemm(guide_product(f, x, y, n));
     last.accumulate = true;
@@ -28,12 +28,12 @@ inline void layer_forward(const Layer& f, const float* x, const float* residual,
 }
 
 // The same with any activation: y [n, out or out/2].
-inline void activated_forward(const Layer& f, const float* x, const float* residual, float* h, float* pre, float* y,
-                              int64_t n, Activation activation) {
+inline void activated_forward(const Layer& f, Source x, Source residual, Target h, Target pre, Target y, int64_t n,
+                              Activation activation) {
   if (activation != Activation::swiglu) return layer_forward(f, x, residual, h, pre, y, n, activation);
-  Scratch<float> own_pre(pre ? 0 : n * f.out());
+  const ScratchElements own_pre(pre ? 0 : n * f.out(), x.dtype);
   if (!pre) pre = own_pre.get();
-  layer_forward(f, x, nullptr, h, nullptr, pre, n, Activation::none);
+  layer_forward(f, x, {}, h, {}, pre, n, Activation::none);
   swiglu_rows(pre, residual, y, n, f.out() / 2);
 }
 
@@ -41,5 +41,5 @@ void linear_forward(View x, View v, View u, View guide, View bias, View residual
                     Ints dims, double factor_scale, double guide_scale, Activation activation) {
   if (n == 0) return;
   const Layer f(v, u, guide, bias, dims, factor_scale, guide_scale);
-  activated_forward(f, x.f32(), residual.f32(), h.f32(), pre.f32(), y.f32(), n, activation);
+  activated_forward(f, x, residual, h, pre, y, n, activation);
 }

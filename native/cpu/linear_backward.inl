@@ -1,17 +1,17 @@
 // The products of a linear layer's backward. The input gradient and the weight gradients share the gradient of h.
 
-inline void clear(float* to, int64_t count) {
-  if (to) std::fill(to, to + count, 0.f);
+inline void clear(Target to, int64_t count) {
+  if (to) std::memset(to.data, 0, static_cast<size_t>(count) * size_of(to.dtype));
 }
 
 class LayerBackward {
  public:
   // g = dL/dpre [n, out]. `blocks` is the same with each block's columns together; it is g itself when L = 1. h may be
   // null unless there is an inner activation: it is computed again where it is needed.
-  LayerBackward(const Layer& layer, const float* g, const float* blocks, const float* h, int64_t n)
+  LayerBackward(const Layer& layer, Source g, Source blocks, Source h, int64_t n)
       : f_(layer), g_(g), blocks_(blocks), h_(h), n_(n) {}
 
-  void input_gradient(float* dx) {
+  void input_gradient(Target dx) {
     if (f_.uses_factors()) {
       if (f_.v) {
         Product p{.batch = f_.K, .m = n_, .n = f_.p, .k = f_.q};
@@ -34,10 +34,10 @@ class LayerBackward {
   }
 
   // Each gradient may be null.
-  void weight_gradients(const float* x, float* dv, float* du, float* dguide) {
+  void weight_gradients(Source x, Target dv, Target du, Target dguide) {
     if (f_.uses_factors()) {
       if (du) {
-        Scratch<float> own;
+        ScratchElements own;
         gemm(weight_gradient(f_.L, f_.s, f_.r, n_, blocks_, f_.v ? hidden(x, own) : x, du, f_.factor_scale));
       }
       if (f_.v && dv) gemm(weight_gradient(f_.K, f_.q, f_.p, n_, hidden_gradient(), x, dv, 1));
@@ -53,23 +53,26 @@ class LayerBackward {
 
  private:
   // What the second factor reads: h if that is it, else a copy in `own`.
-  const float* hidden(const float* x, Scratch<float>& own) const {
+  Source hidden(Source x, ScratchElements& own) const {
     const bool activated = f_.inner != Activation::none;
     if (h_ && !activated) return h_;
-    own = Scratch<float>(n_ * f_.hidden());
+    own = ScratchElements(n_ * f_.hidden(), x.dtype);
     if (!activated) {
       gemm(first_stage(f_, x, own.get(), n_));
       return own.get();
     }
-    for_ranges(n_ * f_.hidden(), kTaskElements,
-               [&](int64_t begin, int64_t end) { activate_row(h_ + begin, own.get() + begin, end - begin, f_.inner); });
+    with_float(h_.dtype, [&]<class T>(T) {
+      for_ranges(n_ * f_.hidden(), kTaskElements, [&](int64_t begin, int64_t end) {
+        activate_row(h_.as<T>() + begin, own.get().as<T>() + begin, end - begin, f_.inner);
+      });
+    });
     return own.get();
   }
 
   // dh [n, K·q] in the order of the first factor's rows, so that its blocks are contiguous.
-  const float* hidden_gradient() {
+  Source hidden_gradient() {
     if (!has_hidden_gradient_) {
-      hidden_gradient_ = Scratch<float>(n_ * f_.hidden());
+      hidden_gradient_ = ScratchElements(n_ * f_.hidden(), blocks_.dtype);
       through_second_factor(hidden_gradient_.get());
       if (f_.inner != Activation::none) through_inner_activation(hidden_gradient_.get());
       has_hidden_gradient_ = true;
@@ -77,7 +80,7 @@ class LayerBackward {
     return hidden_gradient_.get();
   }
 
-  void through_second_factor(float* to) const {
+  void through_second_factor(Target to) const {
     Product p{.batch = f_.L, .m = n_, .n = f_.r, .k = f_.s};
     p.a = blocks_, p.a_row = f_.out(), p.a_batch = f_.s;
     p.b = f_.u, p.b_row = f_.r, p.b_batch = f_.s * f_.r;
@@ -87,31 +90,30 @@ class LayerBackward {
     gemm(p);
   }
 
-  void through_inner_activation(float* dh) const {
+  void through_inner_activation(Target dh) const {
+    with_float(dh.dtype, [&]<class T>(T) { through_inner_activation_of(dh.as<T>(), h_.as<T>()); });
+  }
+
+  template <class T>
+  void through_inner_activation_of(T* dh, const T* h) const {
     const int64_t hidden = f_.hidden();
     for_rows(n_, hidden, [&](int64_t begin, int64_t end) {
-      Scratch<float> line(f_.L > 1 ? hidden : 0);
+      Scratch<float> line(hidden);
       for (int64_t t = begin; t < end; ++t) {
-        float* to = dh + t * hidden;
-        const float* h = h_ + t * hidden;
-        if (f_.L > 1) {
-          interleave_row(h, f_.r, f_.L, f_.r, line.get(), false);
-          h = line.get();
-        }
+        T* to = dh + t * hidden;
+        interleave_row(h + t * hidden, f_.r, f_.L, f_.r, line.get(), false);
         for_vectors(0, hidden, [&](int64_t j, auto part) {
           Vec value;
-          store(to + j, load(to + j, part) * activation_derivative(load(h + j, part), f_.inner, value), part);
+          store(to + j, load(to + j, part) * activation_derivative(load(line.get() + j, part), f_.inner, value), part);
         });
       }
     });
   }
 
   const Layer& f_;
-  const float* g_;
-  const float* blocks_;
-  const float* h_;
+  Source g_, blocks_, h_;
   int64_t n_;
-  Scratch<float> hidden_gradient_;
+  ScratchElements hidden_gradient_;
   bool has_hidden_gradient_ = false;
 };
 
@@ -120,10 +122,10 @@ void linear_backward(View dy, View x, View v, View u, View guide, View h, View p
                      Activation activation) {
   const Layer f(v, u, guide, View{}, dims, factor_scale, guide_scale);
   const bool weights = dv || du || dguide;
-  Prologue prologue(f, dy.f32(), pre.f32(), dbias.f32(), n, activation);
+  Prologue prologue(f, dy, pre, dbias, n, activation);
   if (!dx && !weights) return prologue.run(false);
   prologue.run(true);
-  LayerBackward backward(f, prologue.g(), prologue.blocks(), h.f32(), n);
-  if (dx) backward.input_gradient(dx.f32());
-  if (weights) backward.weight_gradients(x.f32(), dv.f32(), du.f32(), dguide.f32());
+  LayerBackward backward(f, prologue.g(), prologue.blocks(), h, n);
+  if (dx) backward.input_gradient(dx);
+  if (weights) backward.weight_gradients(x, dv, du, dguide);
 }

@@ -30,16 +30,20 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
   const bool gradient = dx || dweight;
   Scratch<float> logits(chunk * classes);
   Scratch<double> losses(n);
-  if (dweight && n == 0) std::fill(dweight.f32(), dweight.f32() + classes * features, 0.f);
+  if (n == 0) clear(dweight, classes * features);
+  // Sums of several chunks are rounded once.
+  const bool sums = dweight && dweight.dtype != DType::f32 && chunk < n;
+  Scratch<float> weight_sums(sums ? classes * features : 0);
+  const Target of_weight = sums ? Target(weight_sums.get()) : Target(dweight);
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int64_t rows = std::min(chunk, n - begin);
-    const float* x_rows = x.f32() + begin * features;
+    const Source x_rows = Source(x) + begin * features;
     gemm({.m = rows,
           .n = classes,
           .k = features,
           .a = x_rows,
           .a_row = features,
-          .b = weight.f32(),
+          .b = weight,
           .b_row = 1,
           .b_col = features,
           .c = logits.get(),
@@ -60,16 +64,17 @@ void linear_cross_entropy(View x, View weight, View targets, View loss, View dx,
             .k = classes,
             .a = logits.get(),
             .a_row = classes,
-            .b = weight.f32(),
+            .b = weight,
             .b_row = features,
-            .c = dx.f32() + begin * features,
+            .c = Target(dx) + begin * features,
             .c_row = features});
     if (dweight) {
-      Product gradient_sum = weight_gradient(1, classes, features, rows, logits.get(), x_rows, dweight.f32(), 1);
+      Product gradient_sum = weight_gradient(1, classes, features, rows, logits.get(), x_rows, of_weight, 1);
       gradient_sum.accumulate = begin > 0;
       gemm(gradient_sum);
     }
   }
+  if (sums) cast({weight_sums.get(), classes * features}, dweight);
   double total = 0;
   for (int64_t i = 0; i < n; ++i) total += losses[i];
   loss.f32()[0] = counted > 0 ? static_cast<float>(total / static_cast<double>(counted)) : 0.f;

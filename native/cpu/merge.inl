@@ -10,11 +10,11 @@ void linear_merge(View v, View u, View weight, Ints dims) {
       gemm({.m = f.s,
             .n = f.p,
             .k = count,
-            .a = f.u + l * f.s * f.r + first,
+            .a = f.u + (l * f.s * f.r + first),
             .a_row = f.r,
             .b = f.v + (k * f.q + start) * f.p,
             .b_row = f.L * f.p,
-            .c = weight.f32() + l * f.in() + k * f.p,
+            .c = Target(weight) + (l * f.in() + k * f.p),
             .c_row = f.L * f.in()});
     }
 }

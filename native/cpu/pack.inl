@@ -16,7 +16,7 @@ void pack_transposed(const W* w, int64_t w_row, const float* scales, int64_t sca
     for (; k + kLanes <= depth; k += kLanes) {
       Vec v[kLanes];
       SFFN_UNROLL for (int i = 0; i < kLanes; ++i) v[i] =
-          i < columns ? scaled(load_weights(from + i * w_row + k, Full{}), i) : Vec{};
+          i < columns ? scaled(load(from + i * w_row + k, Full{}), i) : Vec{};
       interleave(v);
       float* block = to + k * to_row + j;
       if (columns == kLanes) {
@@ -27,34 +27,33 @@ void pack_transposed(const W* w, int64_t w_row, const float* scales, int64_t sca
     }
     if (k == depth) continue;
     for (int64_t i = 0; i < columns; ++i) {
-      const Vec v = scaled(load_weights(from + i * w_row + k, Part{depth - k}), i);
+      const Vec v = scaled(load(from + i * w_row + k, Part{depth - k}), i);
       for (int64_t rest = 0; k + rest < depth; ++rest) to[(k + rest) * to_row + j + i] = v[static_cast<int>(rest)];
     }
   }
 }
 
 // to[k·to_row + j] = b[k·b_row + j·b_col] for k < depth, j < count; `to` may start anywhere inside a panel's row.
-inline void pack_columns(const float* b, int64_t b_row, int64_t b_col, int64_t depth, int64_t count, float* to,
-                         int64_t to_row) {
+template <class T>
+void pack_columns(const T* b, int64_t b_row, int64_t b_col, int64_t depth, int64_t count, float* to, int64_t to_row) {
   if (b_col == 1) {
     for (int64_t k = 0; k < depth; ++k) {
-      const float* from = b + k * b_row;
-      int64_t j = 0;
-      for (; j + kLanes <= count; j += kLanes) store(to + k * to_row + j, load(from + j));
-      if (j < count) store_part(to + k * to_row + j, load_part(from + j, count - j), count - j);
+      const T* from = b + k * b_row;
+      for_vectors(0, count, [&](int64_t j, auto part) { store(to + k * to_row + j, load(from + j, part), part); });
     }
     return;
   }
   if (b_row == 1) return pack_transposed(b, b_col, nullptr, 0, depth, count, to, to_row);
   for (int64_t k = 0; k < depth; ++k)
-    for (int64_t j = 0; j < count; ++j) to[k * to_row + j] = b[k * b_row + j * b_col];
+    for (int64_t j = 0; j < count; ++j) to[k * to_row + j] = widen(b[k * b_row + j * b_col]);
 }
 
 // Micro-panels of kTileRows rows: to[(i / kTileRows)·depth·kTileRows + k·kTileRows + i % kTileRows] = a[i, k].
-inline void pack_rows(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, float* to) {
+template <class T>
+void pack_rows(const T* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t depth, float* to) {
   for (int64_t i = 0; i < rows; i += kTileRows) {
-    const float* from = a + i * a_row;
-    if (a_row == 1 && rows - i >= kTileRows)
+    const T* from = a + i * a_row;
+    if (std::is_same_v<T, float> && a_row == 1 && rows - i >= kTileRows)
       for (int64_t k = 0; k < depth; ++k) std::memcpy(to + i * depth + k * kTileRows, from + k * a_col, kTileRows * 4);
     else
       pack_columns(from, a_col, a_row, depth, std::min<int64_t>(kTileRows, rows - i), to + i * depth, kTileRows);

@@ -1,26 +1,24 @@
 // What a product of matrices is here, and how its results reach memory.
 
 // c = activation(scale · a · b [+ c] + bias) + residual, for each of `batch` blocks: a [m, k], b [k, n], both with any
-// strides, c row by row. Blocks of a, b and c lie a_batch, b_batch and c_batch floats apart.
+// strides, c row by row. Blocks of a, b and c lie a_batch, b_batch and c_batch elements apart. Sums are float32; a and
+// b are widened as they are packed, and each value of c is rounded once.
 struct Product {
   int64_t batch = 1, m = 0, n = 0, k = 0;
-  const float* a = nullptr;
+  Source a = {};
   int64_t a_row = 0, a_col = 1, a_batch = 0;
-  const float* b = nullptr;
+  Source b = {};
   int64_t b_row = 0, b_col = 1, b_batch = 0;
-  // bf16 or i8 weights instead of b, widened as they are packed: element (k, j) of block i is reduced[i·b_batch + k +
-  // j·b_col] · scales[i·n + j]; i8 has scales.
-  View reduced = {};
-  const float* scales = nullptr;
-  float* c = nullptr;
+  const float* scales = nullptr;  // of int8: element (k, j) of block i counts times scales[i·n + j]; then b_row is 1
+  Target c = {};
   int64_t c_row = 0, c_batch = 0;
   float scale = 1;
   bool accumulate = false;
-  // After the last partial sum; `pre` (laid out as c) receives the value before the activation.
-  const float* bias = nullptr;
+  // After the last partial sum, in c's element type; `pre` (laid out as c) receives the value before the activation.
+  Source bias = {};
   Activation activation = Activation::none;
-  float* pre = nullptr;
-  const float* residual = nullptr;  // laid out as c
+  Target pre = {};
+  Source residual = {};  // laid out as c
   // > 1: BlockShuffle's inner shuffle. Column j of block b, feature f = b·n + j of all, is stored in column
   // (f mod shuffle)·(batch·n / shuffle) + f / shuffle of c. c_batch is not used.
   int64_t shuffle = 1;
@@ -28,6 +26,7 @@ struct Product {
   bool interleave = false;
 
   bool has_epilogue() const { return bias || activation != Activation::none || pre || residual; }
+  bool rounds() const { return c.dtype != DType::f32; }
 };
 
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -55,15 +54,19 @@ SFFN_INLINE void for_each_run(const Product& p, int64_t block, int64_t begin, in
   }
 }
 
-inline float* output_of(const Product& p, int64_t block) {
-  return p.shuffle > 1 || p.interleave ? p.c : p.c + block * p.c_batch;
+// Where the results of a block begin, in elements of c.
+inline int64_t output_of(const Product& p, int64_t block) {
+  return p.shuffle > 1 || p.interleave ? 0 : block * p.c_batch;
 }
 
-// A piece of a row: c[j] = activation(from[j] [+ c[j]] + bias[j]) + residual[j]; j counts from column `column` of c.
-inline void finish_row(const Product& p, const float* from, float* c, int64_t column, int64_t count, bool add) {
-  const float* bias = p.bias ? p.bias + column : nullptr;
-  float* pre = p.pre ? p.pre + (c - p.c) : nullptr;
-  const float* residual = p.residual ? p.residual + (c - p.c) : nullptr;
+// A piece of a row from element `at` of c on: c[j] = activation(from[j] [+ c[j]] + bias[j]) + residual[j]; j counts
+// from column `column` of c.
+template <class T>
+void finish_row(const Product& p, const float* from, int64_t at, int64_t column, int64_t count, bool add) {
+  T* const c = p.c.as<T>() + at;
+  const T* bias = p.bias ? p.bias.as<T>() + column : nullptr;
+  T* pre = p.pre ? p.pre.as<T>() + at : nullptr;
+  const T* residual = p.residual ? p.residual.as<T>() + at : nullptr;
   for_vectors(0, count, [&](int64_t j, auto part) {
     Vec v = load(from + j, part);
     if (add) v += load(c + j, part);
@@ -75,7 +78,8 @@ inline void finish_row(const Product& p, const float* from, float* c, int64_t co
   });
 }
 
-inline void add_row(const float* from, float* c, int64_t count, bool add) {
+template <class From, class To>
+void add_row(const From* from, To* c, int64_t count, bool add) {
   for_vectors(0, count, [&](int64_t j, auto part) {
     store(c + j, add ? load(c + j, part) + load(from + j, part) : load(from + j, part), part);
   });
@@ -84,16 +88,18 @@ inline void add_row(const float* from, float* c, int64_t count, bool add) {
 // Stores `rows` rows of the computed columns [begin, end) of a block from `tile`; `last`: their sums are complete.
 inline void store_tile(const Product& p, int64_t block, int64_t row, int64_t rows, int64_t begin, int64_t end,
                        const float* tile, int64_t tile_row, bool add, bool last) {
-  float* c = output_of(p, block) + row * p.c_row;
-  for_each_run(p, block, begin, end, [&](int64_t offset, int64_t count, int64_t, int64_t, int64_t target) {
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* from = tile + i * tile_row + offset;
-      float* to = c + i * p.c_row + target;
-      if (last && p.has_epilogue())
-        finish_row(p, from, to, target, count, add);
-      else
-        add_row(from, to, count, add);
-    }
+  const int64_t at = output_of(p, block) + row * p.c_row;
+  with_float(p.c.dtype, [&]<class T>(T) {
+    for_each_run(p, block, begin, end, [&](int64_t offset, int64_t count, int64_t, int64_t, int64_t target) {
+      for (int64_t i = 0; i < rows; ++i) {
+        const float* from = tile + i * tile_row + offset;
+        const int64_t to = at + i * p.c_row + target;
+        if (last && p.has_epilogue())
+          finish_row<T>(p, from, to, target, count, add);
+        else
+          add_row(from, p.c.as<T>() + to, count, add);
+      }
+    });
   });
 }
 
@@ -103,9 +109,9 @@ inline void store_tile(const Product& p, int64_t block, int64_t row, int64_t row
 inline bool streams(const Product& p) {
   constexpr int64_t kLarge = 2 * 1024 * 1024, kShort = 256;
   const auto aligned = [](int64_t floats) { return floats % kLanes == 0; };
-  return p.shuffle == 1 && p.batch * p.m * p.n >= kLarge && p.k <= kShort && !p.accumulate && !p.has_epilogue() &&
-         aligned(p.c_row) && (p.interleave || aligned(p.c_batch)) &&
-         reinterpret_cast<uintptr_t>(p.c) % (kLanes * 4) == 0;
+  return !p.rounds() && p.shuffle == 1 && p.batch * p.m * p.n >= kLarge && p.k <= kShort && !p.accumulate &&
+         !p.has_epilogue() && aligned(p.c_row) && (p.interleave || aligned(p.c_batch)) &&
+         reinterpret_cast<uintptr_t>(p.c.data) % (kLanes * 4) == 0;
 }
 
 // Stores rows of the columns [begin, begin + count) of all blocks: `tiles` holds block b's at b·tile, row i at
@@ -113,17 +119,20 @@ inline bool streams(const Product& p) {
 inline void store_interleaved(const Product& p, int64_t row, int64_t rows, int64_t begin, int64_t count,
                               const float* tiles, int64_t tile, int64_t tile_row, float* line) {
   const bool stream = streams(p);
+  const int64_t per_line = 64 / static_cast<int64_t>(size_of(p.c.dtype));
   for (int64_t i = 0; i < rows; ++i) {
-    float* c = p.c + (row + i) * p.c_row + begin * p.batch;
+    const int64_t at = (row + i) * p.c_row + begin * p.batch;
     const float* from = tiles + i * tile_row;
     // c is seldom in the caches: prefetch the lines of a row some rows before they are written.
     if (!stream && i + 4 < rows)
-      for (int64_t j = 0; j < count * p.batch; j += 16) __builtin_prefetch(c + 4 * p.c_row + j, 1, 3);
-    if (p.has_epilogue() || p.accumulate) {
+      for (int64_t j = 0; j < count * p.batch; j += per_line)
+        __builtin_prefetch((p.c + (at + 4 * p.c_row + j)).data, 1, 3);
+    if (p.has_epilogue() || p.accumulate || p.rounds()) {
       interleave_row(from, tile, p.batch, count, line, false);
-      finish_row(p, line, c, begin * p.batch, count * p.batch, p.accumulate);
+      with_float(p.c.dtype,
+                 [&]<class T>(T) { finish_row<T>(p, line, at, begin * p.batch, count * p.batch, p.accumulate); });
     } else {
-      interleave_row(from, tile, p.batch, count, c, stream);
+      interleave_row(from, tile, p.batch, count, p.c.as<float>() + at, stream);
     }
   }
   if (stream) finish_streams();

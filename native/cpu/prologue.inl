@@ -4,7 +4,7 @@
 class Prologue {
  public:
   // dbias may be null; pre is needed with an activation.
-  Prologue(const Layer& f, const float* dy, const float* pre, float* dbias, int64_t n, Activation activation)
+  Prologue(const Layer& f, Source dy, Source pre, Target dbias, int64_t n, Activation activation)
       : dy_(dy),
         pre_(pre),
         dbias_(dbias),
@@ -15,48 +15,57 @@ class Prologue {
         activation_(activation) {}
 
   // With `products` off only the bias gradient is wanted. `hidden` (may be null) receives activation(pre).
-  void run(bool products, float* hidden = nullptr) {
-    const bool activated = activation_ != Activation::none, separate = L_ > 1 && products;
-    if (!activated && !separate && !dbias_) return;
-    if (activated && (!separate || guided_)) dpre_ = Scratch<float>(n_ * out_);
-    if (separate) blocks_ = Scratch<float>(n_ * out_);
-    const int64_t chunks = ceil_div(n_, kSumRows);
-    Scratch<float> sums(dbias_ ? chunks * out_ : 0);
-    for_ranges(n_, kSumRows, [&](int64_t begin, int64_t end) {
-      Scratch<float> line(activated && !dpre_.get() ? out_ : 0);
-      float* sum = dbias_ ? sums.get() + begin / kSumRows * out_ : nullptr;
-      for (int64_t t = begin; t < end; ++t) {
-        const float* g = dy_ + t * out_;
-        if (activated) {
-          float* to = dpre_.get() ? dpre_.get() + t * out_ : line.get();
-          activation_ == Activation::swiglu ? swiglu_row(t, to, hidden) : activation_row(t, to, hidden);
-          g = to;
-        }
-        if (sum) add_row(g, sum, out_, t > begin);
-        if (separate) deinterleave_row(g, L_, out_ / L_, blocks_.get() + t * out_, out_ / L_);
-      }
-    });
-    if (!dbias_) return;
-    for_ranges(out_, 256, [&](int64_t begin, int64_t end) {
-      std::fill(dbias_ + begin, dbias_ + end, 0.f);
-      for (int64_t chunk = 0; chunk < chunks; ++chunk)
-        add_row(sums.get() + chunk * out_ + begin, dbias_ + begin, end - begin, true);
-    });
+  void run(bool products, Target hidden = {}) {
+    with_float(dy_.dtype, [&]<class T>(T) { run_of<T>(products, hidden.as<T>()); });
   }
 
   // [n, out]; null when only the blocks are needed.
-  const float* g() const { return activation_ != Activation::none ? dpre_.get() : dy_; }
-  const float* blocks() const { return L_ > 1 ? blocks_.get() : g(); }
+  Source g() const { return activation_ != Activation::none ? dpre_.get() : dy_; }
+  Source blocks() const { return L_ > 1 ? blocks_.get() : g(); }
 
  private:
   // Rows of one task. Their sums are added in order: the bias gradient does not depend on the number of threads, and a
   // sum over thousands of rows stays accurate.
   static constexpr int64_t kSumRows = 32;
 
-  void activation_row(int64_t t, float* to, float* hidden) const {
-    const float* dy = dy_ + t * out_;
-    const float* x = pre_ + t * out_;
-    float* act = hidden ? hidden + t * out_ : nullptr;
+  template <class T>
+  void run_of(bool products, T* hidden) {
+    const bool activated = activation_ != Activation::none, separate = L_ > 1 && products;
+    if (!activated && !separate && !dbias_) return;
+    if (activated && (!separate || guided_)) dpre_ = ScratchElements(n_ * out_, dy_.dtype);
+    if (separate) blocks_ = ScratchElements(n_ * out_, dy_.dtype);
+    T* const dpre = dpre_.get().template as<T>();
+    const int64_t chunks = ceil_div(n_, kSumRows);
+    Scratch<float> sums(dbias_ ? chunks * out_ : 0);
+    for_ranges(n_, kSumRows, [&](int64_t begin, int64_t end) {
+      Scratch<T> line(activated && !dpre ? out_ : 0);
+      float* sum = dbias_ ? sums.get() + begin / kSumRows * out_ : nullptr;
+      for (int64_t t = begin; t < end; ++t) {
+        const T* g = dy_.as<T>() + t * out_;
+        if (activated) {
+          T* to = dpre ? dpre + t * out_ : line.get();
+          activation_ == Activation::swiglu ? swiglu_row(t, to, hidden) : activation_row(t, to, hidden);
+          g = to;
+        }
+        if (sum) add_row(g, sum, out_, t > begin);
+        if (separate) deinterleave_row(g, L_, out_ / L_, blocks_.get().template as<T>() + t * out_, out_ / L_);
+      }
+    });
+    if (!dbias_) return;
+    for_ranges(out_, 256, [&](int64_t begin, int64_t end) {
+      for_vectors(begin, end, [&](int64_t j, auto part) {
+        Vec total{};
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) total += load(sums.get() + chunk * out_ + j, part);
+        store(dbias_.as<T>() + j, total, part);
+      });
+    });
+  }
+
+  template <class T>
+  void activation_row(int64_t t, T* to, T* hidden) const {
+    const T* dy = dy_.as<T>() + t * out_;
+    const T* x = pre_.as<T>() + t * out_;
+    T* act = hidden ? hidden + t * out_ : nullptr;
     for_vectors(0, out_, [&](int64_t j, auto part) {
       Vec value;
       store(to + j, load(dy + j, part) * activation_derivative(load(x + j, part), activation_, value), part);
@@ -64,11 +73,12 @@ class Prologue {
     });
   }
 
-  void swiglu_row(int64_t t, float* to, float* hidden) const {
+  template <class T>
+  void swiglu_row(int64_t t, T* to, T* hidden) const {
     const int64_t half = out_ / 2;
-    const float* dy = dy_ + t * half;
-    const float* a = pre_ + t * out_;
-    float* act = hidden ? hidden + t * half : nullptr;
+    const T* dy = dy_.as<T>() + t * half;
+    const T* a = pre_.as<T>() + t * out_;
+    T* act = hidden ? hidden + t * half : nullptr;
     for_vectors(0, half, [&](int64_t j, auto part) {
       Vec value;
       const Vec g = load(dy + j, part), b = load(a + half + j, part);
@@ -79,11 +89,10 @@ class Prologue {
     });
   }
 
-  const float* dy_;
-  const float* pre_;
-  float* dbias_;
+  Source dy_, pre_;
+  Target dbias_;
   int64_t n_, out_, L_;
   bool guided_;
   Activation activation_;
-  Scratch<float> dpre_, blocks_;
+  ScratchElements dpre_, blocks_;
 };

@@ -24,7 +24,7 @@ void widen_rows(const W* x, const float* scales, float* y, int64_t rows, int64_t
     for (int64_t row = begin; row < end; ++row) {
       const float scale = scales ? scales[row] : 1.f;
       for_vectors(0, columns, [&](int64_t i, auto part) {
-        store(y + row * columns + i, load_weights(x + row * columns + i, part) * scale, part);
+        store(y + row * columns + i, load(x + row * columns + i, part) * scale, part);
       });
     }
   });

@@ -20,8 +20,8 @@ struct MaxOf {
 };
 
 // Of `count` contiguous elements.
-template <class Op>
-double reduce_run(const float* x, int64_t count) {
+template <class Op, class T>
+double reduce_run(const T* x, int64_t count) {
   DoubleVec acc[4];
   for (DoubleVec& a : acc) a = DoubleVec{} + Op::kInitial;
   int64_t i = 0;
@@ -31,20 +31,20 @@ double reduce_run(const float* x, int64_t count) {
   const DoubleVec all = Op::join(Op::join(acc[0], acc[1]), Op::join(acc[2], acc[3]));
   double result = Op::kInitial;
   for (int lane = 0; lane < kDoubleLanes; ++lane) result = Op::join(result, double{all[lane]});
-  for (; i < count; ++i) result = Op::join(result, double{x[i]});
+  for (; i < count; ++i) result = Op::join(result, double{widen(x[i])});
   return result;
 }
 
 // Of each of `columns` columns, over `rows` rows that are `stride` apart.
-template <class Op>
-void reduce_columns(const float* x, int64_t rows, int64_t stride, int64_t columns, double* result) {
+template <class Op, class T>
+void reduce_columns(const T* x, int64_t rows, int64_t stride, int64_t columns, double* result) {
   std::fill(result, result + columns, Op::kInitial);
   for (int64_t r = 0; r < rows; ++r, x += stride)
-    for (int64_t c = 0; c < columns; ++c) result[c] = Op::join(result[c], double{x[c]});
+    for (int64_t c = 0; c < columns; ++c) result[c] = Op::join(result[c], double{widen(x[c])});
 }
 
-template <class Op>
-void reduce_with(const float* x, float* y, int64_t outer, int64_t extent, int64_t inner, double scale) {
+template <class Op, class From, class To>
+void reduce_with(const From* x, To* y, int64_t outer, int64_t extent, int64_t inner, double scale) {
   const int64_t width = std::min(inner, kReduceColumns), strips = (inner + width - 1) / width;
   const int64_t rows = std::max<int64_t>(64, kTaskElements / width);  // of one piece
   const int64_t pieces = std::max<int64_t>(1, (extent + rows - 1) / rows);
@@ -56,14 +56,15 @@ void reduce_with(const float* x, float* y, int64_t outer, int64_t extent, int64_
       const int64_t piece = task % pieces, strip = task / pieces % strips, o = task / pieces / strips;
       const int64_t first = strip * width, columns = std::min(width, inner - first);
       const int64_t count = std::min(rows, extent - piece * rows);
-      const float* from = x + (o * extent + piece * rows) * inner + first;
+      const From* from = x + (o * extent + piece * rows) * inner + first;
       double* result = pieces > 1 ? partial.get() + (o * pieces + piece) * inner + first : local;
       if (inner == 1)
         *result = reduce_run<Op>(from, count);
       else
         reduce_columns<Op>(from, count, inner, columns, result);
       if (pieces == 1)
-        for (int64_t c = 0; c < columns; ++c) y[o * inner + first + c] = static_cast<float>(local[c] * scale);
+        for (int64_t c = 0; c < columns; ++c)
+          y[o * inner + first + c] = narrow<To>(static_cast<float>(local[c] * scale));
     }
   });
   if (pieces == 1) return;
@@ -72,31 +73,35 @@ void reduce_with(const float* x, float* y, int64_t outer, int64_t extent, int64_
       const double* from = partial.get() + i / inner * pieces * inner + i % inner;
       double result = Op::kInitial;
       for (int64_t piece = 0; piece < pieces; ++piece) result = Op::join(result, from[piece * inner]);
-      y[i] = static_cast<float>(result * scale);
+      y[i] = narrow<To>(static_cast<float>(result * scale));
     }
   });
 }
 
 void reduce(View x, View y, Reduction op, int64_t outer, int64_t extent, int64_t inner) {
   if (outer * inner == 0) return;
-  if (op == Reduction::max)
-    reduce_with<MaxOf>(x.f32(), y.f32(), outer, extent, inner, 1);
-  else
-    reduce_with<SumOf>(x.f32(), y.f32(), outer, extent, inner,
-                       op == Reduction::mean ? 1 / static_cast<double>(extent) : 1);
+  with_float(x.dtype, [&]<class T>(T) {
+    if (op == Reduction::max)
+      reduce_with<MaxOf>(x.as<T>(), y.as<T>(), outer, extent, inner, 1);
+    else
+      reduce_with<SumOf>(x.as<T>(), y.as<T>(), outer, extent, inner,
+                         op == Reduction::mean ? 1 / static_cast<double>(extent) : 1);
+  });
 }
 
 // The first of equal maxima; a NaN counts as the largest.
 void argmax(View x, View index, int64_t outer, int64_t extent, int64_t inner) {
   const auto better = [](float a, float b) { return a > b || (a != a && b == b); };
-  for_rows(outer, extent * inner, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      const float* from = x.f32() + o * extent * inner;
-      int32_t* best = index.i32() + o * inner;
-      std::fill(best, best + inner, 0);
-      for (int64_t j = 1; j < extent; ++j)
-        for (int64_t i = 0; i < inner; ++i)
-          if (better(from[j * inner + i], from[best[i] * inner + i])) best[i] = static_cast<int32_t>(j);
-    }
+  with_float(x.dtype, [&]<class T>(T) {
+    for_rows(outer, extent * inner, [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const T* from = x.as<T>() + o * extent * inner;
+        int32_t* best = index.i32() + o * inner;
+        std::fill(best, best + inner, 0);
+        for (int64_t j = 1; j < extent; ++j)
+          for (int64_t i = 0; i < inner; ++i)
+            if (better(widen(from[j * inner + i]), widen(from[best[i] * inner + i]))) best[i] = static_cast<int32_t>(j);
+      }
+    });
   });
 }

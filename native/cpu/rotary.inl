@@ -41,8 +41,9 @@ inline Rotary make_rotary(int64_t seq, int64_t head_size, double base) {
 }
 
 // y = scale · (x turned for its position), or turned back when `direction` is -1.
-inline void rotate(const float *x, float *y, int64_t head_size, const Rotary &rotary, int64_t position, float scale,
-                   float direction = 1.f) {
+template <class From, class To>
+void rotate(const From *x, To *y, int64_t head_size, const Rotary &rotary, int64_t position, float scale,
+            float direction = 1.f) {
   const int64_t half = rotary.half;
   if (half == 0) {
     for_vectors(0, head_size, [&](int64_t i, auto part) { store(y + i, load(x + i, part) * scale, part); });

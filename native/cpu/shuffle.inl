@@ -56,12 +56,12 @@ SFFN_INLINE void deinterleave(Vec (&v)[kCount]) {
 }
 
 // to[i·count + b] = from[b·from_stride + i] for b < count, i < length; `stream`: past the caches, `to` is aligned.
-template <int kCount>
-void interleave_row(const float* from, int64_t from_stride, int64_t length, float* to, bool stream) {
+template <int kCount, class T>
+void interleave_row(const T* from, int64_t from_stride, int64_t length, float* to, bool stream) {
   int64_t i = 0;
   for (; i + kLanes <= length; i += kLanes) {
     Vec v[kCount];
-    SFFN_UNROLL for (int b = 0; b < kCount; ++b) v[b] = load(from + b * from_stride + i);
+    SFFN_UNROLL for (int b = 0; b < kCount; ++b) v[b] = load(from + b * from_stride + i, Full{});
     interleave(v);
     SFFN_UNROLL for (int b = 0; b < kCount; ++b) {
       float* place = to + i * kCount + b * kLanes;
@@ -69,33 +69,34 @@ void interleave_row(const float* from, int64_t from_stride, int64_t length, floa
     }
   }
   for (; i < length; ++i)
-    for (int b = 0; b < kCount; ++b) to[i * kCount + b] = from[b * from_stride + i];
+    for (int b = 0; b < kCount; ++b) to[i * kCount + b] = widen(from[b * from_stride + i]);
 }
 
-inline void interleave_row(const float* from, int64_t from_stride, int64_t count, int64_t length, float* to,
-                           bool stream) {
+template <class T>
+void interleave_row(const T* from, int64_t from_stride, int64_t count, int64_t length, float* to, bool stream) {
   if (count == 2) return interleave_row<2>(from, from_stride, length, to, stream);
   if (count == 4) return interleave_row<4>(from, from_stride, length, to, stream);
   if (count == 8) return interleave_row<8>(from, from_stride, length, to, stream);
   for (int64_t i = 0; i < length; ++i)
-    for (int64_t b = 0; b < count; ++b) to[i * count + b] = from[b * from_stride + i];
+    for (int64_t b = 0; b < count; ++b) to[i * count + b] = widen(from[b * from_stride + i]);
 }
 
 // to[b·to_stride + i] = from[i·count + b] for b < count, i < length.
-template <int kCount>
-void deinterleave_row(const float* from, int64_t length, float* to, int64_t to_stride) {
+template <int kCount, class T>
+void deinterleave_row(const T* from, int64_t length, T* to, int64_t to_stride) {
   int64_t i = 0;
   for (; i + kLanes <= length; i += kLanes) {
     Vec v[kCount];
-    SFFN_UNROLL for (int b = 0; b < kCount; ++b) v[b] = load(from + i * kCount + b * kLanes);
+    SFFN_UNROLL for (int b = 0; b < kCount; ++b) v[b] = load(from + i * kCount + b * kLanes, Full{});
     deinterleave(v);
-    SFFN_UNROLL for (int b = 0; b < kCount; ++b) store(to + b * to_stride + i, v[b]);
+    SFFN_UNROLL for (int b = 0; b < kCount; ++b) store(to + b * to_stride + i, v[b], Full{});
   }
   for (; i < length; ++i)
     for (int b = 0; b < kCount; ++b) to[b * to_stride + i] = from[i * kCount + b];
 }
 
-inline void deinterleave_row(const float* from, int64_t count, int64_t length, float* to, int64_t to_stride) {
+template <class T>
+void deinterleave_row(const T* from, int64_t count, int64_t length, T* to, int64_t to_stride) {
   if (count == 2) return deinterleave_row<2>(from, length, to, to_stride);
   if (count == 4) return deinterleave_row<4>(from, length, to, to_stride);
   if (count == 8) return deinterleave_row<8>(from, length, to, to_stride);

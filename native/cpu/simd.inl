@@ -42,9 +42,8 @@ SFFN_INLINE Vec load(const float* p, Part part) { return load_part(p, part.count
 SFFN_INLINE void store(float* p, Vec v, Full) { store(p, v); }
 SFFN_INLINE void store(float* p, Vec v, Part part) { store_part(p, v, part.count); }
 
-// Weights of any element type, as floats.
-SFFN_INLINE Vec load_weights(const float* p, Full) { return load(p); }
-SFFN_INLINE Vec load_weights(const uint16_t* p, Full) {
+// Elements of other types, as floats: bfloat16 by its bits, and int8.
+SFFN_INLINE Vec load(const uint16_t* p, Full) {
 #if SFFN_LANES == 16
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return (Vec)_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16);
@@ -57,7 +56,7 @@ SFFN_INLINE Vec load_weights(const uint16_t* p, Full) {
   return (Vec)bits;
 #endif
 }
-SFFN_INLINE Vec load_weights(const int8_t* p, Full) {
+SFFN_INLINE Vec load(const int8_t* p, Full) {
 #if SFFN_LANES == 16
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return (Vec)_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi8_epi32(0xffff, bytes));
@@ -70,9 +69,8 @@ SFFN_INLINE Vec load_weights(const int8_t* p, Full) {
   return v;
 #endif
 }
-SFFN_INLINE Vec load_weights(const float* p, Part part) { return load(p, part); }
 template <class W>
-SFFN_INLINE Vec load_weights(const W* p, Part part) {
+SFFN_INLINE Vec load(const W* p, Part part) {
   alignas(64) W whole[kLanes] = {};
 #if SFFN_LANES == 16 && !defined(__SANITIZE_ADDRESS__)
   const __mmask16 mask = static_cast<__mmask16>((1u << part.count) - 1);
@@ -83,7 +81,57 @@ SFFN_INLINE Vec load_weights(const W* p, Part part) {
 #else
   for (int64_t i = 0; i < part.count; ++i) whole[i] = p[i];
 #endif
-  return load_weights(static_cast<const W*>(whole), Full{});
+  return load(static_cast<const W*>(whole), Full{});
+}
+
+// The bits of bfloat16, rounded as to_bf16 does, in the low half of each lane.
+SFFN_INLINE UintVec round_to_bf16(Vec v) {
+  const UintVec bits = (UintVec)v, upper = bits >> 16;
+  const UintVec rounded = (bits + 0x7fff + (upper & 1)) >> 16;
+  return (bits & 0x7fffffff) > 0x7f800000 ? upper | 0x40 : rounded;
+}
+typedef uint16_t ShortBits __attribute__((vector_size(kLanes * 2)));
+SFFN_INLINE ShortBits bf16_bits(Vec v) {
+  const UintVec bits = round_to_bf16(v);
+#if SFFN_LANES == 16
+  return (ShortBits)_mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)bits);
+#elif SFFN_LANES == 8
+  // Packed within halves of 128 bits, whose first quarters then go together.
+  const __m256i packed = _mm256_packus_epi32((__m256i)bits, (__m256i)bits);
+  return (ShortBits)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 8));
+#else
+  return __builtin_convertvector(bits, ShortBits);
+#endif
+}
+SFFN_INLINE void store(uint16_t* p, Vec v, Full) {
+  const ShortBits bits = bf16_bits(v);
+  std::memcpy(p, &bits, sizeof bits);
+}
+SFFN_INLINE void store(uint16_t* p, Vec v, Part part) {
+  const ShortBits bits = bf16_bits(v);
+#if SFFN_LANES == 16 && !defined(__SANITIZE_ADDRESS__)
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << part.count) - 1), (__m256i)bits);
+#else
+  for (int64_t i = 0; i < part.count; ++i) p[i] = bits[i];
+#endif
+}
+
+// One element.
+SFFN_INLINE float widen(float x) { return x; }
+SFFN_INLINE float widen(uint16_t x) { return from_bf16(x); }
+template <class T>
+SFFN_INLINE T narrow(float x) {
+  if constexpr (std::is_same_v<T, uint16_t>)
+    return to_bf16(x);
+  else
+    return x;
+}
+
+// Calls body(T{}) with the type of the elements, float or uint16_t (bfloat16).
+template <class Body>
+SFFN_INLINE void with_float(DType dtype, const Body& body) {
+  if (dtype == DType::bf16) return body(uint16_t{});
+  body(float{});
 }
 
 template <class Body>
@@ -100,6 +148,11 @@ typedef double DoubleVec __attribute__((vector_size(kLanes * 4)));
 constexpr int kDoubleLanes = kLanes / 2;
 SFFN_INLINE DoubleVec load_double(const float* p) {
   return __builtin_convertvector(static_cast<HalfVec>(*reinterpret_cast<const HalfVecUnaligned*>(p)), DoubleVec);
+}
+SFFN_INLINE DoubleVec load_double(const uint16_t* p) {
+  HalfVec v;
+  SFFN_UNROLL for (int i = 0; i < kDoubleLanes; ++i) v[i] = from_bf16(p[i]);
+  return __builtin_convertvector(v, DoubleVec);
 }
 
 SFFN_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }

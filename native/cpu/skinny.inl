@@ -147,14 +147,31 @@ void skinny_columns_of(const SkinnyProduct<Arithmetic>& p, int64_t begin, int64_
 }
 
 inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, int64_t end, float* to, int64_t to_row) {
-  skinny_columns_of(SkinnyProduct<FloatArithmetic<float>>{p.m, p.k, p.a + block * p.a_batch, p.a_row,
-                                                          p.b + block * p.b_batch, p.b_col, p.scale},
-                    begin, end, to, to_row);
+  with_float(p.b.dtype, [&]<class T>(T) {
+    skinny_columns_of(SkinnyProduct<FloatArithmetic<T>>{p.m, p.k, p.a.as<float>() + block * p.a_batch, p.a_row,
+                                                        p.b.as<T>() + block * p.b_batch, p.b_col, p.scale},
+                      begin, end, to, to_row);
+  });
 }
 
-inline bool is_skinny(const Product& p) { return p.m <= kSkinnyMost && p.b_row == 1 && p.a_col == 1 && p.b_col != 1; }
+inline bool is_skinny(const Product& p) {
+  return p.m <= kSkinnyMost && p.b_row == 1 && p.a_col == 1 && p.b_col != 1 && p.b.dtype != DType::i8;
+}
 
-inline void skinny_product(const Product& p) {
+// a as float32, row by row of each block.
+inline Scratch<float> widened_rows(const Product& p) {
+  Scratch<float> wide(p.batch * p.m * p.k);
+  for (int64_t row = 0; row < p.batch * p.m; ++row)
+    add_row(p.a.as<uint16_t>() + row / p.m * p.a_batch + row % p.m * p.a_row, wide.get() + row * p.k, p.k, false);
+  return wide;
+}
+
+inline void skinny_product(Product p) {
+  Scratch<float> wide;
+  if (p.a.dtype != DType::f32) {
+    wide = widened_rows(p);
+    p.a = wide.get(), p.a_row = p.k, p.a_batch = p.m * p.k;
+  }
   const int64_t blocks = p.interleave ? 1 : p.batch, in_task = p.interleave ? p.batch : 1;
   // At least 64 KB of weights in a task: starting one costs a memory latency.
   const int64_t least = ceil_div(16 * 1024, std::max<int64_t>(1, p.k * in_task));
@@ -172,11 +189,13 @@ inline void skinny_product(const Product& p) {
     if (p.shuffle == 1) return store_tile(p, block, 0, p.m, begin, end, tile.get(), tile_row, p.accumulate, true);
     for (int64_t r = 0; r < p.m; ++r) {
       float* row = tile.get() + r * tile_row;
-      const auto shuffle_to = [&](float* to) {
-        for (int64_t j = begin; j < end; ++j) {
-          const int64_t feature = block * p.n + j;
-          to[r * p.c_row + feature % p.shuffle * group + feature / p.shuffle] = row[j - begin];
-        }
+      const auto shuffle_to = [&](Target to) {
+        with_float(to.dtype, [&]<class T>(T) {
+          for (int64_t j = begin; j < end; ++j) {
+            const int64_t feature = block * p.n + j;
+            to.as<T>()[r * p.c_row + feature % p.shuffle * group + feature / p.shuffle] = narrow<T>(row[j - begin]);
+          }
+        });
       };
       if (p.pre) shuffle_to(p.pre);
       if (p.activation != Activation::none) activate_row(row, row, end - begin, p.activation);

@@ -20,7 +20,7 @@ struct FloatArithmetic {
   }
   template <class Size>
   static SFFN_INLINE Vec weights(const W* w, Size part) {
-    return load_weights(w, part);
+    return load(w, part);
   }
   static SFFN_INLINE void multiply_add(Vec& sum, Vec w, Vec x) { sum += w * x; }
   static SFFN_INLINE Vec floats(Vec sum) { return sum; }

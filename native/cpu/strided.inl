@@ -71,10 +71,18 @@ void strided_copy(View x, View y, int64_t offset, Ints dims, Ints strides) {
 // acc[offset + Σ i·strides] += y[i]. A dimension of stride 0 sends several elements to one place (the gradient of a
 // broadcast). They are summed first, one run of such dimensions after the other, so that no two threads write to one
 // place.
-void strided_add(View from, View to, int64_t offset, Ints dims, Ints strides) {
-  if (from.size == 0) return;
-  const float* y = from.f32();
-  float* acc = to.f32() + offset;
+template <class From, class To>
+void add_strided(const From* y, To* acc, Ints dims, Ints strides) {
+  for_pieces(strided_pair(dims, strides), [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
+    for (int64_t i = 0; i < count; ++i) {
+      To& to = acc[at + i * step];
+      to = narrow<To>(widen(to) + widen(y[y_at + i * y_step]));
+    }
+  });
+}
+
+template <class T>
+void strided_add_of(const T* y, T* acc, Ints dims, Ints strides) {
   std::vector<int32_t> kept_dims, kept_strides;
   Scratch<float> sums;
   int64_t outer = 1, inner = 1;
@@ -85,9 +93,11 @@ void strided_add(View from, View to, int64_t offset, Ints dims, Ints strides) {
     inner /= extent;
     if (extent > 1) {
       Scratch<float> next(outer * inner);
-      reduce_with<SumOf>(y, next.get(), outer, extent, inner, 1);
+      if (sums.get())
+        reduce_with<SumOf>(sums.get(), next.get(), outer, extent, inner, 1);
+      else
+        reduce_with<SumOf>(y, next.get(), outer, extent, inner, 1);
       sums = std::move(next);
-      y = sums.get();
     }
     if (d == dims.size()) break;
     outer *= dims[d];
@@ -95,10 +105,15 @@ void strided_add(View from, View to, int64_t offset, Ints dims, Ints strides) {
     kept_dims.push_back(dims[d]);
     kept_strides.push_back(strides[d++]);
   }
-  for_pieces(strided_pair(kept_dims, kept_strides),
-             [&](int64_t at, int64_t y_at, int64_t count, int64_t step, int64_t y_step) {
-               for (int64_t i = 0; i < count; ++i) acc[at + i * step] += y[y_at + i * y_step];
-             });
+  if (sums.get())
+    add_strided(sums.get(), acc, kept_dims, kept_strides);
+  else
+    add_strided(y, acc, kept_dims, kept_strides);
+}
+
+void strided_add(View y, View x, int64_t offset, Ints dims, Ints strides) {
+  if (y.size == 0) return;
+  with_float(y.dtype, [&]<class T>(T) { strided_add_of(y.as<T>(), x.as<T>() + offset, dims, strides); });
 }
 
 void strided_write(View y, View x, int64_t offset, Ints dims, Ints strides) {

@@ -136,7 +136,6 @@ std::unique_ptr<Recording> record() {
 extern const Backend cuda_backend;
 const Backend cuda_backend = {
     .name = "cuda",
-    .computes_bfloat16 = true,
     .host_kernels = cuda::kHostKernels,
     .count = cuda::count,
     .available = cuda::available,

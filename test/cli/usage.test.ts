@@ -54,7 +54,6 @@ test.each<[string, string[], number, RegExp]>([
   ['two kinds of data', ['train', '--data', text, '--tokens', text], 2, /either --data/],
   ['a number that is none', ['train', '--data', text, '--steps', 'many'], 2, /It is not a number/],
   ['an unknown device', ['train', '--data', text, '--device', 'tpu'], 2, /Allowed choices are cpu, cuda/],
-  ['bfloat16 on the CPU', ['train', '--data', text, '--precision', 'bfloat16'], 2, /float32 on device 'cpu'/],
   ['three block counts', ['train', '--data', text, '--nblocks', '2,3,4'], 2, /It must be one or two numbers/],
   ['zero steps', ['train', '--data', text, '--steps', '0'], 2, /at least 1/],
   ['an unknown structure', ['train', '--data', text, '--structure', 'sparse'], 2, /Allowed choices are dense/],

@@ -1,4 +1,4 @@
-/** A small model, trained on every device and in every precision that is there, loses what it loses on the CPU. */
+/** A small model, trained on every device and in every precision, loses what it loses on the CPU in float32. */
 
 import type { Device } from '../../lib';
 import { availableDevices, type DType, tensor, tidy } from '../../lib';
@@ -79,13 +79,13 @@ describe.each<Case>([
     expect(new Set(expected).size).toBe(STEPS);
   });
 
-  for (const device of availableDevices().filter((name) => name !== 'cpu'))
-    test.each<[DType, number]>([
-      ['float32', 2e-5],
-      ['bfloat16', 1e-2],
-    ])(`on ${device} in %s`, (dtype, tolerance) => {
-      losses(overrides, optimizer, device, dtype).forEach((loss, i) => {
-        expect(Math.abs(loss / expected[i]! - 1)).toBeLessThan(tolerance);
-      });
+  const places = availableDevices().flatMap((device): [Device, DType, number][] => [
+    [device, 'float32', 2e-5],
+    [device, 'bfloat16', 1e-2],
+  ]);
+  test.each(places)('on %s in %s', (device, dtype, tolerance) => {
+    losses(overrides, optimizer, device, dtype).forEach((loss, i) => {
+      expect(Math.abs(loss / expected[i]! - 1)).toBeLessThan(tolerance);
     });
+  });
 });

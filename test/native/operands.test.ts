@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DecoderModel } from '../../lib/decode/model';
-import { availableDevices, deviceCode, kindOf } from '../../lib/device';
+import { availableDevices, deviceCode } from '../../lib/device';
 import { native } from '../../lib/native';
 import type { Handle, NativeModel } from '../../types/native';
 import { smallModel } from '../decode/support';
@@ -10,17 +10,16 @@ import { smallModel } from '../decode/support';
 type Element = keyof typeof native.dtypes;
 const ELEMENTS = Object.keys(native.dtypes) as Element[];
 
-/** By the type of an operand: what it takes on the CPU, what on CUDA, and whether all such operands of a call are of one type. */
-const RULES: Readonly<Record<string, { cpu: readonly Element[]; cuda?: readonly Element[]; agrees?: boolean }>> = {
-  F32: { cpu: ['float32'] },
-  I32: { cpu: ['int32'] },
-  I8: { cpu: ['int8'] },
-  Float: { cpu: ['float32'], cuda: ['float32', 'bfloat16'], agrees: true },
-  MixedFloat: { cpu: ['float32'], cuda: ['float32', 'bfloat16'] },
-  AnyFloat: { cpu: ['float32', 'bfloat16'] },
-  Weight: { cpu: ['float32', 'bfloat16', 'int8'] },
-  Reduced: { cpu: ['bfloat16', 'int8'] },
-  Any: { cpu: ELEMENTS, agrees: true },
+/** By the type of an operand: what it takes, and whether all such operands of a call are of one type. */
+const RULES: Readonly<Record<string, { accepts: readonly Element[]; agrees?: boolean }>> = {
+  F32: { accepts: ['float32'] },
+  I32: { accepts: ['int32'] },
+  I8: { accepts: ['int8'] },
+  Float: { accepts: ['float32', 'bfloat16'], agrees: true },
+  AnyFloat: { accepts: ['float32', 'bfloat16'] },
+  Weight: { accepts: ['float32', 'bfloat16', 'int8'] },
+  Reduced: { accepts: ['bfloat16', 'int8'] },
+  Any: { accepts: ELEMENTS, agrees: true },
 };
 
 interface Parameter {
@@ -52,10 +51,6 @@ describe.each(availableDevices())('on %s', (device) => {
     for (const handle of handles.values()) native.release(handle);
   });
 
-  const accepted = (type: string): readonly Element[] => {
-    const rule = RULES[type]!;
-    return rule[kindOf(device)] ?? rule.cpu;
-  };
   const argument = ({ type, isList }: Parameter, element: Element) => {
     if (type === 'Ints') return new Int32Array(16);
     if (type === 'Dims') return Int32Array.of(1, 4, 4, 1, 4, 4, 0);
@@ -66,7 +61,7 @@ describe.each(availableDevices())('on %s', (device) => {
 
   test.each(kernels.map((one) => [one.kernel, one.parameters] as const))('%s', (kernel, parameters) => {
     const call: (...values: unknown[]) => void = Reflect.get(native.kernels, kernel);
-    const valid = parameters.map((one) => argument(one, (RULES[one.type] ? accepted(one.type) : ELEMENTS)[0]!));
+    const valid = parameters.map((one) => argument(one, (RULES[one.type]?.accepts ?? ELEMENTS)[0]!));
     parameters.forEach((parameter, i) => {
       if (parameter.type === 'Dims') {
         const dims = valid[i] as Int32Array;
@@ -78,8 +73,8 @@ describe.each(availableDevices())('on %s', (device) => {
       if (!rule) return;
       const agreeing = parameters.findIndex(({ type }) => RULES[type]?.agrees && type === parameter.type);
       for (const element of ELEMENTS) {
-        const wrong = !accepted(parameter.type).includes(element);
-        const mixed = rule.agrees && agreeing < i && element !== accepted(parameter.type)[0];
+        const wrong = !rule.accepts.includes(element);
+        const mixed = rule.agrees && agreeing < i && element !== rule.accepts[0];
         if (!wrong && !mixed) continue;
         const values = valid.with(i, argument(parameter, element));
         expect(() => call(...values)).toThrow(

@@ -217,7 +217,7 @@ test('refuses factors that do not fit, naming them', () => {
   );
   const ids = tensor(new Int32Array(8), [2, 4]);
   expect(() => linear(t(2, 3), t(4, 3), null, { residual: ids })).toThrow(
-    'linear: residual: expected a float32 tensor',
+    'linear: residual: expected a float32 or bfloat16 tensor',
   );
   // @ts-expect-error what an untyped caller may do
   expect(() => linear(t(2, 3), t(4, 3), null, { residual: 1 })).toThrow('linear: residual: expected a tensor');

@@ -50,23 +50,27 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
   return Math.sqrt(norm > 0 ? difference / norm : difference);
 }
 
-/** What an op is run on: an instruction set of the CPU, or another device with each of its element types. */
+/** What an op is run on: each instruction set of the CPU and each other device, with each element type. */
 export interface Target {
   readonly name: string;
   readonly device: Device;
   readonly dtype: DType;
+  /** Of the CPU. */
+  readonly isa?: Isa;
 }
 
 /** STRUCTURED_FFN_TEST_DEVICE=cpu or cuda keeps to one device. */
 export function targets(): Target[] {
   const only = process.env.STRUCTURED_FFN_TEST_DEVICE;
-  const isas = availableIsas().map((name): Target => ({ name, device: 'cpu', dtype: 'float32' }));
+  const isas = availableIsas().map((isa) => ({ name: isa as string, device: 'cpu' as Device, isa }));
   const others = availableDevices()
     .filter((device) => device !== 'cpu')
-    .flatMap((device) =>
-      (['float32', 'bfloat16'] as const).map((dtype): Target => ({ name: `${device} ${dtype}`, device, dtype })),
+    .map((device) => ({ name: device, device }));
+  return [...isas, ...others]
+    .filter(({ device }) => only === undefined || device === only)
+    .flatMap((place) =>
+      (['float32', 'bfloat16'] as const).map((dtype): Target => ({ ...place, name: `${place.name} ${dtype}`, dtype })),
     );
-  return [...isas, ...others].filter(({ device }) => only === undefined || device === only);
 }
 
 /** Runs `body` on each target, and puts the instruction set in use back. */
@@ -74,7 +78,7 @@ export function onEveryTarget(body: (target: Target) => void): void {
   const before = getIsa();
   try {
     for (const target of targets()) {
-      if (target.device === 'cpu') setIsa(target.name as Isa);
+      if (target.isa !== undefined) setIsa(target.isa);
       body(target);
     }
   } finally {
@@ -84,8 +88,8 @@ export function onEveryTarget(body: (target: Target) => void): void {
 
 /** Runs `body` once for each instruction set of the CPU, and puts the one in use back. */
 export const onEveryIsa = (body: (isa: string) => void): void =>
-  onEveryTarget(({ name, device }) => {
-    if (device === 'cpu') body(name);
+  onEveryTarget(({ isa, dtype }) => {
+    if (isa !== undefined && dtype === 'float32') body(isa);
   });
 
 /** Relative errors that the element type allows: the sums behind them are in float32 always. */

@@ -15,6 +15,8 @@ const CASES: [string, TrainConfig][] = [
   ['with repeats at the end', { ...CONFIG, guidance: { protocol: 'fixed-flop', part: 0.5 } }],
   ['sequential', { ...CONFIG, data: { ...CONFIG.data, order: 'sequential' } }],
   ['with several passes a step', { ...CONFIG, gradientAccumulation: 2, guidance: {} }],
+  ['in bfloat16', { ...CONFIG, precision: 'bfloat16', gradientAccumulation: 2, guidance: { part: 0.5 } }],
+  ['in bfloat16 with Muon', { ...CONFIG, precision: 'bfloat16', optimizer: { name: 'muon' } }],
   ['with Muon', { ...CONFIG, optimizer: { name: 'muon' }, guidance: { part: 0.34 } }],
   [
     'with Muon, several passes, stopped before the hand-over',

@@ -52,4 +52,4 @@ export async function take(trainer: Trainer, count = Number.POSITIVE_INFINITY): 
 
 /** All parameters as plain numbers, by name. */
 export const weightsOf = ({ model }: Trainer): Map<string, number[]> =>
-  new Map([...model.namedParameters()].map(([name, { data }]) => [name, Array.from(data)]));
+  new Map([...model.namedParameters()].map(([name, parameter]) => [name, Array.from(parameter.toArray())]));
