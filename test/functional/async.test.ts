@@ -133,6 +133,7 @@ describe('native memory', () => {
     transfer(detached);
     await expect(rejected).rejects.toThrow();
     expect(memoryStats().allocated).toBe(before);
+    expect(saved).toBeDefined(); // in use until here: a refusal would free it
   });
 
   test('too little of it is an error, and the next call works', async () => {
