@@ -17,7 +17,7 @@ import { native } from './native';
 export { checkDeviceName, type Device, type DeviceKind, deviceCode, kindOf };
 
 /** Instruction sets that the CPU kernels are compiled for. */
-export type Isa = 'avx512' | 'avx2' | 'baseline' | 'neon';
+export type Isa = 'avx512bf16' | 'avx512' | 'avx2' | 'baseline' | 'neon';
 /** What the allocator of a device has counted. */
 export type MemoryStats = Readonly<NativeMemoryStats>;
 

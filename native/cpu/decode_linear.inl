@@ -111,7 +111,7 @@ void decode_product_of_shorts(const DecodeMatrix& w, const float* x, int64_t n, 
 }
 
 inline void decode_product_of_bytes(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
-#if SFFN_LANES == 16
+#if SFFN_LANES == 16 && !defined(SFFN_EMULATED_AVX512)
   static const bool vnni = __builtin_cpu_supports("avx512vnni");
   if (vnni) return decode_product_of_shorts<ShortArithmetic<true>>(w, x, n, out);
 #endif

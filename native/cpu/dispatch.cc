@@ -15,6 +15,9 @@ extern const Kernels kernels;
 namespace avx512 {
 extern const Kernels kernels;
 }
+namespace avx512bf16 {
+extern const Kernels kernels;
+}
 
 namespace {
 
@@ -24,12 +27,29 @@ struct Isa {
   bool available;
 };
 
+#if defined(__x86_64__)
+bool has_avx512() {
+#ifdef SFFN_EMULATED_AVX512
+  return true;
+#else
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+#endif
+}
+bool has_bf16() {
+#ifdef SFFN_EMULATED_AVX512
+  return true;
+#else
+  return __builtin_cpu_supports("avx512bf16");
+#endif
+}
+#endif
+
 std::span<const Isa> isas() {
   static const Isa table[] = {
 #if defined(__x86_64__)
-    {"avx512", &avx512::kernels,
-     __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")},
+    {"avx512bf16", &avx512bf16::kernels, has_avx512() && has_bf16()},
+    {"avx512", &avx512::kernels, has_avx512()},
     {"avx2", &avx2::kernels,
      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")},
 #endif

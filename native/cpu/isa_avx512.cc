@@ -1,7 +1,7 @@
 #include "prelude.h"
 
 #if defined(__x86_64__)
-SFFN_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2")
+SFFN_TARGET_BEGIN(SFFN_AVX512)
 namespace sffn::avx512 {
 #define SFFN_LANES 16
 #include "kernels.inl"

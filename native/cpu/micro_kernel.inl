@@ -11,11 +11,29 @@ constexpr int kTileRows = 4, kTileVecs = 2;  // SSE2 needs registers for the bro
 #endif
 constexpr int kPanel = kTileVecs * kLanes;  // columns of a full panel
 
-// c[i, j] = scale · Σ a[i, k] b[k, j], added to c when `accumulate`. b's rows are b_row floats apart. a is row-major
-// with rows a_row apart, or packed: kTileRows values for each k.
+// The arithmetic of large products, by what 32 bits of a packed operand are: a float,
+struct FloatProduct {
+  static constexpr int64_t kTerms = 1;
+  static constexpr int64_t kDepth = 768;  // k of one pass: a panel (147 KB) and a tile of rows stay in L2
+  static SFFN_INLINE void multiply_add(Vec& sum, uint32_t a, Vec b) { sum += std::bit_cast<float>(a) * b; }
+};
+// or two bfloat16 of neighbouring k, the first in the lower half.
+#ifdef SFFN_PAIRS
+struct PairProduct {
+  static constexpr int64_t kTerms = 2;
+  static constexpr int64_t kDepth = 3072;  // a panel (295 KB) and 64 rows share 1 MB of L2
+  // The product of the second of a pair is added first; denormals are 0.
+  static SFFN_INLINE void multiply_add(Vec& sum, uint32_t a, Vec b) {
+    sum = (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(UintVec{} + a), (__m512bh)b);
+  }
+};
+#endif
+
+// c[i, j] = scale · Σ a[i, k] b[k, j], added to c when `accumulate`. k counts words of 32 bits. b's rows are b_row
+// words apart. a is row-major with rows a_row bytes apart, or packed: kTileRows words for each k.
 struct Tile {
   int64_t k;
-  const float* a;
+  const char* a;
   int64_t a_row;
   const float* b;
   int64_t b_row;
@@ -27,21 +45,23 @@ struct Tile {
   const float* prefetch;  // what to fetch into L2 meanwhile: one cache line for every four k
 };
 
-template <int kRows, int kVecs, bool kPackedA>
+template <class Arithmetic, int kRows, int kVecs, bool kPackedA>
 void micro_kernel(const Tile& t) {
   Vec c[kRows][kVecs];
   SFFN_UNROLL for (int i = 0; i < kRows; ++i) SFFN_UNROLL for (int j = 0; j < kVecs; ++j) c[i][j] = Vec{};
-  const float* a = t.a;
+  const char* a = t.a;
   const float* b = t.b;
   const float* ahead = t.prefetch;
-  const int64_t a_row = kPackedA ? 1 : t.a_row;
-  const int64_t a_step = kPackedA ? kTileRows : 1;
+  constexpr int64_t kWord = 4;
+  const int64_t a_row = kPackedA ? kWord : t.a_row;
+  const int64_t a_step = kPackedA ? kTileRows * kWord : kWord;
   const auto step = [&]() __attribute__((always_inline)) {
     Vec row[kVecs];
     SFFN_UNROLL for (int j = 0; j < kVecs; ++j) row[j] = load(b + j * kLanes);
     SFFN_UNROLL for (int i = 0; i < kRows; ++i) {
-      const float x = a[i * a_row];
-      SFFN_UNROLL for (int j = 0; j < kVecs; ++j) c[i][j] += x * row[j];
+      uint32_t x;
+      std::memcpy(&x, a + i * a_row, sizeof x);
+      SFFN_UNROLL for (int j = 0; j < kVecs; ++j) Arithmetic::multiply_add(c[i][j], x, row[j]);
     }
     a += a_step;
     b += t.b_row;
@@ -71,18 +91,19 @@ void micro_kernel(const Tile& t) {
 
 using MicroKernel = void (*)(const Tile&);
 
-template <bool kPackedA, int kVecs, int... kRows>
+template <class Arithmetic, bool kPackedA, int kVecs, int... kRows>
 constexpr std::array<MicroKernel, sizeof...(kRows)> kernels_by_rows(std::integer_sequence<int, kRows...>) {
-  return {micro_kernel<kRows + 1, kVecs, kPackedA>...};
+  return {micro_kernel<Arithmetic, kRows + 1, kVecs, kPackedA>...};
 }
-template <bool kPackedA, int... kVecs>
+template <class Arithmetic, bool kPackedA, int... kVecs>
 constexpr auto kernels_by_shape(std::integer_sequence<int, kVecs...>) {
-  return std::array{kernels_by_rows<kPackedA, kVecs + 1>(std::make_integer_sequence<int, kTileRows>())...};
+  return std::array{kernels_by_rows<Arithmetic, kPackedA, kVecs + 1>(std::make_integer_sequence<int, kTileRows>())...};
 }
 
-inline MicroKernel micro_kernel_for(int64_t rows, int64_t vecs, bool packed_a) {
+template <class Arithmetic>
+MicroKernel micro_kernel_for(int64_t rows, int64_t vecs, bool packed_a) {
   using Vecs = std::make_integer_sequence<int, kTileVecs>;
-  static constexpr auto plain = kernels_by_shape<false>(Vecs());
-  static constexpr auto packed = kernels_by_shape<true>(Vecs());
+  static constexpr auto plain = kernels_by_shape<Arithmetic, false>(Vecs());
+  static constexpr auto packed = kernels_by_shape<Arithmetic, true>(Vecs());
   return (packed_a ? packed : plain)[vecs - 1][rows - 1];
 }

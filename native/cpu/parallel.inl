@@ -1,6 +1,9 @@
 // How the simple kernels share their work. Ranges are fixed, so that neither the number of threads nor their order
 // changes a result. Small inputs stay on the calling thread.
 
+constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+constexpr int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
+
 // About 10 us of work for a memory-bound kernel; waking a thread costs about the same.
 constexpr int64_t kTaskElements = 32768;
 

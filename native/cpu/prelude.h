@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -29,6 +30,12 @@
 #include "../linalg.h"
 #include "../random.h"
 #include "../thread_pool.h"
+
+// Features of the AVX-512 units; a test emulates them (test/native/emulated_avx512.h).
+#ifndef SFFN_AVX512
+#define SFFN_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"
+#define SFFN_AVX512_BF16 "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c,bmi2"
+#endif
 
 #define SFFN_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)

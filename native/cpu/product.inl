@@ -29,9 +29,6 @@ struct Product {
   bool rounds() const { return c.dtype != DType::f32; }
 };
 
-constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-constexpr int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
-
 // Columns of a block are computed in an order that puts columns together that are stored together. Calls body(offset,
 // count, source, step, target) for each run of computed columns [begin + offset, + count): they are columns source,
 // source + step, ... of b, and columns target, target + 1, ... of c.

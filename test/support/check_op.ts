@@ -59,10 +59,13 @@ export interface Target {
   readonly isa?: Isa;
 }
 
-/** STRUCTURED_FFN_TEST_DEVICE=cpu or cuda keeps to one device. */
+/** STRUCTURED_FFN_TEST_DEVICE=cpu or cuda keeps to one device, STRUCTURED_FFN_TEST_ISAS=avx2,baseline to some instruction sets. */
 export function targets(): Target[] {
   const only = process.env.STRUCTURED_FFN_TEST_DEVICE;
-  const isas = availableIsas().map((isa) => ({ name: isa as string, device: 'cpu' as Device, isa }));
+  const wanted = process.env.STRUCTURED_FFN_TEST_ISAS?.split(',') ?? availableIsas();
+  const isas = availableIsas()
+    .filter((isa) => wanted.includes(isa))
+    .map((isa) => ({ name: isa as string, device: 'cpu' as Device, isa }));
   const others = availableDevices()
     .filter((device) => device !== 'cpu')
     .map((device) => ({ name: device, device }));
