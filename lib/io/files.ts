@@ -4,16 +4,19 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
   readSync,
+  realpathSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { FileError, FormatError } from '../errors';
 
@@ -22,6 +25,9 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'not permitted',
   EISDIR: 'it is a folder',
+  EEXIST: 'it exists already',
+  ELOOP: 'its links lead in a circle',
+  ENAMETOOLONG: 'the name is too long',
   ENOTDIR: 'a part of the path is a file',
   ENOSPC: 'no space left',
   EFBIG: 'the file is too large',
@@ -68,6 +74,23 @@ export function attempt(operation: () => void): void {
 /** A part of a name that no other process, thread or call uses. */
 export const uniquePart = (): string => `${process.pid}-${randomBytes(6).toString('hex')}`;
 
+/** The pattern of unique parts. */
+export const UNIQUE = '\\d+-[0-9a-f]{12}';
+
+/** An absolute path without links, as far as it exists. */
+export function realPath(path: string): string {
+  const absolute = resolve(path);
+  if (existsSync(absolute)) return realpathSync(absolute);
+  const parent = dirname(absolute);
+  return parent === absolute ? absolute : join(realPath(parent), basename(absolute));
+}
+
+/** The way from a folder to what lies in it; undefined for what lies elsewhere. Links are followed. */
+export function wayInto(folder: string, path: string): string | undefined {
+  const way = relative(realPath(folder), realPath(path));
+  return isAbsolute(way) || way.split(sep)[0] === '..' ? undefined : way;
+}
+
 /** Size and checksum of a file. */
 export interface FileRecord {
   readonly bytes: number;
@@ -105,9 +128,21 @@ export function makeFolder(path: string): void {
   try {
     mkdirSync(path);
   } catch (error) {
-    // Another process was faster.
     if (systemCode(error) !== 'EEXIST') throw error;
+    // Another process was faster.
+    checkNoLinkToNothing(path);
   }
+}
+
+/** @throws {FileError} for a link to nothing: nothing is there, and still the name is taken. */
+export function checkNoLinkToNothing(path: string): void {
+  if (!existsSync(path) && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink())
+    throw new FileError(`cannot write ${path}: it is a link to nothing`);
+}
+
+/** Of a path, the folders that do not exist, the innermost first. */
+export function missingFolders(path: string): string[] {
+  return existsSync(path) ? [] : [path, ...missingFolders(dirname(path))];
 }
 
 /** Flushes the names in a folder to the disk. Windows has no such call; some file systems refuse it. */
@@ -123,19 +158,31 @@ export function syncFolder(folder: string): void {
   }
 }
 
-/** Writes the parts to `path` so that a crash leaves either the old file or the new one. @throws {FileError} */
+/** @throws {FileError} for what cannot be replaced by a file: a folder, a device, a pipe. */
+function checkReplaceable(path: string): void {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats !== undefined && !stats.isFile())
+    throw new FileError(`cannot write ${path}: it is ${stats.isDirectory() ? 'a folder' : 'no regular file'}`);
+}
+
+/**
+ * Writes the parts to `path`, or to the file that it is a link to, so that a crash leaves either the old file or the new
+ * one. @throws {FileError}
+ */
 export function writeAtomically(path: string, parts: Iterable<Uint8Array>): void {
-  const temporary = `${path}.${uniquePart()}.tmp`;
   withFile('write', path, () => {
-    makeFolder(dirname(path));
+    checkReplaceable(path);
+    const place = realPath(path);
+    const temporary = `${place}.${uniquePart()}.tmp`;
+    makeFolder(dirname(place));
     writeNew(temporary, parts);
     try {
-      renameSync(temporary, path);
+      renameSync(temporary, place);
     } catch (error) {
       attempt(() => rmSync(temporary, { force: true }));
       throw error;
     }
-    syncFolder(dirname(path));
+    syncFolder(dirname(place));
   });
 }
 
@@ -149,15 +196,20 @@ export function readJson(path: string, remedy = ''): unknown {
   }
 }
 
-/** Tries to write a file next to `path`; `path` itself is not changed. @throws {FileError} */
+/** Tries to write a file next to `path`, and leaves everything as it was. @throws {FileError} */
 export function checkWritable(path: string): void {
-  const temporary = `${path}.${uniquePart()}.tmp`;
   withFile('write', path, () => {
-    makeFolder(dirname(path));
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-      throw new FileError(`cannot write ${path}: it is a folder`);
-    writeNew(temporary, [Buffer.from(' ')]);
-    rmSync(temporary);
+    checkReplaceable(path);
+    const place = realPath(path);
+    const temporary = `${place}.${uniquePart()}.tmp`;
+    const missing = missingFolders(dirname(place));
+    try {
+      makeFolder(dirname(place));
+      writeNew(temporary, [Buffer.from(' ')]);
+      rmSync(temporary);
+    } finally {
+      for (const made of missing) attempt(() => rmdirSync(made));
+    }
   });
 }
 

@@ -1,7 +1,7 @@
 /** What a checkpoint folder consists of, and what replaces it after a crash. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { type FileRecord, systemCode } from './files';
+import { type FileRecord, systemCode, UNIQUE, withFile } from './files';
 
 export const CONFIG = 'config.json';
 export const MANIFEST = 'manifest.json';
@@ -63,7 +63,9 @@ export function isCheckpoint(folder: string): boolean {
 /** Also true for a damaged one. */
 export function isOurs(folder: string): boolean {
   const manifest = join(folder, MANIFEST);
-  return isCheckpoint(folder) || (existsSync(manifest) && parseManifest(readFileSync(manifest, 'utf8')) !== undefined);
+  if (isCheckpoint(folder)) return true;
+  if (!existsSync(manifest)) return false;
+  return parseManifest(withFile('read', manifest, () => readFileSync(manifest, 'utf8'))) !== undefined;
 }
 
 /** When a folder was completed; null unless it is complete. */
@@ -88,9 +90,10 @@ function completedAt(folder: string): number | null {
 export function leftovers(folder: string): string[] {
   const parent = dirname(folder);
   const prefix = `${basename(folder)}.`;
-  if (!existsSync(parent)) return [];
+  const rest = new RegExp(`^${UNIQUE}\\.(tmp|old)$`);
+  if (!statSync(parent, { throwIfNoEntry: false })?.isDirectory()) return [];
   return readdirSync(parent)
-    .filter((name) => name.startsWith(prefix) && /^\d+-[0-9a-f]{12}\.(tmp|old)$/.test(name.slice(prefix.length)))
+    .filter((name) => name.startsWith(prefix) && rest.test(name.slice(prefix.length)))
     .map((name) => join(parent, name));
 }
 
@@ -102,4 +105,18 @@ export function standIn(folder: string): string | undefined {
   });
   complete.sort((a, b) => b.rank[0] - a.rank[0] || b.rank[1] - a.rank[1]);
   return complete[0]?.path;
+}
+
+/** As releases before the manifest called the one that a save replaces. */
+export const formerName = (folder: string): string => `${folder}.old`;
+
+/** Whether a checkpoint is there, damaged or whole, or what stands for it after a crash. */
+export const holdsCheckpoint = (folder: string): boolean =>
+  withFile('read', folder, () => isOurs(folder) || standIn(folder) !== undefined || isCheckpoint(formerName(folder)));
+
+/** The checkpoint folder that a path is, or lies in; undefined for none. @param path absolute. */
+export function checkpointAround(path: string): string | undefined {
+  const parent = dirname(path);
+  if (isCheckpoint(path)) return path;
+  return parent === path ? undefined : checkpointAround(parent);
 }

@@ -4,7 +4,10 @@ import { join, resolve } from 'node:path';
 import { FileError, FormatError } from '../errors';
 import { type FileRecord, readExactly, systemCode, withFile } from './files';
 import {
+  CONFIG,
   type FileName,
+  formerName,
+  holdsCheckpoint,
   isCheckpoint,
   MANIFEST,
   type Manifest,
@@ -66,8 +69,10 @@ export class OpenFolder implements Disposable {
   /** @throws {FileError} when it does not exist. */
   file(name: FileName): number {
     const file = this.#files.get(name);
-    if (file === undefined) throw new FileError(`cannot read ${join(this.path, name)}: no such file or folder`);
-    return file;
+    if (file !== undefined) return file;
+    const below = join(this.path, 'checkpoint');
+    const why = name === CONFIG && holdsCheckpoint(below) ? `the checkpoint is ${below}` : 'no such file or folder';
+    throw new FileError(`cannot read ${join(this.path, name)}: ${why}`);
   }
 
   /** @throws {FormatError} unless a file is the one that was saved with the others. */
@@ -110,6 +115,6 @@ function locate(folder: string): string {
     if (found !== undefined) return found;
   }
   // Written by releases before the manifest.
-  if (isCheckpoint(`${path}.old`)) return `${path}.old`;
+  if (isCheckpoint(formerName(path))) return formerName(path);
   throw new FileError(`cannot read ${folder}: no such checkpoint`);
 }

@@ -9,16 +9,25 @@ import {
   lstatSync,
   mkdirSync,
   readdirSync,
-  realpathSync,
   renameSync,
   rmdirSync,
   statfsSync,
   statSync,
   unlinkSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FileError } from '../errors';
-import { attempt, jsonBytes, makeFolder, syncFolder, uniquePart, withFile, writeNew } from './files';
+import {
+  attempt,
+  checkNoLinkToNothing,
+  jsonBytes,
+  makeFolder,
+  realPath,
+  syncFolder,
+  uniquePart,
+  withFile,
+  writeNew,
+} from './files';
 import { lock } from './lock';
 import { CONFIG, type FileName, isOurs, leftovers, MANIFEST, NAMES, newManifest, standIn } from './manifest';
 
@@ -27,12 +36,6 @@ const PATIENCE = 60_000;
 
 function exists(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-/** The folder itself: links are followed, and later changes of the working folder do not matter. */
-function placeOf(folder: string): string {
-  const path = resolve(folder);
-  return existsSync(path) ? realpathSync(path) : path;
 }
 
 /** Removes our files; everything else moves into `folder`. What cannot be done now is left for the next save. */
@@ -63,6 +66,7 @@ function recover(folder: string): void {
 /** @throws {FileError} unless `folder` is free for a checkpoint: missing, empty, or a checkpoint of ours. */
 export function checkFree(folder: string): void {
   withFile('write', folder, () => {
+    checkNoLinkToNothing(folder);
     if (!existsSync(folder)) return;
     if (!statSync(folder).isDirectory()) throw new FileError(`cannot write ${folder}: it is a file, not a folder`);
     if (readdirSync(folder).length > 0 && !isOurs(folder))
@@ -76,7 +80,7 @@ export function checkFree(folder: string): void {
  */
 export function checkPlace(folder: string, bytes: number): void {
   checkFree(folder);
-  const place = placeOf(folder);
+  const place = realPath(folder);
   withFile('write', folder, () => {
     const parent = dirname(place);
     makeFolder(parent);
@@ -107,7 +111,7 @@ const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6).toLocaleS
 export function replaceFolder(folder: string, files: ReadonlyMap<FileName, Iterable<Uint8Array>>): void {
   withFile('write', folder, () => {
     checkFree(folder);
-    const place = placeOf(folder);
+    const place = realPath(folder);
     makeFolder(dirname(place));
     const held = lock(place, PATIENCE);
     try {

@@ -1,0 +1,65 @@
+/** Files are written whole, and only where a file can be. */
+import { spawnSync } from 'node:child_process';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FileError } from '../../lib';
+import { checkWritable, makeFolder, realPath, wayInto, writeAtomically } from '../../lib/io/files';
+
+const folder = realPath(mkdtempSync(join(tmpdir(), 'sffn-files-')));
+afterAll(() => rmSync(folder, { recursive: true }));
+const at = (...parts: string[]) => join(folder, ...parts);
+
+test('a file that is a link is written where the link leads', () => {
+  mkdirSync(at('there'));
+  writeFileSync(at('there', 'file'), 'old');
+  symlinkSync(at('there', 'file'), at('link'));
+  writeAtomically(at('link'), [Buffer.from('new')]);
+  expect(lstatSync(at('link')).isSymbolicLink()).toBe(true);
+  expect(readFileSync(at('there', 'file'), 'utf8')).toBe('new');
+  expect(readdirSync(at('there'))).toEqual(['file']);
+});
+
+test('a folder and a pipe are not replaced', () => {
+  mkdirSync(at('folder'));
+  expect(spawnSync('mkfifo', [at('pipe')]).status).toBe(0);
+  for (const [name, message] of [
+    ['folder', 'it is a folder'],
+    ['pipe', 'it is no regular file'],
+  ] as const)
+    for (const write of [checkWritable, (path: string) => writeAtomically(path, [Buffer.from('new')])]) {
+      expect(() => write(at(name))).toThrow(FileError);
+      expect(() => write(at(name))).toThrow(`cannot write ${at(name)}: ${message}`);
+    }
+  expect(lstatSync(at('pipe')).isFIFO()).toBe(true);
+});
+
+test('to try whether a file can be written leaves nothing', () => {
+  const before = readdirSync(folder);
+  checkWritable(at('a', 'b', 'file'));
+  expect(readdirSync(folder)).toEqual(before);
+});
+
+test('no folder is made where a link to nothing is', () => {
+  symlinkSync('nothing', at('dangling'));
+  for (const path of [at('dangling'), at('dangling', 'below')])
+    expect(() => makeFolder(path)).toThrow(`cannot write ${at('dangling')}: it is a link to nothing`);
+});
+
+test('the way into a folder follows links, and there is none to what lies elsewhere', () => {
+  mkdirSync(at('in', 'side'), { recursive: true });
+  symlinkSync(at('in'), at('also-in'));
+  expect(wayInto(at('in'), at('also-in', 'side', 'new'))).toBe(join('side', 'new'));
+  expect(wayInto(at('in'), at('in', '..name'))).toBe('..name');
+  expect(wayInto(at('in'), at('inside'))).toBeUndefined();
+  expect(wayInto(at('in'), folder)).toBeUndefined();
+});
