@@ -1,5 +1,5 @@
 /** From text files to token files: finds documents, holds out whole ones, tokenizes and writes. */
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { checkNumber, checkPath, FileError, OptionError } from '../errors';
 import { withFile } from '../io/files';
@@ -18,18 +18,32 @@ export interface Document {
 
 const TEXT_FILES = ['.txt', '.md', '.text', '.rst'];
 
-function* textFiles(path: string): Generator<string> {
-  for (const entry of readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const child = join(path, entry.name);
-    if (entry.isDirectory()) yield* textFiles(child);
-    else if (entry.isFile() && TEXT_FILES.includes(extname(entry.name).toLowerCase())) yield child;
+/** Whether a file or folder was not met before, under this or another name. */
+function isFirst(path: string, met: Set<string>): boolean {
+  const before = met.size;
+  return met.add(realpathSync(path)).size > before;
+}
+
+/**
+ * The text files in a folder, at any depth, in order; links count as what they lead to.
+ * @param met where it was already, without links. So circles end, and no text is both trained on and held out.
+ */
+function* textFiles(folder: string, met = new Set<string>()): Generator<string> {
+  if (!isFirst(folder, met)) return;
+  for (const name of withFile('read', folder, () => readdirSync(folder)).sort()) {
+    const path = join(folder, name);
+    const stats = withFile('read', path, () => statSync(path, { throwIfNoEntry: false }));
+    if (stats === undefined) throw new FileError(`cannot read ${path}: it is a link to nothing`);
+    if (stats.isDirectory()) yield* textFiles(path, met);
+    else if (stats.isFile() && TEXT_FILES.includes(extname(name).toLowerCase()) && isFirst(path, met)) yield path;
   }
 }
 
 /**
  * A file is one document; a folder gives one for each .txt, .md, .text or .rst file in it, at any depth, in order.
+ * Links are followed; what several of them lead to is one document.
  * Text is UTF-8; a byte order mark is not part of it.
- * @throws {FileError} when nothing is there, or it holds no text. @throws {FormatError} when it is not UTF-8.
+ * @throws {FileError} when nothing is there, it holds no text, or a link in it leads nowhere. @throws {FormatError} when it is not UTF-8.
  */
 export function readDocuments(path: string): Document[] {
   checkPath('readDocuments: path', path);

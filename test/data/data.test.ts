@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer';
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FileError, FormatError, IndexError, OptionError } from '../../lib';
@@ -118,6 +118,36 @@ describe('corpus', () => {
     writeFileSync(at('corpus', 'empty.txt'), ' \n');
     expect(readDocuments(at('corpus')).map(({ text }) => text)).toEqual(['first', 'middle', 'last']);
     expect(readDocuments(at('corpus', 'z.txt'))).toHaveLength(1);
+  });
+
+  test('links lead to files and folders; what several lead to is one document, and circles end', () => {
+    mkdirSync(at('linked', 'a'), { recursive: true });
+    mkdirSync(at('elsewhere', 'deep'), { recursive: true });
+    writeFileSync(at('linked', 'a', 'own.txt'), 'own');
+    writeFileSync(at('elsewhere', 'far.txt'), 'far');
+    writeFileSync(at('elsewhere', 'deep', 'odd.name'), 'odd');
+    symlinkSync(at('elsewhere'), at('linked', 'b'));
+    symlinkSync(join('..', 'elsewhere', 'deep', 'odd.name'), at('linked', 'c.txt'));
+    symlinkSync(at('elsewhere', 'far.txt'), at('linked', 'd.txt'));
+    symlinkSync(at('linked'), at('linked', 'a', 'circle'));
+    symlinkSync(at('linked', 'a'), at('elsewhere', 'deep', 'back'));
+    const documents = readDocuments(at('linked'));
+    expect(documents.map(({ text }) => text)).toEqual(['own', 'far', 'odd']);
+    expect(documents[1]!.name).toBe(at('linked', 'b', 'far.txt'));
+  });
+
+  test('links to nothing and to themselves are refused by their names', () => {
+    for (const [name, to, message] of [
+      ['nothing', 'nowhere', 'it is a link to nothing'],
+      ['itself', 'itself', 'its links lead in a circle'],
+    ] as const) {
+      mkdirSync(at(`broken-${name}`));
+      writeFileSync(at(`broken-${name}`, 'text.txt'), 'text');
+      symlinkSync(to, at(`broken-${name}`, name));
+      expect(() => readDocuments(at(`broken-${name}`))).toThrow(
+        `cannot read ${at(`broken-${name}`, name)}: ${message}`,
+      );
+    }
   });
 
   test('a file of more text than there can be is refused by name', () => {
