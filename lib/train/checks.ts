@@ -1,6 +1,6 @@
 /** Checks what a run needs from its machine and its files, before the first step. */
 import { totalmem } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { TokenFile } from '../data';
 import { FormatError, formatShape, IndexError, OptionError } from '../errors';
 import type { TensorData } from '../io';
@@ -8,19 +8,6 @@ import { countParameters } from '../nn';
 import type { Tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type TrainConfig } from './config';
 import type { TrainerState } from './load_model';
-
-/** The config with absolute paths: the working folder may change during the run. */
-export function withAbsolutePaths(config: TrainConfig): TrainConfig {
-  const { data, tokenizer, init, checkpoint } = config;
-  const absolute = <T extends string | undefined>(path: T) => (path === undefined ? path : (resolve(path) as T));
-  return {
-    ...config,
-    data: { ...data, train: absolute(data.train), validation: absolute(data.validation) },
-    tokenizer: tokenizer === 'byte' ? tokenizer : absolute(tokenizer),
-    init: absolute(init),
-    checkpoint: absolute(checkpoint),
-  };
-}
 
 /** Bytes that this process may have. */
 function machineMemory(): number {
@@ -113,6 +100,9 @@ export function checkState(path: string, state: TrainerState): void {
     if (!Number.isSafeInteger(value) || (value as number) < 0)
       throw new FormatError(file, `${name} is ${JSON.stringify(value)}; expected a whole number of at least 0`);
   }
+  for (const [name, path] of Object.entries({ ...state.data?.beside }))
+    if (typeof path !== 'string')
+      throw new FormatError(file, `data.beside.${name} is ${JSON.stringify(path)}; expected a path`);
   if ((state.guidance !== null) !== (state.config.guidance !== undefined))
     throw new FormatError(file, 'it has the state of a guide without its config, or the config without its state');
 }

@@ -17,11 +17,14 @@ import { DEFINITIONS } from '../structures';
 import { type Tensor, tensor } from '../tensor';
 import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
+import type { TokensBeside } from './paths';
 
-/** What distinguishes one file of tokens from another. */
+/** What distinguishes one file of tokens from another, and where it is found again. */
 export interface DataMark {
   readonly tokens: number;
   readonly crc32: number;
+  /** Older checkpoints have the absolute paths of the config only. */
+  readonly beside?: TokensBeside;
 }
 
 /** `trainer.json`: what a trainer needs to continue, besides the weights and the optimizer's tensors. */

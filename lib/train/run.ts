@@ -1,8 +1,8 @@
 /** A whole run: steps, evaluations and checkpoints, reported as events. */
 import { homedir, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { checkPath, FileError, OptionError } from '../errors';
-import { uniquePart } from '../io/files';
+import { realPath, uniquePart } from '../io/files';
 import { lock } from '../io/lock';
 import { checkPlace } from '../io/store';
 import type { FfnParameters, FlopsPerToken } from '../nn';
@@ -168,6 +168,12 @@ function* saveLast(trainer: Trainer, folder: string): Generator<SaveEvent> {
   throw first;
 }
 
+/** Where a checkpoint goes, also when a link on the way, such as runs/latest, leads elsewhere later. */
+function placeOf(checkpoint: string): string {
+  const path = resolve(checkpoint);
+  return join(realPath(dirname(path)), basename(path));
+}
+
 /** Bytes of a checkpoint: each parameter with two moments. */
 const checkpointBytes = ({ model }: Trainer): number => 12 * model.numParameters();
 
@@ -181,7 +187,7 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
   checkSource('train', source);
   const { signal, ...own } = options;
   const given = 'resume' in source ? source.resume : source.config.checkpoint;
-  const folder = given === undefined ? undefined : resolve(given);
+  const folder = given === undefined ? undefined : placeOf(given);
   using _ = folder === undefined ? null : lock(folder, 0, `${folder}.run`);
   using trainer = 'resume' in source ? Trainer.resume(source.resume, own) : new Trainer(source.config, own);
   if (folder !== undefined) checkPlace(folder, checkpointBytes(trainer));

@@ -26,20 +26,13 @@ import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
-import {
-  checkIds,
-  checkMemory,
-  checkMoments,
-  checkSameData,
-  checkState,
-  checkValidation,
-  withAbsolutePaths,
-} from './checks';
+import { checkIds, checkMemory, checkMoments, checkSameData, checkState, checkValidation } from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { type Evaluation, evaluate } from './evaluate';
 import { initialWeights } from './initial_weights';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
 import { createOptimizer, type OptimizerFactory } from './optimizer';
+import { foundConfig, tokensBeside, withAbsolutePaths } from './paths';
 import { RecordedPasses } from './recorded_passes';
 
 /** One optimizer step. */
@@ -206,7 +199,7 @@ export class Trainer implements Disposable {
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds only a model and cannot continue a training run');
     checkState(folder, state);
-    const trainer = new Trainer(state.config, options, restored);
+    const trainer = new Trainer(foundConfig(state, folder), options, restored);
     try {
       checkSameData(trainer.#trainFile, state);
       trainer.#restore(folder, state, model, optimizer);
@@ -390,7 +383,11 @@ export class Trainer implements Disposable {
       optimizerSteps: stepCount,
       guidance: this.#guidance?.state() ?? null,
       loader: this.#loader.state(),
-      data: { tokens: this.#trainFile.length, crc32: this.#checksum },
+      data: {
+        tokens: this.#trainFile.length,
+        crc32: this.#checksum,
+        beside: tokensBeside(this.config.data, folder),
+      },
     };
     saveCheckpoint(folder, {
       model: toData(this.model.stateDict()),

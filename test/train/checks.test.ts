@@ -1,5 +1,5 @@
 /** What is refused before the first step, by its name. */
-import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError, FormatError, OptionError } from '../../lib';
 import { loadSafetensors, saveSafetensors, type TensorData } from '../../lib/io';
@@ -122,6 +122,11 @@ test.each<[string, (state: never) => void, string]>([
   ],
   ['a guide', (state: { guidance: object }) => Object.assign(state.guidance, { step: 0.5 }), 'guidance.step is 0.5'],
   ['no guide', (state: object) => Object.assign(state, { guidance: null }), 'guide'],
+  [
+    'a place of tokens',
+    (state: { data: object }) => Object.assign(state.data, { beside: { train: 7 } }),
+    'data.beside.train is 7',
+  ],
 ])('trainer.json with a wrong value of %s is refused', (_, edit, message) => {
   spoil(() => editJson('trainer.json', edit));
   expect(() => Trainer.resume(bad)).toThrow(FormatError);
@@ -169,6 +174,47 @@ test('a run goes on with its own tokens only, not with others of the same length
   expect(() => Trainer.resume(place)).toThrow(`${data.train}: its tokens differ from those at the start of the run`);
   writeTokenFile('own.bin', 2000, 8);
   Trainer.resume(place)[Symbol.dispose]();
+});
+
+describe('tokens beside the checkpoint', () => {
+  const run = join(folder, 'a-run');
+  const moved = join(folder, 'a-moved-run');
+  beforeAll(async () => {
+    const data = { ...CONFIG.data, train: join(run, 'train.bin') };
+    mkdirSync(run);
+    cpSync(CONFIG.data.train, data.train);
+    using trainer = new Trainer({ ...CONFIG, data });
+    await take(trainer, 1);
+    trainer.save(join(run, 'checkpoint'));
+  });
+  const trainFile = (checkpoint: string): string => {
+    using trainer = Trainer.resume(checkpoint);
+    expect(trainer.config.data.validation).toBe(CONFIG.data.validation);
+    return trainer.config.data.train;
+  };
+
+  test('go with it, and are checked', () => {
+    cpSync(run, moved, { recursive: true });
+    expect(trainFile(join(moved, 'checkpoint'))).toBe(join(moved, 'train.bin'));
+    cpSync(CONFIG.data.validation!, join(moved, 'train.bin'));
+    expect(() => trainFile(join(moved, 'checkpoint'))).toThrow(`${join(moved, 'train.bin')}: its tokens differ`);
+  });
+
+  test('stay where they are when it goes alone', () => {
+    const alone = join(folder, 'alone', 'checkpoint');
+    cpSync(join(run, 'checkpoint'), alone, { recursive: true });
+    expect(trainFile(alone)).toBe(join(run, 'train.bin'));
+  });
+
+  test('are where the config says in a checkpoint of older releases', () => {
+    const older = join(folder, 'older', 'checkpoint');
+    cpSync(join(run, 'checkpoint'), older, { recursive: true });
+    rmSync(join(older, 'manifest.json'));
+    const file = join(older, 'trainer.json');
+    const { data, ...state } = JSON.parse(readFileSync(file, 'utf8'));
+    writeFileSync(file, JSON.stringify({ ...state, data: { tokens: data.tokens, crc32: data.crc32 } }));
+    expect(trainFile(older)).toBe(join(run, 'train.bin'));
+  });
 });
 
 test('a tokenizer that is deleted and another working folder change nothing for a run under way', async () => {
