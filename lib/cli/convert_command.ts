@@ -1,9 +1,12 @@
 /** `structured-ffn convert`. */
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { convertWeights, type WeightDType } from '../decode';
 import { saveCheckpoint } from '../io';
+import { holdsCheckpoint } from '../io/manifest';
 import { loadModel } from '../train';
 import { UsageError } from './failure';
+import { checkOutside } from './outside';
 
 export interface ConvertCommandOptions {
   readonly dtype: WeightDType;
@@ -11,7 +14,8 @@ export interface ConvertCommandOptions {
 }
 
 export function convertCommand(checkpoint: string, { dtype, out }: ConvertCommandOptions): void {
-  if (existsSync(out)) throw new UsageError(`--out ${out}: it exists already`);
+  if (existsSync(out) || holdsCheckpoint(resolve(out))) throw new UsageError(`--out ${out}: it exists already`);
+  checkOutside(`--out ${out}`, out);
   const { model, tokenizerFile } = loadModel(checkpoint);
   const weights = convertWeights(model, dtype);
   saveCheckpoint(out, { model: weights, dtype, config: model.config, tokenizerFile });

@@ -8,6 +8,7 @@ import type { Tokenizer } from '../text';
 import { loadModel, type TrainEvent, trainInWorker } from '../train';
 import { UsageError } from './failure';
 import { onOutputLost, SIGNAL_CODES } from './output';
+import { checkOutside } from './outside';
 import { barProgress, jsonProgress, lineProgress, type Progress } from './progress';
 import { openRunFolder, type RunFolder } from './run_folder';
 import { printSummary } from './summary';
@@ -52,15 +53,12 @@ async function runToEnd(
 ): Promise<RunRecord> {
   const events: TrainEvent[] = [];
   const start = performance.now();
-  let published = false;
   try {
     for await (const event of trainInWorker(plan.source, { signal })) {
       events.push(event);
       progress.event(event);
-      if (event.type !== 'checkpoint' || published) continue;
-      const failure = folder?.publish();
+      const failure = event.type === 'checkpoint' ? folder?.saved(event.folder, plan.config.data) : undefined;
       if (failure) progress.say(`warning: ${failure}`);
-      published = true;
     }
   } finally {
     progress.end();
@@ -76,7 +74,9 @@ async function checkEnd({ sample, report, json }: TrainOptions, { tokenizer, con
     if (length === 0 || length > seqLen)
       throw new UsageError(`--sample: expected a text of 1 to ${seqLen} tokens, the model's context; got ${length}`);
   }
-  if (report !== undefined) await checkReport(resolve(report));
+  if (report === undefined) return;
+  checkOutside(`--report ${report}`, report, config.checkpoint);
+  await checkReport(resolve(report));
 }
 
 /** What the trained model writes after `prompt`; the same each time. */
@@ -95,7 +95,7 @@ export async function trainCommand(options: TrainOptions): Promise<void> {
   // Workers share the process's pool, so this holds for the training thread too.
   if (options.threads !== undefined) setNumThreads(options.threads);
   using folder = options.resume === undefined ? openRunFolder(options.out, options.force) : null;
-  const plan = planTraining(options, folder?.path, progress.say);
+  const plan = planTraining(options, folder, progress.say);
   await checkEnd(options, plan);
   const record = await runToEnd(plan, folder, progress, stoppable(progress.say));
   const saved = record.events.findLast((event) => event.type === 'checkpoint');

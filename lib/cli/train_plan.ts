@@ -1,22 +1,19 @@
 /** From the options of `train` to a run: data prepared, config complete. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import {
-  type Baselines,
-  ngramBaselines,
-  readDocuments,
-  splitDocuments,
-  TokenFile,
-  type TokenizedText,
-  writeTokens,
-} from '../data';
+import { type Baselines, ngramBaselines, readDocuments, splitDocuments, TokenFile, writeTokens } from '../data';
 import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
 import type { TransformerConfig } from '../nn';
 import type { Tokenizer } from '../text';
 import type { OptimizerConfig, RunSource, TrainConfig } from '../train';
+import { checkState } from '../train/checks';
+import { checkTrainConfig } from '../train/config';
+import { isTrainerState } from '../train/load_model';
+import { foundConfig } from '../train/paths';
 import { UsageError } from './failure';
 import { guidanceConfig, initModel, type ModelOptions, presetModel } from './model_options';
+import { type RunFolder, TOKEN_FILES } from './run_folder';
 import { tokenizerFrom, tokenizerOf } from './tokenizer_option';
 
 /** As commander gives them. */
@@ -69,11 +66,11 @@ interface Data {
 }
 
 /**
- * @param out where the files go; undefined with --resume.
+ * @param folder where the files go; null with --resume.
  * @throws {UsageError} for options that do not go together, and what reading the data throws.
  */
-export function planTraining(options: TrainOptions, out: string | undefined, say: (line: string) => void): TrainPlan {
-  if (out === undefined) return planResume(options.resume!);
+export function planTraining(options: TrainOptions, folder: RunFolder | null, say: (line: string) => void): TrainPlan {
+  if (folder === null) return planResume(options.resume!);
   if ((options.data === undefined) === (options.tokens === undefined))
     throw new UsageError('give either --data FILE_OR_FOLDER, or --tokens FILE, or --resume FOLDER');
   const { data: text, validationTokens, vocabSize: ids } = options;
@@ -87,17 +84,7 @@ export function planTraining(options: TrainOptions, out: string | undefined, say
     : { model: presetModel(options), convertInit: undefined };
   const guidance = guidanceConfig(options, planned);
   if (convertInit) say(`init: the feedforward layers become ${planned.ffn?.structure}, each the nearest to its matrix`);
-  const { data, tokenizer, vocabSize } =
-    options.tokens !== undefined
-      ? bareTokens(options, options.tokens, given ? planned : undefined)
-      : prepareText(options, out, given?.tokenizerFile, say);
-  const model = given ? planned : { ...planned, vocabSize };
-  if (tokenizer !== null && tokenizer.vocabSize > model.vocabSize)
-    throw new UsageError(`the tokenizer has ${tokenizer.vocabSize} ids, the model of --init only ${model.vocabSize}`);
-  const config: TrainConfig = {
-    model,
-    data,
-    tokenizer: tokenizer?.name,
+  const settings: Omit<TrainConfig, 'model' | 'data' | 'tokenizer'> = {
     steps: options.steps,
     batchSize: options.batchSize,
     gradientAccumulation: options.accumulate,
@@ -115,17 +102,27 @@ export function planTraining(options: TrainOptions, out: string | undefined, say
     recordSteps: options.recordSteps,
     init: options.init,
     convertInit,
-    checkpoint: join(out, 'checkpoint'),
+    checkpoint: folder.checkpoint,
     saveEvery: options.saveEvery,
     evalEvery: options.evalEvery,
   };
+  checkTrainConfig({ ...settings, model: planned, data: { train: '', dtype: 'uint16' } });
+  const { data, tokenizer, vocabSize } =
+    options.tokens !== undefined
+      ? bareTokens(options, options.tokens, given ? planned : undefined)
+      : prepareText(options, folder.tokens, given?.tokenizerFile, say);
+  const model = given ? planned : { ...planned, vocabSize };
+  if (tokenizer !== null && tokenizer.vocabSize > model.vocabSize)
+    throw new UsageError(`the tokenizer has ${tokenizer.vocabSize} ids, the model of --init only ${model.vocabSize}`);
+  const config: TrainConfig = { ...settings, model, data, tokenizer: tokenizer?.name };
   return { source: { config }, config, tokenizer, baselines: baselinesOf(config) };
 }
 
 function planResume(folder: string): TrainPlan {
   const { trainer, tokenizerFile } = loadCheckpoint(folder);
-  const { config } = (trainer ?? {}) as { config?: TrainConfig };
-  if (config === undefined) throw new UsageError(`${folder} holds only a model; start from it with --init`);
+  if (!isTrainerState(trainer)) throw new UsageError(`${folder} holds only a model; start from it with --init`);
+  checkState(folder, trainer);
+  const config = foundConfig(trainer, folder);
   const hasText = config.tokenizer !== undefined;
   return {
     source: { resume: folder },
@@ -148,7 +145,7 @@ function bareTokens(options: TrainOptions, path: string, model: TransformerConfi
 
 function prepareText(
   options: TrainOptions,
-  out: string,
+  folder: string,
   initTokenizer: string | undefined,
   say: (line: string) => void,
 ): Data {
@@ -157,10 +154,12 @@ function prepareText(
     throw new UsageError(`--tokenizer ${kind}: the model of --init has a tokenizer of its own`);
   const documents = readDocuments(options.data!);
   const { train, validation } = splitDocuments(documents);
-  const tokenizer = init !== undefined ? tokenizerOf(initTokenizer) : tokenizerFrom(kind ?? 'bpe:2048', train, out);
-  const write = (name: string, part: typeof train): TokenizedText => writeTokens(join(out, name), part, tokenizer);
-  const trained = write('train.bin', train);
-  const held = write('validation.bin', validation);
+  const tokenizer =
+    init !== undefined
+      ? tokenizerOf(initTokenizer)
+      : tokenizerFrom(kind ?? 'bpe:2048', train, join(folder, TOKEN_FILES.tokenizer));
+  const trained = writeTokens(join(folder, TOKEN_FILES.train), train, tokenizer);
+  const held = writeTokens(join(folder, TOKEN_FILES.validation), validation, tokenizer);
   const count = (n: number) => n.toLocaleString('en');
   say(
     `data: ${documents.length} documents, ${count(trained.bytes + held.bytes)} bytes; ` +

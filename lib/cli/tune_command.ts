@@ -13,9 +13,11 @@ import {
 } from '../decode';
 import { checkDevice, type Device, deviceStatus, kindOf } from '../device';
 import { OptionError } from '../errors';
+import { checkWritable } from '../io/files';
 import type { TransformerLM } from '../nn';
 import { loadModel } from '../train';
 import { UsageError } from './failure';
+import { checkOutside } from './outside';
 
 export interface TuneCommandOptions {
   readonly device: Device;
@@ -32,6 +34,12 @@ function lines(key: string, measured: readonly Crossover[]): string {
   return `${key}\n${rows.join('')}`;
 }
 
+/** Before anything is measured. @throws {UsageError | FileError} */
+function checkPlace(option: string, path: string): void {
+  checkOutside(`${option} ${path}`, path);
+  checkWritable(path);
+}
+
 /**
  * Measures the kernels of matrix products on the GPU, and writes the times to the file that every later process reads.
  */
@@ -39,6 +47,7 @@ function tuneProducts(device: Device, path = defaultCostsPath()): void {
   checkDevice('tune: --device', device);
   if (path === '') throw new OptionError('tune: --costs', 'a file, as STRUCTURED_FFN_CUDA_COSTS is empty', path);
   const gpu = deviceStatus(device);
+  checkPlace('--costs', path);
   process.stdout.write(`${gpu}\n`);
   const onCost = (name: string, value: number) => process.stdout.write(`  ${name} ${value.toPrecision(4)}\n`);
   saveCosts(gpu, tuneCosts({ device, onCost }), path);
@@ -57,9 +66,10 @@ export function tuneCommand(checkpoint: string | undefined, options: TuneCommand
     if (onCuda) return;
     throw new OptionError('tune', 'a checkpoint, or --device cuda', checkpoint);
   }
+  const path = table ?? defaultTablePath();
+  checkPlace('--table', path);
   const { model, dtype } = loadModel(checkpoint);
   model.to(device);
-  const path = table ?? defaultTablePath();
   process.stdout.write(`${machineFingerprint()}\n`);
   const onShape = (key: string, measured: readonly Crossover[]) => process.stdout.write(lines(key, measured));
   saveTable(tune(model, { dtype: asked ?? dtype, onShape }), path);

@@ -1,10 +1,10 @@
 /** The folder of an export: written beside its place, moved in when it is whole. */
 import { randomUUID } from 'node:crypto';
-import { existsSync, lstatSync, readdirSync, realpathSync, renameSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { FileError } from '../errors';
-import { makeFolder, withFile } from '../io/files';
-import { isCheckpoint } from '../io/manifest';
+import { makeFolder, realPath, withFile } from '../io/files';
+import { checkpointAround, holdsCheckpoint } from '../io/manifest';
 import type { OptionNames } from '../options';
 
 /** Options of every export. */
@@ -17,9 +17,13 @@ export const FOLDER_OPTIONS: OptionNames<FolderOptions> = { force: 0 };
 
 /** @throws {FileError} when an export must not go there. */
 function checkPlace(folder: string, force: boolean): void {
+  if (holdsCheckpoint(resolve(folder)))
+    throw new FileError(`cannot write ${folder}: it holds a checkpoint of structured-ffn`);
+  const around = checkpointAround(realPath(folder));
+  if (around !== undefined)
+    throw new FileError(`cannot write ${folder}: it lies in ${around}, a checkpoint of structured-ffn`);
   const names = existsSync(folder) ? withFile('write', folder, () => readdirSync(folder)) : [];
   if (names.length === 0) return;
-  if (isCheckpoint(folder)) throw new FileError(`cannot write ${folder}: it holds a checkpoint of structured-ffn`);
   if (!force)
     throw new FileError(`cannot write ${folder}: it is not empty (with force, files of the same names are replaced)`);
 }
@@ -51,7 +55,7 @@ export function writeFolder(folder: string, { force = false }: FolderOptions, wr
   checkPlace(folder, force);
   withFile('write', folder, () => {
     // Beside the folder itself, where the name is a link to it.
-    const place = existsSync(folder) ? realpathSync(folder) : resolve(folder);
+    const place = realPath(folder);
     const fresh = `${place}.${randomUUID()}.tmp`;
     try {
       makeFolder(fresh);

@@ -1,7 +1,12 @@
 /** A run as one self-contained HTML page: pictures inside, no scripts. */
-import { checkWritable, writeAtomically } from '../io/files';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { FileError } from '../errors';
+import { checkWritable, withFile, writeAtomically } from '../io/files';
 import { checkDrawing, drawCharts } from './charts';
 import { type RunRecord, summaryRows } from './record';
+
+/** How a report begins. */
+const DOCTYPE = '<!doctype html>';
 
 const escapeHtml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -19,7 +24,7 @@ function page(record: RunRecord, charts: readonly string[], sample: string | nul
   const rows = summaryRows(record).map(
     ([name, text]) => `<tr><td>${escapeHtml(name)}</td><td>${escapeHtml(text)}</td></tr>`,
   );
-  return `<!doctype html>
+  return `${DOCTYPE}
 <html lang="en">
 <head><meta charset="utf-8"><title>${escapeHtml(title)}</title><style>${STYLE}</style></head>
 <body>
@@ -35,13 +40,34 @@ ${sample === null ? '' : `<h2>Sample</h2>\n<pre>${escapeHtml(sample)}</pre>`}
 `;
 }
 
+/** Only a page like ours is replaced. @throws {FileError} */
+function checkIsPage(path: string): void {
+  if (!existsSync(path)) return;
+  const start = withFile('read', path, () => {
+    const file = openSync(path, 'r');
+    try {
+      const bytes = Buffer.alloc(DOCTYPE.length);
+      return bytes.toString('utf8', 0, readSync(file, bytes));
+    } finally {
+      closeSync(file);
+    }
+  });
+  if (start !== '' && start !== DOCTYPE)
+    throw new FileError(`cannot write ${path}: it is there already and is no report`);
+}
+
 /** Checks whether a report can be drawn and written, before there is one. @throws as writeReport does. */
 export async function checkReport(path: string): Promise<void> {
   await checkDrawing();
   checkWritable(path);
+  checkIsPage(path);
 }
 
-/** @throws {FileError} when it cannot be written. @throws {OptionError} when the drawing library is not installed. */
+/**
+ * @throws {FileError} when it cannot be written, or something else has its name.
+ * @throws {OptionError} when the drawing library is not installed.
+ */
 export async function writeReport(path: string, record: RunRecord, sample: string | null): Promise<void> {
+  checkIsPage(path);
   writeAtomically(path, [Buffer.from(page(record, await drawCharts(record), sample))]);
 }
