@@ -34,5 +34,7 @@ const recipe = [
 const build = spawnSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { stdio: 'inherit' });
 if (build.status !== 0) process.exit(build.status ?? 1);
 
-process.argv.splice(2, Infinity, 'train', ...recipe, ...text, ...given);
+// A run that goes on has its recipe.
+const options = hasOption('--resume') ? text : [...recipe, ...text];
+process.argv.splice(2, Infinity, 'train', ...options, ...given);
 require(join(ROOT, 'dist', 'cli', 'main.js'));

@@ -3,6 +3,7 @@
  * signals.
  */
 import pc from 'picocolors';
+import { withOptionName } from './option_names';
 
 export const USED_WRONGLY = 2;
 
@@ -15,6 +16,8 @@ const isUsage = (error: unknown): boolean =>
 
 export function fail(error: unknown, debug: boolean): void {
   const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
-  process.stderr.write(`${pc.red('error:')} ${debug && stack ? stack : message}\n`);
-  process.exitCode = isUsage(error) ? USED_WRONGLY : 1;
+  const usage = isUsage(error);
+  const text = usage ? withOptionName(message, process.argv) : message;
+  process.stderr.write(`${pc.red('error:')} ${debug && stack ? stack : text}\n`);
+  process.exitCode = usage ? USED_WRONGLY : 1;
 }

@@ -1,6 +1,7 @@
 /** `structured-ffn generate`. */
 import { Decoder, type DispatchMode, generateText, type Timing, type WeightDType } from '../decode';
 import type { Device } from '../device';
+import { checkNumber } from '../errors';
 import { loadModel } from '../train';
 import { UsageError } from './failure';
 import { tokenizerOf } from './tokenizer_option';
@@ -36,6 +37,7 @@ export async function generateCommand(checkpoint: string, options: GenerateComma
   const { prompt, device, dispatch, mergeBudget, dtype, ...rest } = options;
   if (dispatch === 'factored' && mergeBudget !== undefined)
     throw new UsageError(`--merge-budget ${mergeBudget}: it goes with --dispatch merged or auto`);
+  if (mergeBudget !== undefined) checkNumber('generate: mergeBudget', mergeBudget, 0);
   const { model, tokenizerFile, dtype: stored } = loadModel(checkpoint);
   model.to(device);
   using decoder = new Decoder(model, {

@@ -5,15 +5,29 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { INNER_ACTIVATIONS } from '../ops/inner_activation';
 import { STRUCTURE_NAMES } from '../structures';
-import { fail, USED_WRONGLY } from './failure';
+import { fail, USED_WRONGLY, UsageError } from './failure';
 import { watchOutput } from './output';
-import { blockCounts, decimal, deviceName, positiveInteger, wholeNumber } from './values';
+import { blockCounts, decimal, deviceName, onePath, path, positiveInteger, wholeNumber } from './values';
 
 const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
   version: string;
 };
 
 watchOutput();
+
+/** The options of `train` that a run that goes on takes; everything else is in its checkpoint. */
+const WITH_RESUME = ['--resume', '--threads', '--report', '--sample', '--json'];
+
+/** @throws {UsageError} naming an option that was given and would have no effect. */
+function checkGiven(command: Command, beside: string, taken: readonly string[]): void {
+  for (const option of command.options) {
+    const name = option.attributeName();
+    if (command.getOptionValueSource(name) === 'cli' && !taken.includes(option.long ?? ''))
+      throw new UsageError(
+        `${option.long}: ${beside} goes on with the run's own settings; it goes with ${taken.slice(1).join(', ')} only`,
+      );
+  }
+}
 
 const program = new Command('structured-ffn')
   .description('Train and run transformer language models with structured feedforward layers.')
@@ -30,11 +44,12 @@ program
   .optionsGroup('Data:')
   .option(
     '--data <path>',
-    'a text file, or a folder of text files; every tenth file is held out, or the last tenth of one file',
+    'a text file, or a folder of text files (links are followed); every tenth file is held out, or the last tenth of one file',
+    onePath,
   )
-  .option('--tokens <file>', 'a file of uint16 token ids instead of text')
-  .option('--validation-tokens <file>', 'token ids to evaluate on')
-  .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json (default: bpe:2048)')
+  .option('--tokens <file>', 'a file of uint16 token ids instead of text', onePath)
+  .option('--validation-tokens <file>', 'token ids to evaluate on', path)
+  .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json (default: bpe:2048)', path)
   .option('--vocab-size <n>', 'vocabulary of --tokens', positiveInteger)
   .addOption(new Option('--order <order>', 'order of the rows').choices(['random', 'sequential']).default('random'))
   .optionsGroup('Model:')
@@ -78,6 +93,7 @@ program
   .option(
     '--init <checkpoint>',
     'start from the model and weights of a checkpoint folder or .safetensors file; --structure and sizes convert its layers',
+    path,
   )
   .optionsGroup('Training:')
   .option('--steps <n>', 'optimizer steps', positiveInteger, 400)
@@ -130,11 +146,13 @@ program
   .option(
     '--out <folder>',
     'folder for the checkpoint, tokens and tokenizer (default: the next number in runs; runs/latest links to it)',
+    path,
   )
-  .option('--force', 'replace the run that --out holds')
+  .option('--force', 'replace the run that --out holds, at the first checkpoint of the new one')
   .option(
     '--resume <folder>',
-    'continue this run; of the other options, only --threads, --report, --sample and --json have an effect',
+    'continue this run with its own settings; goes only with --threads, --report, --sample and --json',
+    path,
   )
   .option(
     '--eval-every <n>',
@@ -146,7 +164,7 @@ program
     'steps between checkpoints; one is always written at the end (default: by time, see docs/cli.md)',
     positiveInteger,
   )
-  .option('--report <file>', 'write a report of the run as one HTML page')
+  .option('--report <file>', 'write a report of the run as one HTML page', path)
   .option('--sample <text>', 'after training, generate and print what follows this text')
   .option('--json', 'one JSON object per line on standard output, and nothing else')
   .addHelpText(
@@ -161,14 +179,17 @@ Examples:
 Ctrl-C finishes the step, saves and exits with code 130; a second Ctrl-C exits at once. SIGTERM and SIGHUP do the same with 143
 and 129, and so does a run whose output is no longer read, with 141.`,
   )
-  .action(async (options) => (await import('./train_command.js')).trainCommand(options));
+  .action(async (options, command: Command) => {
+    if (options.resume !== undefined) checkGiven(command, `--resume ${options.resume}`, WITH_RESUME);
+    await (await import('./train_command.js')).trainCommand(options);
+  });
 
 program
   .command('eval')
   .description('Compute the loss of a checkpoint on text or tokens.')
-  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
-  .option('--data <path>', 'a text file, or a folder of text files')
-  .option('--tokens <file>', 'a file of uint16 token ids instead of text')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json', path)
+  .option('--data <path>', 'a text file, or a folder of text files (links are followed)', onePath)
+  .option('--tokens <file>', 'a file of uint16 token ids instead of text', onePath)
   .option('--batch-size <n>', 'rows in one forward pass', positiveInteger, 8)
   .option('--json', 'print the result as one JSON object')
   .addHelpText('after', '\nExample:\n  structured-ffn eval runs/latest/checkpoint --data other_book.txt')
@@ -177,7 +198,7 @@ program
 program
   .command('generate')
   .description('Generate text that follows a prompt.')
-  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json', path)
   .requiredOption('--prompt <text>', 'text to continue')
   .option('--max-new-tokens <n>', 'maximum number of new tokens', positiveInteger, 200)
   .option('--temperature <t>', 'temperature of the draws; 0: always the most likely token', decimal, 0.8)
@@ -210,13 +231,13 @@ program
 program
   .command('export')
   .description('Write a checkpoint in a format that other programs run.')
-  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json', path)
   .addOption(
     new Option('--format <name>', 'ONNX, or the layout of Hugging Face transformers')
       .choices(['onnx', 'hf'])
       .makeOptionMandatory(),
   )
-  .requiredOption('--out <folder>', 'folder for the files')
+  .requiredOption('--out <folder>', 'folder for the files', path)
   .addOption(
     new Option(
       '--weights <how>',
@@ -238,11 +259,11 @@ Examples:
 program
   .command('convert')
   .description('Write a checkpoint with smaller weights, for inference.')
-  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json')
+  .argument('<checkpoint>', 'folder, or .safetensors file with its config.json', path)
   .addOption(
     new Option('--dtype <name>', 'type of the matrices').choices(['float32', 'bfloat16', 'int8']).makeOptionMandatory(),
   )
-  .requiredOption('--out <folder>', 'folder of the new checkpoint; it must not exist')
+  .requiredOption('--out <folder>', 'folder of the new checkpoint; it must not exist', path)
   .addHelpText('after', '\nExample:\n  structured-ffn convert runs/latest/checkpoint --dtype int8 --out small')
   .action(async (checkpoint, options) => (await import('./convert_command.js')).convertCommand(checkpoint, options));
 
@@ -252,7 +273,7 @@ program
     'Measure when merged layers are faster than factors on this machine, for generate --dispatch auto. With --device cuda, ' +
       'first measure the costs by which kernels for matrix products are chosen.',
   )
-  .argument('[checkpoint]', 'the model whose layers are measured; not needed with --device cuda')
+  .argument('[checkpoint]', 'the model whose layers are measured; not needed with --device cuda', path)
   .option('--device <name>', 'device to measure: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
     new Option('--dtype <name>', "type of the weights (default: the checkpoint's)").choices([
@@ -261,8 +282,8 @@ program
       'int8',
     ]),
   )
-  .option('--table <file>', 'file for the measurements (default: in the cache folder of the user)')
-  .option('--costs <file>', 'file for the costs of matrix products (default: also in the cache folder)')
+  .option('--table <file>', 'file for the measurements (default: in the cache folder of the user)', path)
+  .option('--costs <file>', 'file for the costs of matrix products (default: also in the cache folder)', path)
   .action(async (checkpoint, options) => (await import('./tune_command.js')).tuneCommand(checkpoint, options));
 
 program

@@ -13,6 +13,7 @@ import {
 import type { Activation, InnerActivation } from '../ops';
 import type { GuidanceConfig } from '../train';
 import { UsageError } from './failure';
+import { optionOf } from './option_names';
 
 /** As commander gives them. */
 export interface ModelOptions {
@@ -50,23 +51,6 @@ export interface ModelOptions {
 const defined = <T extends object>(values: T): Partial<T> =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 
-/** The option that sets a value of the config. */
-const FLAGS: Readonly<Partial<Record<keyof TransformerConfig, string>>> = {
-  vocabSize: '--vocab-size',
-  dModel: '--d-model',
-  nLayers: '--layers',
-  nHeads: '--heads',
-  nKvHeads: '--kv-heads',
-  headSize: '--head-size',
-  dFF: '--d-ff',
-  norm: '--norm',
-  normEps: '--norm-eps',
-  bias: '--no-bias',
-  ropeBase: '--rope-base',
-  tieEmbeddings: '--untied',
-  activation: '--activation',
-};
-
 /** What the options say of the config, without the structure. */
 const givenValues = (options: ModelOptions): Partial<TransformerConfig> =>
   defined({
@@ -102,13 +86,16 @@ export function presetModel(options: ModelOptions): TransformerConfig {
 
 const sizesOf = ({ rank, ratio, nblocks }: ModelOptions) => defined({ rank, ratio, nblocks });
 
-const DENSE_LACKS: Readonly<Record<string, string>> = {
+/** The options that convert the layers of --init, in the order in which errors name them. */
+const CONVERTING: Readonly<Record<string, string>> = {
+  structure: '--structure',
   rank: '--rank',
   ratio: '--ratio',
   nblocks: '--nblocks',
-  innerActivation: '--inner-activation',
   allStructured: '--all-structured',
 };
+
+const DENSE_LACKS: Readonly<Record<string, string>> = { ...CONVERTING, innerActivation: '--inner-activation' };
 
 function ffnStructure(options: ModelOptions, structure: Structure): FfnStructure {
   const [sizes, inner] = [sizesOf(options), defined({ innerActivation: options.innerActivation })];
@@ -132,7 +119,7 @@ export interface InitModel {
 export function initModel(options: ModelOptions, config: TransformerConfig): InitModel {
   const own = resolveConfig(config);
   const { seqLen: _, ...given } = { ...givenValues(options), ...defined({ vocabSize: options.vocabSize }) };
-  checkSame(own, given, (name, value) => `${FLAGS[name]}${typeof value === 'boolean' ? '' : ` ${value}`}`);
+  checkSame(own, given, (name, value) => `${optionOf(name)}${typeof value === 'boolean' ? '' : ` ${value}`}`);
   if (options.preset !== undefined) {
     const { dModel, nLayers, nHeads } = presetConfig(checkPreset(options.preset));
     checkSame(own, { dModel, nLayers, nHeads, ...given }, () => `--preset ${options.preset}`);
@@ -147,10 +134,19 @@ export function initModel(options: ModelOptions, config: TransformerConfig): Ini
   // Called for its checks too.
   const asked = ffnStructure(options, structure);
   const firstFfnDense = own.firstFfnDense && !options.allStructured;
-  return {
-    model: { ...config, ffn: keeps ? own.ffn : asked, firstFfnDense },
-    convertInit: !keeps || firstFfnDense !== own.firstFfnDense || undefined,
-  };
+  const converts = !keeps || firstFfnDense !== own.firstFfnDense;
+  if (converts && inner !== 'none') {
+    const [option] = Object.keys({
+      ...defined({ structure: options.structure }),
+      ...sizesOf(options),
+      allStructured: true,
+    });
+    throw new UsageError(
+      `${CONVERTING[option!]}: layers with an activation between their factors are no matrices, so they are not ` +
+        `converted, and the model of --init has ${inner} there; leave out ${Object.values(CONVERTING).join(', ')}`,
+    );
+  }
+  return { model: { ...config, ffn: keeps ? own.ffn : asked, firstFfnDense }, convertInit: converts || undefined };
 }
 
 function checkSame(

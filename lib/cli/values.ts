@@ -2,6 +2,18 @@
 import { InvalidArgumentError } from 'commander';
 import { checkDeviceName, type Device } from '../device_name';
 
+/** A path; what is there shows when it is used. */
+export function path(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It is empty.');
+  return text;
+}
+
+/** The path of an option that takes one only. */
+export function onePath(text: string, before: string | undefined): string {
+  if (before !== undefined) throw new InvalidArgumentError('It is given twice; one file or folder can be given.');
+  return path(text);
+}
+
 export function decimal(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is not a number.');

@@ -62,7 +62,7 @@ test.each<[string, string[], number, RegExp]>([
   ['an empty prompt', ['--prompt', ''], 2, /prompt: expected at least one token/],
   ['a prompt longer than the context', ['--prompt', 'a'.repeat(33)], 2, /at most 32 tokens/],
   ['an unknown dtype', ['--dtype', 'int4'], 2, /Allowed choices are/],
-  ['a wrong probability', ['--top-p', '7'], 2, /topP/],
+  ['a wrong probability', ['--top-p', '7'], 2, /--top-p: /],
 ])('refuses %s', (_, args, status, message) => {
   const result = cli(['generate', checkpoint, '--prompt', 'abc', ...args]);
   expect(result).toMatchObject({ status, stdout: '', stderr: expect.stringMatching(message) });

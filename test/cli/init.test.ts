@@ -70,3 +70,19 @@ test.each<[string, string[], RegExp]>([
   expect(result.stderr).toMatch(message);
   expect(existsSync(join(folder, 'refused', 'checkpoint'))).toBe(false);
 });
+
+test.each<[string[], string]>([
+  [['--structure', 'dense'], '--structure'],
+  [['--structure', 'blockdense', '--ratio', '0.5'], '--structure'],
+  [['--rank', '8'], '--rank'],
+  [['--all-structured'], '--all-structured'],
+])('an activation between the factors forbids %j, which is told by its name', (args, option) => {
+  const inner = join(folder, 'inner');
+  if (!existsSync(inner)) {
+    const model = ['--preset', 'tiny', '--seq-len', '16', '--tokenizer', 'byte', '--inner-activation', 'silu'];
+    expect(cli(['train', ...RUN, ...model, '--out', inner])).toMatchObject({ status: 0 });
+  }
+  const result = train(join(inner, 'checkpoint'), 'refused', ...args);
+  expect(result).toMatchObject({ status: 2, stdout: '' });
+  expect(result.stderr).toMatch(new RegExp(`^error: ${option}: .* has silu there; leave out --structure, --rank`));
+});
