@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readDocuments, TokenFile, writeTokens } from '../data';
+import { withFile } from '../io/files';
 import { evaluate, loadModel } from '../train';
 import { UsageError } from './failure';
 import { tokenizerOf } from './tokenizer_option';
@@ -18,7 +19,7 @@ export async function evalCommand(checkpoint: string, options: EvalOptions): Pro
   if ((options.data === undefined) === (options.tokens === undefined))
     throw new UsageError('give either --data FILE_OR_FOLDER or --tokens FILE');
   const { model, tokenizerFile } = loadModel(checkpoint);
-  const scratch = mkdtempSync(join(tmpdir(), 'structured-ffn-'));
+  const scratch = withFile('write', tmpdir(), () => mkdtempSync(join(tmpdir(), 'structured-ffn-')));
   try {
     const text =
       options.data === undefined

@@ -14,10 +14,13 @@ export class UsageError extends Error {}
 const isUsage = (error: unknown): boolean =>
   error instanceof UsageError || (error instanceof Error && 'code' in error && error.code === 'ERR_OPTION');
 
+/** Whether a path from the working folder was asked for when there is none any more. */
+const isLost = (error: unknown): boolean => error instanceof Error && 'syscall' in error && error.syscall === 'uv_cwd';
+
 export function fail(error: unknown, debug: boolean): void {
   const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
   const usage = isUsage(error);
-  const text = usage ? withOptionName(message, process.argv) : message;
+  const text = isLost(error) ? 'the working folder is gone' : usage ? withOptionName(message, process.argv) : message;
   process.stderr.write(`${pc.red('error:')} ${debug && stack ? stack : text}\n`);
   process.exitCode = usage ? USED_WRONGLY : 1;
 }

@@ -12,7 +12,7 @@ import {
   type WeightDType,
 } from '../decode';
 import { checkDevice, type Device, deviceStatus, kindOf } from '../device';
-import { OptionError } from '../errors';
+import { checkPath, OptionError } from '../errors';
 import { checkWritable } from '../io/files';
 import type { TransformerLM } from '../nn';
 import { loadModel } from '../train';
@@ -36,6 +36,7 @@ function lines(key: string, measured: readonly Crossover[]): string {
 
 /** Before anything is measured. @throws {UsageError | FileError} */
 function checkPlace(option: string, path: string): void {
+  checkPath(`tune: ${option}`, path);
   checkOutside(`${option} ${path}`, path);
   checkWritable(path);
 }

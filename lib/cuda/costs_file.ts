@@ -3,10 +3,8 @@
  * that share a home folder, each GPU under its name.
  */
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { FormatError } from '../errors';
-import { readJson, writeJson } from '../io/files';
+import { cacheFile, readJson, writeJson } from '../io/files';
 import { isObject } from '../options';
 
 /**
@@ -20,10 +18,7 @@ const VERSION = 1;
 
 /** STRUCTURED_FFN_CUDA_COSTS ('' for no file), or gemm_costs.json in the user's cache folder. */
 export function defaultCostsPath(): string {
-  const { STRUCTURED_FFN_CUDA_COSTS, XDG_CACHE_HOME } = process.env;
-  return (
-    STRUCTURED_FFN_CUDA_COSTS ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'structured-ffn', 'gemm_costs.json')
-  );
+  return process.env.STRUCTURED_FFN_CUDA_COSTS ?? cacheFile('gemm_costs.json');
 }
 
 const isCosts = (value: unknown): value is GemmCosts =>

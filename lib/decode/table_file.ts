@@ -1,10 +1,9 @@
 /** Measured crossovers on disk: one file for all machines that share a home folder, by machine fingerprint. */
 import { existsSync, renameSync } from 'node:fs';
-import { cpus, homedir } from 'node:os';
-import { join } from 'node:path';
+import { cpus } from 'node:os';
 import { classOf } from '../dtype';
 import { checkPath, FormatError, OptionError } from '../errors';
-import { readJson, withFile, writeJson } from '../io/files';
+import { cacheFile, readJson, withFile, writeJson } from '../io/files';
 import { isObject } from '../options';
 import type { Crossover, CrossoverTable } from './table';
 
@@ -21,8 +20,7 @@ export function machineFingerprint(): string {
 
 /** STRUCTURED_FFN_TABLE, or crossovers.json in the user's cache folder. */
 export function defaultTablePath(): string {
-  const { STRUCTURED_FFN_TABLE, XDG_CACHE_HOME } = process.env;
-  return STRUCTURED_FFN_TABLE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'structured-ffn', 'crossovers.json');
+  return process.env.STRUCTURED_FFN_TABLE ?? cacheFile('crossovers.json');
 }
 
 const isCrossover = (value: unknown): value is Crossover =>

@@ -16,6 +16,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { FileError, FormatError } from '../errors';
@@ -90,6 +91,10 @@ export function wayInto(folder: string, path: string): string | undefined {
   const way = relative(realPath(folder), realPath(path));
   return isAbsolute(way) || way.split(sep)[0] === '..' ? undefined : way;
 }
+
+/** A file in the user's cache folder. A variable that is empty counts as one that is not set. */
+export const cacheFile = (name: string): string =>
+  join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'structured-ffn', name);
 
 /** Size and checksum of a file. */
 export interface FileRecord {

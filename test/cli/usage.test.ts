@@ -1,9 +1,10 @@
 /** Help, what is refused, and with which exit code: 0 all right, 1 something went wrong, 2 used wrongly. */
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { STRUCTURE_NAMES } from '../../lib/structures';
 import { version } from '../../package.json';
-import { cli, folder, writeText } from './support';
+import { cli, folder, MAIN, writeText } from './support';
 
 const text = writeText('text.txt', 60, 1);
 const nowhere = join(folder, 'nowhere');
@@ -152,4 +153,21 @@ test.each<[string, string[], number, RegExp]>([
 
 test('--debug shows where an error came from', () => {
   expect(cli(['--debug', 'train', '--data', nowhere]).stderr).toMatch(/^ +at /m);
+});
+
+test('a working folder that was removed is told', () => {
+  const gone = join(folder, 'gone');
+  mkdirSync(gone);
+  const command = `rmdir '${gone}'; '${process.execPath}' '${MAIN}' train --data '${text}' --tokenizer byte`;
+  const { status, stderr } = spawnSync('sh', ['-c', command], { cwd: gone, encoding: 'utf8' });
+  expect(stderr).toContain('the working folder is gone');
+  expect(status).toBe(1);
+});
+
+test('a folder for temporary files that is not there is told', () => {
+  const out = join(folder, 'for-eval');
+  const run = ['train', '--preset', 'tiny', '--tokenizer', 'byte', '--seq-len', '16', '--data', text, '--steps', '1'];
+  expect(cli([...run, '--out', out])).toMatchObject({ status: 0 });
+  const result = cli(['eval', join(out, 'checkpoint'), '--data', text], { TMPDIR: nowhere });
+  expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining(`cannot write ${nowhere}: no such`) });
 });

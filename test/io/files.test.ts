@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FileError } from '../../lib';
-import { checkWritable, makeFolder, realPath, wayInto, writeAtomically } from '../../lib/io/files';
+import { cacheFile, checkWritable, makeFolder, realPath, wayInto, writeAtomically } from '../../lib/io/files';
 
 const folder = realPath(mkdtempSync(join(tmpdir(), 'sffn-files-')));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -62,4 +62,19 @@ test('the way into a folder follows links, and there is none to what lies elsewh
   expect(wayInto(at('in'), at('in', '..name'))).toBe('..name');
   expect(wayInto(at('in'), at('inside'))).toBeUndefined();
   expect(wayInto(at('in'), folder)).toBeUndefined();
+});
+
+test('an empty name of the cache folder counts as none', () => {
+  const before = process.env.XDG_CACHE_HOME;
+  try {
+    delete process.env.XDG_CACHE_HOME;
+    const usual = cacheFile('name');
+    process.env.XDG_CACHE_HOME = '';
+    expect(cacheFile('name')).toBe(usual);
+    process.env.XDG_CACHE_HOME = at('caches');
+    expect(cacheFile('name')).toBe(at('caches', 'structured-ffn', 'name'));
+  } finally {
+    if (before === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = before;
+  }
 });
