@@ -5,6 +5,7 @@ import { checkDeviceName, type Device } from '../device_name';
 /** A path; what is there shows when it is used. */
 export function path(text: string): string {
   if (text === '') throw new InvalidArgumentError('It is empty.');
+  if (text.startsWith('--')) throw new InvalidArgumentError(`It is an option; ./${text} would be a file or folder.`);
   return text;
 }
 

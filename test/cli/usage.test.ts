@@ -113,6 +113,12 @@ test.each<[string, string[], number, RegExp]>([
     2,
     /--out <folder>' argument '' is invalid. It is empty/,
   ],
+  [
+    'an option in the place of a folder',
+    ['train', '--data', text, '--out', '--force'],
+    2,
+    /'--force' is invalid. It is an option/,
+  ],
   ['a text that is empty', ['eval', nowhere, '--data', ''], 2, /--data .* It is empty/],
   ['a checkpoint that is empty', ['generate', '', '--prompt', 'a'], 2, /checkpoint'. It is empty/],
   [
