@@ -22,6 +22,7 @@ import {
   checkNoLinkToNothing,
   jsonBytes,
   makeFolder,
+  missingFolders,
   realPath,
   syncFolder,
   uniquePart,
@@ -112,13 +113,20 @@ export function replaceFolder(folder: string, files: ReadonlyMap<FileName, Itera
   withFile('write', folder, () => {
     checkFree(folder);
     const place = realPath(folder);
-    makeFolder(dirname(place));
-    const held = lock(place, PATIENCE);
+    const missing = missingFolders(dirname(place));
     try {
-      recover(place);
-      writeAndSwap(place, files);
-    } finally {
-      held[Symbol.dispose]();
+      makeFolder(dirname(place));
+      const held = lock(place, PATIENCE);
+      try {
+        recover(place);
+        writeAndSwap(place, files);
+      } finally {
+        // Not by `using`, which would put an error here around the one before.
+        held[Symbol.dispose]();
+      }
+    } catch (error) {
+      for (const made of missing) attempt(() => rmdirSync(made));
+      throw error;
     }
   });
 }

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FileError } from '../../lib';
 import { cacheFile, checkWritable, makeFolder, realPath, wayInto, writeAtomically } from '../../lib/io/files';
+import { replaceFolder } from '../../lib/io/store';
 
 const folder = realPath(mkdtempSync(join(tmpdir(), 'sffn-files-')));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -53,6 +54,18 @@ test('no folder is made where a link to nothing is', () => {
   symlinkSync('nothing', at('dangling'));
   for (const path of [at('dangling'), at('dangling', 'below')])
     expect(() => makeFolder(path)).toThrow(`cannot write ${at('dangling')}: it is a link to nothing`);
+});
+
+test('a checkpoint that cannot be written leaves no folder', () => {
+  const before = readdirSync(folder);
+  function* full(): Generator<Uint8Array> {
+    yield Buffer.from('{}');
+    throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+  }
+  expect(() => replaceFolder(at('new', 'run', 'checkpoint'), new Map([['config.json', full()]]))).toThrow(
+    `cannot write ${at('new', 'run', 'checkpoint')}: no space left`,
+  );
+  expect(readdirSync(folder)).toEqual(before);
 });
 
 test('the way into a folder follows links, and there is none to what lies elsewhere', () => {
