@@ -154,7 +154,7 @@ inline void decode_few(const DecodeLayer& f, const float* x, float* y, int64_t n
 
 // y [n, out] = activation(layer(x)), or y += layer(x).
 inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
-  const auto apply = n <= kSkinnyMost ? decode_few : decode_many;
+  const auto apply = n <= most_skinny_rows(f.u.dtype) ? decode_few : decode_many;
   if (activation != Activation::swiglu) return apply(f, x, y, n, activation, add);
   Scratch<float> pre(n * f.out());
   apply(f, x, pre.get(), n, Activation::none, false);

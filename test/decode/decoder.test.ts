@@ -8,6 +8,8 @@ import { STRUCTURED } from '../support/structures';
 import { difference, fullLogits, inPieces, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
 
 const F32 = 1e-5;
+/** Inside of int8 products rows have 16 bits, an error of about 1e-4 in each. */
+const INT8 = 5e-4;
 
 async function compare(model: TransformerLM, options: DecoderOptions, tolerance: number) {
   using decoder = new Decoder(model, options);
@@ -41,7 +43,7 @@ describe.each(availableIsas())('%s', (name) => {
         const ids = randomIds(66, 3);
         const rounded = await inPieces(decoder, ids, [1, 3, 12, 20, 30]);
         const reference = roundWeights(smallModel({ ffn, dFF: 60 }), dtype);
-        expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(dtype === 'int8' ? 3e-4 : F32);
+        expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(dtype === 'int8' ? INT8 : F32);
       }
     }
   });
@@ -71,7 +73,7 @@ describe.each(availableIsas())('%s', (name) => {
       const ids = randomIds(66, 3);
       const rounded = await inPieces(decoder, ids, [1, 3, 12, 20, 30]);
       const reference = roundWeights(smallModel({ ffn, dFF: 60 }), dtype);
-      expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(dtype === 'int8' ? 3e-4 : F32);
+      expect(difference(rounded, fullLogits(reference, ids))).toBeLessThan(dtype === 'int8' ? INT8 : F32);
     }
   });
 });
