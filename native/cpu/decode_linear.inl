@@ -76,6 +76,17 @@ void decode_product_of_floats(const DecodeMatrix& w, const W* weights, const flo
   decode_product<FloatArithmetic<W>>(w, weights, {x, w.k, w.blocks * w.k, nullptr}, n, out);
 }
 
+#ifdef SFFN_PAIRS
+// Several rows are rounded to bfloat16, too: fewer are bound by memory anyway.
+constexpr int64_t kLeastPairRows = 8;
+
+inline void decode_product_of_pairs(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
+  const int64_t row = round_up(w.k, PairArithmetic::kStep), all = w.blocks * w.k;
+  const Scratch<uint16_t> rows = PairArithmetic::rows(x, all, w.blocks, n, w.k, w.k);
+  decode_product<PairArithmetic>(w, w.weights.bf16(), {rows.get(), n * row, row, nullptr}, n, out);
+}
+#endif
+
 #ifdef SFFN_SHORT_ARITHMETIC
 // to = x / scale, rounded, for the `count` floats of each block of a row; returns the scale. It is NaN where x is not
 // finite, so that the product shows it.
@@ -125,20 +136,27 @@ inline void decode_product_of_bytes(const DecodeMatrix& w, const float* x, int64
 
 inline void decode_product(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
   if (w.weights.dtype == DType::f32) return decode_product_of_floats(w, w.weights.f32(), x, n, out);
+#ifdef SFFN_PAIRS
+  if (w.weights.dtype == DType::bf16 && n >= kLeastPairRows) return decode_product_of_pairs(w, x, n, out);
+#endif
   if (w.weights.dtype == DType::bf16) return decode_product_of_floats(w, w.weights.bf16(), x, n, out);
   decode_product_of_bytes(w, x, n, out);
 }
 
 inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
   const Layer layer(f.v, f.u, View{}, f.bias, f.dims, 1, 0);
-  Scratch<float> h(n * f.hidden());
+  // With pairs of bfloat16, the operands of such weights are bfloat16, too.
+  const DType rows = kMultipliesPairs && f.u.dtype == DType::bf16 ? DType::bf16 : DType::f32;
+  const ScratchElements h(n * f.hidden(), rows), rounded(rows == DType::bf16 ? n * layer.in() : 0, rows);
+  if (rounded.get()) cast({const_cast<float*>(x), n * layer.in()}, {rounded.get().data, n * layer.in(), rows});
+  const Source input = rounded.get() ? Source(rounded.get()) : x;
   if (f.v) {
-    Product first = first_stage(layer, x, h.get(), n);
+    Product first = first_stage(layer, input, h.get(), n);
     first.scales = f.first().scales;
     first.activation = f.inner();
     gemm(first);
   }
-  Product last = second_stage(layer, f.v ? h.get() : x, y, n);
+  Product last = second_stage(layer, f.v ? Source(h.get()) : input, y, n);
   last.scales = f.second().scales;
   last.bias = layer.bias;
   last.activation = activation;

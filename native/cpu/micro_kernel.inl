@@ -19,6 +19,7 @@ struct FloatProduct {
 };
 // or two bfloat16 of neighbouring k, the first in the lower half.
 #ifdef SFFN_PAIRS
+constexpr bool kMultipliesPairs = true;
 struct PairProduct {
   static constexpr int64_t kTerms = 2;
   static constexpr int64_t kDepth = 3072;  // a panel (295 KB) and 64 rows share 1 MB of L2
@@ -27,6 +28,8 @@ struct PairProduct {
     sum = (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(UintVec{} + a), (__m512bh)b);
   }
 };
+#else
+constexpr bool kMultipliesPairs = false;
 #endif
 
 // c[i, j] = scale · Σ a[i, k] b[k, j], added to c when `accumulate`. k counts words of 32 bits. b's rows are b_row

@@ -153,6 +153,12 @@ void skinny_columns_of(const SkinnyProduct<Arithmetic>& p, int64_t begin, int64_
 }
 
 inline void skinny_columns_of(const Product& p, int64_t block, int64_t begin, int64_t end, float* to, int64_t to_row) {
+#ifdef SFFN_PAIRS
+  if (p.a.dtype == DType::bf16)
+    return skinny_columns_of(SkinnyProduct<PairArithmetic>{p.m, p.k, p.a.as<uint16_t>() + block * p.a_batch, p.a_row,
+                                                           p.b.as<uint16_t>() + block * p.b_batch, p.b_col, p.scale},
+                             begin, end, to, to_row);
+#endif
   with_float(p.b.dtype, [&]<class T>(T) {
     skinny_columns_of(SkinnyProduct<FloatArithmetic<T>>{p.m, p.k, p.a.as<float>() + block * p.a_batch, p.a_row,
                                                         p.b.as<T>() + block * p.b_batch, p.b_col, p.scale},
@@ -174,7 +180,15 @@ inline Scratch<float> widened_rows(const Product& p) {
 
 inline void skinny_product(Product p) {
   Scratch<float> wide;
-  if (p.a.dtype != DType::f32) {
+#ifdef SFFN_PAIRS
+  Scratch<uint16_t> pairs;
+  if (p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16) {
+    pairs = PairArithmetic::rows(p.a.as<uint16_t>(), p.a_row, p.batch, p.m, p.a_batch, p.k);
+    p.a_row = round_up(p.k, PairArithmetic::kStep), p.a_batch = p.m * p.a_row;
+    p.a = {pairs.get(), DType::bf16};
+  } else
+#endif
+      if (p.a.dtype != DType::f32) {
     wide = widened_rows(p);
     p.a = wide.get(), p.a_row = p.k, p.a_batch = p.m * p.k;
   }

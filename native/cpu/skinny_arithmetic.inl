@@ -26,6 +26,56 @@ struct FloatArithmetic {
   static SFFN_INLINE Vec floats(Vec sum) { return sum; }
 };
 
+#ifdef SFFN_PAIRS
+SFFN_INLINE Vec load_pairs(const uint16_t* p, Full) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+SFFN_INLINE Vec load_pairs(const uint16_t* p, Part part) {
+  uint16_t whole[2 * kLanes] = {};
+  std::memcpy(whole, p, static_cast<size_t>(part.count) * sizeof *p);
+  return load_pairs(whole, Full{});
+}
+
+// bfloat16 weights times rows of bfloat16.
+struct PairArithmetic {
+  using Weight = uint16_t;
+  using Input = uint16_t;  // zeros up to a multiple of kStep
+  using Sum = Vec;
+  static constexpr int kStep = 2 * kLanes;
+  static constexpr int kRows = kSkinnyRows;
+  static constexpr int64_t kMostTerms = int64_t{1} << 40;  // no limit
+
+  template <class Size>
+  static SFFN_INLINE Vec input(const uint16_t* x, Size) {
+    return load_pairs(x, Full{});
+  }
+  template <class Size>
+  static SFFN_INLINE Vec weights(const uint16_t* w, Size part) {
+    return load_pairs(w, part);
+  }
+  static SFFN_INLINE void multiply_add(Vec& sum, Vec w, Vec x) {
+    sum = (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)x);
+  }
+  static SFFN_INLINE Vec floats(Vec sum) { return sum; }
+
+  // Row after row of each block, as Input.
+  template <class T>
+  static Scratch<uint16_t> rows(const T* from, int64_t row, int64_t batch, int64_t m, int64_t block, int64_t k) {
+    const int64_t padded = round_up(k, kStep);
+    Scratch<uint16_t> to(batch * m * padded);
+    for (int64_t i = 0; i < batch * m; ++i) {
+      uint16_t* const at = to.get() + i * padded;
+      const T* const x = from + i / m * block + i % m * row;
+      for_vectors(0, k, [&](int64_t j, auto part) { store(at + j, load(x + j, part), part); });
+      std::fill(at + k, at + padded, uint16_t{0});
+    }
+    return to;
+  }
+};
+#endif
+
 #if defined(__x86_64__) && SFFN_LANES >= 8
 #define SFFN_SHORT_ARITHMETIC
 

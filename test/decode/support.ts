@@ -71,7 +71,7 @@ const floatOf = new Float32Array(1);
 const bitsOf = new Uint32Array(floatOf.buffer);
 
 /** To the nearest bfloat16, ties to even. */
-function toBf16(value: number): number {
+export function toBf16(value: number): number {
   floatOf[0] = value;
   const bits = bitsOf[0]!;
   bitsOf[0] = (bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000;
