@@ -1,47 +1,7 @@
 import { causalAttention, noGrad, OptionError, tensor } from '../../lib';
-import { checkOp, type Nd } from '../support/check_op';
+import { checkOp } from '../support/check_op';
+import { attention } from '../support/definitions';
 import { TestRandom } from '../support/random';
-
-interface Sizes {
-  heads: number;
-  kvHeads: number;
-  ropeBase: number;
-}
-
-/** The definition, with the whole score matrix. */
-function reference(qkv: Nd, { heads, kvHeads, ropeBase }: Sizes): Float64Array {
-  const [batch, seq, width] = qkv.shape as [number, number, number];
-  const size = width / (heads + 2 * kvHeads);
-  const y = new Float64Array(batch * seq * heads * size);
-  const head = (b: number, t: number, slot: number, rotated: boolean): number[] => {
-    const at = (b * seq + t) * width + slot * size;
-    const x = [...qkv.data.subarray(at, at + size)];
-    if (!rotated || ropeBase === 0) return x;
-    const half = size / 2;
-    return x.map((_, i) => {
-      const angle = t / ropeBase ** ((2 * (i % half)) / size);
-      return i < half
-        ? x[i]! * Math.cos(angle) - x[i + half]! * Math.sin(angle)
-        : x[i]! * Math.cos(angle) + x[i - half]! * Math.sin(angle);
-    });
-  };
-  for (let b = 0; b < batch; b++)
-    for (let h = 0; h < heads; h++) {
-      const kv = Math.floor(h / (heads / kvHeads));
-      for (let t = 0; t < seq; t++) {
-        const q = head(b, t, h, true);
-        const scores = Array.from({ length: t + 1 }, (_, s) =>
-          Math.exp(head(b, s, heads + kv, true).reduce((sum, k, i) => sum + k * q[i]!, 0) / Math.sqrt(size)),
-        );
-        const total = scores.reduce((a, c) => a + c, 0);
-        for (let s = 0; s <= t; s++) {
-          const v = head(b, s, heads + kvHeads + kv, false);
-          for (let i = 0; i < size; i++) y[((b * seq + t) * heads + h) * size + i]! += (scores[s]! / total) * v[i]!;
-        }
-      }
-    }
-  return y;
-}
 
 test.each([
   [{ heads: 1, kvHeads: 1, ropeBase: 10000 }, 1, 1, 2],
@@ -52,7 +12,7 @@ test.each([
   const width = (sizes.heads + 2 * sizes.kvHeads) * size;
   checkOp(
     (qkv) => causalAttention(qkv, sizes),
-    (qkv) => reference(qkv, sizes),
+    (qkv) => attention(qkv, sizes),
     [[batch, seq, width]],
     { low: -2, high: 2, gradientTolerance: 5e-5 },
   );
@@ -65,7 +25,7 @@ test.each([
   const width = (sizes.heads + 2 * sizes.kvHeads) * size;
   checkOp(
     (qkv) => causalAttention(qkv, sizes),
-    (qkv) => reference(qkv, sizes),
+    (qkv) => attention(qkv, sizes),
     [[1, seq, width]],
     { low: -2, high: 2, gradients: false },
   );
@@ -82,7 +42,7 @@ test('backward over several blocks agrees with sums of single differences', () =
   causalAttention(qkv, sizes).backward(tensor(g, [1, 150, 16]));
   const slope = Float64Array.from(qkv.grad!.data).reduce((sum, d, i) => sum + d * direction[i]!, 0);
   const loss = (step: number) =>
-    reference({ shape, data: Float64Array.from(data, (x, i) => x + step * direction[i]!) }, sizes).reduce(
+    attention({ shape, data: Float64Array.from(data, (x, i) => x + step * direction[i]!) }, sizes).reduce(
       (sum, y, i) => sum + y * g[i]!,
       0,
     );

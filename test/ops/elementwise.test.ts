@@ -1,32 +1,22 @@
 import * as ops from '../../lib';
 import { OptionError, ShapeError, tensor, tidy } from '../../lib';
-import { checkOp, type Nd, onEveryTarget } from '../support/check_op';
+import { checkOp, onEveryTarget } from '../support/check_op';
+import { BINARY, broadcast, UNARY, UNARY_POSITIVE } from '../support/definitions';
 
-const geluTanh = (a: number) => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3)));
-const sigmoid = (a: number) => 1 / (1 + Math.exp(-a));
+const entries = <F>(table: Readonly<Record<string, F>>): [keyof typeof table, F][] => Object.entries(table);
+type Unary = [string, (a: ops.Tensor) => ops.Tensor, (a: number) => number];
+const exported: Readonly<Record<string, unknown>> = ops;
+const named = (name: string) => exported[name] as (a: ops.Tensor) => ops.Tensor;
 
-const anySign: [string, (a: ops.Tensor) => ops.Tensor, (a: number) => number][] = [
-  ['neg', ops.neg, (a) => -a],
-  ['exp', ops.exp, Math.exp],
-  ['tanh', ops.tanh, Math.tanh],
-  ['sigmoid', ops.sigmoid, sigmoid],
-  ['gelu', ops.gelu, geluTanh],
-  ['silu', ops.silu, (a) => a * sigmoid(a)],
-  ['relu', ops.relu, (a) => Math.max(a, 0)],
-  ['square', ops.square, (a) => a * a],
-  ['abs', ops.abs, Math.abs],
-  ['sin', ops.sin, Math.sin],
-  ['cos', ops.cos, Math.cos],
+const anySign: Unary[] = [
+  ...entries(UNARY).map(([name, f]): Unary => [name, named(name), f]),
   ['scale', (a) => ops.scale(a, -2.5), (a) => -2.5 * a],
   ['addScalar', (a) => ops.addScalar(a, 3), (a) => a + 3],
   ['clampMin', (a) => ops.clampMin(a, 0.25), (a) => Math.max(a, 0.25)],
   ['clampMax', (a) => ops.clampMax(a, 0.25), (a) => Math.min(a, 0.25)],
 ];
-const positive: typeof anySign = [
-  ['log', ops.log, Math.log],
-  ['sqrt', ops.sqrt, Math.sqrt],
-  ['rsqrt', ops.rsqrt, (a) => 1 / Math.sqrt(a)],
-  ['reciprocal', ops.reciprocal, (a) => 1 / a],
+const positive: Unary[] = [
+  ...entries(UNARY_POSITIVE).map(([name, f]): Unary => [name, named(name), f]),
   ['powScalar', (a) => ops.powScalar(a, 2.3), (a) => a ** 2.3],
 ];
 const shapes = [[1], [7], [3, 5, 11], [4, 16]];
@@ -42,29 +32,6 @@ describe.each(positive)('%s', (_, op, f) => {
     checkOp(op, (a) => a.data.map(f), [shape.flat()], { low: 0.5, high: 3 });
   });
 });
-
-/** numpy's broadcasting, one element at a time. */
-function broadcast(f: (a: number, b: number) => number) {
-  return (a: Nd, b: Nd): Float64Array => {
-    const rank = Math.max(a.shape.length, b.shape.length);
-    const pad = (shape: readonly number[]) => [...Array(rank - shape.length).fill(1), ...shape] as number[];
-    const [sa, sb] = [pad(a.shape), pad(b.shape)];
-    const shape = sa.map((size, i) => (size === 1 ? sb[i]! : size));
-    const y = new Float64Array(shape.reduce((n, s) => n * s, 1));
-    for (let flat = 0; flat < y.length; flat++) {
-      let rest = flat;
-      const index = shape.map(() => 0);
-      for (let i = rank - 1; i >= 0; i--) {
-        index[i] = rest % shape[i]!;
-        rest = Math.floor(rest / shape[i]!);
-      }
-      const at = (nd: Nd, sizes: number[]) =>
-        nd.data[index.reduce((o, x, i) => o * sizes[i]! + (sizes[i] === 1 ? 0 : x), 0)]!;
-      y[flat] = f(at(a, sa), at(b, sb));
-    }
-    return y;
-  };
-}
 
 const pairs = [
   [[5], [5]],
@@ -83,15 +50,9 @@ const pairs = [
     [1, 6, 1],
   ],
 ];
-const binaries: [string, (a: ops.Tensor, b: ops.Tensor) => ops.Tensor, (a: number, b: number) => number][] = [
-  ['add', ops.add, (a, b) => a + b],
-  ['sub', ops.sub, (a, b) => a - b],
-  ['mul', ops.mul, (a, b) => a * b],
-  ['div', ops.div, (a, b) => a / b],
-  ['pow', ops.pow, (a, b) => a ** b],
-  ['maximum', ops.maximum, Math.max],
-  ['minimum', ops.minimum, Math.min],
-];
+const binaries = entries(BINARY).map(
+  ([name, f]) => [name, exported[name] as (a: ops.Tensor, b: ops.Tensor) => ops.Tensor, f] as const,
+);
 
 describe.each(binaries)('%s', (_, op, f) => {
   test.each(pairs)('broadcasts %j with %j', (a, b) => {

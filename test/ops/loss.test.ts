@@ -10,33 +10,9 @@ import {
   tensor,
 } from '../../lib';
 import { checkOp, type Nd, onEveryIsa } from '../support/check_op';
+import { logitsOf, meanLoss } from '../support/definitions';
 
 const IGNORE = -100;
-
-function meanLoss(logits: Nd, targets: readonly number[]): Float64Array {
-  const classes = logits.shape[1]!;
-  let total = 0;
-  let count = 0;
-  targets.forEach((target, i) => {
-    if (target === IGNORE) return;
-    const row = logits.data.subarray(i * classes, (i + 1) * classes);
-    const top = Math.max(...row);
-    total += top + Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0)) - row[target]!;
-    count++;
-  });
-  return Float64Array.of(count === 0 ? 0 : total / count);
-}
-
-function logits(x: Nd, weight: Nd): Nd {
-  const [n, features] = x.shape as [number, number];
-  const classes = weight.shape[0]!;
-  const data = new Float64Array(n * classes);
-  for (let i = 0; i < n; i++)
-    for (let c = 0; c < classes; c++)
-      for (let f = 0; f < features; f++)
-        data[i * classes + c]! += x.data[i * features + f]! * weight.data[c * features + f]!;
-  return { shape: [n, classes], data };
-}
 
 const cases = [
   [[0], 2],
@@ -63,7 +39,7 @@ describe.each(cases)('targets %j of %i classes', (targets, classes) => {
   test('linearCrossEntropy', () =>
     checkOp(
       (x, w) => linearCrossEntropy(x, w, ids(x.device)),
-      (x, w) => meanLoss(logits(x, w), targets),
+      (x, w) => meanLoss(logitsOf(x, w), targets),
       [
         [targets.length, 11],
         [classes, 11],
@@ -76,7 +52,7 @@ test('more rows than one chunk of the fused head', () => {
   const targets = Array.from({ length: 601 }, (_, i) => (i * 13) % 7);
   checkOp(
     (x, w) => linearCrossEntropy(x, w, tensor(Int32Array.from(targets), undefined, { device: x.device })),
-    (x, w) => meanLoss(logits(x, w), targets),
+    (x, w) => meanLoss(logitsOf(x, w), targets),
     [
       [601, 3],
       [7, 3],

@@ -1,18 +1,6 @@
 import { argmax, max, mean, OptionError, sum, tensor } from '../../lib';
-import { checkOp, type Nd } from '../support/check_op';
-
-function along(f: (values: number[]) => number, dim: number) {
-  return (x: Nd): Float64Array => {
-    const outer = x.shape.slice(0, dim).reduce((n, s) => n * s, 1);
-    const extent = x.shape[dim]!;
-    const inner = x.shape.slice(dim + 1).reduce((n, s) => n * s, 1);
-    return Float64Array.from({ length: outer * inner }, (_, i) => {
-      const [o, j] = [Math.floor(i / inner), i % inner];
-      return f(Array.from({ length: extent }, (_, k) => x.data[(o * extent + k) * inner + j]!));
-    });
-  };
-}
-const total = (values: number[]) => values.reduce((a, b) => a + b, 0);
+import { checkOp } from '../support/check_op';
+import { along, total } from '../support/definitions';
 
 const cases = [
   [[1], 0],
