@@ -84,7 +84,8 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     // A caller may have transferred the ArrayBuffer away; the memory is ours all the same, so it gets a new one.
     if (this.#array === null || (this.#array.length === 0 && this.length > 0)) {
       checkArrayBytes('data', this.bytes);
-      this.#array = new array(runNative(() => native.arrayBuffer(handle)));
+      // Of no elements: an ArrayBuffer of native memory could not be told from one that was transferred away.
+      this.#array = new array(this.length === 0 ? [] : runNative(() => native.arrayBuffer(handle)));
     }
     return this.#array;
   }
