@@ -50,6 +50,22 @@ export const bufferOf = intrinsic<ArrayBufferLike>('buffer');
 export const byteOffsetOf = intrinsic<number>('byteOffset');
 export const byteLengthOf = intrinsic<number>('byteLength');
 
+const elementAt: (this: unknown, index: number) => unknown = Object.getPrototypeOf(Int8Array.prototype).at;
+
+/**
+ * Whether the memory of a view was transferred away, or shrank until the view no longer fits. Its length is 0 then, and every
+ * method of typed arrays refuses it.
+ */
+export function isDetached(array: TypedArray): boolean {
+  if (lengthOf(array) > 0) return false;
+  try {
+    elementAt.call(array, 0);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** The dtype of a typed array, by its tag: `instanceof` fails across realms (jest, vm contexts). */
 export function dtypeOf(data: unknown): DType | null {
   const tag = tagOf(data);

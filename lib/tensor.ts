@@ -2,7 +2,7 @@
 import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, DISPOSED_NODE, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device, deviceName } from './device';
-import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, lengthOf, type TypedArray } from './dtype';
+import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, isDetached, lengthOf, type TypedArray } from './dtype';
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
 import { kernels } from './kernels';
 import { native } from './native';
@@ -312,6 +312,7 @@ function checkWhole(where: string, source: ArrayLike<number>, elements: TypedArr
 /**
  * A tensor with a copy of `values`: a number, nested arrays, or a Float32Array or Int32Array (dtype follows it) with `shape`.
  * @throws {ShapeError} when the shape does not hold the values. @throws {DTypeError} for another kind of array.
+ * @throws {DisposedError} for an array whose memory was transferred away.
  */
 export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, options: TensorOptions = {}): Tensor {
   checkKeys('tensor', options, TENSOR_OPTIONS);
@@ -325,6 +326,7 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   const found: number[] = [];
   if (given !== null) {
     source = values as TypedArray;
+    if (isDetached(values as TypedArray)) throw new DisposedError('tensor: values', 'the memory of the array is gone');
     found.push(lengthOf(source));
   } else {
     const flat: number[] = [];

@@ -22,6 +22,26 @@ import { allocatedWithoutGarbage } from './support/garbage';
 
 beforeEach(() => allocatedWithoutGarbage());
 
+test('an array whose memory is gone is refused, and one without elements is not', () => {
+  const array = new Float32Array(4);
+  structuredClone(array.buffer, { transfer: [array.buffer] });
+  expect(() => tensor(array)).toThrow(DisposedError);
+  const ResizableBuffer = ArrayBuffer as unknown as new (bytes: number, options: object) => ArrayBuffer;
+  const buffer = new ResizableBuffer(16, { maxByteLength: 16 });
+  const beyond = new Int32Array(buffer, 8, 2);
+  (buffer as unknown as { resize(bytes: number): void }).resize(8);
+  expect(() => tensor(beyond)).toThrow(DisposedError);
+  expect(tensor(new Float32Array(0)).shape).toEqual([0]);
+});
+
+test('data of no elements leaves nothing behind', () => {
+  const { allocated } = memoryStats();
+  const x = zeros([3, 0]);
+  expect(x.data).toHaveLength(0);
+  x.dispose();
+  expect(memoryStats().allocated).toBe(allocated);
+});
+
 test('values come back as they went in', () => {
   const x = tensor([
     [1, 2, 3],

@@ -1,19 +1,6 @@
 /** Checks of raw typed arrays before native code sees them. */
-import { bufferOf, byteLengthOf, byteOffsetOf, classOf, dtypeOf, lengthOf } from '../dtype';
+import { bufferOf, byteLengthOf, byteOffsetOf, classOf, dtypeOf, isDetached, lengthOf } from '../dtype';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../errors';
-
-/**
- * Whether the memory of a view was transferred away. Node 20 has no `ArrayBuffer.detached`, but refuses such a view.
- */
-export function isDetached(array: Float32Array): boolean {
-  if (lengthOf(array) > 0) return false;
-  try {
-    new Uint8Array(bufferOf(array));
-    return false;
-  } catch {
-    return true;
-  }
-}
 
 /** Memory whose size may change under a running kernel: a resizable ArrayBuffer, a growable SharedArrayBuffer. */
 function isResizable(buffer: ArrayBufferLike): boolean {

@@ -3,11 +3,11 @@
  * memory. Asynchronous: it works on native copies, so that the caller may change its arrays meanwhile.
  */
 import type { Kernels, Operand } from '../../types/native';
-import { lengthOf } from '../dtype';
+import { isDetached, lengthOf } from '../dtype';
 import { DisposedError, fromNative, OptionError, runNative } from '../errors';
 import { asyncKernels, kernels } from '../kernels';
 import { Storage } from '../storage';
-import { checkApart, checkLength, isDetached, isShared } from './buffers';
+import { checkApart, checkLength, isShared } from './buffers';
 
 export interface Call<In extends string, Out extends string> {
   /** The prefix of every message. */
