@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "allocator.h"
 #include "binding.h"
 #include "counters.h"
 
@@ -150,6 +151,14 @@ Napi::Value empty_cache(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     memory_of(device_argument(info[0])).empty_cache();
     return info.Env().Undefined();
+  });
+}
+
+// (count)
+Napi::Value refuse_allocation(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const int64_t left = host_memory().refuse_allocation(info[0].As<Napi::Number>().Int64Value());
+    return Napi::Number::New(info.Env(), static_cast<double>(left));
   });
 }
 
@@ -386,6 +395,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "resetPeakMemory", reset_peak_memory);
   define(exports, "setMemoryLimit", set_memory_limit);
   define(exports, "emptyCache", empty_cache);
+  define(exports, "refuseAllocation", refuse_allocation);
   define(exports, "numThreads", setting<num_threads>);
   define(exports, "setNumThreads", setting<set_num_threads>);
   define(exports, "availableCores", setting<available_cores>);

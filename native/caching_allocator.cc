@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 // Under AddressSanitizer (npm run test:sanitize) the unused end of a block and blocks kept for reuse are out of bounds.
 #if defined(__SANITIZE_ADDRESS__)
@@ -31,6 +32,7 @@ void* CachingAllocator::allocate(size_t requested) {
   check_memory_size(requested);
   const size_t bytes = size_class(requested);
   std::lock_guard lock(mutex_);
+  if (until_refusal_ > 0 && --until_refusal_ == 0) throw out_of_memory(source_, requested, stats_);
   void* block = take_cached(bytes);
   if (!block) block = take_new(bytes);
   if (!block) throw out_of_memory(source_, requested, stats_);
@@ -98,6 +100,11 @@ void CachingAllocator::set_limit(int64_t bytes) {
   std::lock_guard lock(mutex_);
   stats_.limit = bytes;
   if (stats_.allocated + stats_.cached > bytes) free_cached();
+}
+
+int64_t CachingAllocator::refuse_allocation(int64_t count) {
+  std::lock_guard lock(mutex_);
+  return std::exchange(until_refusal_, count);
 }
 
 void CachingAllocator::empty_cache() {

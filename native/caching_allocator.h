@@ -21,6 +21,9 @@ class CachingAllocator final : public Memory {
   void set_limit(int64_t bytes) override;
   void empty_cache() override;
 
+  // For tests: the count-th allocation from now on is refused; 0: none. Returns what was left of the count before.
+  int64_t refuse_allocation(int64_t count);
+
  private:
   void* take_cached(size_t bytes);
   void* take_new(size_t bytes);
@@ -30,6 +33,7 @@ class CachingAllocator final : public Memory {
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_blocks_;
   MemoryStats stats_;
+  int64_t until_refusal_ = 0;  // allocations, the refused one among them
 };
 
 }  // namespace sffn

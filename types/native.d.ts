@@ -179,6 +179,8 @@ export interface Native {
   resetPeakMemory(device?: number): void;
   setMemoryLimit(device: number, bytes: number): void;
   emptyCache(device?: number): void;
+  /** For tests: the count-th allocation of CPU memory from now on is refused, and 0 refuses none. Returns what was left of the count before. */
+  refuseAllocation(count: number): number;
   numThreads(): number;
   setNumThreads(count: number): void;
   availableCores(): number;

@@ -261,7 +261,10 @@ export class Trainer implements Disposable {
     }
   }
 
-  /** One optimizer step. @throws {DivergedError} @throws {SffnError} ERR_BUSY while a step or an evaluation is under way. */
+  /**
+   * One optimizer step. Where memory runs out before its update, it does not count and can be taken again.
+   * @throws {DivergedError} @throws {OutOfMemoryError} @throws {SffnError} ERR_BUSY while a step or an evaluation is under way.
+   */
   async takeStep(): Promise<StepReport> {
     return this.#alone('takeStep', () => this.#takeStep());
   }
@@ -272,24 +275,46 @@ export class Trainer implements Disposable {
     if (this.#step === this.plan.repeatFrom) this.#loader.restore(this.#loaderStart);
     const learningRate = this.#learningRate(this.#step);
     const { alpha } = this;
+    const before = { loader: this.#loader.state(), guidance: this.#guidance?.state() };
     const batches = Array.from({ length: passes }, () => this.#loader.next());
     const recorded = this.#recordedPasses();
-    const { losses, update } = recorded
-      ? await this.#replay(recorded, batches, learningRate)
-      : await this.#compute(batches, learningRate);
-    // Read only now, and together: on a device, reading waits for all earlier work.
-    const loss = update.readWith(losses).reduce((sum, each) => sum + each / passes, 0);
+    let launched: Launched;
+    try {
+      launched = recorded
+        ? await this.#replay(recorded, batches, learningRate)
+        : await this.#compute(batches, learningRate);
+    } catch (error) {
+      // Gradients that are there already would be added to those of the next step, which is this one once more.
+      this.#optimizer.zeroGrad();
+      this.#loader.restore(before.loader);
+      if (before.guidance) this.#guidance?.restore(before.guidance);
+      throw error;
+    }
+    const { losses, update } = launched;
+    let values: number[];
+    try {
+      // Read only now, and together: on a device, reading waits for all earlier work.
+      values = update.readWith(losses);
+    } catch (error) {
+      this.#count(); // the weights are those after the step
+      throw error;
+    }
+    const loss = values.reduce((sum, each) => sum + each / passes, 0);
     const { gradNorm } = update;
     if (!recorded) for (const each of losses) each.dispose();
     const tokens = batches.reduce((sum, { inputs }) => sum + inputs.length, 0);
     if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
     if (!Number.isFinite(gradNorm)) throw this.#diverged(`the norm of the gradients is ${gradNorm}`);
+    this.#count();
+    const tokensPerSecond = (tokens / (performance.now() - start)) * 1000;
+    return { step: this.#step, loss, learningRate, alpha, gradNorm, tokens, tokensPerSecond };
+  }
+
+  #count(): void {
     this.#optimizer.zeroGrad();
     this.#step++;
     if (this.#guidance && !this.#guidance.finished && this.#guidance.advance())
       this.#optimizer.remove(releaseGuides(this.model));
-    const tokensPerSecond = (tokens / (performance.now() - start)) * 1000;
-    return { step: this.#step, loss, learningRate, alpha, gradNorm, tokens, tokensPerSecond };
   }
 
   #diverged(what: string): DivergedError {
@@ -306,19 +331,9 @@ export class Trainer implements Disposable {
       const { device } = this.config;
       losses.push(tidy(() => this.#pass(tensor(inputs, shape, { device }), tensor(targets, shape, { device }))));
     }
-    await this.#reduce();
+    await this.#onGradients?.(this.model.namedParameters());
     const clip = this.#clip.measure(this.model.parameters(), this.config.maxGradNorm ?? 1);
     return { losses: losses.map(keep), update: this.#optimizer.step({ lr, clip }) };
-  }
-
-  /** The caller's use of the gradients. If it fails, the step does not count, and its gradients are dropped. */
-  async #reduce(): Promise<void> {
-    try {
-      await this.#onGradients?.(this.model.namedParameters());
-    } catch (error) {
-      this.#optimizer.zeroGrad();
-      throw error;
-    }
   }
 
   /** The same with a CUDA graph; while the step is recorded the event loop is blocked. */
