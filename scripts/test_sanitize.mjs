@@ -1,5 +1,6 @@
-// Runs jest on an addon built with AddressSanitizer and UndefinedBehaviorSanitizer (g++, Linux). Arguments are jest's; without
-// any it runs all tests of ops, kernels and raw arrays.
+// Runs jest on an addon built with sanitizers (g++, Linux). Arguments are jest's.
+// Without an option: AddressSanitizer and UndefinedBehaviorSanitizer; no arguments: all tests of ops, kernels and raw arrays.
+// --thread: ThreadSanitizer; no arguments: the tests of threads, jobs and workers.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -8,30 +9,48 @@ import { ROOT } from './files.mjs';
 import { skip } from './skip.mjs';
 
 if (process.platform !== 'linux' || !hasCommand('g++')) skip('it needs Linux and g++');
-const given = process.argv.slice(2);
-const tests = given.length > 0 ? given : ['test/ops', 'test/native', 'test/functional', 'test/conformance'];
 
-// Operands of any alignment are allowed: typed arrays may begin anywhere.
-const flags = [
-  '-O1',
-  '-g',
-  '-fsanitize=address,undefined',
-  '-fno-sanitize=alignment',
-  '-fno-sanitize-recover=undefined',
-];
-const binary = await compileAddon(join(ROOT, 'build-sanitize'), 'g++', flags);
+const MEMORY = {
+  folder: 'build-sanitize',
+  // Operands of any alignment are allowed: typed arrays may begin anywhere.
+  flags: ['-fsanitize=address,undefined', '-fno-sanitize=alignment', '-fno-sanitize-recover=undefined'],
+  libraries: ['libasan.so', 'libubsan.so'],
+  options: {
+    // Node itself does not free all memory at exit. An impossible allocation must be reported as our error.
+    ASAN_OPTIONS: 'detect_leaks=0,allocator_may_return_null=1',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  },
+  tests: ['test/ops', 'test/native', 'test/functional', 'test/conformance'],
+};
+
+const THREADS = {
+  folder: 'build-sanitize-thread',
+  // Instrumented loops over the lanes of a vector look to g++ as if they might leave some of them unset.
+  flags: ['-fsanitize=thread', '-Wno-maybe-uninitialized'],
+  libraries: ['libtsan.so'],
+  options: {
+    // Node and other addons are not instrumented: what orders their accesses cannot be seen. Calls of memcpy, free and the
+    // like count where our code makes them; locks and threads count everywhere.
+    TSAN_OPTIONS: 'ignore_noninstrumented_modules=1',
+  },
+  tests: ['test/native/threads', 'test/native/safety', 'test/functional/async', 'test/decode/generate'],
+};
+
+const given = process.argv.slice(2);
+const threads = given[0] === '--thread';
+if (threads) given.shift();
+const { folder, flags, libraries, options, tests } = threads ? THREADS : MEMORY;
+const binary = await compileAddon(join(ROOT, folder), 'g++', ['-O1', '-g', ...flags]);
 const library = (name) => spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
 const jest = join(dirname(createRequire(import.meta.url).resolve('jest/package.json')), 'bin', 'jest.js');
-const { status } = spawnSync(process.execPath, [jest, '--runInBand', ...tests], {
+const { status } = spawnSync(process.execPath, [jest, '--runInBand', ...(given.length > 0 ? given : tests)], {
   cwd: ROOT,
   stdio: 'inherit',
   env: {
     ...process.env,
     STRUCTURED_FFN_BINARY: binary,
-    LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`,
-    // Node itself does not free all memory at exit. An impossible allocation must be reported as our error.
-    ASAN_OPTIONS: 'detect_leaks=0,allocator_may_return_null=1',
-    UBSAN_OPTIONS: 'print_stacktrace=1',
+    LD_PRELOAD: libraries.map(library).join(' '),
+    ...options,
   },
 });
 process.exit(status ?? 1);

@@ -1,8 +1,8 @@
 /** What the kernel tests share: every instruction set, seeded inputs, comparison with float64 references. */
 import { native } from '../../lib/native';
 
-/** Whether this is npm run test:sanitize, under which memory and threads are not the system's own. */
-export const SANITIZED = process.env.LD_PRELOAD?.includes('asan') ?? false;
+/** Whether this is npm run test:sanitize or test:threads, under which memory and threads are not the system's own. */
+export const SANITIZED = /lib[at]san/.test(process.env.LD_PRELOAD ?? '');
 
 /** Runs `body` as a describe block for every instruction set of this machine, and with the best one again afterwards. */
 export function onEveryIsa(body: () => void): void {
