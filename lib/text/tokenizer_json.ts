@@ -66,6 +66,25 @@ function checkMerges(file: string, merges: unknown, vocabulary: Vocabulary): voi
   }
 }
 
+const isPattern = (value: unknown): boolean =>
+  isObject(value) && [value.Regex, value.String].some((text) => typeof text === 'string');
+
+/** Where a Sequence has its parts. */
+const PARTS = { normalizer: 'normalizers', pre_tokenizer: 'pretokenizers', decoder: 'decoders' } as const;
+
+function checkPart(file: string, where: string, value: unknown, list: string): Part {
+  if (!isObject(value)) throw new FormatError(file, `${where}: expected an object, got ${show(value)}`);
+  // The library would print a warning and go on without it.
+  const { type, pattern } = value;
+  if ((type === 'Split' || type === 'Replace') && !isPattern(pattern))
+    throw new FormatError(file, `${where}.pattern: expected a Regex or a String, got ${show(pattern)}`);
+  if (type !== 'Sequence') return value as Part;
+  const parts = value[list];
+  if (!Array.isArray(parts)) throw new FormatError(file, `${where}.${list}: expected a list, got ${show(parts)}`);
+  parts.forEach((one: unknown, i) => void checkPart(file, `${where}.${list}[${i}]`, one, list));
+  return value as Part;
+}
+
 /**
  * The parts of a tokenizer.json that we read, checked: ids are valid and unique, and the model is one that is encoded
  * correctly here. @throws {FormatError} that names the first thing that is wrong.
@@ -100,11 +119,9 @@ export function checkTokenizerJson(file: string, json: unknown): TokenizerJson {
   }
   if ((type === 'WordPiece' || (unknown ?? null) !== null) && !Object.hasOwn(vocab, String(unknown)))
     throw new FormatError(file, `model.unk_token: expected a token of the vocabulary, got ${show(unknown)}`);
-  const part = (name: string) => {
+  const part = (name: keyof typeof PARTS) => {
     const value = json[name] ?? null;
-    if (value !== null && !isObject(value))
-      throw new FormatError(file, `${name}: expected an object, got ${show(value)}`);
-    return value;
+    return value === null ? null : checkPart(file, name, value, PARTS[name]);
   };
   return {
     model: { ...model, type } as TokenizerJson['model'],

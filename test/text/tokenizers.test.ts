@@ -231,7 +231,13 @@ test.each<[string, object, string]>([
     { ...bpe({}), pre_tokenizer: { type: 'Punctuation', behavior: 'Odd' } },
     'the behavior Odd is not known',
   ],
-  ['a pattern', { ...bpe({}), normalizer: { type: 'Replace', pattern: {} } }, 'neither a String nor a Regex'],
+  ['a pattern', { ...bpe({}), normalizer: { type: 'Replace', pattern: {} } }, 'expected a Regex or a String, got {}'],
+  ['a pattern of a decoder', { ...bpe({}), decoder: { type: 'Replace', pattern: [] } }, 'expected a Regex or a String'],
+  [
+    'a part of a sequence',
+    { ...bpe({}), decoder: { type: 'Sequence', decoders: [{ type: 'Fuse' }, null] } },
+    'decoder.decoders[1]: expected an object, got null',
+  ],
   ['a decoder', { ...bpe({}), decoder: { type: 'Odd' } }, 'Unknown Decoder type: Odd'],
   ['a text for a part', { ...bpe({}), decoder: 'ByteLevel' }, 'decoder: expected an object, got "ByteLevel"'],
 ])('%s is refused', (_, json, message) => {
