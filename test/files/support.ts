@@ -1,14 +1,13 @@
 /** Files are read in another process, which may hang or run out of memory without harm to the test. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { Trainer } from '../../lib/train';
 import { CONFIG, take } from '../train/support';
-
-export type Kind = 'safetensors' | 'model' | 'trainer' | 'tokens';
+import type { Batch, Report } from './batch_child';
 
 export interface Outcome {
   readonly milliseconds: number;
@@ -20,9 +19,11 @@ export interface Outcome {
 /** What one small file may take, on a busy machine. */
 export const BUDGET = { milliseconds: 5000, megabytes: 400 };
 
+const ROOT = join(__dirname, '..', '..');
+const LIMITS = ['--max-old-space-size=1000'];
+
 export const root = mkdtempSync(join(tmpdir(), 'sffn-files-'));
 const good = join(root, 'good');
-export const bad = join(root, 'bad');
 
 let child: ChildProcess;
 let lines: Interface;
@@ -33,7 +34,7 @@ beforeAll(async () => {
     await take(trainer, 2);
     trainer.save(good);
   }
-  child = spawn(process.execPath, ['--max-old-space-size=1000', join(__dirname, 'reader.cjs')], {
+  child = spawn(process.execPath, [...LIMITS, join(__dirname, 'reader.cjs')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   child.stdin!.on('error', () => {});
@@ -45,25 +46,36 @@ afterAll(() => {
   rmSync(root, { recursive: true });
 });
 
-/** A copy of a good checkpoint, by default without the manifest that would give a change away. */
-export function fresh(manifest = false): string {
-  rmSync(bad, { recursive: true, force: true });
-  mkdirSync(bad);
-  cpSync(good, bad, { recursive: true });
-  if (!manifest) rmSync(join(bad, 'manifest.json'));
-  return bad;
+/** Reads `count` changed files of a kind in another process, which may hang or end. */
+export function readBatch(kind: string, seed: number, count: number): Report {
+  const progress = join(root, 'progress');
+  const batch: Batch = { kind, seed, count, good, folder: join(root, 'batch'), progress, budget: BUDGET };
+  const { status, signal, stdout, stderr } = spawnSync(
+    process.execPath,
+    [
+      ...LIMITS,
+      '-r',
+      join(ROOT, 'scripts', 'register_ts.cjs'),
+      join(__dirname, 'batch_child.ts'),
+      JSON.stringify(batch),
+    ],
+    { cwd: ROOT, encoding: 'utf8', timeout: 60_000 + count * 100 },
+  );
+  if (status === 0) return JSON.parse(stdout);
+  const last = readFileSync(progress, 'utf8').trim();
+  throw new Error(`${kind}, seed ${seed}: the reader ended with ${signal ?? status} at file ${last}\n${stderr}`);
 }
 
-/** Reads a file or a checkpoint there. Fails where the process has ended, or is silent for too long. */
-export async function read(kind: Kind, path: string): Promise<Outcome> {
+/** Reads a safetensors file. Fails where the process has ended, or is silent for too long. */
+export async function read(path: string): Promise<Outcome> {
   const done = new AbortController();
   const timeout = AbortSignal.any([done.signal, AbortSignal.timeout(30_000)]);
-  child.stdin!.write(`${JSON.stringify({ kind, path })}\n`);
+  child.stdin!.write(`${JSON.stringify({ path })}\n`);
   try {
     const [line] = await once(lines, 'line', { signal: timeout });
     return JSON.parse(line);
   } catch (cause) {
-    throw new Error(`${kind} ${path}: no answer; the reader ended with ${child.exitCode ?? child.signalCode}`, {
+    throw new Error(`${path}: no answer; the reader ended with ${child.exitCode ?? child.signalCode}`, {
       cause,
     });
   } finally {
