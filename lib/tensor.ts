@@ -90,6 +90,7 @@ export class Tensor implements Disposable {
 
   /** For kernels. @throws {DisposedError} */
   get handle(): Handle {
+    this.#checkUsable();
     return this.storage.handle;
   }
 
@@ -127,7 +128,13 @@ export class Tensor implements Disposable {
    * in one array.
    */
   get data(): TypedArray {
+    this.#checkUsable();
     return this.storage.array;
+  }
+
+  /** A view may keep the memory, but not for this tensor. @throws {DisposedError} */
+  #checkUsable(): void {
+    if (this.#disposed) throw new DisposedError('tensor', 'it was disposed');
   }
 
   /** The elements in this processor's memory: `data` where there is such a thing, else a copy. */

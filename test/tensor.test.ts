@@ -34,6 +34,18 @@ test('an array whose memory is gone is refused, and one without elements is not'
   expect(tensor(new Float32Array(0)).shape).toEqual([0]);
 });
 
+test('a disposed tensor is of no use, although a view keeps its memory', () => {
+  const x = tensor([1]);
+  const view = x.view();
+  x.dispose();
+  for (const use of [() => x.data, () => x.toArray(), () => x.item(), () => x.host(), () => items([x])])
+    expect(use).toThrow(DisposedError);
+  expect(() => view.copyFrom(x)).toThrow(DisposedError);
+  expect(() => x.copyFrom(view)).toThrow(DisposedError);
+  expect(view.item()).toBe(1);
+  view.dispose();
+});
+
 test('data of no elements leaves nothing behind', () => {
   const { allocated } = memoryStats();
   const x = zeros([3, 0]);
