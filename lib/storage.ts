@@ -2,7 +2,7 @@
 import { constants } from 'node:buffer';
 import type { Handle } from '../types/native';
 import { type Device, deviceCode, deviceName } from './device';
-import { ELEMENTS, type ElementType, type TypedArray } from './dtype';
+import { bufferOf, ELEMENTS, type ElementType, lengthOf, type TypedArray } from './dtype';
 import { checkInteger, DeviceError, DisposedError, DTypeError, OutOfMemoryError, runNative } from './errors';
 import { native } from './native';
 
@@ -82,7 +82,7 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     if (array === null)
       throw new DTypeError('data', 'a tensor whose dtype has a typed array; use toArray()', this.dtype);
     // A caller may have transferred the ArrayBuffer away; the memory is ours all the same, so it gets a new one.
-    if (this.#array === null || (this.#array.length === 0 && this.length > 0)) {
+    if (this.#array === null || (lengthOf(this.#array) === 0 && this.length > 0)) {
       checkArrayBytes('data', this.bytes);
       // Of no elements: an ArrayBuffer of native memory could not be told from one that was transferred away.
       this.#array = new array(this.length === 0 ? [] : runNative(() => native.arrayBuffer(handle)));
@@ -129,7 +129,9 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
   dispose(): void {
     if (this.#handle === null || --this.#references > 0) return;
     // Detached first: a typed array that the caller still holds must not see the memory's next use.
-    if (this.#array !== null && this.#array.length > 0) native.detach(this.#handle, this.#array.buffer as ArrayBuffer);
+    // By what the array itself says: a caller may have given it other properties.
+    if (this.#array !== null && lengthOf(this.#array) > 0)
+      native.detach(this.#handle, bufferOf(this.#array) as ArrayBuffer);
     this.#array = null;
     native.release(this.#handle);
     this.#handle = null;

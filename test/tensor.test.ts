@@ -46,6 +46,14 @@ test('a disposed tensor is of no use, although a view keeps its memory', () => {
   view.dispose();
 });
 
+test.each(['length', 'buffer'])('data with another %s of its own becomes empty with its tensor', (name) => {
+  const x = tensor([1, 2, 3]);
+  const { data } = x;
+  Object.defineProperty(data, name, { value: name === 'length' ? 0 : new ArrayBuffer(8) });
+  x.dispose();
+  expect(data[0]).toBeUndefined();
+});
+
 test('data of no elements leaves nothing behind', () => {
   const { allocated } = memoryStats();
   const x = zeros([3, 0]);

@@ -4,7 +4,7 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { type TypedArray, tagOf } from '../dtype';
+import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, type TypedArray, tagOf } from '../dtype';
 import { checkPath, DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
 import { checkKeys, isObject } from '../options';
 import { numel, type Shape } from '../tensor';
@@ -289,15 +289,15 @@ export function safetensorsBytes(
     if (dtype === undefined)
       throw new DTypeError(`saveSafetensors: ${name}`, `one of ${Object.keys(NAMES).join(', ')}`, typeof data);
     if (!Array.isArray(shape)) throw new OptionError(`saveSafetensors: shape of ${name}`, 'an array of sizes', shape);
-    if (!shape.every(isSize) || numel(shape) !== data.length)
+    if (!shape.every(isSize) || numel(shape) !== lengthOf(data))
       throw new ShapeError(
         `saveSafetensors: ${name}`,
         `${numel(shape)} values for ${formatShape(shape)}`,
-        String(data.length),
+        String(lengthOf(data)),
       );
-    const end = offset + data.byteLength;
+    const end = offset + byteLengthOf(data);
     header.set(name, { dtype, shape, data_offsets: [offset, end] });
-    parts.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    parts.push(new Uint8Array(bufferOf(data), byteOffsetOf(data), byteLengthOf(data)));
     offset = end;
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(header)));

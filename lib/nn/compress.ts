@@ -63,14 +63,19 @@ export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shap
   const sizes = sizesOf(dims);
   const [K, q, p, L, s, r] = sizes;
   if (lengthOf(weight) !== dims.inFeatures * dims.outFeatures)
-    throw new OptionError('nearestFactors: weight', `${dims.outFeatures} x ${dims.inFeatures} elements`, weight.length);
+    throw new OptionError(
+      'nearestFactors: weight',
+      `${dims.outFeatures} x ${dims.inFeatures} elements`,
+      lengthOf(weight),
+    );
+  const plain = new Float32Array(weight); // which says the truth of its length
   const count = K * L;
   const rank = Math.min(s, p, Math.ceil(q / L));
   const left = new Float32Array(count * s * rank);
   const values = new Float32Array(count * rank);
   const right = new Float32Array(count * rank * p);
   runNative(() =>
-    kernels.svd({ a: slicesOf(weight, sizes), u: left, s: values, vt: right, batch: count, m: s, n: p, rank }),
+    kernels.svd({ a: slicesOf(plain, sizes), u: left, s: values, vt: right, batch: count, m: s, n: p, rank }),
   );
 
   const v = new Float32Array(numel(vShape));
@@ -85,7 +90,7 @@ export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shap
         for (let i = 0; i < s; i++) u[(l * s + i) * r + (c - l) / L] = root * left[(slice * s + i) * rank + m]!;
       }
     }
-  return { v, u, error: relativeError(weight, v, u, dims) };
+  return { v, u, error: relativeError(plain, v, u, dims) };
 }
 
 function relativeError(weight: Float32Array, v: Float32Array, u: Float32Array, dims: LinearDims): number {

@@ -230,6 +230,7 @@ const METHODS: Readonly<Record<string, CallOf>> = {
       if (d.once(3)) {
         const shared = t.storage.shared;
         const own = t.data;
+        if (d.once(2)) Object.defineProperty(own, 'buffer', { value: new ArrayBuffer(8), configurable: true });
         t.dispose();
         if (!shared && own.length > 0) throw violated('data', 'an array still shows memory that was given back');
       }

@@ -73,3 +73,10 @@ test('a matrix of zeros, and one of another size', () => {
   expect(error).toBe(0);
   expect(() => nearestFactors(new Float32Array(7), [3, 10], [8, 3])).toThrow('nearestFactors: weight: expected 8 x 10');
 });
+
+test('a matrix that says it is longer than it is, is taken for what it is', () => {
+  const weight = new Float32Array(12).map((_, i) => i);
+  const expected = nearestFactors(weight, [2, 4], [3, 2]);
+  Object.defineProperty(weight, 'length', { value: 1 << 28 });
+  expect(nearestFactors(weight, [2, 4], [3, 2])).toEqual(expected);
+});
