@@ -32,6 +32,11 @@ test.each(['trainingWithTurns', 'trainingWithoutTurns'])(
   1_800_000,
 );
 
+test('tensors that nobody disposes, without a turn of the event loop', () => {
+  // 400 bytes of each would be 40 MB, or 400 in the long form.
+  expect(grown('undisposed', LONG ? 1_000_000 : 100_000).rss).toBeLessThan(24e6);
+}, 1_800_000);
+
 test('workers that are terminated while they compute', () => {
   const { rss, allocated } = grown('workers', LONG ? 1000 : 20);
   expect(allocated).toBe(0);

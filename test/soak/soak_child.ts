@@ -73,7 +73,7 @@ async function training(count: number, yielding: boolean): Promise<Growth> {
 /** Tensors that nobody disposes, and those of a graph, in a loop that never gives the event loop its turn. */
 const undisposed = (count: number): Promise<Growth> =>
   growth(count, (rounds) => {
-    const values = new Float32Array(64);
+    const values = new Float32Array(4);
     for (let i = 0; i < rounds; i++) {
       tensor(values);
       if (i % 8 === 0) sum(zeros([4], { requiresGrad: true })).backward();
