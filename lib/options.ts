@@ -11,6 +11,10 @@ export type OptionNames<T> = Readonly<Record<keyof T, unknown>>;
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   value !== null && typeof value === 'object' && !Array.isArray(value);
 
+/** An object to iterate over; text is none, because it would give its characters. */
+export const isIterable = (value: unknown): value is Iterable<unknown> =>
+  value !== null && typeof value === 'object' && typeof (value as Iterable<unknown>)[Symbol.iterator] === 'function';
+
 /**
  * @param owner the owner of the options, for the message: `AdamW`.
  * @throws {OptionError} for a value that is not an object, and for an unknown name: "weight_decay: unknown option of

@@ -6,7 +6,7 @@ import { closeSync, fstatSync, openSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, type TypedArray, tagOf } from '../dtype';
 import { checkPath, DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
-import { checkKeys, isObject } from '../options';
+import { checkKeys, isIterable, isObject } from '../options';
 import { numel, type Shape } from '../tensor';
 import { type FileRecord, readExactly, withFile, writeAtomically } from './files';
 
@@ -255,8 +255,6 @@ export function loadSafetensors(path: string, options: LoadSafetensorsOptions = 
 
 /** Names and texts of a header must survive a round trip through UTF-8. */
 const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value);
-
-const isIterable = (value: unknown): boolean => value !== null && typeof value === 'object' && Symbol.iterator in value;
 
 /** @throws {OptionError} */
 function checkedEntry(entry: unknown): readonly [string, StoredTensor] {

@@ -90,7 +90,7 @@ export class BpeTokenizer implements Tokenizer {
   }
 
   decode(ids: Iterable<number>): string {
-    const known = checkedIds(ids).filter((id) => this.#library.id_to_token(id) !== undefined);
+    const known = checkedIds('decode', ids).filter((id) => this.#library.id_to_token(id) !== undefined);
     // The library refuses to decode an empty list.
     if (known.length === 0) return '';
     return this.#library.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });

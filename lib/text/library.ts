@@ -29,7 +29,9 @@ interface Library {
 export const library = (): Library => require('@huggingface/tokenizers') as Library;
 
 /**
- * A `pattern` of a tokenizer.json, `{ String }` or `{ Regex }`: tokenizer_json.ts has checked that. The library (0.2.0) turns
- * Oniguruma's syntax and its classes (`\s`, `\w`, `\d`) into those of JavaScript.
+ * A `pattern` of a tokenizer.json, `{ String }` or `{ Regex }`. The library (0.2.0) turns Oniguruma's syntax and its classes
+ * (`\s`, `\w`, `\d`) into those of JavaScript.
  */
-export const compilePattern = (pattern: unknown): RegExp => new (library().SplitPreTokenizer)({ pattern }).pattern;
+export function compilePattern(pattern: unknown): RegExp {
+  return new (library().SplitPreTokenizer)({ pattern }).pattern;
+}

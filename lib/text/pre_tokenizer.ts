@@ -19,7 +19,7 @@ const PUNCTUATION = '[\\p{P}$+<=>^`|~]';
 const pattern = (source: string) => new RegExp(source, 'gu');
 
 /** Whether a piece is joined to the one before it; each is a match of the pattern, or what lies between two matches. */
-const JOINS: Readonly<Record<string, (before: boolean, match: boolean) => boolean>> = {
+export const JOINS: Readonly<Record<string, (before: boolean, match: boolean) => boolean>> = {
   Isolated: () => false,
   Removed: () => false,
   Contiguous: (before, match) => before === match,
@@ -42,9 +42,8 @@ function* pieces(text: string, cut: RegExp, piece = { match: false }): Generator
 }
 
 /** `invert`: the text between the matches of `cut` counts as the matches. */
-function split(cut: RegExp, behavior: unknown = 'Isolated', invert = false): PreTokenizer {
-  const joins = JOINS[String(behavior)];
-  if (joins === undefined) throw new Error(`a split with the behavior ${behavior} is not known`);
+function split(cut: RegExp, behavior = 'Isolated', invert = false): PreTokenizer {
+  const joins = JOINS[behavior]!;
   if (behavior === 'Isolated') return (text) => pieces(text, cut);
   return function* words(text) {
     let [word, before] = ['', false];
@@ -63,19 +62,21 @@ function split(cut: RegExp, behavior: unknown = 'Isolated', invert = false): Pre
   };
 }
 
-function byteLevel({ add_prefix_space, use_regex = true }: Part): PreTokenizer[] {
+const behaviorOf = ({ behavior }: Part): string | undefined => (behavior ?? undefined) as string | undefined;
+
+function byteLevel({ add_prefix_space, use_regex }: Part): PreTokenizer[] {
   const bytes = new (library().ByteLevelPreTokenizer)({ use_regex: false });
   const prefixed: PreTokenizer = (text) => [text.startsWith(' ') ? text : ` ${text}`];
   return [
     ...(add_prefix_space ? [prefixed] : []),
-    ...(use_regex ? [split(WORD)] : []),
+    ...((use_regex ?? true) ? [split(WORD)] : []),
     (text) => bytes.pre_tokenize_text(text),
   ];
 }
 
 function metaspace(part: Part): PreTokenizer[] {
-  const { replacement = '▁', add_prefix_space, split: cut = true } = part;
-  const mark = String(replacement);
+  const { add_prefix_space } = part;
+  const mark = String(part.replacement ?? '▁');
   // Older files have add_prefix_space instead of a scheme.
   const scheme = part.prepend_scheme ?? (add_prefix_space === false ? 'never' : 'always');
   const marked: PreTokenizer = (text, atStart) => {
@@ -83,7 +84,7 @@ function metaspace(part: Part): PreTokenizer[] {
     const prepend = scheme === 'always' || (scheme === 'first' && atStart);
     return [prepend && !spaced.startsWith(mark) ? mark + spaced : spaced];
   };
-  return [marked, ...(cut ? [split(compilePattern({ String: mark }), 'MergedWithNext')] : [])];
+  return [marked, ...((part.split ?? true) ? [split(compilePattern({ String: mark }), 'MergedWithNext')] : [])];
 }
 
 /** The steps of a pre-tokenizer; each cuts the words of the previous one. @throws {Error} for an unknown step. */
@@ -97,7 +98,7 @@ export function preTokenizers(part: Part | null | undefined): PreTokenizer[] {
     case 'Metaspace':
       return metaspace(part);
     case 'Split':
-      return [split(compilePattern(part.pattern), part.behavior, part.invert === true)];
+      return [split(compilePattern(part.pattern), behaviorOf(part), part.invert === true)];
     case 'Whitespace':
       return [split(pattern(`[${LETTERS}]+|[^${LETTERS}\\p{White_Space}]+`), 'Removed', true)];
     case 'WhitespaceSplit':
@@ -105,7 +106,7 @@ export function preTokenizers(part: Part | null | undefined): PreTokenizer[] {
     case 'BertPreTokenizer':
       return [split(pattern('\\p{White_Space}'), 'Removed'), split(pattern(PUNCTUATION))];
     case 'Punctuation':
-      return [split(pattern(PUNCTUATION), part.behavior)];
+      return [split(pattern(PUNCTUATION), behaviorOf(part))];
     case 'Digits':
       return [split(pattern('\\p{N}'), part.individual_digits ? 'Isolated' : 'Contiguous')];
     case 'FixedLength':

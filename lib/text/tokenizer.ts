@@ -1,6 +1,6 @@
 /** Text to token ids and back. */
 import { checkInteger, IndexError, OptionError } from '../errors';
-import { isObject } from '../options';
+import { isIterable, isObject } from '../options';
 import { checkText } from './utf8';
 
 /** Text to ids and back. */
@@ -30,16 +30,20 @@ export function checkTokenizer(where: string, value: unknown): asserts value is 
 /** The end of text of the byte tokenizer and of vocabularies that we train. */
 export const END_OF_TEXT = '<|endoftext|>';
 
-const isIterable = (value: unknown): value is Iterable<unknown> =>
-  value !== null && typeof value === 'object' && Symbol.iterator in value;
-
-/** @throws {OptionError | IndexError} */
-export function checkedIds(ids: Iterable<number>): number[] {
-  if (!isIterable(ids)) throw new OptionError('decode: ids', 'ids', ids);
+/** The ids as an array. @throws {OptionError | IndexError} */
+export function checkedIds(where: string, ids: Iterable<number>): number[] {
+  if (!isIterable(ids)) throw new OptionError(`${where}: ids`, 'ids', ids);
   const all = [...ids];
-  const wrong = all.findIndex((id) => !Number.isSafeInteger(id) || id < 0);
-  if (wrong >= 0) throw new IndexError(`decode: id ${wrong}`, 'a whole number of at least 0', all[wrong]);
+  const wrong = all.findIndex((id) => !isId(id));
+  if (wrong >= 0) checkId(`${where}: id ${wrong}`, all[wrong]);
   return all;
+}
+
+const isId = (id: unknown): boolean => Number.isSafeInteger(id) && (id as number) >= 0;
+
+/** @throws {IndexError} */
+function checkId(where: string, id: unknown): void {
+  if (!isId(id)) throw new IndexError(where, 'a whole number of at least 0', id);
 }
 
 /**
@@ -67,7 +71,7 @@ export class ByteTokenizer implements Tokenizer {
   }
 
   decode(ids: Iterable<number>): string {
-    return Buffer.from(checkedIds(ids).filter((id) => id < 256)).toString('utf8');
+    return Buffer.from(checkedIds('decode', ids).filter((id) => id < 256)).toString('utf8');
   }
 }
 
@@ -86,15 +90,15 @@ export class StreamingDecoder {
    */
   constructor(tokenizer: Tokenizer, context: Iterable<number> = []) {
     checkTokenizer('StreamingDecoder: tokenizer', tokenizer);
-    if (!isIterable(context)) throw new OptionError('StreamingDecoder: context', 'ids', context);
     this.#tokenizer = tokenizer;
-    this.#ids = [...context];
+    this.#ids = checkedIds('StreamingDecoder: context', context);
     this.#shown = this.#ids.length;
     this.#before = tokenizer.decode(this.#ids);
   }
 
   /** The text that `id` completes; empty while a character is unfinished. */
   push(id: number): string {
+    checkId('StreamingDecoder.push: id', id);
     this.#ids.push(id);
     const text = this.#tokenizer.decode(this.#ids);
     return text.endsWith('\uFFFD') ? '' : this.#show(text);

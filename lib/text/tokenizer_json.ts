@@ -3,6 +3,7 @@ import { FormatError } from '../errors';
 import { isObject } from '../options';
 import type { AddedToken } from './added_tokens';
 import type { Part } from './library';
+import { checkPart, type PartName, show } from './parts';
 
 export interface TokenizerJson {
   readonly model: Part & { readonly vocab: Readonly<Record<string, number>> };
@@ -16,8 +17,6 @@ export interface TokenizerJson {
 
 /** Ids are indices of 32 bits. */
 const MAX_ID = 2 ** 31 - 2;
-
-const show = (value: unknown): string => (Array.isArray(value) ? 'a list' : (JSON.stringify(value) ?? 'nothing'));
 
 /** Texts and their ids, each pair once. */
 class Vocabulary {
@@ -60,29 +59,13 @@ function checkMerges(file: string, merges: unknown, vocabulary: Vocabulary): voi
     const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
     const [left, right, more]: unknown[] = Array.isArray(pair) ? pair : [];
     if (typeof left !== 'string' || typeof right !== 'string' || more !== undefined)
-      throw new FormatError(file, `merge ${i}: expected two tokens, got ${JSON.stringify(merge)}`);
+      throw new FormatError(
+        file,
+        `merge ${i}: expected two tokens, got ${Array.isArray(merge) ? `[${merge.map(show).join(', ')}]` : show(merge)}`,
+      );
     for (const token of [left, right, left + right])
       if (!vocabulary.has(token)) throw new FormatError(file, `merge ${i}: ${show(token)} is not in the vocabulary`);
   }
-}
-
-const isPattern = (value: unknown): boolean =>
-  isObject(value) && [value.Regex, value.String].some((text) => typeof text === 'string');
-
-/** Where a Sequence has its parts. */
-const PARTS = { normalizer: 'normalizers', pre_tokenizer: 'pretokenizers', decoder: 'decoders' } as const;
-
-function checkPart(file: string, where: string, value: unknown, list: string): Part {
-  if (!isObject(value)) throw new FormatError(file, `${where}: expected an object, got ${show(value)}`);
-  // The library would print a warning and go on without it.
-  const { type, pattern } = value;
-  if ((type === 'Split' || type === 'Replace') && !isPattern(pattern))
-    throw new FormatError(file, `${where}.pattern: expected a Regex or a String, got ${show(pattern)}`);
-  if (type !== 'Sequence') return value as Part;
-  const parts = value[list];
-  if (!Array.isArray(parts)) throw new FormatError(file, `${where}.${list}: expected a list, got ${show(parts)}`);
-  parts.forEach((one: unknown, i) => void checkPart(file, `${where}.${list}[${i}]`, one, list));
-  return value as Part;
 }
 
 /**
@@ -109,6 +92,7 @@ export function checkTokenizerJson(file: string, json: unknown): TokenizerJson {
   added.forEach((token: unknown, i) => {
     if (!isObject(token) || typeof token.content !== 'string')
       throw new FormatError(file, `added token ${i}: expected a content and an id, got ${show(token)}`);
+    checkPart(file, 'added_token', { ...token, type: 'AddedToken' }, `added token ${i}`);
     vocabulary.add(token.content, token.id);
   });
   if (vocabulary.size === 0) throw new FormatError(file, 'its vocabulary is empty');
@@ -119,10 +103,13 @@ export function checkTokenizerJson(file: string, json: unknown): TokenizerJson {
   }
   if ((type === 'WordPiece' || (unknown ?? null) !== null) && !Object.hasOwn(vocab, String(unknown)))
     throw new FormatError(file, `model.unk_token: expected a token of the vocabulary, got ${show(unknown)}`);
-  const part = (name: keyof typeof PARTS) => {
+  checkPart(file, 'model', { ...model, type });
+  const part = (name: PartName): Part | null => {
     const value = json[name] ?? null;
-    return value === null ? null : checkPart(file, name, value, PARTS[name]);
+    if (value !== null) checkPart(file, name, value);
+    return value;
   };
+  part('post_processor');
   return {
     model: { ...model, type } as TokenizerJson['model'],
     vocabSize: vocabulary.size,

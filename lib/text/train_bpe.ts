@@ -3,7 +3,7 @@
  * library on npm trains one. Encoding and decoding use the library.
  */
 import { checkInteger, OptionError } from '../errors';
-import { checkKeys } from '../options';
+import { checkKeys, isIterable } from '../options';
 import { WORD } from './pre_tokenizer';
 import { END_OF_TEXT } from './tokenizer';
 import { checkText } from './utf8';
@@ -99,6 +99,8 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions): obj
   const { vocabSize, minFrequency = 2 } = options;
   checkInteger('trainBpe: vocabSize', vocabSize, 257);
   checkInteger('trainBpe: minFrequency', minFrequency);
+  // Text itself iterates, too: its characters would be the texts.
+  if (!isIterable(texts)) throw new OptionError('trainBpe: texts', 'texts, in an array or another iterable', texts);
   if (vocabSize > SHIFT) throw new OptionError('trainBpe: vocabSize', `at most ${SHIFT}`, vocabSize);
   const words = countWords(texts);
   if (words.length === 0) throw new OptionError('trainBpe: texts', 'some text', 'none');

@@ -55,7 +55,9 @@ describe.each([
     expect(() => tokenizer.encode(7 as unknown as string)).toThrow('encode: text: expected a string, got 7');
     for (const id of [-1, 1.5, Number.NaN, 1e18]) {
       expect(() => tokenizer.decode([97, id])).toThrow(IndexError);
-      expect(() => new StreamingDecoder(tokenizer).push(id)).toThrow('decode: id 0: expected a whole number');
+      expect(() => new StreamingDecoder(tokenizer).push(id)).toThrow(
+        'StreamingDecoder.push: id: expected a whole number',
+      );
     }
     expect(tokenizer.decode([97, 4000, 98])).toBe('ab');
   });
@@ -165,6 +167,8 @@ test('a stream keeps the space between two words of a SentencePiece-style tokeni
 test('bad vocabularies and files are refused', () => {
   expect(() => trainBpe([text], { vocabSize: 256 })).toThrow(OptionError);
   expect(() => trainBpe([], { vocabSize: 300 })).toThrow(OptionError);
+  for (const texts of ['one string', null, undefined, 5, {}])
+    expect(() => trainBpe(texts as never, { vocabSize: 300 })).toThrow('trainBpe: texts: expected texts');
   expect(() => trainBpe(['\uD83D'], { vocabSize: 300 })).toThrow('trainBpe: text: expected Unicode text');
   expect(() => loadTokenizer(join(folder, 'none.json'))).toThrow(FileError);
   const path = join(folder, 'bad.json');
@@ -229,14 +233,52 @@ test.each<[string, object, string]>([
   [
     'a behavior',
     { ...bpe({}), pre_tokenizer: { type: 'Punctuation', behavior: 'Odd' } },
-    'the behavior Odd is not known',
+    'pre_tokenizer.behavior: expected one of Isolated, Removed, Contiguous, MergedWithPrevious, MergedWithNext, got "Odd"',
   ],
-  ['a pattern', { ...bpe({}), normalizer: { type: 'Replace', pattern: {} } }, 'expected a Regex or a String, got {}'],
-  ['a pattern of a decoder', { ...bpe({}), decoder: { type: 'Replace', pattern: [] } }, 'expected a Regex or a String'],
+  ['a pattern', { ...bpe({}), normalizer: { type: 'Replace', pattern: {} } }, 'neither a String nor a Regex'],
   [
-    'a part of a sequence',
-    { ...bpe({}), decoder: { type: 'Sequence', decoders: [{ type: 'Fuse' }, null] } },
-    'decoder.decoders[1]: expected an object, got null',
+    'a prefix to nothing',
+    { ...bpe({}), normalizer: { type: 'Prepend' } },
+    'normalizer.prepend: expected text, got nothing',
+  ],
+  [
+    'a prefix in a sequence',
+    { ...bpe({}), normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Prepend', prepend: 1 }] } },
+    'normalizer.normalizers[1].prepend: expected text, got 1',
+  ],
+  ['a sequence of none', { ...bpe({}), normalizer: { type: 'Sequence' } }, 'normalizer.normalizers: expected a list'],
+  [
+    'a sequence of text',
+    { ...bpe({}), pre_tokenizer: { type: 'Sequence', pretokenizers: ['Digits'] } },
+    'pre_tokenizer.pretokenizers[0]: expected an object, got "Digits"',
+  ],
+  ['a part without type', { ...bpe({}), decoder: {} }, 'decoder.type: expected text, got nothing'],
+  ['a sequence of decoders', { ...bpe({}), decoder: { type: 'Sequence' } }, 'decoder.decoders: expected a list'],
+  ['a replacement', { ...bpe({}), normalizer: { type: 'Replace', pattern: { String: 'a' } } }, 'normalizer.content'],
+  ['a length', { ...bpe({}), pre_tokenizer: { type: 'FixedLength' } }, 'pre_tokenizer.length: expected a whole number'],
+  [
+    'a scheme',
+    { ...bpe({}), pre_tokenizer: { type: 'Metaspace', prepend_scheme: 'last' } },
+    'prepend_scheme: expected',
+  ],
+  [
+    'a flag',
+    { ...bpe({}), pre_tokenizer: { type: 'ByteLevel', use_regex: 'no' } },
+    'use_regex: expected true or false',
+  ],
+  ['a stripped text', { ...bpe({}), decoder: { type: 'Strip', start: 1, stop: 0 } }, 'decoder.content: expected text'],
+  ['a joint', { ...bpe({}), decoder: { type: 'WordPiece' } }, 'decoder.prefix: expected text, got nothing'],
+  ['a processor', { ...bpe({}), post_processor: { type: 'Sequence' } }, 'post_processor.processors: expected a list'],
+  ['an option of a model', bpe({ byte_fallback: 1 }), 'model.byte_fallback: expected true or false, got 1'],
+  [
+    'a continuation',
+    { model: { type: 'WordPiece', unk_token: 'a', vocab: { a: 0 } } },
+    'model.continuing_subword_prefix: expected text, got nothing',
+  ],
+  [
+    'an option of an added token',
+    { ...bpe({}), added_tokens: [{ ...added(3, 'x'), lstrip: 'left' }] },
+    'added token 0.lstrip: expected true or false, got "left"',
   ],
   ['a decoder', { ...bpe({}), decoder: { type: 'Odd' } }, 'Unknown Decoder type: Odd'],
   ['a text for a part', { ...bpe({}), decoder: 'ByteLevel' }, 'decoder: expected an object, got "ByteLevel"'],
