@@ -142,6 +142,35 @@ export function checkFunction(where: string, value: unknown): void {
   if (typeof value !== 'function') throw new OptionError(where, 'a function', value);
 }
 
+/** Throws OptionError unless `value` is an array, plain or typed; what is in it is not looked at. */
+export function checkNumbers(where: string, value: unknown): asserts value is ArrayLike<number> {
+  if (!Array.isArray(value) && !(ArrayBuffer.isView(value) && 'length' in value))
+    throw new OptionError(where, 'an array of numbers', value);
+}
+
+/** Throws OptionError unless `value` is an array of names. */
+export function checkNames(where: string, value: unknown): asserts value is readonly string[] {
+  if (!Array.isArray(value) || Array.from(value).some((name) => typeof name !== 'string'))
+    throw new OptionError(where, 'an array of names', value);
+}
+
+/** Throws OptionError unless `value` is an AbortSignal, of this library's realm or another. */
+export function checkSignal(where: string, value: unknown): asserts value is AbortSignal {
+  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>;
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
+    throw new OptionError(where, 'an AbortSignal', value);
+}
+
+/** Throws OptionError unless `value` is true or false. */
+export function checkBoolean(where: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') throw new OptionError(where, 'true or false', value);
+}
+
+/** Throws DisposedError for an object that was disposed. */
+export function checkAlive(where: string, disposed: boolean): void {
+  if (disposed) throw new DisposedError(where, 'it was disposed');
+}
+
 /** Throws OptionError unless `value` is of a class. */
 export function checkInstance<T>(
   where: string,

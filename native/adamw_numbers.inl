@@ -1,3 +1,8 @@
+// The largest norm of clipped gradients that is taken: optimizers keep squares in f32, which ends at 3.4e38.
+constexpr double kLargestNorm = 1e19;
+// The smallest factor of clipping: the next f32 below are subnormal, which threads take for 0.
+constexpr double kSmallestScale = 0x1p-126;
+
 // The factors of an AdamW update. Each backend includes this file and compiles it itself: one may contract
 // multiply-adds and another not, so the last bits differ.
 struct AdamWNumbers {

@@ -1,14 +1,20 @@
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), all tensors of a group in one kernel call. */
 import { noGrad } from '../autograd';
 import { zeros } from '../creation';
-import { checkChoice, checkNumber, DTypeError, GradientError, OptionError, runNative } from '../errors';
+import { checkAlive, checkChoice, checkNumber, DTypeError, GradientError, OptionError, runNative } from '../errors';
 import { kernels } from '../kernels';
 import { checkSameDevice } from '../ops/check';
 import { checkKeys, type OptionNames } from '../options';
 import { keep } from '../scope';
 import { empty, isTensor, type Tensor } from '../tensor';
 import { GradientClip } from './clip';
-import { type NamedParameter, namedParameters, type ParameterKind, type ParameterSource } from './groups';
+import {
+  checkParameters,
+  type NamedParameter,
+  namedParameters,
+  type ParameterKind,
+  type ParameterSource,
+} from './groups';
 import {
   checkGradient,
   checkState,
@@ -110,6 +116,7 @@ export class AdamW implements RecordableOptimizer {
   #pending: UpdateResult | null = null;
   /** Set by prepareStep, until applyStep takes it. */
   #prepared: { readonly calls: readonly Call[]; readonly clip: GradientClip } | null = null;
+  #disposed = false;
 
   /**
    * @param parameters a module, its parameters, or groups of them. The state uses their names.
@@ -142,6 +149,7 @@ export class AdamW implements RecordableOptimizer {
 
   /** Steps taken. Waits for the latest one if its norm was not read yet. */
   get stepCount(): number {
+    checkAlive('AdamW.stepCount', this.#disposed);
     this.#settle();
     return this.#stepCount;
   }
@@ -151,6 +159,7 @@ export class AdamW implements RecordableOptimizer {
   }
 
   step(options: StepOptions = {}): UpdateResult {
+    checkAlive('AdamW.step', this.#disposed);
     checkStep('AdamW.step', options, { lr: 0, maxGradNorm: 0, clip: 0 });
     const { lr, maxGradNorm, clip } = options;
     const calls = this.#callsOf(({ parameter }) => parameter.grad !== null);
@@ -165,6 +174,7 @@ export class AdamW implements RecordableOptimizer {
   }
 
   prepareStep(options: Pick<StepOptions, 'lr' | 'clip'> = {}): UpdateResult {
+    checkAlive('AdamW.prepareStep', this.#disposed);
     checkStep('AdamW.prepareStep', options, { lr: 0, clip: 0 });
     const calls = this.#callsOf(() => true);
     const clip = options.clip ?? this.#clip.begin();
@@ -174,6 +184,7 @@ export class AdamW implements RecordableOptimizer {
   }
 
   applyStep(options: Pick<StepOptions, 'maxGradNorm'> = {}): void {
+    checkAlive('AdamW.applyStep', this.#disposed);
     checkStep('AdamW.applyStep', options, { maxGradNorm: 0 });
     const without = this.#slots.find(({ parameter }) => parameter.grad === null);
     if (without) throw new GradientError(`AdamW: applyStep: ${without.name} has no gradient`);
@@ -250,10 +261,13 @@ export class AdamW implements RecordableOptimizer {
   }
 
   zeroGrad(): void {
+    checkAlive('AdamW.zeroGrad', this.#disposed);
     dropGradients(this.#slots.map(({ parameter }) => parameter));
   }
 
   remove(parameters: readonly Tensor[]): void {
+    checkAlive('AdamW.remove', this.#disposed);
+    checkParameters('AdamW.remove: parameters', parameters);
     this.#settle();
     this.#prepared = null;
     const gone = new Set(parameters);
@@ -269,6 +283,7 @@ export class AdamW implements RecordableOptimizer {
     /** By the name of the parameter and what it is. */
     readonly tensors: Map<string, Tensor>;
   } {
+    checkAlive('AdamW.stateDict', this.#disposed);
     const tensors = new Map<string, Tensor>();
     for (const slot of this.#slots)
       for (const [ending, state] of stateOf(slot)) tensors.set(`${slot.name}.${ending}`, state);
@@ -276,6 +291,7 @@ export class AdamW implements RecordableOptimizer {
   }
 
   loadStateDict(state: OptimizerState): void {
+    checkAlive('AdamW.loadStateDict', this.#disposed);
     const own = this.stateDict().tensors;
     checkState('AdamW', own, state);
     copyState(own, state);
@@ -283,8 +299,10 @@ export class AdamW implements RecordableOptimizer {
   }
 
   dispose(): void {
+    if (this.#disposed) return;
     this.#pending = null;
     this.remove(this.#slots.map(({ parameter }) => parameter));
+    this.#disposed = true;
     this.#clip[Symbol.dispose]();
     this.#numbers.dispose();
   }

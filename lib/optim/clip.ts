@@ -1,11 +1,11 @@
 /** Clipping by the global norm of the gradients: on their device, without waiting for it. */
 import type { Handle } from '../../types/native';
 import { checkDevice, type Device } from '../device';
-import { checkNumber, GradientError, runNative } from '../errors';
+import { checkAlive, checkFunction, checkNumber, GradientError, runNative } from '../errors';
 import { kernels } from '../kernels';
 import { keep } from '../scope';
 import { empty, items, type Tensor } from '../tensor';
-import { namedParameters, type ParameterSource } from './groups';
+import { checkParameters, namedParameters, type ParameterSource } from './groups';
 import type { UpdateResult } from './optimizer';
 
 /** A norm that is read when it is asked for; then the listeners are told. */
@@ -24,6 +24,7 @@ class NormReading implements UpdateResult {
   }
 
   readWith(others: readonly Tensor[]): number[] {
+    checkParameters('readWith: others', others);
     if (this.#norm !== null) return items(others);
     const [norm, ...values] = items([this.#tensor, ...others]) as [number, ...number[]];
     this.#norm = norm;
@@ -32,6 +33,7 @@ class NormReading implements UpdateResult {
   }
 
   whenKnown(listener: (finite: boolean) => void): void {
+    checkFunction('whenKnown: listener', listener);
     if (this.#norm === null) this.#listeners.push(listener);
     else listener(Number.isFinite(this.#norm));
   }
@@ -44,7 +46,7 @@ class NormReading implements UpdateResult {
 export class GradientClip implements Disposable {
   /** [1], float32: the global norm before clipping. */
   readonly norm: Tensor;
-  /** [1], float32: the factor by which clipping multiplies the gradients; NaN if the norm is not finite. */
+  /** [1], float32: the factor by which clipping multiplies the gradients; NaN if the norm is not finite or too large. */
   readonly scale: Tensor;
   #reading: NormReading | null = null;
 
@@ -61,6 +63,7 @@ export class GradientClip implements Disposable {
   }
 
   get #latest(): NormReading {
+    this.#checkAlive('result');
     if (this.#reading === null) throw new GradientError('GradientClip: call measure before each step');
     return this.#reading;
   }
@@ -70,11 +73,14 @@ export class GradientClip implements Disposable {
    * read.
    */
   whenKnown(listener: (finite: boolean) => void): void {
+    this.#checkAlive('whenKnown');
     this.#latest.whenKnown(listener);
   }
 
   /** Both halves: the norm of the gradients, and the scale that makes it at most `maxNorm`; 0: any norm is allowed. */
   measure(parameters: readonly Tensor[], maxNorm = 0): this {
+    this.#checkAlive('measure');
+    checkMeasured('GradientClip.measure', parameters, maxNorm);
     return this.begin().launch(parameters, maxNorm);
   }
 
@@ -83,6 +89,7 @@ export class GradientClip implements Disposable {
    * was not read yet, because it is about to be overwritten.
    */
   begin(): this {
+    this.#checkAlive('begin');
     this.#reading?.readWith([]);
     // The state of a step that fails before it has a norm: it does not count.
     runNative(() => kernels.fill({ y: this.norm, value: Number.NaN }));
@@ -92,7 +99,8 @@ export class GradientClip implements Disposable {
 
   /** The second half: everything that `measure` launches. */
   launch(parameters: readonly Tensor[], maxNorm = 0): this {
-    checkNumber('GradientClip: maxNorm', maxNorm, 0);
+    this.#checkAlive('launch');
+    checkMeasured('GradientClip.launch', parameters, maxNorm);
     const gradients: Handle[] = [];
     for (const { grad } of parameters) if (grad !== null) gradients.push(grad.handle);
     runNative(() => kernels.grad_norm({ grads: gradients, norm: this.norm, scale: this.scale, max_norm: maxNorm }));
@@ -101,6 +109,8 @@ export class GradientClip implements Disposable {
 
   /** Multiplies the gradients themselves; nothing is read or written if they need no clipping. */
   apply(parameters: readonly Tensor[]): this {
+    this.#checkAlive('apply');
+    checkParameters('GradientClip.apply: parameters', parameters);
     for (const parameter of parameters) {
       const { grad } = parameter;
       if (grad === null) continue;
@@ -111,11 +121,21 @@ export class GradientClip implements Disposable {
     return this;
   }
 
-  /** The same, at the end of a `using` block. */
+  #checkAlive(method: string): void {
+    checkAlive(`GradientClip.${method}`, this.norm.disposed);
+  }
+
+  /** Frees the norm and the scale. */
   [Symbol.dispose](): void {
     this.norm.dispose();
     this.scale.dispose();
   }
+}
+
+/** @throws {OptionError} */
+function checkMeasured(where: string, parameters: readonly Tensor[], maxNorm: number): void {
+  checkParameters(`${where}: parameters`, parameters);
+  checkNumber(`${where}: maxNorm`, maxNorm, 0);
 }
 
 /** A gradient in memory that is not shared: one gradient may serve several tensors. */
@@ -129,8 +149,8 @@ function ownGradient(grad: Tensor): Tensor {
 
 /**
  * Scales the gradients so that their global norm is at most `maxNorm`; 0: leaves them. Gradients whose norm is not
- * finite become NaN, and no optimizer of this library steps on them. Returns the norm before clipping [1]; its `item()`
- * waits for the device. With an optimizer of this library, `step({ maxGradNorm })` does the same in fewer passes over
+ * finite, or after clipping above 1e19, become NaN, and no optimizer of this library steps on them. Returns the norm
+ * before clipping [1], infinite for those that are too large; its `item()` waits for the device. With an optimizer of this library, `step({ maxGradNorm })` does the same in fewer passes over
  * memory.
  * @throws {OptionError | DTypeError | DisposedError}
  */

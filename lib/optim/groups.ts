@@ -3,6 +3,7 @@ import { checkFunction, OptionError } from '../errors';
 import { Embedding } from '../nn/embedding';
 import { Module } from '../nn/module';
 import { checkTensor } from '../ops/check';
+import { isObject } from '../options';
 import { isTensor, type Tensor } from '../tensor';
 
 /**
@@ -67,6 +68,21 @@ export function namedParameters(where: string, source: ParameterSource, first = 
   });
 }
 
+/** Equal for equal options. @throws {OptionError} */
+function keyOf(name: string, options: object): string {
+  try {
+    return JSON.stringify(options);
+  } catch {
+    throw new OptionError(`parameterGroups: rule of ${name}`, 'options of plain data', options);
+  }
+}
+
+/** @throws {OptionError} unless it is an array of tensors, disposed ones among them. */
+export function checkParameters(where: string, parameters: unknown): asserts parameters is readonly Tensor[] {
+  if (!Array.isArray(parameters) || !Array.from(parameters).every(isTensor))
+    throw new OptionError(where, 'an array of tensors', parameters);
+}
+
 /**
  * Groups by a rule: parameters for which it gives the same options share one. Without decay of norms, biases and
  * embeddings: `parameterGroups(model, ({ kind }) => (kind === 'vector'
@@ -84,7 +100,8 @@ export function parameterGroups<Options extends object>(
   const groups = new Map<string, Options & { readonly parameters: Map<string, Tensor> }>();
   for (const named of namedParameters('parameterGroups', source)) {
     const options = rule(named);
-    const key = JSON.stringify(options);
+    if (!isObject(options)) throw new OptionError(`parameterGroups: rule of ${named.name}`, 'options', options);
+    const key = keyOf(named.name, options);
     if (!groups.has(key)) groups.set(key, { ...options, parameters: new Map() });
     groups.get(key)!.parameters.set(named.name, named.parameter);
   }

@@ -5,17 +5,31 @@
 import { noGrad } from '../autograd';
 import { full, zeros } from '../creation';
 import type { DType } from '../dtype';
-import { checkChoice, checkInteger, checkNumber, formatShape, GradientError, OptionError, ShapeError } from '../errors';
 import {
+  checkAlive,
+  checkBoolean,
+  checkChoice,
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  formatShape,
+  GradientError,
+  ShapeError,
+} from '../errors';
+import {
+  abs,
   add,
   addScalar,
   argmax,
+  clampMin,
   concat,
   div,
   embedding,
   greater,
   matmul,
+  max,
   mul,
+  reciprocal,
   reshape,
   scale,
   sqrt,
@@ -29,7 +43,7 @@ import { keep, tidy } from '../scope';
 import { numel, type Tensor, tensor } from '../tensor';
 import { ADAMW_OPTIONS, AdamW, type AdamWOptions, checkAdamWValues, decays } from './adamw';
 import { GradientClip } from './clip';
-import { type NamedParameter, namedParameters, type ParameterSource } from './groups';
+import { checkParameters, type NamedParameter, namedParameters, type ParameterSource } from './groups';
 import {
   checkGradient,
   checkState,
@@ -110,6 +124,7 @@ export class Muon implements RecordableOptimizer {
   readonly #lr: Tensor;
   /** The clip of prepareStep, until applyStep takes it. */
   #prepared: GradientClip | null = null;
+  #disposed = false;
 
   /**
    * @param parameters a module, or its parameters. Each block of a block-diagonal factor is a separate matrix.
@@ -126,7 +141,7 @@ export class Muon implements RecordableOptimizer {
     const named = namedParameters('Muon', parameters);
     const [first, ...rest] = named.map(({ parameter }) => parameter);
     const device = first ? checkSameDevice('Muon: parameters', first, ...rest) : 'cpu';
-    const matrices = named.filter((one) => one.parameter.rank >= 2 && isMatrix(one));
+    const matrices = named.filter((one) => one.parameter.rank >= 2 && checkedAnswer(isMatrix, one));
     const others = named.filter((one) => !matrices.includes(one));
     this.#others = others.map(({ parameter }) => parameter);
     this.#adamw = new AdamW(
@@ -152,11 +167,13 @@ export class Muon implements RecordableOptimizer {
 
   /** Steps taken. Waits for the latest one if its norm was not read yet. */
   get stepCount(): number {
+    checkAlive('Muon.stepCount', this.#disposed);
     return this.#adamw.stepCount;
   }
 
   /** `lr` is the rate of the matrices. */
   step(options: StepOptions = {}): UpdateResult {
+    checkAlive('Muon.step', this.#disposed);
     checkStep('Muon.step', options, { lr: 0, maxGradNorm: 0, clip: 0 });
     const { lr = this.#options.lr, maxGradNorm } = options;
     const taking = this.#slots.filter(({ parameter }) => parameter.grad !== null);
@@ -171,6 +188,7 @@ export class Muon implements RecordableOptimizer {
   }
 
   prepareStep(options: Pick<StepOptions, 'lr' | 'clip'> = {}): UpdateResult {
+    checkAlive('Muon.prepareStep', this.#disposed);
     checkStep('Muon.prepareStep', options, { lr: 0, clip: 0 });
     const { lr = this.#options.lr } = options;
     const clip = options.clip ?? this.#clip.begin();
@@ -181,6 +199,7 @@ export class Muon implements RecordableOptimizer {
   }
 
   applyStep(options: Pick<StepOptions, 'maxGradNorm'> = {}): void {
+    checkAlive('Muon.applyStep', this.#disposed);
     checkStep('Muon.applyStep', options, { maxGradNorm: 0 });
     const without = this.#slots.find(({ parameter }) => parameter.grad === null);
     if (without) throw new GradientError(`Muon: applyStep: ${without.name} has no gradient`);
@@ -227,10 +246,13 @@ export class Muon implements RecordableOptimizer {
   }
 
   zeroGrad(): void {
+    checkAlive('Muon.zeroGrad', this.#disposed);
     dropGradients(this.#parameters);
   }
 
   remove(parameters: readonly Tensor[]): void {
+    checkAlive('Muon.remove', this.#disposed);
+    checkParameters('Muon.remove: parameters', parameters);
     this.#adamw.remove(parameters);
     this.#prepared = null;
     const gone = new Set(parameters);
@@ -250,11 +272,13 @@ export class Muon implements RecordableOptimizer {
    * `<name>.momentum_buffer` of matrices, `<name>.master` of bfloat16 ones, and AdamW's state of the other parameters.
    */
   stateDict(): OptimizerState {
+    checkAlive('Muon.stateDict', this.#disposed);
     const { stepCount, tensors } = this.#adamw.stateDict();
     return { stepCount, tensors: new Map([...this.#state, ...tensors]) };
   }
 
   loadStateDict(state: OptimizerState): void {
+    checkAlive('Muon.loadStateDict', this.#disposed);
     const own = this.#state;
     checkState('Muon', own, state);
     this.#adamw.loadStateDict(state);
@@ -262,8 +286,10 @@ export class Muon implements RecordableOptimizer {
   }
 
   dispose(): void {
-    this.#adamw.dispose();
+    if (this.#disposed) return;
     this.remove(this.#parameters);
+    this.#disposed = true;
+    this.#adamw.dispose();
     this.#clip[Symbol.dispose]();
     this.#lr.dispose();
   }
@@ -274,13 +300,18 @@ export function checkMuonValues(where: string, options: MuonOptions): void {
   checkAdamWValues(where, options);
   const { momentum, nesterov, iterations, adjustLr, adamwLrScale, isMatrix } = options;
   if (momentum !== undefined) checkNumber(`${where}: momentum`, momentum, 0, 1 - Number.EPSILON);
-  if (nesterov !== undefined && typeof nesterov !== 'boolean')
-    throw new OptionError(`${where}: nesterov`, 'true or false', nesterov);
+  if (nesterov !== undefined) checkBoolean(`${where}: nesterov`, nesterov);
   if (iterations !== undefined) checkInteger(`${where}: iterations`, iterations);
   if (adjustLr !== undefined) checkChoice(`${where}: adjustLr`, adjustLr, ['original', 'match-rms-adamw']);
   if (adamwLrScale !== undefined) checkNumber(`${where}: adamwLrScale`, adamwLrScale, 0);
-  if (isMatrix !== undefined && typeof isMatrix !== 'function')
-    throw new OptionError(`${where}: isMatrix`, 'a function', isMatrix);
+  if (isMatrix !== undefined) checkFunction(`${where}: isMatrix`, isMatrix);
+}
+
+/** @throws {OptionError} for an answer that is not true or false. */
+function checkedAnswer(isMatrix: NonNullable<MuonOptions['isMatrix']>, parameter: NamedParameter): boolean {
+  const answer: unknown = isMatrix(parameter);
+  checkBoolean(`Muon: isMatrix of ${parameter.name}`, answer);
+  return answer;
 }
 
 function createSlot({ name, parameter }: NamedParameter): Slot {
@@ -309,6 +340,8 @@ function orZeros(x: Tensor, row: Tensor): Tensor {
 const [A, B, C] = [3.4445, -4.775, 2.0315];
 /** Added to the norm, for matrices of zeros. */
 const EPSILON = 1e-7;
+/** The smallest normal number of float32. */
+const SMALLEST = 2 ** -126;
 
 /** Options of `newtonSchulz`. */
 export interface NewtonSchulzOptions {
@@ -329,15 +362,20 @@ export function newtonSchulz(x: Tensor, options: NewtonSchulzOptions = {}): Tens
   checkKeys('newtonSchulz', options, { iterations: 0, dtype: 0 });
   const { iterations = 5, dtype = 'float32' } = options;
   checkInteger('newtonSchulz: iterations', iterations);
+  checkChoice('newtonSchulz: dtype', dtype, ['float32', 'bfloat16']);
   checkTensor('newtonSchulz: x', x, 'float32');
   if (x.rank < 2) throw new ShapeError('newtonSchulz', '[..., rows, columns]', formatShape(x.shape));
   const [rows, columns] = x.shape.slice(-2) as [number, number];
+  if (x.size === 0) return zeros(x.shape, { device: x.device });
   const tall = rows > columns;
   return noGrad(() =>
     tidy(() => {
       const flat = reshape(x, [numel(x.shape.slice(0, -2)), rows * columns]);
-      const norms = sqrt(sum(square(flat), { dim: 1, keepDim: true }));
-      let y = reshape(div(flat, addScalar(norms, EPSILON)), x.shape).as(dtype);
+      // Divided by the largest element first: squares of large or small elements do not fit into float32.
+      const largest = clampMin(max(abs(flat), { dim: 1, keepDim: true }), SMALLEST);
+      const divided = div(flat, largest);
+      const norms = sqrt(sum(square(divided), { dim: 1, keepDim: true }));
+      let y = reshape(div(divided, add(norms, scale(reciprocal(largest), EPSILON))), x.shape).as(dtype);
       for (let i = 0; i < iterations; i++) {
         const before = y;
         y = tidy(() => {

@@ -1,11 +1,11 @@
 /** What every optimizer offers to a training loop, and what optimizers share. */
 import { classOf } from '../dtype';
-import { checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
+import { checkInstance, checkInteger, checkNumber, OptionError, runNative, StateDictError } from '../errors';
 import { native } from '../native';
 import { checkSameDevice } from '../ops/check';
 import { checkKeys, isObject, type OptionNames } from '../options';
 import { checkGradientOf, isTensor, items, type Tensor } from '../tensor';
-import type { GradientClip } from './clip';
+import { GradientClip } from './clip';
 
 /** Options of `step`. */
 export interface StepOptions {
@@ -21,7 +21,8 @@ export interface StepOptions {
 export interface UpdateResult {
   /**
    * The global norm of the gradients before clipping; reading it waits for the device. It may be infinite or NaN: then
-   * nothing was updated, and the step does not count.
+   * nothing was updated, and the step does not count. Gradients that are larger than 1e19 after clipping count as
+   * infinite, because their squares do not fit into float32.
    */
   readonly gradNorm: number;
   /** The values of other float32 tensors with one element, read together with the norm: one copy, one wait. */
@@ -36,7 +37,7 @@ export interface OptimizerState {
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
-/** What every optimizer is to a training loop. */
+/** What every optimizer is to a training loop. Those of this library throw DisposedError after `dispose`. */
 export interface Optimizer {
   /**
    * One update from the present gradients, each multiplied by the clip's scale. Parameters without a gradient are left
@@ -88,6 +89,7 @@ export function checkStep<Options extends StepOptions>(
   const { lr, maxGradNorm, clip }: StepOptions = options;
   if (lr !== undefined) checkNumber(`${where}: lr`, lr, 0);
   if (maxGradNorm !== undefined) checkNumber(`${where}: maxGradNorm`, maxGradNorm, 0);
+  if (clip !== undefined) checkInstance(`${where}: clip`, clip, GradientClip);
   if (clip !== undefined && maxGradNorm !== undefined)
     throw new OptionError(`${where}: maxGradNorm`, 'none together with a clip, which has its own', maxGradNorm);
 }
@@ -110,7 +112,7 @@ export function dropGradients(parameters: Iterable<Tensor>): void {
 export function checkState(where: string, own: ReadonlyMap<string, Tensor>, state: OptimizerState): void {
   if (!isObject(state) || classOf(state.tensors) !== 'Map')
     throw new OptionError(`${where}: state`, 'an object of stepCount and tensors', state);
-  checkInteger(`${where}: stepCount`, state.stepCount, 0);
+  checkInteger(`${where}: state.stepCount`, state.stepCount, 0);
   for (const [name, { size, dtype }] of own) {
     const given = state.tensors.get(name);
     if (!isTensor(given) || given.size !== size || given.dtype !== dtype)

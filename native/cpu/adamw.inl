@@ -90,12 +90,11 @@ void grad_norm(Views grads, View norm, View scale, double max_norm) {
   });
   double squares = 0;
   for (const double part : partial) squares += part;
-  const double total = std::sqrt(squares), factor = max_norm / (total + 1e-6);
-  norm.f32()[0] = static_cast<float>(total);
-  if (!std::isfinite(total))
-    scale.f32()[0] = std::numeric_limits<float>::quiet_NaN();
-  else
-    scale.f32()[0] = max_norm > 0 && factor < 1 ? static_cast<float>(factor) : 1.f;
+  const double total = std::sqrt(squares), factor = max_norm > 0 ? std::min(1., max_norm / (total + 1e-6)) : 1.;
+  const float given = static_cast<float>(total);
+  const bool usable = std::isfinite(given) && total * factor <= kLargestNorm && factor >= kSmallestScale;
+  norm.f32()[0] = usable || std::isnan(given) ? given : std::numeric_limits<float>::infinity();
+  scale.f32()[0] = usable ? static_cast<float>(factor) : std::numeric_limits<float>::quiet_NaN();
 }
 
 void gather_scalars(Views x, View y) {

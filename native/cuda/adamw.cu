@@ -81,9 +81,11 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = threadIdx.x; i < count; i += kThreads) own += partial[i];
   const double total = sqrt(block_join(own, 0.0, [](double a, double b) { return a + b; }));
   if (threadIdx.x != 0) return;
-  const double factor = max_norm / (total + 1e-6);
-  norm[0] = static_cast<float>(total);
-  scale[0] = !isfinite(total) ? NAN : max_norm > 0 && factor < 1 ? static_cast<float>(factor) : 1.f;
+  const double factor = max_norm > 0 ? fmin(1., max_norm / (total + 1e-6)) : 1.;
+  const float given = static_cast<float>(total);
+  const bool usable = isfinite(given) && total * factor <= kLargestNorm && factor >= kSmallestScale;
+  norm[0] = usable || isnan(given) ? given : INFINITY;
+  scale[0] = usable ? static_cast<float>(factor) : NAN;
 }
 
 // A thread to a tensor.

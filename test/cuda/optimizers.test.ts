@@ -1,6 +1,6 @@
 /** Muon and clipping on a device: what they are on the CPU, and a decision that the device makes alone. */
 import { availableDevices, type Device, type DType, parameter, type Tensor, tensor, tidy } from '../../lib';
-import { clipGradNorm, Muon } from '../../lib/optim';
+import { clipGradNorm, Muon, newtonSchulz } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
 
@@ -49,6 +49,41 @@ const onDevice = (device: Device) => {
       expect(relativeError(master, values)).toBeLessThan(1e-2);
       expect(actual.values.get(name)).toEqual(tensor(master, undefined, { dtype: 'bfloat16' }).toArray());
     }
+  });
+
+  const largestOf = (largest: number) => {
+    const values = new TestRandom(6).array(24 * 40);
+    const most = values.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+    return values.map((value) => (value / most) * largest);
+  };
+  const orthogonal = (values: Float32Array, place: Device, dtype: DType) =>
+    tidy(() => newtonSchulz(tensor(values, [24, 40], { device: place }), { dtype }).toArray());
+
+  test.each([1e18, 3e38, 1e-30])('newtonSchulz of elements up to %d is that of the CPU', (largest) => {
+    const values = largestOf(largest);
+    const [actual, expected] = [orthogonal(values, device, 'float32'), orthogonal(values, 'cpu', 'float32')];
+    expect(relativeError(actual, expected)).toBeLessThan(1e-5);
+  });
+
+  test('newtonSchulz in bfloat16 gives the same for large elements, and next to nothing for tiny ones', () => {
+    const values = largestOf(1);
+    const large = values.map((value) => value * 2 ** 100);
+    expect(orthogonal(large, device, 'bfloat16')).toEqual(orthogonal(values, device, 'bfloat16'));
+    // So small that the iteration is linear: each step multiplies by 3.4445, rounded to 8 bits.
+    const tiny = orthogonal(
+      values.map((value) => value * 2 ** -100),
+      device,
+      'bfloat16',
+    );
+    const expected = values.map((value) => ((value * 2 ** -100) / 1e-7) * 3.4445 ** 5);
+    expect(relativeError(tiny, expected)).toBeLessThan(3e-2);
+  });
+
+  test('a norm that float32 has no room for squares of counts as infinite', () => {
+    const p = parameter(tensor([1, 1], undefined, { device }));
+    p.grad = tensor([1e19, 1e19], undefined, { device });
+    expect(clipGradNorm([p], 0).item()).toBe(Number.POSITIVE_INFINITY);
+    expect([...p.grad!.toArray()]).toEqual([Number.NaN, Number.NaN]);
   });
 
   test.each<[DType, number]>([

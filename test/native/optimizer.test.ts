@@ -155,6 +155,20 @@ onEveryIsa(() => {
     expectClose([norm([new Float32Array(4).fill(1e-30)], 1).norm / 2e-30], [1], 1e-6);
   });
 
+  test('a norm that float32 does not hold, or has no room for squares of, counts as infinite', () => {
+    for (const [value, maxNorm] of [
+      [3e38, 1],
+      [1e38, 1],
+      [1e30, 1e20],
+      [1e19, 0],
+    ] as const)
+      expect(norm([Float32Array.of(value, value)], maxNorm)).toEqual({
+        norm: Number.POSITIVE_INFINITY,
+        scale: Number.NaN,
+      });
+    expect(norm([Float32Array.of(1e18, 1e18)], 0).scale).toBe(1);
+  });
+
   test('a gradient that is not finite shows in the norm, and in the scale that stops the update', () => {
     for (const [value, maxNorm] of [
       [Number.NaN, 1],

@@ -41,6 +41,12 @@ describe('clipGradNorm', () => {
     expect(all.map((p) => p.item())).toEqual([1, 1]);
   });
 
+  test('takes a finite norm beyond float32 for an infinite one', () => {
+    const all = gradients([3e38], [3e38]);
+    expect(clipGradNorm(all, 1).item()).toBe(Number.POSITIVE_INFINITY);
+    expect(gradientsOf(all)).toEqual([[Number.NaN], [Number.NaN]]);
+  });
+
   test('scales a gradient that two parameters share once for each, and not what the caller gave', () => {
     const [a, b] = [parameter(tensor([1, 1])), parameter(tensor([2, 2]))];
     const given = tensor([3, 4]);

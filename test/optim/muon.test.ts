@@ -98,6 +98,17 @@ test.each(SHAPES.map((shape) => [shape]))('newtonSchulz of %j is that of float64
   expect(relativeError(y.data, expected)).toBeLessThan(2e-5);
 });
 
+test.each([1e18, 1e30, 3e38, 1e-30])('newtonSchulz of elements up to %d is that of float64', (largest) => {
+  for (const shape of SHAPES) {
+    const values = new TestRandom(5).array(sizeOf(shape));
+    const most = values.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+    const large = values.map((value) => (value / most) * largest);
+    const y = tidy(() => newtonSchulz(tensor(large, shape)));
+    const expected = matricesOf(large, shape).flatMap((matrix) => orthogonal(matrix).flat());
+    expect(relativeError(y.data, expected)).toBeLessThan(2e-5);
+  }
+});
+
 test('newtonSchulz makes the rows of a wide matrix nearly orthonormal', () => {
   const y = newtonSchulz(tensor(new TestRandom(4).array(6 * 40), [6, 40]));
   const gram = product(matricesOf(y.data, [6, 40])[0]!, transposed(matricesOf(y.data, [6, 40])[0]!));
@@ -145,6 +156,53 @@ describe.each<[string, ConstructorParameters<typeof Reference>[2], number]>([
     expect(optimizer.stepCount).toBe(4);
     optimizer.dispose();
   });
+});
+
+/** One step from the same weights, with gradients up to `largest`. */
+function stepWith(largest: number, maxGradNorm: number) {
+  const shape = [5, 3];
+  const [weights, gradients] = [1, 2].map((seed) => new TestRandom(seed).array(15)) as [Float32Array, Float32Array];
+  const most = gradients.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+  const all = ['w', 'b'].map((name) => [name, parameter(tensor(weights, name === 'w' ? shape : [15]))] as const);
+  const large = gradients.map((value) => (value / most) * largest);
+  for (const [, p] of all) p.grad = tensor(large, p.shape);
+  const optimizer = new Muon(new Map(all), SETTINGS);
+  const result = optimizer.step({ lr: 0.1, maxGradNorm });
+  const reference = new Reference([...weights], shape, SETTINGS);
+  const norm = Math.hypot(...large, ...large);
+  const factor = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1;
+  reference.step(
+    Array.from(large, (value) => value * factor),
+    0.1,
+  );
+  const [w, b] = all.map(([, p]) => p.toArray());
+  return { w, b, weights, reference: reference.values, norm, gradNorm: result.gradNorm, steps: optimizer.stepCount };
+}
+
+test.each([
+  [1e18, 0],
+  [1e18, 1],
+  [1e30, 1],
+  [1e37, 1],
+  [1e-30, 0],
+])('Muon steps on gradients up to %d, clipped to %d', (largest, maxGradNorm) => {
+  const { w, b, weights, reference, norm, gradNorm, steps } = stepWith(largest, maxGradNorm);
+  expect(relativeError(w!, reference)).toBeLessThan(1e-5);
+  expect(Math.abs(gradNorm / norm - 1)).toBeLessThan(1e-6);
+  expect([...b!].every((value, i) => Number.isFinite(value) && value !== weights[i])).toBe(true);
+  expect(steps).toBe(1);
+});
+
+test.each([
+  [1e20, 0],
+  [1e30, 1e25],
+  [5e37, 1],
+  [3e38, 1],
+])('gradients up to %d, clipped to %d, are too large, and no step is taken', (largest, maxGradNorm) => {
+  const { w, b, weights, gradNorm, steps } = stepWith(largest, maxGradNorm);
+  expect(gradNorm).toBe(Number.POSITIVE_INFINITY);
+  expect([w, b]).toEqual([weights, weights]);
+  expect(steps).toBe(0);
 });
 
 const CONFIG = {

@@ -1,6 +1,6 @@
 import { DisposedError, DTypeError, OptionError, ones, parameter, StateDictError, tensor } from '../../lib';
 import { Linear } from '../../lib/nn';
-import { AdamW, constantSchedule, cosineSchedule, linearSchedule } from '../../lib/optim';
+import { AdamW, constantSchedule, cosineSchedule, GradientClip, linearSchedule, Muon } from '../../lib/optim';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
 
@@ -305,6 +305,60 @@ test('bad options and foreign states are refused', () => {
   const { tensors } = optimizer.stateDict();
   tensors.set('p.exp_avg', tensor(new Int32Array([1])));
   expect(() => optimizer.loadStateDict({ stepCount: 1, tensors })).toThrow('expected 1 float32 values, got 1 int32');
+});
+
+describe.each([
+  ['AdamW', AdamW],
+  ['Muon', Muon],
+] as const)('%s', (name, Optimizer) => {
+  const make = () => {
+    const p = parameter(tensor([[1, 2]]));
+    p.grad = tensor([[3, 4]]);
+    return { p, optimizer: new Optimizer([p]) };
+  };
+
+  test('refuses everything after dispose, which may be called again', () => {
+    const { p, optimizer } = make();
+    optimizer.dispose();
+    optimizer.dispose();
+    for (const use of [
+      () => optimizer.step(),
+      () => optimizer.prepareStep(),
+      () => optimizer.applyStep(),
+      () => optimizer.zeroGrad(),
+      () => optimizer.remove([p]),
+      () => optimizer.stateDict(),
+      () => optimizer.loadStateDict({ stepCount: 0, tensors: new Map() }),
+      () => optimizer.stepCount,
+    ])
+      expect(use).toThrow(DisposedError);
+    expect([...p.data, ...p.grad!.data]).toEqual([1, 2, 3, 4]);
+  });
+
+  test('refuses a clip that is none, one that was disposed, and parameters that are none', () => {
+    const { p, optimizer } = make();
+    expect(() => optimizer.step({ clip: {} as never })).toThrow(
+      `${name}.step: clip: expected a GradientClip, got Object`,
+    );
+    expect(() => optimizer.prepareStep({ clip: null as never })).toThrow(`${name}.prepareStep: clip: expected`);
+    const clip = new GradientClip().measure([p]);
+    clip[Symbol.dispose]();
+    expect(() => optimizer.step({ clip })).toThrow(DisposedError);
+    for (const parameters of [p, [null], null, new Set([p])])
+      expect(() => optimizer.remove(parameters as never)).toThrow(
+        `${name}.remove: parameters: expected an array of tensors`,
+      );
+    expect(optimizer.stateDict().tensors.size).toBeGreaterThan(0);
+    expect([...p.data]).toEqual([1, 2]);
+  });
+});
+
+test('Muon refuses an isMatrix that answers neither true nor false', () => {
+  const p = parameter(tensor([[1]]));
+  for (const answer of [undefined, 1, 'no', Promise.resolve(true)])
+    expect(() => new Muon(new Map([['w', p]]), { isMatrix: () => answer as never })).toThrow(
+      'Muon: isMatrix of w: expected true or false',
+    );
 });
 
 describe('schedules', () => {
