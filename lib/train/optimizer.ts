@@ -1,10 +1,21 @@
 /** The optimizer of a run: from plain data to the object. */
+
+import { classOf } from '../dtype';
 import { checkChoice, OptionError } from '../errors';
 import type { TransformerLM } from '../nn';
-import { AdamW, type AdamWOptions, Muon, type MuonOptions, type Optimizer } from '../optim';
+import {
+  AdamW,
+  type AdamWOptions,
+  Muon,
+  type MuonOptions,
+  type Optimizer,
+  type OptimizerState,
+  type UpdateResult,
+} from '../optim';
 import { checkAdamWValues } from '../optim/adamw';
 import { checkMuonValues } from '../optim/muon';
-import { checkKeys, type OptionNames } from '../options';
+import { checkKeys, isObject, type OptionNames } from '../options';
+import { isTensor } from '../tensor';
 import type { TrainConfig } from './config';
 
 /** The learning rate and the weight decay are the run's. */
@@ -61,3 +72,42 @@ export const createOptimizer: OptimizerFactory = (
   const { name: _, adjustLr = 'match-rms-adamw', ...options } = optimizer;
   return new Muon(model, { ...options, adjustLr, lr: learningRate, weightDecay });
 };
+
+const METHODS = [
+  'step',
+  'zeroGrad',
+  'remove',
+  'stateDict',
+  'loadStateDict',
+  'dispose',
+] as const satisfies readonly (keyof Optimizer)[];
+
+/** @throws {OptionError} unless it is what a caller's factory must give. */
+export function checkOptimizer(value: unknown): asserts value is Optimizer {
+  if (!isObject(value) || METHODS.some((name) => typeof value[name] !== 'function'))
+    throw new OptionError('Trainer: optimizer', `a function that returns an object with ${METHODS.join(', ')}`, value);
+}
+
+/** What a caller's optimizer gave for a step. @throws {OptionError} */
+export function checkedUpdate(value: unknown): UpdateResult {
+  if (!isObject(value) || !('gradNorm' in value) || typeof value.readWith !== 'function')
+    throw new OptionError('Trainer: optimizer.step', 'a result with gradNorm and readWith', value);
+  return value as unknown as UpdateResult;
+}
+
+/** What a caller's optimizer read of a step. @throws {OptionError} */
+export function checkRead(losses: unknown, count: number, gradNorm: unknown): void {
+  if (!Array.isArray(losses) || losses.length !== count || Array.from(losses).some((loss) => typeof loss !== 'number'))
+    throw new OptionError('Trainer: optimizer.step: readWith', `a result of ${count} numbers`, losses);
+  if (typeof gradNorm !== 'number') throw new OptionError('Trainer: optimizer.step: gradNorm', 'a number', gradNorm);
+}
+
+/** The state of a caller's optimizer. @throws {OptionError} */
+export function checkedState(value: unknown): OptimizerState {
+  if (!isObject(value) || !Number.isSafeInteger(value.stepCount) || classOf(value.tensors) !== 'Map')
+    throw new OptionError('Trainer: optimizer.stateDict', 'an object of stepCount and tensors', value);
+  for (const [name, state] of value.tensors as Map<unknown, unknown>)
+    if (typeof name !== 'string' || !isTensor(state))
+      throw new OptionError('Trainer: optimizer.stateDict: tensors', 'tensors by name', state);
+  return value as unknown as OptimizerState;
+}

@@ -1,7 +1,7 @@
 /** A whole run: steps, evaluations and checkpoints, reported as events. */
 import { homedir, tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { checkPath, FileError, OptionError } from '../errors';
+import { checkPath, checkSignal, FileError, OptionError } from '../errors';
 import { realPath, uniquePart } from '../io/files';
 import { lock } from '../io/lock';
 import { checkPlace } from '../io/store';
@@ -186,6 +186,7 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
   checkKeys('train', options, { ...TRAINER_OPTIONS, signal: 0 });
   checkSource('train', source);
   const { signal, ...own } = options;
+  if (signal !== undefined) checkSignal('train: signal', signal);
   const given = 'resume' in source ? source.resume : source.config.checkpoint;
   const folder = given === undefined ? undefined : placeOf(given);
   using _ = folder === undefined ? null : lock(folder, 0, `${folder}.run`);

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { withClassOf } from '../errors';
+import { checkSignal, withClassOf } from '../errors';
 import { checkKeys } from '../options';
 import { checkSource, type RunOptions, type RunSource, type TrainEvent } from './run';
 import { DivergedError } from './trainer';
@@ -26,6 +26,7 @@ export async function* trainInWorker(source: RunSource, options: RunOptions = {}
   checkKeys('trainInWorker', options, { signal: 0 });
   checkSource('trainInWorker', source);
   const { signal } = options;
+  if (signal !== undefined) checkSignal('trainInWorker: signal', signal);
   const worker = new Worker(workerPath(), { workerData: source });
   const messages: WorkerMessage[] = [];
   let wake: () => void = () => {};

@@ -6,7 +6,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Batch, BatchLoader, type LoaderState, TokenFile } from '../data';
-import { FormatError, OptionError, SffnError } from '../errors';
+import {
+  checkAlive,
+  checkFunction,
+  checkInteger,
+  checkPath,
+  checkSignal,
+  FormatError,
+  OptionError,
+  SffnError,
+} from '../errors';
 import { type Checkpoint, loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { withFile } from '../io/files';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
@@ -31,7 +40,14 @@ import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } 
 import { type Evaluation, evaluate } from './evaluate';
 import { initialWeights } from './initial_weights';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
-import { createOptimizer, type OptimizerFactory } from './optimizer';
+import {
+  checkedState,
+  checkedUpdate,
+  checkOptimizer,
+  checkRead,
+  createOptimizer,
+  type OptimizerFactory,
+} from './optimizer';
 import { foundConfig, tokensBeside, withAbsolutePaths } from './paths';
 import { RecordedPasses } from './recorded_passes';
 
@@ -120,6 +136,7 @@ export class Trainer implements Disposable {
   #step = 0;
   /** The method under way. */
   #busy: string | null = null;
+  #disposed = false;
 
   /**
    * @param restored a checkpoint whose weights are about to be loaded into the model, as in `resume`.
@@ -135,6 +152,8 @@ export class Trainer implements Disposable {
     checkTrainConfig(config);
     checkKeys('Trainer', options, TRAINER_OPTIONS);
     const { optimizer, onGradients } = options;
+    if (optimizer !== undefined) checkFunction('Trainer: optimizer', optimizer);
+    if (onGradients !== undefined) checkFunction('Trainer: onGradients', onGradients);
     if (optimizer && config.optimizer !== undefined)
       throw new OptionError('Trainer: optimizer', 'none, as the config names one', optimizer);
     if (onGradients && config.recordSteps)
@@ -179,7 +198,9 @@ export class Trainer implements Disposable {
     });
     if (weights && !restored) loadWeights(this.model, weights);
     this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
-    this.#optimizer = (optimizer ?? createOptimizer)(this.model, this.config);
+    const made: unknown = (optimizer ?? createOptimizer)(this.model, this.config);
+    checkOptimizer(made);
+    this.#optimizer = made;
     this.#recordable = config.recordSteps ? recordable(this.#optimizer) : null;
     this.#clip = new GradientClip(config.device);
     this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
@@ -246,13 +267,27 @@ export class Trainer implements Disposable {
    * The remaining steps, as they are taken. Between forward passes the event loop gets its turn. If it must never be
    * blocked, train in a worker (`trainInWorker`). When `signal` aborts, the current step is finished and is the last.
    */
-  async *steps({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<StepReport> {
+  steps(options: { signal?: AbortSignal } = {}): AsyncGenerator<StepReport> {
+    checkAlive('Trainer.steps', this.#disposed);
+    checkKeys('Trainer.steps', options, { signal: 0 });
+    const { signal } = options;
+    if (signal !== undefined) checkSignal('Trainer.steps: signal', signal);
+    return this.#remaining(signal);
+  }
+
+  async *#remaining(signal: AbortSignal | undefined): AsyncGenerator<StepReport> {
     while (!this.finished && !signal?.aborted) yield await this.takeStep();
+  }
+
+  /** @throws {DisposedError} @throws {SffnError} ERR_BUSY */
+  #checkIdle(what: string): void {
+    checkAlive(`Trainer.${what}`, this.#disposed);
+    if (this.#busy !== null) throw new SffnError('ERR_BUSY', `Trainer.${what}: wait for ${this.#busy} to be done`);
   }
 
   /** Runs `body` with the model for itself: beside another step or an evaluation the losses would be others. */
   async #alone<T>(what: string, body: () => Promise<T>): Promise<T> {
-    if (this.#busy !== null) throw new SffnError('ERR_BUSY', `Trainer.${what}: wait for ${this.#busy} to be done`);
+    this.#checkIdle(what);
     this.#busy = what;
     try {
       return await body();
@@ -285,22 +320,14 @@ export class Trainer implements Disposable {
         : await this.#compute(batches, learningRate);
     } catch (error) {
       // Gradients that are there already would be added to those of the next step, which is this one once more.
-      this.#optimizer.zeroGrad();
+      this.model.zeroGrad();
       this.#loader.restore(before.loader);
       if (before.guidance) this.#guidance?.restore(before.guidance);
       throw error;
     }
     const { losses, update } = launched;
-    let values: number[];
-    try {
-      // Read only now, and together: on a device, reading waits for all earlier work.
-      values = update.readWith(losses);
-    } catch (error) {
-      this.#count(); // the weights are those after the step
-      throw error;
-    }
-    const loss = values.reduce((sum, each) => sum + each / passes, 0);
-    const { gradNorm } = update;
+    const { read, gradNorm } = this.#read(update, losses);
+    const loss = read.reduce((sum, each) => sum + each / passes, 0);
     if (!recorded) for (const each of losses) each.dispose();
     const tokens = batches.reduce((sum, { inputs }) => sum + inputs.length, 0);
     if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
@@ -315,6 +342,23 @@ export class Trainer implements Disposable {
     this.#step++;
     if (this.#guidance && !this.#guidance.finished && this.#guidance.advance())
       this.#optimizer.remove(releaseGuides(this.model));
+  }
+
+  #read(
+    update: UpdateResult,
+    losses: readonly Tensor[],
+  ): { readonly read: readonly number[]; readonly gradNorm: number } {
+    try {
+      // Read only now, and together: on a device, reading waits for all earlier work.
+      const read = update.readWith(losses);
+      const { gradNorm } = update;
+      checkRead(read, losses.length, gradNorm);
+      return { read, gradNorm };
+    } catch (error) {
+      this.model.zeroGrad();
+      this.#count(); // the weights are those after the step
+      throw error;
+    }
   }
 
   #diverged(what: string): DivergedError {
@@ -333,7 +377,7 @@ export class Trainer implements Disposable {
     }
     await this.#onGradients?.(this.model.namedParameters());
     const clip = this.#clip.measure(this.model.parameters(), this.config.maxGradNorm ?? 1);
-    return { losses: losses.map(keep), update: this.#optimizer.step({ lr, clip }) };
+    return { losses: losses.map(keep), update: checkedUpdate(this.#optimizer.step({ lr, clip })) };
   }
 
   /** The same with a CUDA graph; while the step is recorded the event loop is blocked. */
@@ -380,7 +424,11 @@ export class Trainer implements Disposable {
    * @param maxRows stops after this many rows. Default: the whole file.
    * @throws {SffnError} ERR_BUSY while a step or an evaluation is under way.
    */
-  async evaluate({ maxRows }: { maxRows?: number } = {}): Promise<Evaluation> {
+  async evaluate(options: { maxRows?: number } = {}): Promise<Evaluation> {
+    this.#checkIdle('evaluate');
+    checkKeys('Trainer.evaluate', options, { maxRows: 0 });
+    const { maxRows } = options;
+    if (maxRows !== undefined) checkInteger('Trainer.evaluate: maxRows', maxRows);
     const file = this.#validationFile;
     if (file === null) throw new FormatError('evaluate', 'the config names no validation tokens');
     const { batchSize, seqLen } = this.config;
@@ -388,9 +436,15 @@ export class Trainer implements Disposable {
     return this.#alone('evaluate', () => evaluate(this.model, file, { batchSize, seqLen, textBytes, maxRows }));
   }
 
-  /** Writes everything that `resume` needs. @throws {FileError} */
+  /**
+   * Writes everything that `resume` needs.
+   * @throws {FileError} @throws {SffnError} ERR_BUSY while a step or an evaluation is under way: of a step, half of what
+   * is saved would be of the one before it.
+   */
   save(folder: string): void {
-    const { stepCount, tensors } = this.#optimizer.stateDict();
+    this.#checkIdle('save');
+    checkPath('Trainer.save: folder', folder);
+    const { stepCount, tensors } = checkedState(this.#optimizer.stateDict());
     this.#checksum ??= this.#trainFile.checksum();
     const state: TrainerState = {
       config: this.config,
@@ -413,8 +467,10 @@ export class Trainer implements Disposable {
     });
   }
 
-  /** Frees the model, the optimizer and the files. */
+  /** Frees the model, the optimizer and the files; calling it again is harmless. */
   [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     this.#recorded?.[Symbol.dispose]();
     this.#optimizer.dispose();
     this.#clip[Symbol.dispose]();

@@ -189,3 +189,56 @@ test.each<[string, object, string]>([
   expect(make).toThrow(OptionError);
   expect(make).toThrow(message);
 });
+
+const asOptimizer = (step: (options: StepOptions) => unknown) => ({
+  step,
+  zeroGrad() {},
+  remove() {},
+  stateDict: () => ({ stepCount: 0, tensors: new Map() }),
+  loadStateDict() {},
+  dispose() {},
+});
+
+test.each<[string, unknown]>([
+  ['null', null],
+  ['an object', {}],
+  ['a text', 'muon'],
+  ['a function that returns nothing', () => undefined],
+  ['a function that returns null', () => null],
+  ['an asynchronous function', async (model: { namedParameters(): Map<string, Tensor> }) => descent.optimizer(model)],
+  ['an optimizer without a state', () => ({ ...asOptimizer(() => undefined), stateDict: undefined })],
+])('%s is no optimizer: the constructor refuses it', (_, optimizer) => {
+  expect(() => new Trainer(CONFIG, { optimizer: optimizer as never })).toThrow(OptionError);
+  expect(() => new Trainer(CONFIG, { optimizer: optimizer as never })).toThrow(
+    'Trainer: optimizer: expected a function',
+  );
+});
+
+test('what is no function is no hook', () => {
+  for (const onGradients of [null, {}, 'sum'])
+    expect(() => new Trainer(CONFIG, { onGradients: onGradients as never })).toThrow(
+      'Trainer: onGradients: expected a function',
+    );
+});
+
+test.each<[string, unknown, string]>([
+  ['nothing', undefined, 'step: expected a result with gradNorm and readWith'],
+  ['a promise', Promise.resolve(), 'step: expected a result with gradNorm and readWith'],
+  ['a norm alone', { gradNorm: 1 }, 'step: expected a result with gradNorm and readWith'],
+  ['no losses', { gradNorm: 1, readWith: () => [] }, 'step: readWith: expected a result of 1 numbers'],
+  ['no norm', { gradNorm: 'x', readWith: () => [1] }, 'step: gradNorm: expected a number'],
+])('a step of the user’s optimizer that gives %s is refused, and leaves no gradient', async (_, result, message) => {
+  using trainer = new Trainer(CONFIG, { optimizer: () => asOptimizer(() => result) as never });
+  await expect(trainer.takeStep()).rejects.toThrow(OptionError);
+  await expect(trainer.takeStep()).rejects.toThrow(`Trainer: optimizer.${message}`);
+  expect(trainer.model.parameters().filter(({ grad }) => grad !== null)).toEqual([]);
+  expect(trainer.step).toBe(0);
+});
+
+test('a state of the user’s optimizer that is none is not saved', () => {
+  for (const state of [undefined, {}, { stepCount: 1, tensors: {} }, { stepCount: 1, tensors: new Map([['m', 1]]) }]) {
+    const optimizer = () => ({ ...asOptimizer(() => undefined), stateDict: () => state }) as never;
+    using trainer = new Trainer(CONFIG, { optimizer });
+    expect(() => trainer.save(join(folder, 'stateless'))).toThrow('Trainer: optimizer.stateDict');
+  }
+});

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FileError, FormatError, IndexError, memoryStats, OptionError } from '../../lib';
+import { DisposedError, FileError, FormatError, IndexError, memoryStats, OptionError } from '../../lib';
 import { TokenFile } from '../../lib/data';
 import { saveCheckpoint } from '../../lib/io';
 import { native } from '../../lib/native';
@@ -96,6 +96,28 @@ test('a step and an evaluation are refused while one is under way, and change no
     return [(await step).loss, (await trainer.takeStep()).loss];
   };
   expect(await losses((trainer) => trainer.takeStep())).toEqual(await losses((trainer) => trainer.evaluate()));
+});
+
+test('a save is refused while a step is under way, and takes the whole step after it', async () => {
+  using trainer = new Trainer(CONFIG);
+  const step = trainer.takeStep();
+  expect(() => trainer.save(join(folder, 'beside'))).toThrow(expect.objectContaining({ code: 'ERR_BUSY' }));
+  expect(existsSync(join(folder, 'beside'))).toBe(false);
+  await step;
+  trainer.save(join(folder, 'beside'));
+  using resumed = Trainer.resume(join(folder, 'beside'));
+  expect(weightsOf(resumed)).toEqual(weightsOf(trainer));
+  expect(await take(resumed, 2)).toEqual(await take(trainer, 2));
+});
+
+test('a disposed trainer refuses everything, and may be disposed again', async () => {
+  const trainer = new Trainer(CONFIG);
+  trainer[Symbol.dispose]();
+  trainer[Symbol.dispose]();
+  await expect(trainer.takeStep()).rejects.toThrow(DisposedError);
+  await expect(trainer.evaluate()).rejects.toThrow(DisposedError);
+  expect(() => trainer.steps()).toThrow(DisposedError);
+  expect(() => trainer.save(join(folder, 'disposed'))).toThrow(DisposedError);
 });
 
 test('bits per byte follow from the size of the text', async () => {
