@@ -4,7 +4,7 @@ import { checkDevice, type Device, deviceCode } from './device';
 import { checkFunction, DisposedError, OptionError, RecordingError, runNative } from './errors';
 import { native } from './native';
 import { keep, tidy } from './scope';
-import type { Tensor } from './tensor';
+import { isTensor, type Tensor } from './tensor';
 
 let recording = false;
 
@@ -75,6 +75,7 @@ export class RecordedStep implements Disposable {
   }
 
   #keepResults(results: readonly Tensor[]): void {
+    checkResults(results);
     for (const old of this.#results) old.dispose();
     this.#results = results.map(keep);
   }
@@ -91,4 +92,10 @@ export class RecordedStep implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** @throws {OptionError} */
+function checkResults(results: unknown): void {
+  if (!Array.isArray(results) || !Array.from(results).every(isTensor))
+    throw new OptionError('RecordedStep: body', 'a function that returns an array of tensors', results);
 }

@@ -1,5 +1,5 @@
 /** Lifetimes: every tensor belongs to the innermost open scope, and is disposed when the scope closes. */
-import { checkFunction } from './errors';
+import { checkAlive, checkFunction, OptionError } from './errors';
 import type { Tensor } from './tensor';
 
 const stack: Scope[] = [];
@@ -10,6 +10,7 @@ const stack: Scope[] = [];
  */
 export class Scope implements Disposable {
   readonly #tensors = new Set<Tensor>();
+  #closed = false;
 
   constructor() {
     stack.push(this);
@@ -17,25 +18,34 @@ export class Scope implements Disposable {
 
   /** Makes the tensor outlive this scope: it moves to the enclosing one, if there is one. */
   keep<T extends Tensor>(tensor: T): T {
+    this.#check('keep', tensor);
     if (this.#tensors.delete(tensor)) stack[stack.indexOf(this) - 1]?.track(tensor);
     return tensor;
   }
 
   /** Makes the scope dispose the tensor when it closes. */
   track(tensor: Tensor): void {
+    this.#check('track', tensor);
     this.#tensors.add(tensor);
   }
 
   /** Takes the tensor out of the scope. Returns whether it was there. */
   forget(tensor: Tensor): boolean {
+    this.#check('forget', tensor);
     return this.#tensors.delete(tensor);
+  }
+
+  #check(method: string, tensor: unknown): void {
+    checkAlive(`Scope.${method}`, this.#closed);
+    if (tensor === null || typeof tensor !== 'object' || !isTensor(tensor))
+      throw new OptionError(`Scope.${method}: tensor`, 'a tensor', tensor);
   }
 
   /** Closes the scope: disposes its tensors. */
   [Symbol.dispose](): void {
-    const index = stack.lastIndexOf(this);
-    if (index < 0) return;
-    stack.splice(index, 1);
+    if (this.#closed) return;
+    this.#closed = true;
+    stack.splice(stack.lastIndexOf(this), 1);
     for (const tensor of this.#tensors) tensor.dispose();
     this.#tensors.clear();
   }

@@ -3,7 +3,15 @@ import { constants } from 'node:buffer';
 import type { Handle } from '../types/native';
 import { type Device, deviceCode, deviceName } from './device';
 import { bufferOf, ELEMENTS, type ElementType, lengthOf, type TypedArray } from './dtype';
-import { checkInteger, DeviceError, DisposedError, DTypeError, OutOfMemoryError, runNative } from './errors';
+import {
+  checkAlive,
+  checkInteger,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  OutOfMemoryError,
+  runNative,
+} from './errors';
 import { native } from './native';
 
 // Memory that nobody disposed goes in sweeps, most of them during allocations. This one comes after each collection: it gives
@@ -121,6 +129,7 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
   }
 
   retain(): this {
+    checkAlive('tensor', this.disposed);
     this.#references++;
     return this;
   }

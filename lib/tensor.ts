@@ -3,7 +3,16 @@ import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, DISPOSED_NODE, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device, deviceName } from './device';
 import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, isDetached, lengthOf, type TypedArray } from './dtype';
-import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, runNative, ShapeError } from './errors';
+import {
+  checkBoolean,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  formatShape,
+  OptionError,
+  runNative,
+  ShapeError,
+} from './errors';
 import { kernels } from './kernels';
 import { native } from './native';
 import { checkKeys, type OptionNames } from './options';
@@ -117,6 +126,7 @@ export class Tensor implements Disposable {
 
   /** @throws {DTypeError} for integers, which have no gradient. */
   set requiresGrad(value: boolean) {
+    checkBoolean('requiresGrad', value);
     if (value && this.dtype === 'int32') throw new DTypeError('requiresGrad', 'a tensor of real numbers', this.dtype);
     this.#requiresGrad = value;
   }
@@ -139,11 +149,13 @@ export class Tensor implements Disposable {
 
   /** The elements in this processor's memory: `data` where there is such a thing, else a copy. */
   host(): TypedArray {
+    checkLive('host', this);
     return this.device === 'cpu' && this.dtype !== 'bfloat16' ? this.data : this.toArray();
   }
 
   /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
   toArray(): TypedArray {
+    checkLive('toArray', this);
     const { array } = ELEMENTS[this.dtype];
     if (this.device === 'cpu' && array !== null) {
       checkArrayBytes('toArray', this.storage.bytes);
@@ -165,6 +177,7 @@ export class Tensor implements Disposable {
 
   /** The value of a tensor of one element. @throws {ShapeError} */
   item(): number {
+    checkLive('item', this);
     if (this.size !== 1) throw new ShapeError('item', 'a tensor of one element', formatShape(this.shape));
     return this.toArray()[0] ?? Number.NaN;
   }
@@ -174,6 +187,7 @@ export class Tensor implements Disposable {
    * @throws {ShapeError | DTypeError} unless `source` has the same shape and dtype.
    */
   copyFrom(source: Tensor): this {
+    checkLive('copyFrom', this);
     if (!isTensor(source)) throw new OptionError('copyFrom: source', 'a tensor', source);
     checkShapeOf('copyFrom', source, this);
     if (source.dtype !== this.dtype) throw new DTypeError('copyFrom', `a ${this.dtype} tensor`, source.dtype);
@@ -203,6 +217,7 @@ export class Tensor implements Disposable {
    * @throws {DeviceError} when the device is not usable. @throws {OutOfMemoryError}
    */
   to(device: Device): Tensor {
+    checkLive('to', this);
     checkDevice('to', device);
     if (deviceName(device) === this.device) return this;
     const y = empty(this, this.dtype, device);
@@ -215,6 +230,7 @@ export class Tensor implements Disposable {
    * @throws {DTypeError} between integers and real numbers.
    */
   as(dtype: DType): Tensor {
+    checkLive('as', this);
     checkDType('as', dtype);
     if (dtype === this.dtype) return this;
     if (dtype === 'int32' || this.dtype === 'int32') throw new DTypeError('as', 'float32 and bfloat16', dtype);
@@ -228,6 +244,7 @@ export class Tensor implements Disposable {
    * one element needs `gradient`, of its own shape. @throws {GradientError} @throws {ShapeError}
    */
   backward(gradient?: Tensor | null, options?: BackwardOptions): void {
+    checkLive('backward', this);
     backward(this, gradient ?? null, options);
   }
 

@@ -1,12 +1,12 @@
 /**
- * The contract of every entry point: whatever is passed for an argument, an exported function or class either takes it or throws
- * an SffnError, at once.
+ * The contract of every entry point: whatever is passed for an argument, an exported function or class, or a method of it, either
+ * takes it or throws an SffnError, at once, and the instance goes on. After `dispose` every method throws DisposedError.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as lib from '../lib';
-import { SffnError, tensor } from '../lib';
+import { DisposedError, SffnError, tensor } from '../lib';
 import * as data from '../lib/data';
 import * as decode from '../lib/decode';
 import * as exported from '../lib/export';
@@ -17,6 +17,7 @@ import * as optim from '../lib/optim';
 import * as text from '../lib/text';
 import * as tfjs from '../lib/tfjs';
 import * as train from '../lib/train';
+import { DEVICE_RECIPES, MADE, RECIPES, type Recipe } from './support/instances';
 import { TAKES_WHERE, VALUES } from './support/wrong_values';
 
 const ENTRIES: Readonly<Record<string, object>> = {
@@ -51,18 +52,23 @@ type Callable = (...args: unknown[]) => unknown;
 
 const isClass = (value: Callable): boolean => /^class\b/.test(Function.prototype.toString.call(value));
 
-/** Calls it and takes what it gives later, too. */
-async function outcome(value: Callable, args: unknown[]): Promise<unknown> {
+const isGenerator = (value: unknown): value is Generator | AsyncGenerator =>
+  value !== null && typeof value === 'object' && /Generator$/.test(Object.prototype.toString.call(value).slice(8, -1));
+
+/** What it throws, now or later; null for nothing. */
+async function failureOf(call: () => unknown): Promise<unknown> {
   try {
-    const result = isClass(value) ? Reflect.construct(value, args) : value(...args);
-    const settled = await result;
-    if (settled !== null && typeof settled === 'object' && Symbol.asyncIterator in settled)
-      await (settled as AsyncGenerator).next();
+    const result = await call();
+    if (isGenerator(result)) await result.next();
     return null;
   } catch (error) {
     return error;
   }
 }
+
+/** Calls it and takes what it gives later, too. */
+const outcome = (value: Callable, args: unknown[]): Promise<unknown> =>
+  failureOf(() => (isClass(value) ? Reflect.construct(value, args) : value(...args)));
 
 /** Each argument wrong, after none, one, two and three that are taken. */
 function argumentLists(make: () => unknown): unknown[][] {
@@ -101,4 +107,140 @@ test.each(callables)('%s', async (name, value) => {
       if (error !== null && !(error instanceof SffnError)) found.push(`argument ${args.length}, ${what}: ${error}`);
     }
   expect(found).toEqual([]);
+});
+
+const classes = callables
+  .filter(([, value]) => isClass(value))
+  .map(([name, value]): [string, Callable] => [name.split(' ')[1]!, value]);
+
+test('every exported class has an instance to be tried', () => {
+  const names = classes.map(([name]) => name);
+  expect([...Object.keys(RECIPES), ...Object.keys(DEVICE_RECIPES)].sort()).toEqual(names.sort());
+  for (const [name, value] of classes) if (RECIPES[name]) expect(RECIPES[name].make()).toBeInstanceOf(value);
+});
+
+/** The static methods of a class take what is wrong as functions do. */
+const statics = classes.flatMap(([name, value]) =>
+  Object.getOwnPropertyNames(value)
+    .filter((key) => typeof Reflect.get(value, key) === 'function')
+    .map((key): [string, Callable] => [
+      `${name}.${key}`,
+      (...args) => Reflect.apply(Reflect.get(value, key), value, args),
+    ]),
+);
+
+test.each(statics)('%s', async (_, value) => {
+  const found: string[] = [];
+  for (const [what, make] of Object.entries(VALUES))
+    for (const args of argumentLists(make)) {
+      const error = await outcome(value, args);
+      if (error !== null && !(error instanceof SffnError)) found.push(`argument ${args.length}, ${what}: ${error}`);
+    }
+  expect(found).toEqual([]);
+});
+
+const DISPOSERS = ['dispose', 'close', 'abort'];
+/** Methods and accessors with those that are inherited, by name. */
+function membersOf(instance: object): Map<string, PropertyDescriptor> {
+  const members = new Map<string, PropertyDescriptor>();
+  for (let at = Object.getPrototypeOf(instance); at !== Object.prototype; at = Object.getPrototypeOf(at))
+    for (const name of Object.getOwnPropertyNames(at))
+      if (name !== 'constructor' && !members.has(name)) members.set(name, Object.getOwnPropertyDescriptor(at, name)!);
+  return members;
+}
+
+const call = (instance: object, name: string, args: readonly unknown[] = []): unknown =>
+  Reflect.apply(Reflect.get(instance, name) as Callable, instance, args);
+
+const isPlain = (value: unknown): value is object =>
+  value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype;
+
+/** `good` with a wrong value in the place of each argument, and of each property and element in it. */
+function* spoilt(good: () => readonly unknown[], make: () => unknown): Generator<[string, unknown[]]> {
+  const model = good();
+  for (let i = 0; i <= model.length; i++) {
+    const around = (value: (given: unknown) => unknown): unknown[] => {
+      const args = [...good()];
+      args[i] = value(args[i]);
+      return args;
+    };
+    yield [`argument ${i}`, around(() => make())];
+    const given = model[i];
+    if (isPlain(given))
+      for (const key of Object.keys(given))
+        yield [`argument ${i}.${key}`, around((object) => ({ ...(object as object), [key]: make() }))];
+    if (Array.isArray(given)) {
+      yield [`argument ${i}[0]`, around(() => [make()])];
+      if (isPlain(given[0]))
+        for (const key of Object.keys(given[0]))
+          yield [`argument ${i}[0].${key}`, around((list) => [{ ...(list as object[])[0], [key]: make() }])];
+    }
+  }
+}
+
+const known = (error: unknown): boolean => error === null || error instanceof SffnError;
+
+const recipes = [...Object.entries(RECIPES), ...Object.entries(DEVICE_RECIPES), ...Object.entries(MADE)].filter(
+  (entry): entry is [string, Recipe] => entry[1] !== null,
+);
+
+describe.each(recipes)('%s', (_, { make, use, args = {}, internal = [], after }) => {
+  const instance = make();
+  const members = membersOf(instance);
+  use(instance);
+  after?.(instance);
+
+  const left = [...DISPOSERS, ...internal];
+  const methods = [...members].flatMap(([name, { value }]) =>
+    typeof value === 'function' && !left.includes(name) ? [name] : [],
+  );
+  test.each(methods)('%s', async (name) => {
+    const of = make();
+    const good = () => args[name]?.(of) ?? [];
+    const found: string[] = [];
+    for (const [what, wrong] of Object.entries(VALUES))
+      for (const [where, list] of spoilt(good, wrong)) {
+        const error = await failureOf(() => call(of, name, list));
+        if (!known(error)) found.push(`${where}, ${what}: ${error}`);
+      }
+    expect(found).toEqual([]);
+    await use(of);
+    after?.(of);
+  });
+
+  const settable = [...members].flatMap(([name, { set }]) => (set === undefined ? [] : [name]));
+  if (settable.length > 0)
+    test.each(settable)('%s may be set', async (name) => {
+      const of = make();
+      const found: string[] = [];
+      for (const [what, wrong] of Object.entries(VALUES)) {
+        const error = await failureOf(() => Reflect.set(of, name, wrong()));
+        if (!known(error)) found.push(`${what}: ${error}`);
+      }
+      expect(found).toEqual([]);
+      await use(of);
+      after?.(of);
+    });
+
+  const disposers = [
+    ...DISPOSERS.filter((name) => members.has(name)),
+    ...(Symbol.dispose in instance ? [Symbol.dispose] : []),
+  ];
+  if (disposers.length > 0)
+    test.each(disposers)('%p may be called again, and then no method does anything', async (name) => {
+      const of = make();
+      const good = Object.fromEntries(Object.entries(args).map(([method, list]) => [method, list(of)]));
+      const dispose = Reflect.get(of, name) as Callable;
+      for (let i = 0; i < 2; i++) Reflect.apply(dispose, of, []);
+      const alive: string[] = [];
+      for (const method of methods)
+        for (const list of [[], good[method] ?? []]) {
+          const error = await failureOf(() => call(of, method, list));
+          if (!(error instanceof DisposedError)) alive.push(`${method}: ${error}`);
+        }
+      expect(alive).toEqual([]);
+      for (const [getter, { get }] of members)
+        if (get !== undefined) expect(known(await failureOf(() => Reflect.get(of, getter)))).toBe(true);
+      after?.(of);
+    });
 });

@@ -1,8 +1,8 @@
 /** Batches of token rows for training and evaluation. */
-import { checkChoice, checkInteger, FormatError, IndexError } from '../errors';
-import { checkKeys } from '../options';
+import { checkChoice, checkInstance, checkInteger, FormatError, IndexError, OptionError } from '../errors';
+import { checkKeys, isObject } from '../options';
 import { Generator, type GeneratorState } from '../random';
-import type { TokenFile } from './token_file';
+import { TokenFile } from './token_file';
 
 /** Options of `BatchLoader`. */
 export interface BatchOptions {
@@ -55,6 +55,7 @@ export class BatchLoader {
   /** @throws {FormatError} when the file is too short for one row. */
   constructor(file: TokenFile, options: BatchOptions) {
     checkKeys('BatchLoader', options, { batchSize: 0, seqLen: 0, vocabSize: 0, order: 0, seed: 0 });
+    checkInstance('BatchLoader: file', file, TokenFile);
     const { batchSize, seqLen, vocabSize, order = 'random', seed = 0 } = options;
     checkInteger('BatchLoader: batchSize', batchSize);
     checkInteger('BatchLoader: seqLen', seqLen);
@@ -86,11 +87,12 @@ export class BatchLoader {
     return { row: this.#row, generator: this.#generator.state() };
   }
 
-  /** Goes on from what `state()` gave. */
+  /** Goes on from what `state()` gave. @throws {OptionError}: then it stands where it stood. */
   restore(state: LoaderState): void {
-    checkInteger('BatchLoader: row', state.row, 0);
-    this.#row = state.row;
+    if (!isObject(state)) throw new OptionError('BatchLoader: state', 'an object of row and generator', state);
+    checkInteger('BatchLoader: state.row', state.row, 0);
     this.#generator = Generator.fromState(state.generator);
+    this.#row = state.row;
   }
 }
 
@@ -98,14 +100,27 @@ export class BatchLoader {
  * Every token of the file except the first is a target exactly once, in rows of `seqLen`. A rest that does not fill a
  * row is left out. At most `maxRows` rows.
  */
-export function* evaluationBatches(
+export function evaluationBatches(
   file: TokenFile,
   options: Pick<BatchOptions, 'batchSize' | 'seqLen' | 'vocabSize'> & { maxRows?: number },
 ): Iterable<Batch> {
   checkKeys('evaluationBatches', options, { batchSize: 0, seqLen: 0, vocabSize: 0, maxRows: 0 });
+  checkInstance('evaluationBatches: file', file, TokenFile);
   const { batchSize, seqLen, vocabSize, maxRows = Number.POSITIVE_INFINITY } = options;
+  checkInteger('evaluationBatches: batchSize', batchSize);
+  checkInteger('evaluationBatches: seqLen', seqLen);
+  checkInteger('evaluationBatches: vocabSize', vocabSize);
+  if (options.maxRows !== undefined) checkInteger('evaluationBatches: maxRows', options.maxRows);
   const rows = Math.min(Math.floor((file.length - 1) / seqLen), maxRows);
   if (rows < 1) throw new FormatError(file.path, `${file.length} tokens are too few for one row of ${seqLen + 1}`);
+  return batchesOf(file, rows, options);
+}
+
+function* batchesOf(
+  file: TokenFile,
+  rows: number,
+  { batchSize, seqLen, vocabSize }: Pick<BatchOptions, 'batchSize' | 'seqLen' | 'vocabSize'>,
+): Iterable<Batch> {
   for (let row = 0; row < rows; row += batchSize) {
     const starts = Array.from({ length: Math.min(batchSize, rows - row) }, (_, i) => (row + i) * seqLen);
     yield gatherRows(file, starts, seqLen, vocabSize);

@@ -2,7 +2,16 @@
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { checkChoice, checkInteger, checkPath, FormatError, IndexError } from '../errors';
+import {
+  checkAlive,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkNumbers,
+  checkPath,
+  FormatError,
+  IndexError,
+} from '../errors';
 import { attempt, makeFolder, syncFolder, uniquePart, withFile } from '../io/files';
 
 /** Types of the ids in a token file. */
@@ -47,7 +56,10 @@ export class TokenFile implements Disposable {
 
   /** Tokens start .. start + count - 1. @throws {IndexError} beyond the file. */
   read(start: number, count: number): Uint16Array | Uint32Array {
-    if (!Number.isInteger(start) || start < 0 || count < 0 || start + count > this.length)
+    checkAlive('TokenFile.read', !this.#open);
+    checkNumber('TokenFile.read: start', start);
+    checkNumber('TokenFile.read: count', count);
+    if (!Number.isInteger(start) || !Number.isInteger(count) || start < 0 || count < 0 || start + count > this.length)
       throw new IndexError(this.path, `tokens of 0 .. ${this.length - 1}`, `${start} .. ${start + count - 1}`);
     const bytes = new Uint8Array(count * this.#bytes);
     withFile('read', this.path, () => {
@@ -64,6 +76,8 @@ export class TokenFile implements Disposable {
    * CRC-32 of the tokens: of all of them up to `most` bytes, else of `most` bytes in pieces from all over the file.
    */
   checksum(most = 1 << 29): number {
+    checkAlive('TokenFile.checksum', !this.#open);
+    checkInteger('TokenFile.checksum: most', most, 0);
     const piece = 1 << 16;
     const pieces = Math.ceil(this.length / piece);
     const taken = Math.min(pieces, Math.floor(most / (piece * this.#bytes)));
@@ -76,7 +90,13 @@ export class TokenFile implements Disposable {
   }
 
   /** The whole file in pieces of at most `size` tokens. */
-  *pieces(size = 1 << 20): Generator<Uint16Array | Uint32Array> {
+  pieces(size = 1 << 20): Generator<Uint16Array | Uint32Array> {
+    checkAlive('TokenFile.pieces', !this.#open);
+    checkInteger('TokenFile.pieces: size', size);
+    return this.#pieces(size);
+  }
+
+  *#pieces(size: number): Generator<Uint16Array | Uint32Array> {
     for (let start = 0; start < this.length; start += size) yield this.read(start, Math.min(size, this.length - start));
   }
 
@@ -95,7 +115,9 @@ export class TokenFile implements Disposable {
 /** Writes a token file as tokens come; the file gets its name when it is complete. */
 export class TokenWriter {
   readonly #temporary: string;
-  readonly #file: number;
+  /** Null once it is closed: its number may be another file's by then. */
+  #file: number | null;
+  #complete = false;
   #length = 0;
 
   constructor(
@@ -118,8 +140,10 @@ export class TokenWriter {
     return this.#length;
   }
 
-  /** @throws {IndexError} for an id that the dtype cannot hold. */
+  /** @throws {IndexError} for an id that the dtype cannot hold. @throws {DisposedError} after `close` or `abort`. */
   write(ids: ArrayLike<number>): void {
+    const file = this.#open('write');
+    checkNumbers('TokenWriter.write: ids', ids);
     const most = this.dtype === 'uint16' ? 65535 : 2 ** 32 - 1;
     const tokens = this.dtype === 'uint16' ? new Uint16Array(ids.length) : new Uint32Array(ids.length);
     for (let i = 0; i < ids.length; i++) {
@@ -130,24 +154,38 @@ export class TokenWriter {
     }
     const bytes = new Uint8Array(tokens.buffer);
     withFile('write', this.path, () => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at);
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
     });
     this.#length += ids.length;
   }
 
-  /** Completes the file. */
+  /** Completes the file; calling it again is harmless. @throws {DisposedError} after `abort`. */
   close(): void {
+    if (this.#complete) return;
+    const file = this.#open('close');
     withFile('write', this.path, () => {
-      fsyncSync(this.#file);
-      closeSync(this.#file);
+      fsyncSync(file);
+      this.#closeFile();
       renameSync(this.#temporary, this.path);
+      this.#complete = true;
       syncFolder(dirname(this.path));
     });
   }
 
-  /** Gives the file up and leaves nothing on disk. */
+  /** Gives the file up and leaves nothing on disk; harmless after `close` and after another `abort`. */
   abort(): void {
-    attempt(() => closeSync(this.#file));
+    attempt(() => this.#closeFile());
     attempt(() => rmSync(this.#temporary, { force: true }));
+  }
+
+  #open(method: string): number {
+    checkAlive(`TokenWriter.${method}`, this.#file === null);
+    return this.#file!;
+  }
+
+  #closeFile(): void {
+    const file = this.#file;
+    this.#file = null;
+    if (file !== null) closeSync(file);
   }
 }

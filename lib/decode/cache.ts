@@ -1,7 +1,7 @@
 /** Keys and values of earlier tokens, in pages: a sequence grows by whole pages, and nothing is ever copied. */
 import type { Handle } from '../../types/native';
 import type { Device } from '../device';
-import { checkInteger, OptionError } from '../errors';
+import { checkAlive, checkInstance, checkInteger, OptionError } from '../errors';
 import { Storage } from '../storage';
 
 /** A whole number of vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
@@ -17,6 +17,8 @@ export class PagePool {
   constructor(
     floatsPerToken: number,
     readonly device: Device,
+    /** Most tokens of a sequence. */
+    readonly context: number,
   ) {
     this.#elements = floatsPerToken * PAGE_TOKENS;
   }
@@ -62,7 +64,9 @@ export class DecodeSequence implements Disposable {
   /** Whether a step is in progress: another one would write to the same places of the cache. */
   busy = false;
 
+  /** `decoder.sequence()` makes one. */
   constructor(pool: PagePool) {
+    checkInstance('DecodeSequence: pool', pool, PagePool);
     this.#pool = pool;
   }
 
@@ -78,22 +82,33 @@ export class DecodeSequence implements Disposable {
 
   /** Whether the sequence belongs to the decoder with this pool. */
   isOf(pool: PagePool): boolean {
+    checkAlive('sequence: isOf', this.#disposed);
     return this.#pool === pool;
   }
 
-  /** Handles of the pages, after making room for `count` more tokens. @throws {OutOfMemoryError} */
+  /** Handles of the pages, after making room for `count` more tokens. @throws {OptionError | OutOfMemoryError} */
   reserve(count: number): Handle[] {
+    checkAlive('sequence: reserve', this.#disposed);
+    checkInteger('sequence: reserve', count, 0);
+    const most = this.#pool.context - this.#length;
+    if (count > most) throw new OptionError('sequence: reserve', `at most ${most} more tokens`, count);
     while (this.#pages.length * PAGE_TOKENS < this.#length + count) this.#pages.push(this.#pool.take());
     return this.#pages.map((page) => page.handle);
   }
 
-  /** Counts tokens that a step has put into the cache. */
+  /** Counts tokens that a step has put into the cache. @throws {OptionError} for more than there is room for. */
   advance(count: number): void {
+    checkAlive('sequence: advance', this.#disposed);
+    checkInteger('sequence: advance', count, 0);
+    const most = this.#pages.length * PAGE_TOKENS - this.#length;
+    if (count > most)
+      throw new OptionError('sequence: advance', `at most ${most} tokens, for which there is room`, count);
     this.#length += count;
   }
 
   /** Forgets the tokens from `length` on, so that the text can go on differently from there. @throws {OptionError} */
   rewind(length: number): void {
+    checkAlive('sequence: rewind', this.#disposed);
     checkInteger('sequence: rewind', length, 0);
     if (this.busy) throw new OptionError('sequence: rewind', 'no step in progress', 'one');
     if (length > this.#length) throw new OptionError('sequence: rewind', `at most ${this.#length} tokens`, length);

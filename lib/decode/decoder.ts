@@ -2,17 +2,19 @@
 
 import type { Device } from '../device';
 import {
+  checkAlive,
   checkChoice,
+  checkFunction,
   checkInstance,
   checkInteger,
-  DisposedError,
+  checkNumbers,
   fromNative,
   IndexError,
   OptionError,
 } from '../errors';
 import { asyncKernels } from '../kernels';
 import { TransformerLM } from '../nn';
-import { checkKeys } from '../options';
+import { checkKeys, isObject } from '../options';
 import { Storage } from '../storage';
 import { DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
@@ -88,7 +90,7 @@ export class Decoder implements Disposable {
     this.config = model.config;
     this.dtype = dtype;
     this.prefillChunk = prefillChunk;
-    this.#pool = new PagePool(this.#model.cacheFloats, this.#model.device);
+    this.#pool = new PagePool(this.#model.cacheFloats, this.#model.device, model.config.seqLen);
     this.#dispatcher = new Dispatcher(this.#model, dispatch, options.table, options.mergeBudget);
   }
 
@@ -105,6 +107,7 @@ export class Decoder implements Disposable {
 
   /** What it holds and has done so far. */
   stats(): DecoderStats {
+    this.#checkAlive();
     return {
       dispatch: this.#dispatcher.stats(),
       weightBytes: this.#model.bytes,
@@ -121,7 +124,8 @@ export class Decoder implements Disposable {
    */
   async step(entries: readonly StepEntry[]): Promise<Float32Array[]> {
     this.#checkAlive();
-    for (const entry of entries) this.#check(entry);
+    if (!Array.isArray(entries)) throw new OptionError('decoder: entries', 'an array of sequences and ids', entries);
+    for (const entry of entries as readonly StepEntry[]) this.#check(entry);
     if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length)
       throw new OptionError('decoder: entries', 'different sequences', 'one of them twice');
     const { model, pages, ids, sequences, rows } = this.#prepare(entries);
@@ -134,7 +138,7 @@ export class Decoder implements Disposable {
     } finally {
       for (const { sequence } of entries) sequence.busy = false;
     }
-    for (const { sequence, ids } of entries) sequence.advance(ids.length);
+    for (const { sequence, ids } of entries) if (!sequence.disposed) sequence.advance(ids.length);
     const all = logits.toArray();
     const { vocabSize } = this.config;
     return Array.from({ length: rows }, (_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize));
@@ -148,6 +152,9 @@ export class Decoder implements Disposable {
     ids: ArrayLike<number>,
     stopped: () => void = () => {},
   ): Promise<Float32Array> {
+    this.#checkAlive();
+    checkFunction('decoder: stopped', stopped);
+    checkNumbers('decoder: prompt', ids);
     if (ids.length === 0) throw new OptionError('decoder: prompt', 'at least one token', 'none');
     this.#check({ sequence, ids });
     const all = Array.from(ids);
@@ -174,12 +181,16 @@ export class Decoder implements Disposable {
   }
 
   #checkAlive(): void {
-    if (this.#disposed) throw new DisposedError('decoder', 'it was disposed');
+    checkAlive('decoder', this.#disposed);
   }
 
-  #check({ sequence, ids, logits = 1 }: StepEntry): void {
+  #check(entry: StepEntry): void {
+    if (!isObject(entry)) throw new OptionError('decoder: entries', 'objects of a sequence and ids', entry);
+    const { sequence, ids, logits = 1 } = entry;
+    checkInstance('decoder: sequence', sequence, DecodeSequence);
+    checkNumbers('decoder: ids', ids);
     const { vocabSize, seqLen } = this.config;
-    if (sequence.disposed) throw new DisposedError('decoder: sequence', 'it was disposed');
+    checkAlive('decoder: sequence', sequence.disposed);
     if (!sequence.isOf(this.#pool))
       throw new OptionError('decoder: sequence', 'a sequence of this decoder', 'one of another');
     if (sequence.busy) throw new OptionError('decoder: sequence', 'one without a step in progress', 'one in a step');

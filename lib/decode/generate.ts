@@ -1,5 +1,5 @@
 /** Tokens that follow prompts, one after the other. */
-import { checkFunction, checkInstance, checkInteger, IndexError, OptionError } from '../errors';
+import { checkFunction, checkInstance, checkInteger, checkSignal, IndexError, OptionError } from '../errors';
 import { checkKeys, type OptionNames } from '../options';
 import type { DecodeSequence } from './cache';
 import { Decoder, type StepEntry } from './decoder';
@@ -122,6 +122,7 @@ export async function* generateBatch(
   checkInstance('generate: decoder', decoder, Decoder);
   if (!Array.isArray(prompts)) throw new OptionError('generate: prompts', 'an array of prompts', prompts);
   checkFunction('generate: onTiming', onTiming);
+  if (signal !== undefined) checkSignal('generate: signal', signal);
   for (const prompt of prompts as readonly ArrayLike<number>[]) checkPrompt(decoder, prompt);
   const stopped = () => signal?.throwIfAborted();
   stopped();

@@ -1,7 +1,10 @@
 /** The next token from logits: penalty, temperature, then the filters top-k, min-p and top-p, then one draw. */
-import { checkInteger, checkNumber, OptionError } from '../errors';
+
+import { classOf, dtypeOf } from '../dtype';
+import { checkInteger, checkNumber, DTypeError, OptionError, ShapeError } from '../errors';
 import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
+import { checkedIds } from '../text/tokenizer';
 
 /** How a token is chosen from its logits. */
 export interface SamplingOptions {
@@ -109,11 +112,14 @@ export class Sampler {
 
   /** Tokens that the repetition penalty counts as seen. */
   see(ids: Iterable<number>): void {
-    for (const id of ids) this.#seen.add(id);
+    const all = checkedIds('Sampler.see', ids);
+    for (const id of all) this.#seen.add(id);
   }
 
-  /** Draws a token and counts it as seen. */
+  /** Draws a token and counts it as seen. @throws {DTypeError | ShapeError} unless there are logits. */
   next(logits: Float32Array): number {
+    if (dtypeOf(logits) !== 'float32') throw new DTypeError('Sampler.next: logits', 'a Float32Array', classOf(logits));
+    if (logits.length === 0) throw new ShapeError('Sampler.next: logits', 'at least one', 'none');
     const id = this.#draw(this.#penalized(logits));
     this.#seen.add(id);
     return id;
@@ -123,7 +129,8 @@ export class Sampler {
     if (this.#penalty === 1) return logits;
     const changed = logits.slice();
     for (const id of this.#seen)
-      changed[id] = changed[id]! > 0 ? changed[id]! / this.#penalty : changed[id]! * this.#penalty;
+      if (id < changed.length)
+        changed[id] = changed[id]! > 0 ? changed[id]! / this.#penalty : changed[id]! * this.#penalty;
     return changed;
   }
 

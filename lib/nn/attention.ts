@@ -1,3 +1,4 @@
+import { checkInteger } from '../errors';
 import { causalAttention, concat, type LinearOptions, reshape, slice } from '../ops';
 import { checkKeys } from '../options';
 import { Generator } from '../random';
@@ -55,6 +56,7 @@ export class CausalSelfAttention extends Module {
 
   /** x [batch, seq, dModel] → the same shape, plus the residual of that shape. */
   forward(x: Tensor, options: Pick<LinearOptions, 'residual'> = {}): Tensor {
+    this.checkAlive('forward');
     const heads = { heads: this.#heads, kvHeads: this.#kvHeads, ropeBase: this.#ropeBase };
     return this.out.forward(causalAttention(this.#normalized(this.qkv.forward(x)), heads), options);
   }
@@ -76,6 +78,8 @@ export class CausalSelfAttention extends Module {
 
   /** Floating-point operations per token at a context of `seqLen`, forward; causality halves the products of scores. */
   flopsPerToken(seqLen: number): number {
+    this.checkAlive('flopsPerToken');
+    checkInteger('flopsPerToken: seqLen', seqLen, 0);
     return this.qkv.flopsPerToken + this.out.flopsPerToken + 2 * seqLen * this.#heads * this.headSize;
   }
 }

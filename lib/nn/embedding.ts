@@ -20,6 +20,7 @@ export class Embedding extends Module {
 
   /** ids [...] int32 → [..., features]. */
   forward(ids: Tensor): Tensor {
+    this.checkAlive('forward');
     return embedding(ids, this.weight);
   }
 }

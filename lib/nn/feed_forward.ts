@@ -72,6 +72,7 @@ export class FeedForward extends Module {
 
   /** x [..., dModel] → the same shape, plus the residual of that shape. */
   forward(x: Tensor, options: Pick<LinearOptions, 'residual'> = {}): Tensor {
+    this.checkAlive('forward');
     return feedForward(x, this.fc1.weights(), this.fc2.weights(), this.activation, options);
   }
 

@@ -1,8 +1,8 @@
 /**
  * The schedule of self-guided training: how much of the dense guide each step mixes in (Wei et al. 2024, section 3.2).
  */
-import { checkChoice, checkInteger, checkNumber } from '../errors';
-import { checkKeys } from '../options';
+import { checkBoolean, checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
+import { checkKeys, isObject } from '../options';
 import { Generator, type GeneratorState } from '../random';
 import { refuseWhileRecording } from '../recorded_step';
 
@@ -99,6 +99,7 @@ export class Guidance {
 
   /** The scales of one layer's forward call; draws in training only. @throws {RecordingError} while one is recorded. */
   scales(training: boolean): GuidanceScales {
+    checkBoolean('guidance: training', training);
     refuseWhileRecording('no guide can be mixed in: its weight alpha changes from step to step');
     const { alpha } = this;
     const mixed = { guideScale: alpha, factorScale: 1 - alpha };
@@ -116,8 +117,9 @@ export class Guidance {
 
   /** Goes on from what `state()` gave. @throws {OptionError} */
   restore(state: GuidanceState): void {
-    checkInteger('guidance: step', state.step, 0);
-    this.#step = state.step;
+    if (!isObject(state)) throw new OptionError('guidance: state', 'an object of step and generator', state);
+    checkInteger('guidance: state.step', state.step, 0);
     this.#generator = Generator.fromState(state.generator);
+    this.#step = state.step;
   }
 }

@@ -102,11 +102,13 @@ export class LinearLayer extends Module implements LinearForward {
 
   /** The operands of one forward call. */
   weights(): LinearWeights {
+    this.checkAlive('weights');
     return { v: this.v, u: this.u, bias: this.bias, innerActivation: this.innerActivation };
   }
 
   /** x [..., inFeatures] → [..., outFeatures]. */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
+    this.checkAlive('forward');
     return structuredLinear(x, this.weights(), options);
   }
 
@@ -125,12 +127,14 @@ export class LinearLayer extends Module implements LinearForward {
    * @throws {OptionError} with an activation between them.
    */
   merge(): Tensor {
+    this.checkAlive('merge');
     checkMergeable(`${DEFINITIONS[this.structure].linear}.merge`, this.innerActivation);
     return this.product();
   }
 
   /** u·v [outFeatures, inFeatures], with or without an activation between them, in new memory. */
   product(): Tensor {
+    this.checkAlive('product');
     return this.v === null ? clone(this.u) : mergeFactors(this.v, this.u);
   }
 
@@ -141,6 +145,7 @@ export class LinearLayer extends Module implements LinearForward {
 
   /** The sizes in use, their part of the dense parameters, and why a ratio chose them. */
   describe(): ChosenSizes {
+    this.checkAlive('describe');
     const parameters = parametersOf({ v: this.v?.shape ?? null, u: this.u.shape });
     const ratio = parameters / (this.inFeatures * this.outFeatures);
     return { ...this.sizes, parameters, ratio, ...(this.#why && { why: this.#why }) };

@@ -2,7 +2,7 @@
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
 import { classOf, type DType } from '../dtype';
-import { checkInstance, OptionError, StateDictError } from '../errors';
+import { checkAlive, checkBoolean, checkInstance, OptionError, StateDictError } from '../errors';
 import { checkSameShape, checkTensor } from '../ops/check';
 import { checkKeys } from '../options';
 import { keep, tidy } from '../scope';
@@ -26,6 +26,12 @@ export abstract class Module {
   readonly #parameters = new Map<string, Tensor>();
   readonly #children = new Map<string, Module>();
   #training = true;
+  #disposed = false;
+
+  /** What methods of subclasses begin with. @throws {DisposedError} after `dispose`. */
+  protected checkAlive(method: string): void {
+    checkAlive(`${this.constructor.name}.${method}`, this.#disposed);
+  }
 
   /** Whether the module is in training mode, the default; evaluation never draws random numbers. */
   get training(): boolean {
@@ -34,6 +40,7 @@ export abstract class Module {
 
   /** Training mode for this module and all below it. */
   train(training = true): this {
+    checkBoolean('train: training', training);
     for (const module of this.modules()) module.#training = training;
     return this;
   }
@@ -45,12 +52,15 @@ export abstract class Module {
 
   /** Makes `value` a parameter called `name`. */
   protected addParameter(name: string, value: Tensor): Tensor {
+    this.checkAlive('addParameter');
+    checkName('addParameter: name', name);
     this.#parameters.set(name, parameter(value));
     return value;
   }
 
   /** Forgets a parameter and frees its memory. */
   protected removeParameter(name: string): void {
+    this.checkAlive('removeParameter');
     const value = this.#parameters.get(name);
     this.#parameters.delete(name);
     value?.grad?.dispose();
@@ -59,18 +69,27 @@ export abstract class Module {
 
   /** Makes `module` a part called `name`. */
   protected addModule<T extends Module>(name: string, module: T): T {
+    this.checkAlive('addModule');
+    checkName('addModule: name', name);
+    checkInstance('addModule: module', module, Module);
     this.#children.set(name, module);
     return module;
   }
 
   /** This module and all below it, each before its children. */
-  *modules(): Generator<Module> {
+  modules(): Generator<Module> {
+    this.checkAlive('modules');
+    return this.#walk();
+  }
+
+  *#walk(): Generator<Module> {
     yield this;
     for (const child of this.#children.values()) yield* child.modules();
   }
 
   /** Parameters by dotted name (`blocks.0.ffn.fc1.v`), in the order in which they were made. */
   namedParameters(): Map<string, Tensor> {
+    this.checkAlive('namedParameters');
     const found = new Map(this.#parameters);
     for (const [name, child] of this.#children)
       for (const [key, value] of child.namedParameters()) found.set(`${name}.${key}`, value);
@@ -99,8 +118,10 @@ export abstract class Module {
    * parameter.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>, options: { strict?: boolean } = {}): void {
+    this.checkAlive('loadStateDict');
     checkKeys('loadStateDict', options, { strict: 0 });
     const { strict = true } = options;
+    checkBoolean('loadStateDict: strict', strict);
     if (classOf(state) !== 'Map') throw new OptionError('loadStateDict: state', 'a Map of tensors', state);
     const own = this.namedParameters();
     if (strict) {
@@ -152,11 +173,21 @@ export abstract class Module {
     }
   }
 
-  /** Frees the memory of all parameters and gradients. */
+  /** Frees the memory of all parameters and gradients; calling it again is harmless. */
   dispose(): void {
-    this.zeroGrad();
-    for (const value of this.parameters()) value.dispose();
+    for (const child of this.#children.values()) child.dispose();
+    for (const value of this.#parameters.values()) {
+      value.grad?.dispose();
+      value.grad = null;
+      value.dispose();
+    }
+    this.#disposed = true;
   }
+}
+
+/** @throws {OptionError} unless it can be a part of the names in a state dict. */
+function checkName(where: string, name: unknown): void {
+  if (typeof name !== 'string' || name === '') throw new OptionError(where, 'a name', name);
 }
 
 /** A list of modules, named 0, 1, 2, ... */

@@ -34,6 +34,7 @@ export class LayerNorm extends Module {
 
   /** x [..., features] → the same shape. */
   forward(x: Tensor): Tensor {
+    this.checkAlive('forward');
     return layerNorm(x, this.weight, this.bias, this.eps);
   }
 }
@@ -56,6 +57,7 @@ export class RMSNorm extends Module {
 
   /** x [..., features] → the same shape. */
   forward(x: Tensor): Tensor {
+    this.checkAlive('forward');
     return rmsNorm(x, this.weight, this.eps);
   }
 }

@@ -49,6 +49,7 @@ export class SelfGuided extends Module implements LinearForward {
 
   /** The operands of one forward call. Draws from the schedule in training. */
   weights(): LinearWeights {
+    this.checkAlive('weights');
     const plain = this.layer.weights();
     if (this.#guide === null) return plain;
     const { guideScale, factorScale } = this.guidance.scales(this.training);
@@ -62,6 +63,7 @@ export class SelfGuided extends Module implements LinearForward {
 
   /** x [..., inFeatures] → [..., outFeatures], halved by swiglu. */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
+    this.checkAlive('forward');
     return structuredLinear(x, this.weights(), options);
   }
 
@@ -70,6 +72,7 @@ export class SelfGuided extends Module implements LinearForward {
    * @throws {OptionError} if S has an activation between its factors.
    */
   merge(): Tensor {
+    this.checkAlive('merge');
     const guide = this.#guide;
     if (guide === null) return this.layer.merge();
     const { guideScale, factorScale } = this.guidance.scales(false);
@@ -78,6 +81,7 @@ export class SelfGuided extends Module implements LinearForward {
 
   /** Makes the guide the product of the factors again, after other factors were loaded. */
   resetGuide(): void {
+    this.checkAlive('resetGuide');
     const guide = this.#guide;
     if (guide === null) return;
     const product = this.layer.product();
@@ -90,10 +94,17 @@ export class SelfGuided extends Module implements LinearForward {
    * optimizer can forget it (`optimizer.remove`), or null when there was none.
    */
   release(): Tensor | null {
+    this.checkAlive('release');
     const guide = this.#guide;
     if (guide !== null) this.removeParameter('guide');
     this.#guide = null;
     return guide;
+  }
+
+  /** Frees the memory of the layer and the guide; calling it again is harmless. */
+  override dispose(): void {
+    super.dispose();
+    this.layer.dispose();
   }
 }
 

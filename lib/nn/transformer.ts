@@ -69,6 +69,7 @@ export class TransformerBlock extends Module {
 
   /** x [batch, seq, dModel] → the same shape. */
   forward(x: Tensor): Tensor {
+    this.checkAlive('forward');
     const attended = this.attention.forward(this.norm1.forward(x), { residual: x });
     return this.ffn.forward(this.norm2.forward(attended), { residual: attended });
   }
@@ -136,6 +137,7 @@ export class TransformerLM extends Module {
 
   /** Final hidden states; ids [batch, seq] int32 → [batch, seq, dModel]. */
   hidden(ids: Tensor): Tensor {
+    this.checkAlive('hidden');
     checkTensor('TransformerLM: ids', ids, 'int32');
     if (ids.rank !== 2 || ids.shape[1]! > this.config.seqLen || ids.size === 0)
       throw new ShapeError(
@@ -156,16 +158,19 @@ export class TransformerLM extends Module {
 
   /** Logits; ids [batch, seq] int32 → [batch, seq, vocabSize]. */
   forward(ids: Tensor): Tensor {
+    this.checkAlive('forward');
     return linear(this.hidden(ids), this.headWeight);
   }
 
   /** Mean cross-entropy in nats per token, without the logits in memory; ids and targets [batch, seq] int32 → []. */
   loss(ids: Tensor, targets: Tensor, options: { ignoreIndex?: number } = {}): Tensor {
+    this.checkAlive('loss');
     return linearCrossEntropy(this.hidden(ids), this.headWeight, targets, options);
   }
 
   /** At a context of `seqLen` tokens (default: the longest). */
   flopsPerToken(seqLen = this.config.seqLen): FlopsPerToken {
+    this.checkAlive('flopsPerToken');
     const sum = (value: (block: TransformerBlock) => number) =>
       this.blocks.reduce((total, block) => total + value(block), 0);
     const ffn = sum((block) => block.ffn.flopsPerToken);
@@ -177,6 +182,7 @@ export class TransformerLM extends Module {
 
   /** Parameters of the feedforward networks without guides, and of dense ones in their place. */
   ffnParameters(): FfnParameters {
+    this.checkAlive('ffnParameters');
     const layers = this.blocks.flatMap((block) => block.ffn.layers);
     return {
       structured: layers.reduce((total, layer) => total + layer.numParameters(), 0),

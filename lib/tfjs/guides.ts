@@ -3,7 +3,7 @@ import { Guidance, type GuidanceOptions } from '../nn';
 import type { LayerVariable } from './layers/factor_weights';
 import { isSelfGuided, layersOf, type SelfGuidedLayer } from './layers/self_guided';
 import { mixCallbacks } from './mixed_callbacks';
-import type { LayersModel, Tfjs } from './tfjs';
+import { checkModel, type LayersModel, type Tfjs } from './tfjs';
 
 /** What `fit` takes among its callbacks. */
 export interface GuidanceCallback {
@@ -23,6 +23,7 @@ const guided = (model: LayersModel): SelfGuidedLayer[] => [...layersOf(model)].f
  */
 export function guidanceCallback(tf: Tfjs, model: LayersModel, options: GuidanceOptions): GuidanceCallback {
   const guidance = new Guidance(options);
+  checkModel('guide', model);
   mixCallbacks(tf, model);
   return {
     guidance,

@@ -1,5 +1,5 @@
 /** The entry: native kernels for the user's own tfjs. */
-import { checkFunction, OptionError } from '../errors';
+import { checkFunction, checkPath, OptionError } from '../errors';
 import type { GuidanceOptions } from '../nn';
 import { fileIO } from './file_io';
 import { registerGradients } from './gradients';
@@ -11,7 +11,7 @@ import { mergeModel } from './merge_model';
 import { TfOps } from './ops';
 import { type GraphOptions, type StructuredGraph, structureGraph } from './structure_graph';
 import { type StructuredModel, type StructureOptions, structureModel } from './structure_model';
-import type { io, LayersModel, Tfjs } from './tfjs';
+import { checkModel, type io, type LayersModel, type Tfjs } from './tfjs';
 
 /** What `install` returns: ops, layers and tools that work with one tfjs. */
 export class StructuredTfjs extends TfOps {
@@ -42,6 +42,7 @@ export class StructuredTfjs extends TfOps {
 
   /** Frees all guides of a model now. */
   releaseGuides(model: LayersModel): void {
+    checkModel('releaseGuides', model);
     releaseGuides(model);
   }
 
@@ -62,6 +63,7 @@ export class StructuredTfjs extends TfOps {
 
   /** Where models are saved to and loaded from: a folder. */
   fileIO(folder: string): io.IOHandler {
+    checkPath('fileIO: folder', folder);
     return fileIO(this.#tf, folder);
   }
 }

@@ -10,7 +10,7 @@ import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './lay
 import { floats } from './memory';
 import { type Replacement, rebuild } from './model_json';
 import { copyWeights } from './structure_model';
-import type { LayersModel, Tensor, Tfjs } from './tfjs';
+import { checkModel, type LayersModel, type Tensor, type Tfjs } from './tfjs';
 
 type Symbol = InstanceType<Tfjs['SymbolicTensor']>;
 
@@ -150,6 +150,7 @@ function structuredIn(layer: TfLayerBase): Found | null {
  * @throws {OptionError} for a layer with an activation between its factors.
  */
 export async function mergeModel(tf: Tfjs, model: LayersModel): Promise<LayersModel> {
+  checkModel('mergeModel', model);
   const weights: DenseWeights = new Map();
   const plain = new PlainLayers(tf, weights);
   const replacements = new Map<string, Replacement>();

@@ -2,7 +2,7 @@
 import { DeviceError, DisposedError, DTypeError, formatShape, OptionError, ShapeError } from '../errors';
 import { type Activation, FFN_ACTIVATION } from '../ops/activation';
 import type { InnerActivation } from '../ops/inner_activation';
-import { checkKeys } from '../options';
+import { checkKeys, isObject } from '../options';
 import { checkStructure, DEFINITIONS, type Structure } from '../structures';
 import { type KernelAttributes, type LayerAttributes, layerAttributes } from './attributes';
 import { BACKENDS } from './kernels';
@@ -78,15 +78,21 @@ interface TfOperands {
 const PLAIN: LayerAttributes = { alpha: 0, innerActivation: 'none' };
 
 function checkLayer(where: string, layer: TfLayer): TfOperands {
+  if (!isObject(layer)) throw new OptionError(where, 'the weights of a layer', layer);
   const { v = null, u, bias = null, guide = null, innerActivation = 'none' } = layer;
   if (v !== null) checkTfTensor(`${where}: v`, v);
   checkTfTensor(`${where}: ${v === null ? 'weight' : 'u'}`, u);
   if (bias !== null) checkTfTensor(`${where}: bias`, bias);
-  if (guide !== null) checkTfTensor(`${where}: guide`, guide.weight);
+  if (guide !== null) checkGuide(`${where}: guide`, guide);
   return {
     operands: { v, u, bias, guide: guide?.weight ?? null },
     attributes: { alpha: guide?.alpha ?? 0, innerActivation },
   };
+}
+
+function checkGuide(where: string, guide: TfGuide): void {
+  if (!isObject(guide)) throw new OptionError(where, 'an object of weight and alpha', guide);
+  checkTfTensor(where, guide.weight);
 }
 
 /** The functional API on the given tfjs. x is [..., in]; the results are ordinary tfjs tensors with gradients. */
@@ -107,10 +113,14 @@ export class TfOps {
   structuredLinear(
     structure: Structure,
     x: Tensor,
-    { guide, innerActivation, ...layer }: TfLayer,
-    { activation }: Pick<TfLinearOptions, 'activation'> = {},
+    weights: TfLayer,
+    options: Pick<TfLinearOptions, 'activation'> = {},
   ): Tensor {
     checkStructure('structuredLinear: structure', structure);
+    checkKeys('structuredLinear', options, { activation: 0 });
+    if (!isObject(weights)) throw new OptionError('structuredLinear: layer', 'the weights of a layer', weights);
+    const { guide, innerActivation, ...layer }: TfLayer = weights;
+    const { activation } = options;
     return this.#linear('structuredLinear', DEFINITIONS[structure].kernel, x, layer, {
       activation,
       guide,

@@ -1,8 +1,8 @@
 /** Rewrites the products of a GraphModel with constant matrices to our ops. */
-import { FormatError, OptionError } from '../errors';
+import { checkNames, FormatError, OptionError } from '../errors';
 import { transposed } from '../matrix';
 import { nearestFactors } from '../nn';
-import { checkKeys } from '../options';
+import { checkKeys, isObject } from '../options';
 import { checkStructure, chooseLayer, DEFINITIONS, type SizeOptions, type Structure } from '../structures';
 import type { Shape } from '../tensor';
 import { encode, functionNodesOf, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
@@ -163,8 +163,10 @@ async function encodeWeights(
 export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: GraphOptions): Promise<StructuredGraph> {
   checkKeys('structureGraph', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, nodes: 0 });
   checkStructure('structureGraph: structure', options.structure);
-  if (source.load === undefined)
-    throw new OptionError('structureGraph: source', 'a handler that loads', 'one that does not');
+  const { nodes: wanted } = options;
+  if (wanted !== undefined && typeof wanted !== 'function') checkNames('structureGraph: nodes', wanted);
+  if (!isObject(source) || typeof source.load !== 'function')
+    throw new OptionError('structureGraph: source', 'a handler that loads', source);
   const artifacts = await source.load();
   const nodes = nodesOf(artifacts.modelTopology);
   if (nodes.length === 0) throw new FormatError('model', 'no graph model');

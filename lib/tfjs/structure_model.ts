@@ -1,5 +1,5 @@
 /** Replaces the dense layers of a trained LayersModel by structured ones that start as their best approximation. */
-import { FormatError, OptionError } from '../errors';
+import { checkChoice, checkNames, FormatError, OptionError } from '../errors';
 import { transposed } from '../matrix';
 import { nearestFactors } from '../nn';
 import type { Activation } from '../ops/activation';
@@ -17,7 +17,7 @@ import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
 import { floats } from './memory';
 import { rebuild } from './model_json';
-import type { LayersModel, Tensor, Tfjs } from './tfjs';
+import { checkModel, type LayersModel, type Tensor, type Tfjs } from './tfjs';
 
 /** Options of `structureModel`. */
 export interface StructureOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ratio'> {
@@ -179,7 +179,11 @@ export async function structureModel(
   options: StructureOptions,
 ): Promise<StructuredModel> {
   checkKeys('structureModel', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, layers: 0, guides: 0 });
+  checkModel('structureModel', model);
   checkStructure('structureModel: structure', options.structure);
+  const { layers, guides } = options;
+  if (layers !== undefined && typeof layers !== 'function') checkNames('structureModel: layers', layers);
+  if (guides !== undefined) checkChoice('structureModel: guides', guides, ['original', 'merged']);
   const targets = chooseTargets(model, options);
   const byName = new Map(targets.map((target) => [target.name, target]));
   const replacements = new Map(targets.map((target) => [target.name, replacementOf(target, options)]));

@@ -1,5 +1,7 @@
 /** The types of tfjs. Only types are imported: the user's own tfjs comes in through `install(tf)`. */
-import type { NamedTensorMap, Tensor } from '@tensorflow/tfjs';
+import type { LayersModel, NamedTensorMap, Tensor } from '@tensorflow/tfjs';
+import { OptionError } from '../errors';
+import { isObject } from '../options';
 
 export type {
   DataId,
@@ -29,4 +31,10 @@ export function runKernel(
   attributes: { readonly [name: string]: number | string | boolean | string[] },
 ): Tensor[] {
   return tf.engine().runKernel<Tensor[]>(name, [...inputs] as unknown as NamedTensorMap, { ...attributes });
+}
+
+/** By its features: models of several copies of tfjs may meet in one process. @throws {OptionError} */
+export function checkModel(where: string, model: unknown): asserts model is LayersModel {
+  if (!isObject(model) || !Array.isArray(model.layers) || typeof model.fit !== 'function')
+    throw new OptionError(`${where}: model`, 'a layers model of tfjs', model);
 }

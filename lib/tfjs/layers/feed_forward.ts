@@ -1,13 +1,14 @@
 /** A whole feedforward network as one layer of a tfjs model. */
 import { checkInteger } from '../../errors';
 import { resolveFeedForward } from '../../nn/transformer_config';
-import { checkKeys, type OptionNames } from '../../options';
+import type { OptionNames } from '../../options';
 import { checkStructure, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
 import { parseRegularizers, type Regularizers } from './regularizers';
 import {
+  checkedConfig,
   FACTOR_KEYS,
   featuresOf,
   floatInput,
@@ -44,8 +45,7 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
     builtShape: TfShape = [];
 
     constructor(config: FeedForwardConfig) {
-      super(config);
-      checkKeys(name, config, OPTIONS);
+      super(checkedConfig(name, config, OPTIONS));
       checkStructure(`${name}: structure`, config.structure);
       if (config.hidden !== undefined) checkInteger(`${name}: hidden`, config.hidden);
       if (config.units !== undefined) checkInteger(`${name}: units`, config.units);

@@ -1,13 +1,14 @@
 /** Structured counterparts of tfjs's Dense layer. */
 import { checkInteger } from '../../errors';
 import { activatedFeatures } from '../../ops/activation';
-import { checkKeys, type OptionNames } from '../../options';
+import type { OptionNames } from '../../options';
 import { byStructure, DEFINITIONS, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
 import { parseRegularizers, type Regularizers } from './regularizers';
 import {
+  checkedConfig,
   FACTOR_KEYS,
   featuresOf,
   floatInput,
@@ -45,8 +46,7 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
     builtShape: TfShape = [];
 
     constructor(config: LinearLayerConfig) {
-      super(config);
-      checkKeys(name, config, OPTIONS);
+      super(checkedConfig(name, config, OPTIONS));
       checkInteger(`${name}: units`, config.units);
       const parsed = parseRegularizers(tf, config);
       this.config = Object.freeze({ ...parsed.config });

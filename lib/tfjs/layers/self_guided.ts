@@ -1,10 +1,11 @@
 /** Self-guided training in tfjs models: a layer helped at first by dense matrices that are annealed away. */
-import { OptionError } from '../../errors';
+import { checkBoolean, checkNumber, OptionError } from '../../errors';
+import { checkObject } from '../../functional/call';
 import type { Guidance } from '../../nn';
-import { checkKeys } from '../../options';
 import type { LayersModel, Tensor, Tfjs } from '../tfjs';
 import type { LayerVariable } from './factor_weights';
 import {
+  checkedConfig,
   floatInput,
   isStructuredLayer,
   LAYER_ARGS,
@@ -64,9 +65,11 @@ export function selfGuidedClass(
     readonly #alpha: number;
 
     constructor(config: SelfGuidedConfig) {
-      super(config);
-      checkKeys(name, config, { ...LAYER_ARGS, layer: 0, alpha: 0, released: 0 });
+      super(checkedConfig(name, config, { ...LAYER_ARGS, layer: 0, alpha: 0, released: 0 }));
       const { layer, alpha = 1, released = false } = config;
+      checkObject(`${name}: layer`, layer);
+      checkNumber(`${name}: alpha`, alpha, 0, 1);
+      checkBoolean(`${name}: released`, released);
       const inner = 'className' in layer ? create(layer.className, layer.config) : layer;
       if (!isStructuredLayer(inner)) throw new OptionError(`${name}: layer`, 'a structured layer', layer);
       this.layer = inner;

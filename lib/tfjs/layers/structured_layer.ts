@@ -1,7 +1,7 @@
 /** What the layers of tfjs models share. The classes are made per `tf`, whose Layer they extend. */
 import { OptionError } from '../../errors';
 import type { Activation } from '../../ops/activation';
-import type { OptionNames } from '../../options';
+import { checkKeys, type OptionNames } from '../../options';
 import type { Tensor, Tfjs } from '../tfjs';
 import type { FactorConfig, FactorWeights } from './factor_weights';
 import type { RegularizerConfig } from './regularizers';
@@ -104,3 +104,9 @@ const OWN = {
 export const FACTOR_KEYS = Object.keys(OWN) as (keyof typeof OWN)[];
 
 export const STRUCTURED_OPTIONS: OptionNames<StructuredConfig> = { ...LAYER_ARGS, ...OWN };
+
+/** The config, before tfjs's own layer looks at it. @throws {OptionError} */
+export function checkedConfig<T extends object>(name: string, config: T, known: OptionNames<NoInfer<T>>): T {
+  checkKeys(name, config, known);
+  return config;
+}

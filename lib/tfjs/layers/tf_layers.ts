@@ -1,6 +1,6 @@
 /** The layers for `tf.sequential` and functional models. */
 import { OptionError } from '../../errors';
-import type { Structure } from '../../structures';
+import { checkStructure, type Structure } from '../../structures';
 import type { TfOps } from '../ops';
 import type { Tfjs } from '../tfjs';
 import { type FeedForwardConfig, type FeedForwardConstructor, feedForwardClass } from './feed_forward';
@@ -47,6 +47,7 @@ export class TfLayers {
 
   /** The layer of the named structure. */
   linear(structure: Structure, config: LinearLayerConfig): StructuredLayer {
+    checkStructure('linear: structure', structure);
     return new this.#linear[structure](config);
   }
 
