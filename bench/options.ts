@@ -1,6 +1,7 @@
 /** The command line of the benchmarks. */
 import { Command, InvalidArgumentError } from 'commander';
 import { availableDevices, availableIsas, checkDevice, type Device, getNumThreads, type Isa } from '../lib/device';
+import { native } from '../lib/native';
 import type { Phase } from './harness/problem';
 import { RIVAL_NAMES, type RivalName } from './rivals/start';
 import type { Suite } from './suites/suite';
@@ -79,6 +80,9 @@ export function parseOptions(argv: readonly string[], suites: readonly Suite[]):
     .addHelpText('after', `\nSuites:\n${suites.map(({ name, about }) => `  ${name.padEnd(10)}${about}`).join('\n')}`)
     .parse(argv, { from: 'user' });
   const { rivals, ...options } = command.opts();
+  const most = native.availableProcessors();
+  if (options.threads.some((count: number) => count > most))
+    command.error(`error: --threads: expected at most ${most}, the processors that this process may use`);
   for (const device of options.device) checkDevice('--device', device);
   return { ...options, rivals: rivals || [] } as BenchOptions;
 }

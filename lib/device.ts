@@ -11,9 +11,10 @@ import {
   KINDS,
   kindOf,
 } from './device_name';
-import { checkChoice, checkInteger, checkNumber, DeviceError, FormatError, OptionError, runNative } from './errors';
+import { checkChoice, checkInteger, DeviceError, FormatError, OptionError, runNative } from './errors';
 import { native } from './native';
 
+export { getNumThreads, setNumThreads } from './threads';
 export { checkDeviceName, type Device, type DeviceKind, deviceCode, kindOf };
 
 /** Instruction sets that the CPU kernels are compiled for. */
@@ -111,16 +112,6 @@ export function setCudaTf32(allowed: boolean): void {
  */
 export const synchronize = (device: Device = 'cuda'): void =>
   runNative(() => native.synchronize(usableCode('synchronize', device)));
-
-/** Threads that a kernel runs on, the caller's included. Default: physical cores, or STRUCTURED_FFN_NUM_THREADS. */
-export const getNumThreads = (): number => runNative(() => native.numThreads());
-
-/** @throws {OptionError} unless 1 <= count <= 1024. */
-export function setNumThreads(count: number): void {
-  checkInteger('setNumThreads', count);
-  checkNumber('setNumThreads', count, 1, 1024);
-  runNative(() => native.setNumThreads(count));
-}
 
 /** Instruction sets that this build and this processor share, best first. */
 export const availableIsas = (): Isa[] => native.isas().split(',') as Isa[];

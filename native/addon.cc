@@ -396,9 +396,12 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(exports, "setMemoryLimit", set_memory_limit);
   define(exports, "emptyCache", empty_cache);
   define(exports, "refuseAllocation", refuse_allocation);
+  define(exports, "threadsSetting", setting<threads_setting>);
   define(exports, "numThreads", setting<num_threads>);
   define(exports, "setNumThreads", setting<set_num_threads>);
   define(exports, "availableCores", setting<available_cores>);
+  define(exports, "availableProcessors", setting<available_processors>);
+  define(exports, "firstThreadWarning", setting<first_thread_warning>);
   define(exports, "isas", setting<available_isas>);
   define(exports, "isa", setting<current_isa>);
   define(exports, "setIsa", setting<set_isa>);

@@ -76,8 +76,12 @@ int quota_cores() {
   return 0;
 }
 
-int count_cores() {
-  int cores = 0;
+struct Processors {
+  int physical = 0, logical = 0;
+};
+
+Processors count_processors() {
+  Processors count;
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
@@ -90,17 +94,22 @@ int count_cores() {
       std::ifstream(topology + "core_id") >> core;
       physical.emplace(package, core);
     }
-    cores = static_cast<int>(physical.size());
+    count = {static_cast<int>(physical.size()), CPU_COUNT(&allowed)};
   }
 #endif
-  if (cores <= 0) cores = std::max(1u, std::thread::hardware_concurrency());
+  if (count.logical <= 0) count.physical = count.logical = std::max(1u, std::thread::hardware_concurrency());
   const int quota = quota_cores();
-  return quota > 0 ? std::min(cores, quota) : cores;
+  return quota > 0 ? Processors{std::min(count.physical, quota), std::min(count.logical, quota)} : count;
+}
+
+const Processors& processors() {
+  static const Processors count = count_processors();
+  return count;
 }
 
 int initial_threads() {
-  const int wanted = integer_setting("STRUCTURED_FFN_NUM_THREADS", 1, kMaxThreads, 0);
-  return wanted > 0 ? wanted : available_cores();
+  const int wanted = threads_setting();
+  return wanted > 0 ? std::min(wanted, available_processors()) : available_cores();
 }
 
 class ThreadPool {
@@ -235,10 +244,15 @@ ThreadPool& pool() {
 
 }  // namespace
 
-int available_cores() {
-  static const int cores = count_cores();
-  return cores;
+int available_cores() { return processors().physical; }
+int available_processors() { return processors().logical; }
+
+bool first_thread_warning() {
+  static std::atomic_flag given;
+  return !given.test_and_set();
 }
+
+int threads_setting() { return integer_setting("STRUCTURED_FFN_NUM_THREADS", 1, kMaxThreads, 0); }
 
 int num_threads() { return pool().threads(); }
 

@@ -11,11 +11,18 @@ namespace sffn {
 
 struct Backend;
 
+// What STRUCTURED_FFN_NUM_THREADS asks for, 0 without it; throws Error if it is no number from 1 to 1024.
+int threads_setting();
 int num_threads();
-// 1 .. 1024; throws Error otherwise. Takes effect with the next job.
+// 1 .. 1024; throws Error otherwise. Takes effect with the next job. More than available_processors() are slow: they
+// wait for each other's cores. So TypeScript asks for no more; tests do, to have threads meet in other orders.
 void set_num_threads(int count);
 // Physical cores that this process may use (affinity and control-group quota counted).
 int available_cores();
+// The same with each hyper-thread counted: the most threads that never wait for a core.
+int available_processors();
+// Whether nobody in this process was warned yet that fewer threads are used than asked for; from then on somebody was.
+bool first_thread_warning();
 
 namespace detail {
 void run_tasks(int64_t count, void (*body)(void*, int64_t), void* context);

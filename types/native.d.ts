@@ -181,9 +181,17 @@ export interface Native {
   emptyCache(device?: number): void;
   /** For tests: the count-th allocation of CPU memory from now on is refused, and 0 refuses none. Returns what was left of the count before. */
   refuseAllocation(count: number): number;
+  /** What STRUCTURED_FFN_NUM_THREADS asks for, 0 without it. */
+  threadsSetting(): number;
   numThreads(): number;
+  /** As many as asked for, even if they must share cores. */
   setNumThreads(count: number): void;
+  /** Physical cores that this process may use. */
   availableCores(): number;
+  /** The same with each hyper-thread counted. */
+  availableProcessors(): number;
+  /** True once in a process: for the warning that fewer threads are used than asked for. */
+  firstThreadWarning(): boolean;
   /** Usable instruction sets, best first, separated by commas. */
   isas(): string;
   isa(): string;

@@ -14,7 +14,6 @@ const OTHERWISE: Readonly<Record<string, string>> = {
   'guidance.part': '--guided-part',
   'guidance.schedule': '--alpha-schedule',
   'guidance.form': '--guidance-form',
-  setNumThreads: '--threads',
 };
 
 /** The option that sets a value. */

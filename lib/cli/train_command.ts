@@ -1,10 +1,10 @@
 /** `structured-ffn train`. */
 import { resolve } from 'node:path';
 import { Decoder, generateText } from '../decode';
-import { setNumThreads } from '../device';
 import type { RunRecord } from '../report/record';
 import { checkReport, writeReport } from '../report/report';
 import type { Tokenizer } from '../text';
+import { useThreads } from '../threads';
 import { loadModel, type TrainEvent, trainInWorker } from '../train';
 import { UsageError } from './failure';
 import { onOutputLost, SIGNAL_CODES } from './output';
@@ -93,7 +93,8 @@ async function sampleText(checkpoint: string, tokenizer: Tokenizer, prompt: stri
 export async function trainCommand(options: TrainOptions): Promise<void> {
   const progress = progressFor(options.json);
   // Workers share the process's pool, so this holds for the training thread too.
-  if (options.threads !== undefined) setNumThreads(options.threads);
+  const fewer = options.threads === undefined ? null : useThreads('--threads', options.threads);
+  if (fewer !== null) process.stderr.write(`warning: ${fewer}\n`);
   using folder = options.resume === undefined ? openRunFolder(options.out, options.force) : null;
   const plan = planTraining(options, folder, progress.say);
   await checkEnd(options, plan);

@@ -34,6 +34,17 @@ test('help and usage errors need no binary, everything else says how to build it
   expect(stderr).toContain('structured-ffn build');
 });
 
+test('more threads than processors are told of in a line, and not used', () => {
+  const { status, stderr } = cli(['train', '--resume', nowhere, '--threads', '1024']);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^warning: --threads: 1024 threads would share the (\d+) processors .*; \1 are used\nerror: /);
+  const refused = cli(['train', '--resume', nowhere, '--threads', '1025']);
+  expect(refused).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/^error: --threads: expected .* 1 to 1024/),
+  });
+});
+
 test('info tells the machine and the cost of each structure', () => {
   const { status, stdout } = cli(['info', '--d-model', '768', '--ratio', '0.32', '--json']);
   expect(status).toBe(0);

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { getNumThreads, setNumThreads } from '../../lib/device';
+import { native } from '../../lib/native';
 import { onEveryIsa } from '../support/check_op';
 import { readCase } from './cases';
 
@@ -13,15 +13,15 @@ const files = readdirSync(FOLDER).filter((file) => file.endsWith('.safetensors')
 
 test.each(files)('%s', async (file) => {
   const { compute, computeAsync, compare } = readCase(join(FOLDER, file));
-  const threads = getNumThreads();
+  const threads = native.numThreads();
   onEveryIsa((isa) => {
     for (const count of [1, 2]) {
-      setNumThreads(count);
+      native.setNumThreads(count);
       const exceeding = compare(compute()).filter(({ error, limit }) => !(error <= limit));
       expect({ isa, count, exceeding }).toEqual({ isa, count, exceeding: [] });
     }
   });
-  setNumThreads(threads);
+  native.setNumThreads(threads);
   expect(await computeAsync()).toEqual(compute());
 });
 

@@ -1,8 +1,9 @@
 /** Every way of feeding tokens to a decoder gives the logits of the model's whole forward. */
 import { full } from '../../lib/creation';
 import { Decoder, type DecoderOptions, type WeightDType } from '../../lib/decode';
-import { availableIsas, getIsa, getNumThreads, memoryStats, setIsa, setNumThreads } from '../../lib/device';
+import { availableIsas, getIsa, memoryStats, setIsa } from '../../lib/device';
 import { DisposedError } from '../../lib/errors';
+import { native } from '../../lib/native';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
 import { STRUCTURED } from '../support/structures';
 import { difference, fullLogits, inPieces, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
@@ -103,14 +104,14 @@ test('prefill in chunks gives the last row; the number of threads does not chang
   const model = smallModel({ ffn: STRUCTURES.blockdense });
   using decoder = new Decoder(model, { prefillChunk: 13 });
   const ids = randomIds(60, 9);
-  const threads = getNumThreads();
+  const threads = native.numThreads();
   const results: Float32Array[] = [];
   for (const count of [1, 2, 3]) {
-    setNumThreads(count);
+    native.setNumThreads(count);
     using sequence = decoder.sequence();
     results.push(await decoder.prefill(sequence, ids));
   }
-  setNumThreads(threads);
+  native.setNumThreads(threads);
   expect(difference([results[0]!], fullLogits(model, ids).slice(-1))).toBeLessThan(F32);
   expect(results[1]).toEqual(results[0]);
   expect(results[2]).toEqual(results[0]);

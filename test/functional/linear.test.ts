@@ -1,6 +1,6 @@
 /** Layers of odd and unequal sizes against the float64 reference, on every instruction set, with one and two threads. */
-import { getNumThreads, setNumThreads } from '../../lib/device';
 import { defineLinear, type LinearSpec } from '../../lib/functional';
+import { native } from '../../lib/native';
 import type { Activation } from '../../lib/ops/activation';
 import { STRUCTURE_NAMES } from '../../lib/structures';
 import { onEveryIsa } from '../support/check_op';
@@ -8,14 +8,14 @@ import { activate, activateBackward, referenceBackward, referenceForward, refere
 import { SMALL } from '../support/structures';
 import { expectErrorsBelow, randomLayer, TestRandom } from './layers';
 
-const threads = getNumThreads();
-afterEach(() => setNumThreads(threads));
+const threads = native.numThreads();
+afterEach(() => native.setNumThreads(threads));
 
 /** Runs `body` on every instruction set, with one thread and with two. */
 function everywhere(body: () => void): void {
   onEveryIsa(() => {
     for (const count of [1, 2]) {
-      setNumThreads(count);
+      native.setNumThreads(count);
       body();
     }
   });
