@@ -5,25 +5,30 @@ import { checkChoice } from './errors';
 export type ElementType = 'float32' | 'int32' | 'bfloat16' | 'int8';
 /** Of tensors. */
 export type DType = Exclude<ElementType, 'int8'>;
-/** The JavaScript arrays that hold elements of tensors. */
+/** The JavaScript arrays that hold elements of tensors as numbers. */
 export type TypedArray = Float32Array | Int32Array;
 
-interface TypedArrayConstructor {
-  new (length: number): TypedArray;
-  new (source: ArrayLike<number> | ArrayBuffer): TypedArray;
+interface ArrayTypes {
+  readonly float32: Float32Array;
+  readonly int32: Int32Array;
+  /** JavaScript has no such numbers: their bits. */
+  readonly bfloat16: Uint16Array;
+  readonly int8: Int8Array;
 }
 
-interface ElementInfo {
+/** The typed array over memory of an element type. */
+export type ArrayOf<T extends ElementType> = ArrayTypes[T];
+
+interface ElementInfo<T extends ElementType> {
   readonly bytes: number;
-  /** The typed array of a tensor's elements; null where JavaScript has none. */
-  readonly array: TypedArrayConstructor | null;
+  readonly array: new (lengthOrBuffer: number | ArrayBuffer) => ArrayOf<T>;
 }
 
-export const ELEMENTS: Readonly<Record<ElementType, ElementInfo>> = {
+export const ELEMENTS: { readonly [T in ElementType]: ElementInfo<T> } = {
   float32: { bytes: 4, array: Float32Array },
   int32: { bytes: 4, array: Int32Array },
-  bfloat16: { bytes: 2, array: null },
-  int8: { bytes: 1, array: null },
+  bfloat16: { bytes: 2, array: Uint16Array },
+  int8: { bytes: 1, array: Int8Array },
 };
 
 export const DTYPE_NAMES: readonly DType[] = ['float32', 'int32', 'bfloat16'];
@@ -56,7 +61,7 @@ const elementAt: (this: unknown, index: number) => unknown = Object.getPrototype
  * Whether the memory of a view was transferred away, or shrank until the view no longer fits. Its length is 0 then, and every
  * method of typed arrays refuses it.
  */
-export function isDetached(array: TypedArray): boolean {
+export function isDetached(array: TypedArray | Uint16Array): boolean {
   if (lengthOf(array) > 0) return false;
   try {
     elementAt.call(array, 0);

@@ -2,16 +2,8 @@
 import { constants } from 'node:buffer';
 import type { Handle } from '../types/native';
 import { type Device, deviceCode, deviceName } from './device';
-import { bufferOf, ELEMENTS, type ElementType, lengthOf, type TypedArray } from './dtype';
-import {
-  checkAlive,
-  checkInteger,
-  DeviceError,
-  DisposedError,
-  DTypeError,
-  OutOfMemoryError,
-  runNative,
-} from './errors';
+import { type ArrayOf, bufferOf, ELEMENTS, type ElementType, lengthOf } from './dtype';
+import { checkAlive, checkInteger, DeviceError, DisposedError, OutOfMemoryError, runNative } from './errors';
 import { native } from './native';
 
 // Memory that nobody disposed goes in sweeps, most of them during allocations. This one comes after each collection: it gives
@@ -34,7 +26,7 @@ let latestVersion = 0;
 
 export class Storage<T extends ElementType = ElementType> implements Disposable {
   #handle: Handle | null;
-  #array: TypedArray | null = null;
+  #array: ArrayOf<T> | null = null;
   #references = 1;
   #version = ++latestVersion;
   // Private: kernels trust them as much as the handle.
@@ -81,19 +73,16 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     return this.#handle;
   }
 
-  /** The elements, without a copy. The array becomes empty when the memory goes. @throws {DeviceError | DTypeError} */
-  get array(): TypedArray {
+  /** The elements, without a copy; of bfloat16 the bits. The array becomes empty when the memory goes. @throws {DeviceError} */
+  get array(): ArrayOf<T> {
     const handle = this.handle;
     if (this.device !== 'cpu')
       throw new DeviceError(`data: the tensor is on '${this.device}'; use toArray(), item() or to('cpu')`);
-    const { array } = ELEMENTS[this.dtype];
-    if (array === null)
-      throw new DTypeError('data', 'a tensor whose dtype has a typed array; use toArray()', this.dtype);
     // A caller may have transferred the ArrayBuffer away; the memory is ours all the same, so it gets a new one.
     if (this.#array === null || (lengthOf(this.#array) === 0 && this.length > 0)) {
       checkArrayBytes('data', this.bytes);
       // Of no elements: an ArrayBuffer of native memory could not be told from one that was transferred away.
-      this.#array = new array(this.length === 0 ? [] : runNative(() => native.arrayBuffer(handle)));
+      this.#array = new ELEMENTS[this.dtype].array(this.length === 0 ? 0 : runNative(() => native.arrayBuffer(handle)));
     }
     return this.#array;
   }
@@ -116,11 +105,7 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
       runNative(() => native.transfer(this.handle, here.handle));
       return here.copy();
     }
-    if (ELEMENTS[this.dtype].array !== null) return this.array.slice().buffer as ArrayBuffer;
-    const shared = native.arrayBuffer(this.handle);
-    const copy = shared.slice(0);
-    native.detach(this.handle, shared);
-    return copy;
+    return this.array.slice().buffer as ArrayBuffer;
   }
 
   /** A copy of float32 elements. Waits for the device. */

@@ -2,7 +2,18 @@
 import type { Handle } from '../types/native';
 import { type BackwardOptions, backward, DISPOSED_NODE, type GraphNode, noGrad, record } from './autograd';
 import { checkDevice, type Device, deviceName } from './device';
-import { checkDType, classOf, type DType, dtypeOf, ELEMENTS, isDetached, lengthOf, type TypedArray } from './dtype';
+import {
+  type ArrayOf,
+  checkDType,
+  classOf,
+  type DType,
+  dtypeOf,
+  ELEMENTS,
+  isDetached,
+  lengthOf,
+  type TypedArray,
+  tagOf,
+} from './dtype';
 import {
   checkBoolean,
   DeviceError,
@@ -134,12 +145,24 @@ export class Tensor implements Disposable {
   /**
    * The elements in row-major order, without a copy: writing to the array writes to the tensor. Between forward and backward
    * do not: nothing can watch an array, and gradients would be those of other values; `copyFrom` is noticed there.
-   * @throws {DeviceError} for a tensor that is not in this processor's memory. @throws {OutOfMemoryError} for more than Node has
-   * in one array.
+   * @throws {DeviceError} for a tensor that is not in this processor's memory. @throws {DTypeError} for bfloat16, whose numbers no
+   * array holds: there are `bits` and `toArray`. @throws {OutOfMemoryError} for more than Node has in one array.
    */
   get data(): TypedArray {
     this.#checkUsable();
-    return this.storage.array;
+    const { dtype } = this;
+    if (dtype === 'bfloat16') throw new DTypeError('data', 'float32 or int32 (there are bits and toArray())', dtype);
+    return (this.storage as Storage<'float32' | 'int32'>).array;
+  }
+
+  /**
+   * The bits of a bfloat16 tensor's elements, without a copy, as `data` has numbers: the upper halves of those of float32.
+   * @throws {DTypeError} for another type. Else as `data`.
+   */
+  get bits(): Uint16Array {
+    this.#checkUsable();
+    if (this.dtype !== 'bfloat16') throw new DTypeError('bits', 'a bfloat16 tensor', this.dtype);
+    return (this.storage as Storage<'bfloat16'>).array;
   }
 
   /** A view may keep the memory, but not for this tensor. @throws {DisposedError} */
@@ -156,10 +179,10 @@ export class Tensor implements Disposable {
   /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
   toArray(): TypedArray {
     checkLive('toArray', this);
-    const { array } = ELEMENTS[this.dtype];
-    if (this.device === 'cpu' && array !== null) {
+    const { dtype } = this;
+    if (this.device === 'cpu' && dtype !== 'bfloat16') {
       checkArrayBytes('toArray', this.storage.bytes);
-      const values = new array(this.size);
+      const values = new ELEMENTS[dtype].array(this.size);
       runNative(() => kernels.copy({ x: this, y: values }));
       return values;
     }
@@ -169,7 +192,7 @@ export class Tensor implements Disposable {
       return t;
     };
     try {
-      return noGrad(() => note(note(this.to('cpu')).as(this.dtype === 'int32' ? 'int32' : 'float32')).toArray());
+      return noGrad(() => note(note(this.to('cpu')).as(dtype === 'int32' ? 'int32' : 'float32')).toArray());
     } finally {
       for (const t of made) t.dispose();
     }
@@ -328,29 +351,45 @@ function flatten(values: NestedNumbers, out: number[], shape: number[], depth: n
 }
 
 /** @throws {OptionError} for a number that became another one. */
-function checkWhole(where: string, source: ArrayLike<number>, elements: TypedArray): void {
+function checkWhole(where: string, source: ArrayLike<number>, elements: ArrayLike<number>): void {
   for (let i = 0; i < elements.length; i++)
     if (source[i] !== elements[i]) throw new OptionError(where, '32-bit whole numbers for int32', source[i]);
 }
 
+/** The element type of an array of values. A Uint16Array is taken for the bits of bfloat16 only on request: it may hold ids. */
+function givenType(values: unknown, wanted: DType | undefined): DType | null {
+  const given = wanted === 'bfloat16' && tagOf(values) === 'Uint16Array' ? 'bfloat16' : dtypeOf(values);
+  if (given === null && ArrayBuffer.isView(values))
+    throw new DTypeError(
+      'tensor',
+      "a Float32Array or Int32Array, or with dtype 'bfloat16' the bits in a Uint16Array",
+      classOf(values),
+    );
+  return given;
+}
+
 /**
  * A tensor with a copy of `values`: a number, nested arrays, or a Float32Array or Int32Array (dtype follows it) with `shape`.
+ * With `dtype: 'bfloat16'` a Uint16Array holds the bits of the elements.
  * @throws {ShapeError} when the shape does not hold the values. @throws {DTypeError} for another kind of array.
  * @throws {DisposedError} for an array whose memory was transferred away.
  */
-export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, options: TensorOptions = {}): Tensor {
+export function tensor(
+  values: TypedArray | Uint16Array | NestedNumbers,
+  shape?: Shape,
+  options: TensorOptions = {},
+): Tensor {
   checkKeys('tensor', options, TENSOR_OPTIONS);
-  const given = dtypeOf(values);
-  if (given === null && ArrayBuffer.isView(values))
-    throw new DTypeError('tensor', 'a Float32Array or Int32Array', classOf(values));
+  const given = givenType(values, options.dtype);
   const dtype = options.dtype ?? given ?? 'float32';
   checkDType('tensor: dtype', dtype);
   checkDevice('tensor: device', options.device ?? 'cpu');
   let source: ArrayLike<number>;
   const found: number[] = [];
   if (given !== null) {
-    source = values as TypedArray;
-    if (isDetached(values as TypedArray)) throw new DisposedError('tensor: values', 'the memory of the array is gone');
+    source = values as ArrayOf<DType>;
+    if (isDetached(source as ArrayOf<DType>))
+      throw new DisposedError('tensor: values', 'the memory of the array is gone');
     found.push(lengthOf(source));
   } else {
     const flat: number[] = [];
@@ -361,10 +400,10 @@ export function tensor(values: TypedArray | NestedNumbers, shape?: Shape, option
   const count = given === null ? source.length : lengthOf(source);
   if (numel(wanted) !== count)
     throw new ShapeError('tensor', `${numel(wanted)} values for shape ${formatShape(wanted)}`, String(count));
-  const here = empty(wanted, dtype === 'int32' ? 'int32' : 'float32');
+  const here = empty(wanted, given === 'bfloat16' || dtype === 'int32' ? dtype : 'float32');
   // Not through here.data: what Node keeps for an ArrayBuffer over native memory goes only with a turn of the event loop.
   const array = dtype === 'int32' ? Int32Array : Float32Array;
-  const elements = given === here.dtype ? (values as TypedArray) : array.from(source);
+  const elements = given === here.dtype ? (values as ArrayOf<DType>) : array.from(source);
   if (dtype === 'int32' && given !== 'int32') checkWhole('tensor: values', source, elements);
   runNative(() => kernels.copy({ x: elements, y: here }));
   const result = noGrad(() => here.as(dtype).to(options.device ?? 'cpu'));

@@ -75,9 +75,21 @@ struct Argument<View> {
     void* data;
     if (napi_get_typedarray_info(v.Env(), v, &type, &size, &data, nullptr, nullptr) != napi_ok)
       throw Error("ERR_ARGUMENT", "expected a tensor or a typed array");
-    if (type != napi_float32_array && type != napi_int32_array)
-      throw Error("ERR_DTYPE", "expected a Float32Array or an Int32Array");
-    return {data, static_cast<int64_t>(size), type == napi_float32_array ? DType::f32 : DType::i32, Device{}};
+    return {data, static_cast<int64_t>(size), dtype_of(type), Device{}};
+  }
+
+  // A Uint16Array holds the bits of bfloat16 elements.
+  static DType dtype_of(napi_typedarray_type type) {
+    switch (type) {
+      case napi_float32_array:
+        return DType::f32;
+      case napi_int32_array:
+        return DType::i32;
+      case napi_uint16_array:
+        return DType::bf16;
+      default:
+        throw Error("ERR_DTYPE", "expected a Float32Array, an Int32Array or a Uint16Array of bfloat16 bits");
+    }
   }
 };
 

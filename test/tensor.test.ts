@@ -82,6 +82,37 @@ test('data is the memory itself, toArray a copy', () => {
   expect([x.data[0], copy[0], clone(x).data[0]]).toEqual([9, 1, 9]);
 });
 
+describe('bfloat16', () => {
+  const bfloat16 = { dtype: 'bfloat16' } as const;
+
+  test('is made of its bits on request', () => {
+    const bits = Uint16Array.of(0x3f80, 0xc000, 0x7fc0, 0x0001);
+    const x = tensor(bits, [2, 2], bfloat16);
+    bits[0] = 0;
+    expect([x.dtype, x.shape, [...x.toArray()]]).toEqual(['bfloat16', [2, 2], [1, -2, Number.NaN, 2 ** -133]]);
+    expect(tensor(bits, undefined, bfloat16).shape).toEqual([4]);
+    expect(() => tensor(bits, [3], bfloat16)).toThrow(ShapeError);
+    // It may hold ids: nothing is taken for bits unasked.
+    for (const options of [{}, { dtype: 'float32' }, { dtype: 'int32' }] as const)
+      expect(() => tensor(bits, [4], options)).toThrow(
+        "tensor: expected a Float32Array or Int32Array, or with dtype 'bfloat16' the bits in a Uint16Array, got Uint16Array",
+      );
+  });
+
+  test('shows its bits, which are the memory itself, and no other type does', () => {
+    const x = tensor([1, -2], [2], bfloat16);
+    expect([...x.bits]).toEqual([0x3f80, 0xc000]);
+    x.bits[1] = 0x4040;
+    expect([...x.toArray()]).toEqual([1, 3]);
+    expect(() => x.data).toThrow('data: expected float32 or int32 (there are bits and toArray()), got bfloat16');
+    expect(() => ones([1]).bits).toThrow('bits: expected a bfloat16 tensor, got float32');
+    const { bits } = x;
+    x.dispose();
+    expect(bits).toHaveLength(0);
+    expect(() => x.bits).toThrow(DisposedError);
+  });
+});
+
 test('one tensor is copied into another of its shape and dtype', () => {
   const x = zeros([2]);
   expect(x.copyFrom(tensor([1, 2]))).toBe(x);

@@ -7,7 +7,7 @@
 export type Handle = number;
 
 /** What has native memory, its handle, a raw typed array (synchronous calls only), or null for an optional one left out. */
-export type Operand = { readonly handle: Handle } | Handle | Float32Array | Int32Array | null;
+export type Operand = { readonly handle: Handle } | Handle | Float32Array | Int32Array | Uint16Array | null;
 
 export type Operands = readonly (Handle | null)[];
 

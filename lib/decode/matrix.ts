@@ -61,8 +61,7 @@ export class WeightMatrix implements Disposable {
   stored(): { data: Float32Array | Uint16Array | Int8Array; scales: Float32Array | null } {
     const bytes = this.#reduced?.copy();
     if (bytes === undefined) return { data: Float32Array.from(this.weight.data), scales: null };
-    if (this.dtype === 'bfloat16') return { data: new Uint16Array(bytes), scales: null };
-    return { data: new Int8Array(bytes), scales: this.#scales?.toArray() ?? null };
+    return { data: new ELEMENTS[this.dtype].array(bytes), scales: this.#scales?.toArray() ?? null };
   }
 
   dispose(): void {

@@ -3,17 +3,19 @@
  * memory. Asynchronous: it works on native copies, so that the caller may change its arrays meanwhile.
  */
 import type { Kernels, Operand } from '../../types/native';
-import { isDetached, lengthOf } from '../dtype';
+import { ELEMENTS, isDetached, lengthOf } from '../dtype';
 import { DisposedError, fromNative, OptionError, runNative } from '../errors';
 import { asyncKernels, kernels } from '../kernels';
 import { Storage } from '../storage';
-import { checkApart, checkLength, isShared } from './buffers';
+import { checkApart, checkLength, isShared, type RawArray, type RawType } from './buffers';
 
-export interface Call<In extends string, Out extends string> {
+export interface Call<In extends string, Out extends string, T extends RawArray> {
   /** The prefix of every message. */
   readonly where: string;
+  /** Of all arrays: the type of T. */
+  readonly type: RawType;
   /** Checked arrays; null for an operand left out. */
-  readonly inputs: Readonly<Record<In, Float32Array | null>>;
+  readonly inputs: Readonly<Record<In, T | null>>;
   /** The wanted number of elements of each output; 0: not computed. */
   readonly outputs: Readonly<Record<Out, number>>;
   readonly run: <R>(kernels: Kernels<R>, a: Operands<In>, o: Operands<Out>) => R;
@@ -22,7 +24,7 @@ export interface Call<In extends string, Out extends string> {
 type Operands<Name extends string> = Readonly<Record<Name, Operand>>;
 
 /** The caller's arrays for some outputs, instead of fresh ones. */
-export type OutArrays<Out extends string> = { readonly [Name in Out]?: Float32Array };
+export type OutArrays<Out extends string, T extends RawArray = Float32Array> = { readonly [Name in Out]?: T };
 
 /** @throws {OptionError} unless `value` is an object. */
 export function checkObject(where: string, value: unknown): void {
@@ -52,26 +54,31 @@ export function select<Out extends string>(
   return selected;
 }
 
-type Results<Out extends string> = Partial<Record<Out, Float32Array>>;
+type Results<Out extends string, T extends RawArray> = Partial<Record<Out, T>>;
+
+const fresh = <T extends RawArray>(type: RawType, length: number): T => new ELEMENTS[type].array(length) as T;
 
 /** The caller's arrays, each read once. @throws for one that cannot take its output. */
-function checkOut<In extends string, Out extends string>(call: Call<In, Out>, out: OutArrays<Out>): Results<Out> {
-  const given: Results<Out> = {};
+function checkOut<In extends string, Out extends string, T extends RawArray>(
+  call: Call<In, Out, T>,
+  out: OutArrays<Out, T>,
+): Results<Out, T> {
+  const given: Results<Out, T> = {};
   for (const name in call.outputs) {
-    const array: unknown = out[name];
+    const array: T | undefined = out[name];
     if (array === undefined) continue;
     const length = call.outputs[name];
     if (length === 0) throw new OptionError(`${call.where}: out.${name}`, 'an output of this call', array);
-    checkLength(`${call.where}: out.${name}`, array, length);
+    checkLength(`${call.where}: out.${name}`, array, length, call.type);
     given[name] = array;
   }
-  const arrays = Object.values<Float32Array | undefined>(given).filter((array) => array !== undefined);
+  const arrays = Object.values<T | undefined>(given).filter((array) => array !== undefined);
   if (arrays.length > 0) checkApart(call.where, present(call.inputs), arrays);
   return given;
 }
 
-function present(arrays: Readonly<Record<string, Float32Array | null>>): Float32Array[] {
-  const found: Float32Array[] = [];
+function present<T extends RawArray>(arrays: Readonly<Record<string, T | null>>): T[] {
+  const found: T[] = [];
   for (const name in arrays) {
     const array = arrays[name];
     if (array) found.push(array);
@@ -80,16 +87,16 @@ function present(arrays: Readonly<Record<string, Float32Array | null>>): Float32
 }
 
 /** Runs the kernel now; outputs are fresh arrays, or the caller's. */
-export function runCall<In extends string, Out extends string>(
-  call: Call<In, Out>,
-  out: OutArrays<Out> = {},
-): Results<Out> {
+export function runCall<In extends string, Out extends string, T extends RawArray>(
+  call: Call<In, Out, T>,
+  out: OutArrays<Out, T> = {},
+): Results<Out, T> {
   const given = checkOut(call, out);
-  const results: Results<Out> = {};
+  const results: Results<Out, T> = {};
   const operands: Partial<Record<Out, Operand>> = {};
   for (const name in call.outputs) {
     const length = call.outputs[name];
-    if (length > 0) results[name] = given[name] ?? new Float32Array(length);
+    if (length > 0) results[name] = given[name] ?? fresh<T>(call.type, length);
     operands[name] = results[name] ?? null;
   }
   runNative(() => call.run(kernels, call.inputs, operands as Operands<Out>));
@@ -100,20 +107,20 @@ export function runCall<In extends string, Out extends string>(
  * Runs the kernel as a job on a native thread; jobs run one after the other. The inputs are copied before this returns.
  * @throws {DisposedError} (as a rejection) when an array of the call was detached before the job was done.
  */
-export async function runCallAsync<In extends string, Out extends string>(
-  call: Call<In, Out>,
-  out: OutArrays<Out> = {},
-): Promise<Results<Out>> {
+export async function runCallAsync<In extends string, Out extends string, T extends RawArray>(
+  call: Call<In, Out, T>,
+  out: OutArrays<Out, T> = {},
+): Promise<Results<Out, T>> {
   const given = checkOut(call, out);
   const callers = [
     ...present(call.inputs),
-    ...Object.values<Float32Array | undefined>(given).filter((array) => array !== undefined),
+    ...Object.values<T | undefined>(given).filter((array) => array !== undefined),
   ];
   if (callers.some(isShared))
     throw new OptionError(call.where, 'memory of this thread alone in an asynchronous call', 'a SharedArrayBuffer');
-  const copies: Storage<'float32'>[] = [];
+  const copies: Storage<RawType>[] = [];
   const allocate = (length: number) => {
-    const copy = new Storage(length, 'float32');
+    const copy = new Storage(length, call.type);
     copies.push(copy);
     return copy;
   };
@@ -128,7 +135,7 @@ export async function runCallAsync<In extends string, Out extends string>(
       inputs[name] = copy;
     }
     const outputs: Partial<Record<Out, Operand>> = {};
-    const wanted: [Out, Storage<'float32'>][] = [];
+    const wanted: [Out, Storage<RawType>][] = [];
     for (const name in call.outputs) {
       const length = call.outputs[name];
       outputs[name] = null;
@@ -140,9 +147,9 @@ export async function runCallAsync<In extends string, Out extends string>(
     await call.run(asyncKernels, inputs as Operands<In>, outputs as Operands<Out>);
     if (callers.some(isDetached))
       throw new DisposedError(call.where, 'the memory of an array was transferred away before the job was done');
-    const results: Results<Out> = {};
+    const results: Results<Out, T> = {};
     for (const [name, copy] of wanted) {
-      const result = given[name] ?? new Float32Array(copy.length);
+      const result = given[name] ?? fresh<T>(call.type, copy.length);
       result.set(copy.array);
       results[name] = result;
     }

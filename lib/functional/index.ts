@@ -1,9 +1,11 @@
 /**
- * The layers on raw Float32Arrays, for people with their own training code: no tensors and no gradient graph. Every call
+ * The layers on raw Float32Arrays, or Uint16Arrays of bfloat16, for people with their own training code: no tensors and no gradient graph. Every call
  * comes synchronously and as a Promise that leaves the event loop free.
  */
 
 export type { Structure } from '../structures';
+export { fromBfloat16, toBfloat16 } from './bfloat16';
+export type { RawArray } from './buffers';
 export type { OutArrays } from './call';
 export {
   defineFeedForward,

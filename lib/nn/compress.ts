@@ -9,7 +9,7 @@
  */
 import { lengthOf } from '../dtype';
 import { OptionError, runNative } from '../errors';
-import { checkFloats } from '../functional/buffers';
+import { checkRaw } from '../functional/buffers';
 import { kernels } from '../kernels';
 import { type LinearDims, linearDims } from '../ops/linear_dims';
 import { checkedShape, numel, type Shape } from '../sizes';
@@ -54,7 +54,7 @@ function slicesOf(weight: Float32Array, [K, , p, L, s]: Sizes): Float32Array {
  * @throws {ShapeError | OptionError} when the shapes do not fit each other or the weight.
  */
 export function nearestFactors(weight: Float32Array, vShape: Shape, uShape: Shape): Factors {
-  checkFloats('nearestFactors: weight', weight);
+  checkRaw('nearestFactors: weight', weight, 'float32');
   const dims = linearDims(
     'nearestFactors',
     checkedShape('nearestFactors: v', vShape),

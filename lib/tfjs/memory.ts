@@ -47,7 +47,7 @@ export const copyCounts = (): CopyCounts => ({ ...counts });
 
 /** What a backend says is the memory of a tensor. @throws {SffnError} when it is not. */
 function asFloats(values: unknown, { shape }: TensorInfo): Float32Array {
-  checkLength('tfjs: the memory of a tensor', values, numel(shape));
+  checkLength('tfjs: the memory of a tensor', values, numel(shape), 'float32');
   return values;
 }
 

@@ -5,6 +5,7 @@ import {
   defineFeedForward,
   defineLinear,
   type FactorSpec,
+  type FeedForwardGradients,
   type LinearArrays,
   type LinearGradients,
 } from '../../lib/functional';
@@ -124,7 +125,7 @@ function feedForwardCase(file: ReferenceFile): Pick<Case, 'compute' | 'computeAs
   const network = defineFeedForward({ fc1: fc1.spec, fc2: fc2.spec, activation: activationOf(file, 'gelu') });
   const inputs = { x: take(file, 'x').data, fc1: fc1.arrays, fc2: fc2.arrays };
   const dy = take(file, 'g').data;
-  const named = (y: Float32Array, g: ReturnType<typeof network.backward>) =>
+  const named = (y: Float32Array, g: FeedForwardGradients) =>
     new Map([['y', y], ['dx', g.dx], ...gradientsOf('fc1.', g.fc1), ...gradientsOf('fc2.', g.fc2)]);
   return {
     compute: () => {

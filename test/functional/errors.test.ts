@@ -2,6 +2,7 @@
 import {
   defineFeedForward,
   defineLinear,
+  type FeedForwardInputs,
   type FeedForwardSpec,
   type LinearBackwardInputs,
   type LinearInputs,
@@ -100,8 +101,13 @@ describe('specifications', () => {
 });
 
 const BAD_INPUTS: [string, Loose, string, RegExp][] = [
-  ['no x', { x: undefined }, 'ERR_DTYPE', /x: expected a Float32Array, got Undefined/],
-  ['a plain array', { x: [1, 2, 3, 4] }, 'ERR_DTYPE', /x: expected a Float32Array, got Array/],
+  [
+    'no x',
+    { x: undefined },
+    'ERR_DTYPE',
+    /x: expected a Float32Array or a Uint16Array of bfloat16 bits, got Undefined/,
+  ],
+  ['a plain array', { x: [1, 2, 3, 4] }, 'ERR_DTYPE', /x: expected a Float32Array or .*, got Array/],
   ['float64', { u: new Float64Array(12) }, 'ERR_DTYPE', /u: expected a Float32Array, got Float64Array/],
   ['integers', { v: new Int32Array(8) }, 'ERR_DTYPE', /v: expected a Float32Array, got Int32Array/],
   ['a DataView', { x: new DataView(new ArrayBuffer(32)) }, 'ERR_DTYPE', /got DataView/],
@@ -137,7 +143,7 @@ describe.each(BAD_INPUTS)('%s', (_, change, code, message) => {
     expect(() => layer.backward(backward)).toThrow(error);
     await expect(layer.forwardAsync(forward)).rejects.toEqual(error);
     await expect(layer.backwardAsync(backward)).rejects.toEqual(error);
-    expect(layer.forward(loosely(inputs())).y).toHaveLength(12);
+    expect(layer.forward(loosely<LinearInputs>(inputs())).y).toHaveLength(12);
   });
 });
 
@@ -172,7 +178,13 @@ test('with an activation between the factors, backward needs h', () => {
   const ffn = defineFeedForward({ fc1: plain, fc2: { ...spec, inFeatures: 6 }, activation: 'relu' });
   const fc2 = { v: floats(12), u: floats(12) };
   expect(() =>
-    ffn.backward({ x: floats(8), dy: floats(12), fc1: loosely(inputs()), fc2, saved: { pre: floats(12) } }),
+    ffn.backward({
+      x: floats(8),
+      dy: floats(12),
+      fc1: loosely<LinearInputs>(inputs()),
+      fc2,
+      saved: { pre: floats(12) },
+    }),
   ).toThrow(/saved.h2: expected a Float32Array/);
 });
 
@@ -198,9 +210,9 @@ test.each([null, 5, 'x'])('%s instead of inputs or options', (value) => {
   });
   const error = expect.objectContaining({ code: 'ERR_OPTION' });
   expect(() => layer.forward(value as unknown as LinearInputs)).toThrow(error);
-  expect(() => layer.forward(loosely(inputs()), value as unknown as object)).toThrow(error);
+  expect(() => layer.forward(loosely<LinearInputs>(inputs()), value as unknown as object)).toThrow(error);
   expect(() => ffn.forward(value as never)).toThrow(error);
-  expect(() => ffn.forward(loosely({ x: floats(4), fc1: inputs(), fc2: value }))).toThrow(error);
+  expect(() => ffn.forward(loosely<FeedForwardInputs>({ x: floats(4), fc1: inputs(), fc2: value }))).toThrow(error);
 });
 
 test('errors of a network name the layer', () => {
@@ -236,10 +248,14 @@ describe('what was handed in or out cannot change what a call does', () => {
   test('arrays that claim another length', () => {
     const short = floats(4);
     Object.defineProperty(short, 'length', { value: 12 });
-    expect(() => layer.forward(loosely({ ...inputs(), u: short }))).toThrow('u: expected 12 elements, got 4');
+    expect(() => layer.forward(loosely<LinearInputs>({ ...inputs(), u: short }))).toThrow(
+      'u: expected 12 elements, got 4',
+    );
     const out = floats(1);
     Object.defineProperty(out, 'length', { value: 12 });
-    expect(() => layer.forward(loosely(inputs()), { out: { y: out } })).toThrow('y: expected 12 elements, got 1');
+    expect(() => layer.forward(loosely<LinearInputs>(inputs()), { out: { y: out } })).toThrow(
+      'y: expected 12 elements, got 1',
+    );
   });
 
   test('getters that answer differently the second time', () => {
@@ -249,7 +265,7 @@ describe('what was handed in or out cannot change what a call does', () => {
     };
     const tricky = Object.defineProperties(inputs(), { x: changing(floats(8)), u: changing(floats(12)) });
     const out = Object.defineProperties({}, { y: changing(floats(12)) });
-    const expected = layer.forward(loosely(inputs())).y;
-    expect(layer.forward(loosely(tricky), { out }).y).toEqual(expected);
+    const expected = layer.forward(loosely<LinearInputs>(inputs())).y;
+    expect(layer.forward(loosely<LinearInputs>(tricky), { out }).y).toEqual(expected);
   });
 });

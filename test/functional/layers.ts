@@ -1,6 +1,6 @@
 /** Random layers, as the library takes them and as the float64 reference does. */
 import type { LinearArrays, LinearSpec } from '../../lib/functional';
-import { defineLinear } from '../../lib/functional';
+import { defineLinear, fromBfloat16, toBfloat16 } from '../../lib/functional';
 import { numel } from '../../lib/tensor';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
@@ -40,6 +40,19 @@ export function randomLayer(spec: LinearSpec, random: TestRandom, alpha?: number
       inner: spec.innerActivation,
     },
   };
+}
+
+/** Numbers that bfloat16 holds exactly. */
+export class Bfloat16Random extends TestRandom {
+  override array(length: number, low?: number, high?: number): Float32Array {
+    return fromBfloat16(toBfloat16(super.array(length, low, high)));
+  }
+}
+
+/** The weights as bfloat16. */
+export function bitsOf({ v, u, bias, guide, alpha }: LinearArrays): LinearArrays<Uint16Array> {
+  const bits = (values: Float32Array | null | undefined) => (values ? toBfloat16(values) : null);
+  return { v: bits(v), u: toBfloat16(u), bias: bits(bias), guide: bits(guide), alpha };
 }
 
 /** Fails with the names of the tensors whose relative error exceeds `limit`. */

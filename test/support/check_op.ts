@@ -96,7 +96,7 @@ export const onEveryIsa = (body: (isa: string) => void): void =>
   });
 
 /** Relative errors that the element type allows: the sums behind them are in float32 always. */
-const BFLOAT16 = { tolerance: 1e-2, gradientTolerance: 2e-2 };
+export const BFLOAT16 = { tolerance: 1e-2, gradientTolerance: 2e-2 };
 const TF32 = { tolerance: 1e-3, gradientTolerance: 1e-3 };
 
 function tolerancesOf({ device, dtype }: Target, options: CheckOptions): CheckOptions {
