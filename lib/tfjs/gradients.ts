@@ -1,5 +1,5 @@
 /** How tfjs differentiates the kernels. */
-import { layerAttributes, parseAttributes } from './attributes';
+import { parseAttributes, plainAttributes } from './attributes';
 import { composed } from './composed';
 import { gradOf, KERNELS } from './kernels';
 import { named } from './operands';
@@ -29,8 +29,7 @@ export function registerGradients(tf: Tfjs): void {
             )
           : runKernel(tf, gradOf(kernel), [dy, ...saved], {
               operands: [...operands],
-              activation: attributes.activation,
-              ...layerAttributes(attributes.layers),
+              ...plainAttributes(attributes),
             });
         return Object.fromEntries(gradients.map((gradient, i) => [String(i), () => gradient]));
       },

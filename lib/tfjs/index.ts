@@ -1,3 +1,4 @@
+export type { ComputeDType } from './compute_dtype';
 export type { GuidanceCallback } from './guides';
 export { install, type StructuredTfjs } from './install';
 export type { FactorConfig } from './layers/factor_weights';

@@ -2,6 +2,7 @@
 import { DEFINITIONS } from '../structures';
 import type { Shape } from '../tensor';
 import { type KernelAttributes, parseAttributes } from './attributes';
+import { computeIn } from './compute_dtype';
 import { withMemory } from './memory';
 import { type Named, named, operand } from './operands';
 import { ffnProblem, linearProblem, type Problem } from './problem';
@@ -40,7 +41,9 @@ function forward(kernel: string, { inputs, backend, attrs }: Call): TensorInfo[]
   const problem = PROBLEMS[kernel]!(kernel, shapesOf(infos), attributes);
   const outputs: Named<Shape> = new Map([['y', problem.yShape], ...(attributes.training ? problem.saved : [])]);
   return withMemory(backend, [...infos.values()], [...outputs.values()], (ins, outs) =>
-    problem.forward(named([...infos.keys()], ins), named([...outputs.keys()], outs)),
+    computeIn(attributes.computeDtype, ins, outs, (inputs, results) =>
+      problem.forward(named([...infos.keys()], inputs), named([...outputs.keys()], results)),
+    ),
   );
 }
 
@@ -51,11 +54,13 @@ function backward(kernel: string, { inputs, backend, attrs }: Call): TensorInfo[
   const shapes = shapesOf(operands);
   const problem = PROBLEMS[kernel]!(kernel, shapes, attributes);
   const names = ['dy', ...operands.keys(), ...problem.saved.keys()];
-  return withMemory(backend, [dy!, ...rest], [...shapes.values()], (ins, outs) => {
-    const arrays = named(names, ins);
-    operand(arrays, 'dy');
-    problem.backward(arrays, named([...operands.keys()], outs));
-  });
+  return withMemory(backend, [dy!, ...rest], [...shapes.values()], (ins, outs) =>
+    computeIn(attributes.computeDtype, ins, outs, (inputs, results) => {
+      const given = named(names, inputs);
+      operand(given, 'dy');
+      problem.backward(given, named([...operands.keys()], results));
+    }),
+  );
 }
 
 /** Makes the kernels known to tfjs. Its registry is global, so a second call finds them there. */

@@ -4,7 +4,8 @@ import { type Activation, FFN_ACTIVATION } from '../ops/activation';
 import type { InnerActivation } from '../ops/inner_activation';
 import { checkKeys, isObject } from '../options';
 import { checkStructure, DEFINITIONS, type Structure } from '../structures';
-import { type KernelAttributes, type LayerAttributes, layerAttributes } from './attributes';
+import { type CallAttributes, type LayerAttributes, plainAttributes } from './attributes';
+import type { ComputeDType } from './compute_dtype';
 import { BACKENDS } from './kernels';
 import { type LayerOperands, listLayer } from './operands';
 import { runKernel, type Tensor, type Tfjs } from './tfjs';
@@ -25,6 +26,8 @@ export interface TfLinearOptions {
   readonly guide?: TfGuide | null;
   /** Between the factors: u·σ(v x). Default: none. */
   readonly innerActivation?: InnerActivation;
+  /** What the kernel computes in, forward and backward; tensors and gradients stay float32. Default: float32. */
+  readonly computeDtype?: ComputeDType;
 }
 
 /** The weights of one layer: v is left out for a dense one, whose weight is u. */
@@ -45,6 +48,8 @@ export interface TfLayer {
 export interface TfFeedForwardOptions {
   /** Default: gelu. */
   readonly activation?: Activation;
+  /** As of the linear ops. */
+  readonly computeDtype?: ComputeDType;
 }
 
 /** @throws {OptionError | DisposedError | DTypeError} unless `value` is a live float32 tensor of tfjs. */
@@ -114,17 +119,18 @@ export class TfOps {
     structure: Structure,
     x: Tensor,
     weights: TfLayer,
-    options: Pick<TfLinearOptions, 'activation'> = {},
+    options: Pick<TfLinearOptions, 'activation' | 'computeDtype'> = {},
   ): Tensor {
     checkStructure('structuredLinear: structure', structure);
-    checkKeys('structuredLinear', options, { activation: 0 });
+    checkKeys('structuredLinear', options, { activation: 0, computeDtype: 0 });
     if (!isObject(weights)) throw new OptionError('structuredLinear: layer', 'the weights of a layer', weights);
     const { guide, innerActivation, ...layer }: TfLayer = weights;
-    const { activation } = options;
+    const { activation, computeDtype } = options;
     return this.#linear('structuredLinear', DEFINITIONS[structure].kernel, x, layer, {
       activation,
       guide,
       innerActivation,
+      computeDtype,
     });
   }
 
@@ -152,19 +158,20 @@ export class TfOps {
   /** fc2(act(fc1(x))), each layer dense or structured, in one kernel. */
   structuredFFN(x: Tensor, fc1: TfLayer, fc2: TfLayer, options: TfFeedForwardOptions = {}): Tensor {
     const where = 'structuredFFN';
-    checkKeys(where, options, { activation: 0 });
+    checkKeys(where, options, { activation: 0, computeDtype: 0 });
+    const { activation = FFN_ACTIVATION, computeDtype = 'float32' } = options;
     const first = checkLayer(`${where}: fc1`, fc1);
     const second = checkLayer(`${where}: fc2`, fc2);
     const operands = [...listLayer(first.operands, '1'), ...listLayer(second.operands, '2')];
     const layers = [first.attributes, second.attributes] as const;
-    return this.run(where, 'StructuredFFN', x, operands, options.activation ?? FFN_ACTIVATION, layers);
+    return this.run(where, 'StructuredFFN', x, operands, { activation, layers, computeDtype });
   }
 
   #linear(where: string, kernel: string, x: Tensor, layer: TfLayer, options: TfLinearOptions): Tensor {
-    checkKeys(where, options, { activation: 0, guide: 0, innerActivation: 0 });
-    const { activation = 'none', guide, innerActivation } = options;
+    checkKeys(where, options, { activation: 0, guide: 0, innerActivation: 0, computeDtype: 0 });
+    const { activation = 'none', guide, innerActivation, computeDtype = 'float32' } = options;
     const { operands, attributes } = checkLayer(where, { ...layer, guide, innerActivation });
-    return this.run(where, kernel, x, listLayer(operands), activation, [attributes, PLAIN]);
+    return this.run(where, kernel, x, listLayer(operands), { activation, layers: [attributes, PLAIN], computeDtype });
   }
 
   /** Any of the kernels, by its name and the names of its weights, checked ones; `where` begins the messages. */
@@ -173,8 +180,7 @@ export class TfOps {
     kernel: string,
     x: Tensor,
     weights: readonly [string, Tensor][],
-    activation: Activation,
-    layers: KernelAttributes['layers'],
+    attributes: CallAttributes,
   ): Tensor {
     const tf = this.#tf;
     checkTfTensor(`${where}: x`, x);
@@ -184,7 +190,7 @@ export class TfOps {
     // What the kernel saves for its gradient belongs to this scope, and to the gradient's tape where one records.
     return tf.tidy(where, () => {
       const inputs = [x, ...weights.map(([, tensor]) => tensor)];
-      return runKernel(tf, kernel, inputs, { operands, activation, ...layerAttributes(layers), training })[0]!;
+      return runKernel(tf, kernel, inputs, { operands, ...plainAttributes(attributes), training })[0]!;
     });
   }
 }

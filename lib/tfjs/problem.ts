@@ -1,4 +1,5 @@
 /** What a kernel call computes, prepared from the shapes of its operands: one layer, or a feedforward network of two. */
+import type { Operand } from '../../types/native';
 import { checkNumber, formatShape, runNative, ShapeError } from '../errors';
 import { type ResolvedLinear, resolveFeedForward, resolveLinear } from '../functional/spec';
 import { kernels } from '../kernels';
@@ -8,7 +9,7 @@ import { numel, type Shape } from '../tensor';
 import type { KernelAttributes } from './attributes';
 import { type LayerOperands, layerOperands, type Named, operand } from './operands';
 
-type Arrays = Named<Float32Array>;
+type Arrays = Named<Operand>;
 
 export interface Problem {
   readonly yShape: Shape;
@@ -22,12 +23,12 @@ export interface Problem {
 
 /** The arrays that a kernel takes by these names; null for one that is not there. */
 const pick = <Name extends string>(arrays: Arrays, ...names: Name[]) =>
-  Object.fromEntries(names.map((name) => [name, arrays.get(name) ?? null])) as Record<Name, Float32Array | null>;
+  Object.fromEntries(names.map((name) => [name, arrays.get(name) ?? null])) as Record<Name, Operand>;
 
 /** The same for the gradients of operands. */
 const pickGradients = <Name extends string>(arrays: Arrays, ...names: Name[]) =>
   Object.fromEntries(names.map((name) => [`d${name}`, arrays.get(name) ?? null])) as {
-    [Gradient in `d${Name}`]: Float32Array | null;
+    [Gradient in `d${Name}`]: Operand;
   };
 
 /** Leading dimensions of x [..., features]. @throws {ShapeError} */

@@ -5,9 +5,10 @@ import { nearestFactors } from '../nn';
 import { checkKeys, isObject } from '../options';
 import { checkStructure, chooseLayer, DEFINITIONS, type SizeOptions, type Structure } from '../structures';
 import type { Shape } from '../tensor';
+import { type ComputeDType, checkComputeDType } from './compute_dtype';
 import { encode, functionNodesOf, Graph, type GraphNode, nodesOf, signatureOutputs } from './graph_json';
 import { findProducts, type Product } from './graph_matmul';
-import { ACTIVATION, OPERANDS } from './graph_ops';
+import { OPERANDS } from './graph_ops';
 import { floats } from './memory';
 import { becomesSmaller, type LayerReport } from './structure_model';
 import type { GraphModel, io, Tensor, Tfjs } from './tfjs';
@@ -21,6 +22,8 @@ export interface GraphOptions extends Pick<SizeOptions, 'rank' | 'nblocks' | 'ra
    * 64 x 64 that become smaller.
    */
   readonly nodes?: readonly string[] | ((name: string, inFeatures: number, outFeatures: number) => boolean);
+  /** What the kernels of the new nodes compute in. Default: float32. */
+  readonly computeDtype?: ComputeDType;
 }
 
 /** A graph model with structured layers. */
@@ -84,7 +87,12 @@ const constantNode = (name: string, shape: Shape): GraphNode => ({
 });
 
 /** Puts our node where the product was. */
-function rewrite(graph: Graph, product: Product, structure: Structure, constants: readonly [string, string][]): void {
+function rewrite(
+  graph: Graph,
+  product: Product,
+  { structure, computeDtype }: GraphOptions,
+  constants: readonly [string, string][],
+): void {
   const { last, x, bias, activation, after } = product;
   const operands = [...constants, ...(bias === null ? [] : [['bias', bias] as const])];
   const name = after === null ? last : `${last}/linear`;
@@ -94,7 +102,8 @@ function rewrite(graph: Graph, product: Product, structure: Structure, constants
     input: [x, ...operands.map(([, node]) => node)],
     attr: {
       [OPERANDS]: encode(operands.map(([operand]) => operand).join(',')),
-      [ACTIVATION]: encode(activation),
+      activation: encode(activation),
+      ...(computeDtype && { computeDtype: encode(computeDtype) }),
       T: FLOAT,
     },
   });
@@ -161,12 +170,13 @@ async function encodeWeights(
  * @throws {FormatError} when it is no graph model. @throws {OptionError} for unknown nodes or sizes that do not fit.
  */
 export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: GraphOptions): Promise<StructuredGraph> {
-  checkKeys('structureGraph', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, nodes: 0 });
+  checkKeys('structureGraph', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, nodes: 0, computeDtype: 0 });
   checkStructure('structureGraph: structure', options.structure);
   const { nodes: wanted } = options;
   if (wanted !== undefined && typeof wanted !== 'function') checkNames('structureGraph: nodes', wanted);
   if (!isObject(source) || typeof source.load !== 'function')
     throw new OptionError('structureGraph: source', 'a handler that loads', source);
+  if (options.computeDtype !== undefined) checkComputeDType('structureGraph: computeDtype', options.computeDtype);
   const artifacts = await source.load();
   const nodes = nodesOf(artifacts.modelTopology);
   if (nodes.length === 0) throw new FormatError('model', 'no graph model');
@@ -194,7 +204,7 @@ export async function structureGraph(tf: Tfjs, source: io.IOHandler, options: Gr
       graph.set(constantNode(name, constant.shape));
       return [operand, name];
     });
-    rewrite(graph, product, options.structure, names);
+    rewrite(graph, product, options, names);
     report.push({ layer: product.name, ...replacement.report });
   }
   matrices.dispose();

@@ -13,6 +13,7 @@ import {
   type Structure,
 } from '../structures';
 import { numel } from '../tensor';
+import { type ComputeDType, checkComputeDType } from './compute_dtype';
 import { isSelfGuided, layersOf } from './layers/self_guided';
 import { isStructuredLayer, type StructuredLayer, type TfLayerBase } from './layers/structured_layer';
 import { floats } from './memory';
@@ -30,6 +31,8 @@ export interface StructureOptions extends Pick<SizeOptions, 'rank' | 'nblocks' |
    * with alpha at 1 the model still is what it was; or `merged`, the matrix of the factors. Default: no guides.
    */
   readonly guides?: 'original' | 'merged';
+  /** What the new layers compute in. Default: float32. */
+  readonly computeDtype?: ComputeDType;
 }
 
 /** What became of a layer. */
@@ -141,6 +144,7 @@ function replacementOf(target: Target, options: StructureOptions) {
     // Drawn and overwritten: the cheapest will do.
     init: 'normal',
     use_bias: target.useBias,
+    ...(options.computeDtype && { compute_dtype: options.computeDtype }),
     ...(target.biasRegularizer && {
       bias_regularizer: { class_name: target.biasRegularizer.className, config: target.biasRegularizer.config },
     }),
@@ -178,12 +182,21 @@ export async function structureModel(
   model: LayersModel,
   options: StructureOptions,
 ): Promise<StructuredModel> {
-  checkKeys('structureModel', options, { structure: 0, rank: 0, nblocks: 0, ratio: 0, layers: 0, guides: 0 });
+  checkKeys('structureModel', options, {
+    structure: 0,
+    rank: 0,
+    nblocks: 0,
+    ratio: 0,
+    layers: 0,
+    guides: 0,
+    computeDtype: 0,
+  });
   checkModel('structureModel', model);
   checkStructure('structureModel: structure', options.structure);
   const { layers, guides } = options;
   if (layers !== undefined && typeof layers !== 'function') checkNames('structureModel: layers', layers);
   if (guides !== undefined) checkChoice('structureModel: guides', guides, ['original', 'merged']);
+  if (options.computeDtype !== undefined) checkComputeDType('structureModel: computeDtype', options.computeDtype);
   const targets = chooseTargets(model, options);
   const byName = new Map(targets.map((target) => [target.name, target]));
   const replacements = new Map(targets.map((target) => [target.name, replacementOf(target, options)]));

@@ -19,7 +19,7 @@ const attributesOf = (
   activation: Activation,
   first: TestLayer,
   second = first,
-): KernelAttributes => ({ operands, activation, layers: [first, second], training: true });
+): KernelAttributes => ({ operands, activation, layers: [first, second], computeDtype: 'float32', training: true });
 
 type Fn = (...inputs: tf.Tensor[]) => tf.Tensor;
 

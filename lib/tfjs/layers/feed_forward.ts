@@ -3,6 +3,7 @@ import { checkInteger } from '../../errors';
 import { resolveFeedForward } from '../../nn/transformer_config';
 import type { OptionNames } from '../../options';
 import { checkStructure, type Structure } from '../../structures';
+import { checkComputeDType } from '../compute_dtype';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
@@ -49,6 +50,7 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
       checkStructure(`${name}: structure`, config.structure);
       if (config.hidden !== undefined) checkInteger(`${name}: hidden`, config.hidden);
       if (config.units !== undefined) checkInteger(`${name}: units`, config.units);
+      if (config.computeDtype !== undefined) checkComputeDType(`${name}: computeDtype`, config.computeDtype);
       const parsed = parseRegularizers(tf, config);
       this.config = Object.freeze({ ...parsed.config });
       this.#regularizers = parsed.regularizers;
@@ -82,7 +84,8 @@ export function feedForwardClass(tf: Tfjs, ops: TfOps): FeedForwardConstructor {
 
     run(x: Tensor, alpha: number | null): Tensor {
       const [fc1, fc2] = this.linears.map((linear) => linear.operands(alpha));
-      return ops.structuredFFN(x, fc1!, fc2!, { activation: this.config.activation });
+      const { activation, computeDtype } = this.config;
+      return ops.structuredFFN(x, fc1!, fc2!, { activation, computeDtype });
     }
 
     override call(inputs: Tensor | Tensor[]): Tensor {

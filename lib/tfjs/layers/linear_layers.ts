@@ -3,6 +3,7 @@ import { checkInteger } from '../../errors';
 import { activatedFeatures } from '../../ops/activation';
 import type { OptionNames } from '../../options';
 import { byStructure, DEFINITIONS, type Structure } from '../../structures';
+import { checkComputeDType } from '../compute_dtype';
 import type { TfOps } from '../ops';
 import type { Tensor, Tfjs } from '../tfjs';
 import { FactorWeights } from './factor_weights';
@@ -48,6 +49,7 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
     constructor(config: LinearLayerConfig) {
       super(checkedConfig(name, config, OPTIONS));
       checkInteger(`${name}: units`, config.units);
+      if (config.computeDtype !== undefined) checkComputeDType(`${name}: computeDtype`, config.computeDtype);
       const parsed = parseRegularizers(tf, config);
       this.config = Object.freeze({ ...parsed.config });
       this.#regularizers = parsed.regularizers;
@@ -72,8 +74,8 @@ function linearClass(tf: Tfjs, ops: TfOps, structure: Structure): LinearLayerCon
     }
 
     run(x: Tensor, alpha: number | null): Tensor {
-      const { activation } = this.config;
-      const y = ops.structuredLinear(structure, x, this.linears[0]!.operands(alpha), { activation });
+      const { activation, computeDtype } = this.config;
+      const y = ops.structuredLinear(structure, x, this.linears[0]!.operands(alpha), { activation, computeDtype });
       return this.after ? single(name, this.after.call(y, {})) : y;
     }
 

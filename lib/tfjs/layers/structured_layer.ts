@@ -2,6 +2,7 @@
 import { OptionError } from '../../errors';
 import type { Activation } from '../../ops/activation';
 import { checkKeys, type OptionNames } from '../../options';
+import type { ComputeDType } from '../compute_dtype';
 import type { Tensor, Tfjs } from '../tfjs';
 import type { FactorConfig, FactorWeights } from './factor_weights';
 import type { RegularizerConfig } from './regularizers';
@@ -17,6 +18,11 @@ export type TfActivation = Parameters<Tfjs['layers']['activation']>[0]['activati
 export interface StructuredConfig extends LayerArgs, FactorConfig, RegularizerConfig {
   /** Fused into the kernel. */
   readonly activation?: Activation;
+  /**
+   * What the kernel computes in, forward and backward. Variables, inputs, outputs and gradients stay float32; bfloat16 rounds
+   * them for the kernel. Default: float32.
+   */
+  readonly computeDtype?: ComputeDType;
 }
 
 /** A layer whose linear parts can have guides. */
@@ -97,6 +103,7 @@ const OWN = {
   useBias: 0,
   activation: 0,
   innerActivation: 0,
+  computeDtype: 0,
   kernelRegularizer: 0,
   biasRegularizer: 0,
 };
