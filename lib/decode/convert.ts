@@ -16,7 +16,7 @@ export function convertWeights(model: TransformerLM, dtype: WeightDType): Map<st
   for (const [name, value] of model.namedParameters()) {
     const { shape } = value;
     if (shape.length < 2) {
-      stored.set(name, { shape, data: Float32Array.from(value.data) });
+      stored.set(name, { shape, data: Float32Array.from(value.host()) });
       continue;
     }
     const matrix = new WeightMatrix(value, dtype);

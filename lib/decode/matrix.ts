@@ -59,8 +59,7 @@ export class WeightMatrix implements Disposable {
 
   /** As in a checkpoint: the values, and their scales for int8. */
   stored(): { data: Float32Array | Uint16Array | Int8Array; scales: Float32Array | null } {
-    const bytes = this.#reduced?.copy();
-    if (bytes === undefined) return { data: Float32Array.from(this.weight.data), scales: null };
+    const bytes = (this.#reduced ?? this.weight.storage).copy();
     return { data: new ELEMENTS[this.dtype].array(bytes), scales: this.#scales?.toArray() ?? null };
   }
 

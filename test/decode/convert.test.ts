@@ -42,6 +42,15 @@ test('float32 changes nothing', () => {
   expect(fullLogits(model, IDS)).toEqual(fullLogits(fresh(), IDS));
 });
 
+test.each(['float32', 'bfloat16', 'int8'] as const)(
+  'a bfloat16 model is stored as its own numbers are: %s',
+  (dtype) => {
+    const rounded = fresh().to('cpu', 'bfloat16');
+    const widened = fresh().to('cpu', 'bfloat16').to('cpu', 'float32');
+    expect(convertWeights(rounded, dtype)).toEqual(convertWeights(widened, dtype));
+  },
+);
+
 test('a model with guides is refused by convert, and decoded with them', async () => {
   const guidance = new Guidance({ steps: 4 });
   guidance.advance();
