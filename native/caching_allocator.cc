@@ -16,13 +16,12 @@ namespace sffn {
 namespace {
 
 constexpr size_t kSmallest = 64;
-constexpr size_t kLarge = size_t{2} << 20;
+constexpr size_t kHugePage = size_t{2} << 20;
 
-// Four classes to each power of two, so that at most a fifth of a block is unused; large blocks are whole huge pages.
+// Four classes to each power of two, so that at most a fifth of a block is unused; the largest are whole huge pages.
 size_t size_class(size_t requested) {
   const size_t bytes = std::max(requested, size_t{1});
-  if (bytes >= kLarge) return (bytes + kLarge - 1) / kLarge * kLarge;
-  const size_t step = std::max(std::bit_floor(bytes) / 4, kSmallest);
+  const size_t step = std::clamp(std::bit_floor(bytes) / 4, kSmallest, kHugePage);
   return (bytes + step - 1) / step * step;
 }
 
