@@ -10,6 +10,7 @@ import { startRivals } from './rivals/start';
 import { decode } from './suites/decode';
 import { ffn } from './suites/ffn';
 import { kernels } from './suites/kernels';
+import { load } from './suites/load';
 import { memory } from './suites/memory';
 import { overhead } from './suites/overhead';
 import { threads, tokens } from './suites/scaling';
@@ -18,7 +19,7 @@ import { tfjs } from './suites/tfjs';
 import { training } from './suites/training';
 
 // In the order of the report.
-const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, decode, tfjs, threads, tokens];
+const SUITES: readonly Suite[] = [memory, overhead, kernels, ffn, training, decode, load, tfjs, threads, tokens];
 
 const ON_CUDA: readonly Placement[] = [
   { device: 'cuda', dtype: 'float32' },

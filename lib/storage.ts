@@ -25,7 +25,8 @@ export function checkArrayBytes(where: string, bytes: number): void {
 let latestVersion = 0;
 
 export class Storage<T extends ElementType = ElementType> implements Disposable {
-  #handle: Handle | null;
+  /** Undefined: no memory yet; null: it was given back. */
+  #handle: Handle | null | undefined;
   #array: ArrayOf<T> | null = null;
   #references = 1;
   #version = ++latestVersion;
@@ -34,13 +35,20 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
   readonly #dtype: T;
   readonly #device: Device;
 
-  /** The contents are not set. @throws {OutOfMemoryError} */
-  constructor(length: number, dtype: T, device: Device = 'cpu') {
+  /**
+   * The contents are not set.
+   * @param take whether to take the memory now. Else the first use takes it. @throws {OutOfMemoryError}
+   */
+  constructor(length: number, dtype: T, device: Device = 'cpu', take = true) {
     checkInteger('Storage: length', length, 0);
     this.#length = length;
     this.#dtype = dtype;
     this.#device = deviceName(device);
-    this.#handle = runNative(() => native.allocate(length, native.dtypes[dtype], deviceCode(this.device), this));
+    if (take) this.#handle = this.#take();
+  }
+
+  #take(): Handle {
+    return runNative(() => native.allocate(this.#length, native.dtypes[this.#dtype], deviceCode(this.#device), this));
   }
 
   get length(): number {
@@ -70,6 +78,7 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
   /** @throws {DisposedError} */
   get handle(): Handle {
     if (this.#handle === null) throw new DisposedError('tensor', 'it was disposed');
+    this.#handle ??= this.#take();
     return this.#handle;
   }
 
@@ -108,6 +117,18 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     return this.array.slice().buffer as ArrayBuffer;
   }
 
+  /** Lends the bytes themselves to `body`; the array is empty afterwards. For memory whose `array` nobody has. */
+  withBytes<R>(body: (bytes: Uint8Array<ArrayBuffer>) => R): R {
+    checkArrayBytes('data', this.bytes);
+    const { handle } = this;
+    const shared = runNative(() => native.arrayBuffer(handle));
+    try {
+      return body(new Uint8Array(shared));
+    } finally {
+      native.detach(handle, shared);
+    }
+  }
+
   /** A copy of float32 elements. Waits for the device. */
   toArray(): Float32Array {
     return new Float32Array(this.copy());
@@ -122,13 +143,14 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
   /** The memory goes when everybody who retained it has disposed it. */
   dispose(): void {
     if (this.#handle === null || --this.#references > 0) return;
+    const handle = this.#handle;
+    this.#handle = null;
+    if (handle === undefined) return;
     // Detached first: a typed array that the caller still holds must not see the memory's next use.
     // By what the array itself says: a caller may have given it other properties.
-    if (this.#array !== null && lengthOf(this.#array) > 0)
-      native.detach(this.#handle, bufferOf(this.#array) as ArrayBuffer);
+    if (this.#array !== null && lengthOf(this.#array) > 0) native.detach(handle, bufferOf(this.#array) as ArrayBuffer);
     this.#array = null;
-    native.release(this.#handle);
-    this.#handle = null;
+    native.release(handle);
   }
 
   [Symbol.dispose](): void {

@@ -329,6 +329,12 @@ export function empty(shape: Shape | Tensor, dtype: DType = 'float32', device: D
   return new Tensor(new Storage(numel(checked), dtype, device), checked);
 }
 
+/** A float32 tensor whose contents are not set, and whose memory its first use takes. */
+export function unset(shape: Shape): Tensor {
+  const checked = checkedShape('shape', shape);
+  return new Tensor(new Storage(numel(checked), 'float32', 'cpu', false), checked);
+}
+
 /** A number, or arrays of them nested as deep as the tensor has dimensions. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 

@@ -1,8 +1,7 @@
 /** `structured-ffn generate`. */
-import { Decoder, type DispatchMode, generateText, type Timing, type WeightDType } from '../decode';
+import { type DispatchMode, generateText, loadDecoder, type Timing, type WeightDType } from '../decode';
 import type { Device } from '../device';
 import { checkNumber } from '../errors';
-import { loadModel } from '../train';
 import { UsageError } from './failure';
 import { tokenizerOf } from './tokenizer_option';
 import { measuredTable } from './tune_command';
@@ -38,14 +37,14 @@ export async function generateCommand(checkpoint: string, options: GenerateComma
   if (dispatch === 'factored' && mergeBudget !== undefined)
     throw new UsageError(`--merge-budget ${mergeBudget}: it goes with --dispatch merged or auto`);
   if (mergeBudget !== undefined) checkNumber('generate: mergeBudget', mergeBudget, 0);
-  const { model, tokenizerFile, dtype: stored } = loadModel(checkpoint);
-  model.to(device);
-  using decoder = new Decoder(model, {
-    dtype: dtype ?? stored,
+  const { decoder: loaded, tokenizerFile } = loadDecoder(checkpoint, {
+    dtype,
+    device,
     dispatch,
     mergeBudget: mergeBudget === undefined ? undefined : mergeBudget * 1e6,
-    table: dispatch === 'auto' ? measuredTable(model, dtype ?? stored) : undefined,
+    table: dispatch === 'auto' ? measuredTable(checkpoint, device, dtype) : undefined,
   });
+  using decoder = loaded;
   const timings: Timing[] = [];
   const pieces = generateText(decoder, tokenizerOf(tokenizerFile), prompt, {
     ...rest,

@@ -1,11 +1,11 @@
 /** `structured-ffn train`. */
 import { resolve } from 'node:path';
-import { Decoder, generateText } from '../decode';
+import { generateText, loadDecoder } from '../decode';
 import type { RunRecord } from '../report/record';
 import { checkReport, writeReport } from '../report/report';
 import type { Tokenizer } from '../text';
 import { useThreads } from '../threads';
-import { loadModel, type TrainEvent, trainInWorker } from '../train';
+import { type TrainEvent, trainInWorker } from '../train';
 import { UsageError } from './failure';
 import { onOutputLost, SIGNAL_CODES } from './output';
 import { checkOutside } from './outside';
@@ -81,12 +81,10 @@ async function checkEnd({ sample, report, json }: TrainOptions, { tokenizer, con
 
 /** What the trained model writes after `prompt`; the same each time. */
 async function sampleText(checkpoint: string, tokenizer: Tokenizer, prompt: string): Promise<string> {
-  const { model } = loadModel(checkpoint);
-  using decoder = new Decoder(model);
+  using decoder = loadDecoder(checkpoint).decoder;
   const options = { maxNewTokens: SAMPLE_TOKENS, temperature: 0.8, topK: 40, seed: 1 };
   let text = prompt;
   for await (const piece of generateText(decoder, tokenizer, prompt, options)) text += piece;
-  model.dispose();
   return text;
 }
 

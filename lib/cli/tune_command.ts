@@ -8,14 +8,15 @@ import {
   loadTable,
   machineFingerprint,
   saveTable,
-  tune,
   type WeightDType,
 } from '../decode';
+import { tuneOn } from '../decode/tune';
 import { checkDevice, type Device, deviceStatus, kindOf } from '../device';
 import { checkPath, OptionError } from '../errors';
+import { withCheckpoint } from '../io/checkpoint';
 import { checkWritable } from '../io/files';
 import type { TransformerLM } from '../nn';
-import { loadModel } from '../train';
+import { modelOf } from '../train/load_model';
 import { UsageError } from './failure';
 import { checkOutside } from './outside';
 
@@ -69,18 +70,22 @@ export function tuneCommand(checkpoint: string | undefined, options: TuneCommand
   }
   const path = table ?? defaultTablePath();
   checkPlace('--table', path);
-  const { model, dtype } = loadModel(checkpoint);
-  model.to(device);
+  const { model, dtype } = shapesOf(checkpoint);
   process.stdout.write(`${machineFingerprint()}\n`);
   const onShape = (key: string, measured: readonly Crossover[]) => process.stdout.write(lines(key, measured));
-  saveTable(tune(model, { dtype: asked ?? dtype, onShape }), path);
+  saveTable(tuneOn(device, model, { dtype: asked ?? dtype, onShape }), path);
   process.stdout.write(`written to ${path}\n`);
 }
 
-/** The table on disk. Shapes of this model that it lacks are measured now and added. */
-export function measuredTable(model: TransformerLM, dtype: WeightDType): CrossoverTable {
+/** A model without its weights, and their type in the checkpoint. */
+const shapesOf = (checkpoint: string): { model: TransformerLM; dtype: WeightDType } =>
+  withCheckpoint(checkpoint, (open) => ({ model: modelOf(checkpoint, open), dtype: open.dtype }));
+
+/** The table on disk. Shapes of this checkpoint's model that it lacks are measured now and added. */
+export function measuredTable(checkpoint: string, device: Device, asked: WeightDType | undefined): CrossoverTable {
+  const { model, dtype } = shapesOf(checkpoint);
   const known = loadTable();
-  const fresh = tune(model, { dtype, known });
+  const fresh = tuneOn(device, model, { dtype: asked ?? dtype, known });
   if (fresh.size === 0) return known;
   saveTable(fresh);
   return new Map([...known, ...fresh]);

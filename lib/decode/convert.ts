@@ -19,9 +19,8 @@ export function convertWeights(model: TransformerLM, dtype: WeightDType): Map<st
       stored.set(name, { shape, data: Float32Array.from(value.host()) });
       continue;
     }
-    const matrix = new WeightMatrix(value, dtype);
+    using matrix = WeightMatrix.of(value).as(dtype);
     const { data, scales } = matrix.stored();
-    matrix.dispose();
     stored.set(name, { shape, data });
     if (scales) stored.set(`${name}${SCALE}`, { shape: shape.slice(0, -1), data: scales });
   }

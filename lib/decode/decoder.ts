@@ -7,6 +7,7 @@ import {
   checkFunction,
   checkInstance,
   checkInteger,
+  checkNumber,
   checkNumbers,
   fromNative,
   IndexError,
@@ -14,13 +15,14 @@ import {
 } from '../errors';
 import { asyncKernels } from '../kernels';
 import { TransformerLM } from '../nn';
-import { checkKeys, isObject } from '../options';
+import { checkKeys, isObject, type OptionNames } from '../options';
 import { Storage } from '../storage';
 import { DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
 import { WEIGHT_DTYPES, type WeightDType } from './matrix';
 import { DecoderModel } from './model';
 import type { CrossoverTable } from './table';
+import type { WeightSource } from './weights';
 
 /** Options of `Decoder`. */
 export interface DecoderOptions {
@@ -34,6 +36,24 @@ export interface DecoderOptions {
   readonly mergeBudget?: number;
   /** Most tokens of a prompt in one native call. Default: 256. */
   readonly prefillChunk?: number;
+}
+
+export const DECODER_OPTIONS: OptionNames<DecoderOptions> = {
+  dtype: 0,
+  dispatch: 0,
+  table: 0,
+  mergeBudget: 0,
+  prefillChunk: 0,
+};
+
+/** The values of the options. @throws {OptionError} */
+export function checkDecoderOptions({ dtype, dispatch, table, mergeBudget, prefillChunk }: DecoderOptions): void {
+  if (dtype !== undefined) checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
+  if (dispatch !== undefined) checkChoice('decoder: dispatch', dispatch, MODES);
+  if (prefillChunk !== undefined) checkInteger('decoder: prefillChunk', prefillChunk);
+  if (mergeBudget !== undefined) checkNumber('decoder: mergeBudget', mergeBudget, 0);
+  if (dispatch === 'auto' && !table)
+    throw new OptionError('decoder: table', "a table for dispatch 'auto' (loadTable, tune)", table);
 }
 
 /** New tokens of one sequence. */
@@ -76,17 +96,16 @@ export class Decoder implements Disposable {
   readonly #dispatcher: Dispatcher;
   #disposed = false;
 
-  /** The model's own weights are used where possible: do not dispose or train it while the decoder is in use. */
-  constructor(model: TransformerLM, options: DecoderOptions = {}) {
-    checkKeys('Decoder', options, { dtype: 0, dispatch: 0, table: 0, mergeBudget: 0, prefillChunk: 0 });
-    const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+  /**
+   * The model's own weights are used where possible: do not dispose or train it while the decoder is in use.
+   * @param weights where they come from instead, for whoever loads them.
+   */
+  constructor(model: TransformerLM, options: DecoderOptions = {}, weights?: WeightSource) {
+    checkKeys('Decoder', options, DECODER_OPTIONS);
     checkInstance('Decoder: model', model, TransformerLM);
-    checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
-    checkChoice('decoder: dispatch', dispatch, MODES);
-    checkInteger('decoder: prefillChunk', prefillChunk);
-    if (dispatch === 'auto' && !options.table)
-      throw new OptionError('decoder: table', "a table for dispatch 'auto' (loadTable, tune)", options.table);
-    this.#model = new DecoderModel(model, dtype);
+    checkDecoderOptions(options);
+    const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+    this.#model = new DecoderModel(model, dtype, weights);
     this.config = model.config;
     this.dtype = dtype;
     this.prefillChunk = prefillChunk;

@@ -1,6 +1,5 @@
 /** Factored or merged, for every structured layer and token count, within a memory budget for the merged copies. */
 import type { NativeModel } from '../../types/native';
-import { checkNumber } from '../errors';
 import type { DecoderLayer, Form } from './layer';
 import type { DecoderModel } from './model';
 import { type Crossover, type CrossoverTable, prefersMerged, settingOf, tableKey } from './table';
@@ -45,7 +44,6 @@ export class Dispatcher {
     readonly table: CrossoverTable | undefined,
     readonly budget: number = Number.MAX_VALUE,
   ) {
-    checkNumber('decoder: mergeBudget', budget, 0);
     this.#layers = model.structuredLayers;
   }
 

@@ -1,11 +1,10 @@
 /** A linear layer of the decoder: its factors, and their product where that was found faster. */
 import type { Handle } from '../../types/native';
-import { noGrad } from '../autograd';
 import { ELEMENTS } from '../dtype';
 import { type LinearLayer, SelfGuided } from '../nn';
 import { checkMergeable } from '../ops/inner_activation';
-import { keep, tidy } from '../scope';
 import { type WeightDType, WeightMatrix } from './matrix';
+import type { WeightSource } from './weights';
 
 export type Form = 'factored' | 'merged';
 
@@ -15,39 +14,41 @@ export interface LayerOperands {
   readonly views: readonly (Handle | null)[];
 }
 
+/** Whether a layer is factors that have a product: with an activation between them, factors stay factors. */
+export const isMergeable = (layer: LinearLayer | SelfGuided): boolean =>
+  isStructured(layer) && plain(layer).innerActivation === 'none';
+
+/** A layer that still has its guide is computed as the dense matrix that evaluation applies. */
+const isGuided = (layer: LinearLayer | SelfGuided): boolean => layer instanceof SelfGuided && layer.guide !== null;
+const isStructured = (layer: LinearLayer | SelfGuided): boolean => !isGuided(layer) && plain(layer).v !== null;
+/** The layer without its guide. */
+export const plain = (layer: LinearLayer | SelfGuided): LinearLayer =>
+  layer instanceof SelfGuided ? layer.layer : layer;
+
 export class DecoderLayer {
   readonly #layer: LinearLayer;
   readonly #v: WeightMatrix | null;
   readonly #u: WeightMatrix;
   readonly #bias: WeightMatrix | null;
+  readonly mergeable: boolean;
   #merged: WeightMatrix | null = null;
 
   constructor(
     layer: LinearLayer | SelfGuided,
     readonly dtype: WeightDType,
+    readonly weights: WeightSource,
   ) {
-    // A layer that still has its guide is computed as the dense matrix that evaluation applies.
-    const guided = layer instanceof SelfGuided && layer.guide !== null;
-    this.#layer = layer instanceof SelfGuided ? layer.layer : layer;
-    if (guided) checkMergeable('decoder: a layer with a guide', this.#layer.innerActivation);
-    this.#v = guided || this.#layer.v === null ? null : new WeightMatrix(this.#layer.v, dtype);
-    this.#u = guided
-      ? new WeightMatrix(
-          tidy(() => keep(layer.merge())),
-          dtype,
-          true,
-        )
-      : new WeightMatrix(this.#layer.u, dtype);
-    this.#bias = this.#layer.bias && new WeightMatrix(this.#layer.bias, 'float32');
+    this.#layer = plain(layer);
+    this.mergeable = isMergeable(layer);
+    const { v, u, bias, innerActivation } = this.#layer;
+    if (isGuided(layer)) checkMergeable('decoder: a layer with a guide', innerActivation);
+    this.#v = isGuided(layer) || v === null ? null : weights.matrix(v, dtype);
+    this.#u = isGuided(layer) ? WeightMatrix.of(weights.merged(layer), true).as(dtype) : weights.matrix(u, dtype);
+    this.#bias = bias && weights.matrix(bias, 'float32');
   }
 
   get structured(): boolean {
     return this.#v !== null;
-  }
-
-  /** Whether the layer can be merged: with an activation between them, factors stay factors. */
-  get mergeable(): boolean {
-    return this.structured && this.#layer.innerActivation === 'none';
   }
 
   /** Sizes of the layer as computed: those of a dense one for a layer with a guide. */
@@ -75,11 +76,7 @@ export class DecoderLayer {
         dims: this.factoredDims,
         views: [this.#v?.handle ?? null, this.#v?.scales ?? null, this.#u.handle, this.#u.scales, bias],
       };
-    this.#merged ??= new WeightMatrix(
-      noGrad(() => tidy(() => keep(this.#layer.merge()))),
-      this.dtype,
-      true,
-    );
+    this.#merged ??= WeightMatrix.of(this.weights.merged(this.#layer), true).as(this.dtype);
     return { dims: this.#denseDims(), views: [null, null, this.#merged.handle, this.#merged.scales, bias] };
   }
 

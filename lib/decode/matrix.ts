@@ -1,9 +1,12 @@
 /** A weight matrix for inference, in the element type in which it is read from memory. */
 import type { Handle } from '../../types/native';
+import type { Device } from '../device';
 import { ELEMENTS } from '../dtype';
 import { runNative } from '../errors';
 import type { StoredDType } from '../io';
 import { kernels } from '../kernels';
+import { native } from '../native';
+import { numel, type Shape } from '../sizes';
 import { Storage } from '../storage';
 import type { Tensor } from '../tensor';
 
@@ -15,37 +18,80 @@ export type WeightDType = StoredDType;
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
 
 export class WeightMatrix implements Disposable {
-  #scales: Storage | null = null;
-  #reduced: Storage | null = null;
+  readonly shape: Shape;
+  readonly dtype: WeightDType;
+  readonly device: Device;
+  readonly rows: number;
+  readonly columns: number;
+  /** A tensor's memory may be exchanged (`model.to`): it is asked for its handle each time. */
+  readonly #values: Storage<WeightDType> | Tensor;
+  readonly #scales: Storage<'float32'> | null;
+  readonly #owned: boolean;
+
+  private constructor(values: Storage<WeightDType> | Tensor, dtype: WeightDType, shape: Shape, owned: boolean) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.device = values.device;
+    this.columns = shape[shape.length - 1] ?? 1;
+    this.rows = numel(shape.slice(0, -1));
+    this.#values = values;
+    this.#scales = dtype === 'int8' ? new Storage(this.rows, 'float32', values.device) : null;
+    this.#owned = owned;
+  }
 
   /**
-   * @param weight [..., columns] float32 or bfloat16, on any device.
+   * The memory of a tensor itself.
+   * @param weight [..., columns] float32 or bfloat16.
    * @param owned whether this matrix disposes `weight`.
    */
-  constructor(
-    readonly weight: Tensor,
-    readonly dtype: WeightDType,
-    readonly owned = false,
-  ) {
-    if (dtype === weight.dtype) return;
-    const { device, size } = weight;
-    const reduced = new Storage(size, dtype, device);
-    this.#reduced = reduced;
-    if (dtype === 'int8') {
-      const columns = weight.shape[weight.rank - 1]!;
-      const rows = size / columns;
-      const scales = new Storage(rows, 'float32', device);
-      this.#scales = scales;
-      using exact = new WeightMatrix(weight, 'float32');
-      runNative(() => kernels.quantize({ x: exact, y: reduced, scales, rows, columns }));
-    } else {
-      runNative(() => kernels.cast({ x: weight, y: reduced }));
-    }
-    if (owned) weight.dispose();
+  static of(weight: Tensor, owned = false): WeightMatrix {
+    return new WeightMatrix(weight, weight.dtype as WeightDType, weight.shape, owned);
+  }
+
+  /** Memory of its own, whose contents are not set. @throws {OutOfMemoryError} */
+  static empty(shape: Shape, dtype: WeightDType, device: Device = 'cpu'): WeightMatrix {
+    return new WeightMatrix(new Storage(numel(shape), dtype, device), dtype, shape, true);
+  }
+
+  /** The same matrix in another type: itself where it has it, else a copy in its place. @throws {OutOfMemoryError} */
+  as(dtype: WeightDType): WeightMatrix {
+    if (dtype === this.dtype) return this;
+    const made = WeightMatrix.empty(this.shape, dtype, this.device);
+    made.copyFrom(this);
+    this.dispose();
+    return made;
+  }
+
+  /** Takes the values of a matrix of the same shape, of any type, on any device. @throws {OutOfMemoryError} */
+  copyFrom(source: WeightMatrix): void {
+    const { rows, columns } = this;
+    runNative(() => {
+      if (source.dtype === this.dtype) {
+        native.transfer(source.handle, this.handle);
+        if (this.#scales !== null) native.transfer(source.scales!, this.#scales.handle);
+      } else if (source.device !== this.device) {
+        this.#copyOver(source, source.dtype);
+      } else if (source.dtype !== 'float32' && this.dtype !== 'float32') {
+        this.#copyOver(source, 'float32');
+      } else if (this.dtype === 'int8') {
+        kernels.quantize({ x: source, y: this, scales: this.scales, rows, columns });
+      } else if (source.dtype === 'int8') {
+        kernels.dequantize({ x: source, y: this, scales: source.scales, rows, columns });
+      } else {
+        kernels.cast({ x: source, y: this });
+      }
+    });
+  }
+
+  /** In two steps, through this device's memory in another type. */
+  #copyOver(source: WeightMatrix, dtype: WeightDType): void {
+    using between = WeightMatrix.empty(this.shape, dtype, this.device);
+    between.copyFrom(source);
+    this.copyFrom(between);
   }
 
   get handle(): Handle {
-    return this.#reduced?.handle ?? this.weight.handle;
+    return this.#values.handle;
   }
 
   get scales(): Handle | null {
@@ -53,20 +99,24 @@ export class WeightMatrix implements Disposable {
   }
 
   get bytes(): number {
-    if (this.#reduced) return this.#reduced.bytes + (this.#scales?.bytes ?? 0);
-    return this.weight.size * ELEMENTS[this.dtype].bytes;
+    return numel(this.shape) * ELEMENTS[this.dtype].bytes + (this.#scales?.bytes ?? 0);
   }
 
-  /** As in a checkpoint: the values, and their scales for int8. */
+  /** Where the values are, and the scales of int8. For whoever fills them. */
+  get storages(): { values: Storage; scales: Storage | null } {
+    const values = this.#values instanceof Storage ? this.#values : this.#values.storage;
+    return { values, scales: this.#scales };
+  }
+
+  /** As in a checkpoint: copies of the values, and of their scales for int8. */
   stored(): { data: Float32Array | Uint16Array | Int8Array; scales: Float32Array | null } {
-    const bytes = (this.#reduced ?? this.weight.storage).copy();
+    const bytes = this.storages.values.copy();
     return { data: new ELEMENTS[this.dtype].array(bytes), scales: this.#scales?.toArray() ?? null };
   }
 
   dispose(): void {
-    this.#reduced?.dispose();
     this.#scales?.dispose();
-    if (this.owned) this.weight.dispose();
+    if (this.#owned) this.#values.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -1,12 +1,21 @@
 /** A whole model for decode_step: its weights in the wanted type, in the order of native/kernels.def. */
 import type { Handle, NativeModel } from '../../types/native';
 import type { Device } from '../device';
-import { DeviceError, OptionError, runNative } from '../errors';
+import { OptionError, runNative } from '../errors';
 import { native } from '../native';
-import type { LayerNorm, ResolvedConfig, RMSNorm, TransformerBlock, TransformerLM } from '../nn';
+import type {
+  LayerNorm,
+  LinearLayer,
+  ResolvedConfig,
+  RMSNorm,
+  SelfGuided,
+  TransformerBlock,
+  TransformerLM,
+} from '../nn';
 import { PAGE_TOKENS } from './cache';
 import { DecoderLayer, type Form, type LayerOperands } from './layer';
-import { type WeightDType, WeightMatrix } from './matrix';
+import type { WeightDType, WeightMatrix } from './matrix';
+import { ModelWeights, type WeightSource } from './weights';
 
 /** Weights and `shape` of a model that is bound. */
 export interface ModelOperands {
@@ -30,9 +39,9 @@ class DecoderNorm {
   readonly #weight: WeightMatrix | null;
   readonly #bias: WeightMatrix | null;
 
-  constructor(norm: LayerNorm | RMSNorm | null) {
-    this.#weight = norm && new WeightMatrix(norm.weight, 'float32');
-    this.#bias = norm && 'bias' in norm && norm.bias ? new WeightMatrix(norm.bias, 'float32') : null;
+  constructor(norm: LayerNorm | RMSNorm | null, weights: WeightSource) {
+    this.#weight = norm && weights.matrix(norm.weight, 'float32');
+    this.#bias = norm && 'bias' in norm && norm.bias ? weights.matrix(norm.bias, 'float32') : null;
   }
 
   get weight(): Handle | null {
@@ -51,7 +60,6 @@ class DecoderNorm {
 
 export class DecoderModel {
   readonly config: ResolvedConfig;
-  readonly device: Device;
   /** Keys and values of one token in all layers, in floats. */
   readonly cacheFloats: number;
   readonly #embedding: WeightMatrix;
@@ -64,12 +72,12 @@ export class DecoderModel {
   /**
    * @throws {DeviceError} for a model on several devices. @throws {OptionError} for norms of queries and keys on CUDA.
    */
-  constructor(model: TransformerLM, dtype: WeightDType) {
+  constructor(
+    model: TransformerLM,
+    dtype: WeightDType,
+    readonly weights: WeightSource = new ModelWeights(model),
+  ) {
     const { embedding, positions, norm, head, config } = model;
-    this.device = embedding.weight.device;
-    for (const [name, { device }] of model.namedParameters())
-      if (device !== this.device)
-        throw new DeviceError(`decoder: the model has ${name} on '${device}' and the embedding on '${this.device}'`);
     const { vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, activation } = config;
     if (config.qkNorm && this.device !== 'cpu')
       throw new OptionError(
@@ -79,14 +87,18 @@ export class DecoderModel {
       );
     this.config = config;
     this.cacheFloats = nLayers * nKvHeads * headSize * 2;
-    this.#embedding = new WeightMatrix(embedding.weight, dtype);
-    this.#positions = positions && new WeightMatrix(positions.weight, 'float32');
-    this.#norm = new DecoderNorm(norm);
-    this.#head = head && new WeightMatrix(head.weight, dtype);
-    this.#blocks = model.blocks.map((block) => decoderBlock(block, dtype));
+    this.#embedding = weights.matrix(embedding.weight, dtype);
+    this.#positions = positions && weights.matrix(positions.weight, 'float32');
+    this.#norm = new DecoderNorm(norm, weights);
+    this.#head = head && weights.matrix(head.weight, dtype);
+    this.#blocks = model.blocks.map((block) => decoderBlock(block, dtype, weights));
     const normCode = config.norm === 'rms' ? 1 : 0;
     const sizes = [vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, normCode];
     this.#sizes = [...sizes, native.activations[activation], PAGE_TOKENS];
+  }
+
+  get device(): Device {
+    return this.weights.device;
   }
 
   /** All layers of two factors, in order. */
@@ -145,18 +157,25 @@ export class DecoderModel {
   dispose(): void {
     for (const part of [this.#embedding, this.#positions, this.#norm, this.#head]) part?.dispose();
     for (const block of this.#blocks) for (const part of Object.values(block)) part.dispose();
+    this.weights[Symbol.dispose]();
   }
 }
 
-function decoderBlock({ norm1, norm2, attention, ffn }: TransformerBlock, dtype: WeightDType): DecoderBlock {
+function decoderBlock(
+  { norm1, norm2, attention, ffn }: TransformerBlock,
+  dtype: WeightDType,
+  weights: WeightSource,
+): DecoderBlock {
+  const normOf = (norm: LayerNorm | RMSNorm | null) => new DecoderNorm(norm, weights);
+  const layerOf = (layer: LinearLayer | SelfGuided) => new DecoderLayer(layer, dtype, weights);
   return {
-    norm1: new DecoderNorm(norm1),
-    norm2: new DecoderNorm(norm2),
-    qkv: new DecoderLayer(attention.qkv, dtype),
-    out: new DecoderLayer(attention.out, dtype),
-    fc1: new DecoderLayer(ffn.fc1, dtype),
-    fc2: new DecoderLayer(ffn.fc2, dtype),
-    qnorm: new DecoderNorm(attention.qnorm),
-    knorm: new DecoderNorm(attention.knorm),
+    norm1: normOf(norm1),
+    norm2: normOf(norm2),
+    qkv: layerOf(attention.qkv),
+    out: layerOf(attention.out),
+    fc1: layerOf(ffn.fc1),
+    fc2: layerOf(ffn.fc2),
+    qnorm: normOf(attention.qnorm),
+    knorm: normOf(attention.knorm),
   };
 }

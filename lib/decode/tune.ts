@@ -1,15 +1,15 @@
 /** Measures on this machine what the dispatcher needs: factors against merged matrix, by token count. */
 import { full } from '../creation';
 import { type Device, synchronize } from '../device';
-import { checkInteger } from '../errors';
+import { checkChoice, checkInstance, checkInteger } from '../errors';
 import { kernels } from '../kernels';
 import { native } from '../native';
-import type { TransformerLM } from '../nn';
+import { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { Storage } from '../storage';
-import { type WeightDType, WeightMatrix } from './matrix';
-import { DecoderModel } from './model';
+import { isMergeable, plain } from './layer';
+import { WEIGHT_DTYPES, type WeightDType, WeightMatrix } from './matrix';
 import { type Crossover, type CrossoverTable, settingOf, tableKey } from './table';
 
 /** Options of `tune`. */
@@ -45,11 +45,10 @@ class ColdLayer implements Disposable {
   ) {
     const [K = 1, q = 1, p = 1, L = 1, s = 1, r = 1] = dims;
     const matrix = (shape: number[]) =>
-      new WeightMatrix(
+      WeightMatrix.of(
         tidy(() => full(shape, 0.01, { device })),
-        dtype,
         true,
-      );
+      ).as(dtype);
     let bytes = 0;
     do {
       const copy = { v: structured ? matrix([K * q, p]) : null, u: matrix([L * s, r]) };
@@ -112,31 +111,31 @@ function measure(
  * The crossovers of every layer shape of a model, with the threads and instruction set in use. @throws {OptionError}
  */
 export function tune(model: TransformerLM, options: TuneOptions = {}): Map<string, Crossover[]> {
+  checkInstance('tune: model', model, TransformerLM);
+  return tuneOn(model.embedding.weight.device, model, options);
+}
+
+/** The same on another device than the model's, of which only the sizes are used. */
+export function tuneOn(device: Device, model: TransformerLM, options: TuneOptions): Map<string, Crossover[]> {
   checkKeys('tune', options, { dtype: 0, tokens: 0, milliseconds: 0, known: 0, onShape: 0 });
   const { dtype = 'float32', tokens = TOKENS, milliseconds = 40, known, onShape = () => {} } = options;
+  checkChoice('tune: dtype', dtype, WEIGHT_DTYPES);
   for (const count of tokens) checkInteger('tune: tokens', count);
   const counts = [...new Set(tokens)].sort((a, b) => a - b);
   const most = Math.max(...counts);
-  const decoder = new DecoderModel(model, dtype);
-  const { device } = decoder;
   const table = new Map<string, Crossover[]>();
-  try {
-    for (const { mergeable, factoredDims } of decoder.structuredLayers) {
-      if (!mergeable) continue;
-      const key = tableKey(factoredDims, dtype, settingOf(device));
-      if (table.has(key) || known?.has(key)) continue;
-      const [K = 1, , p = 1, L = 1, s = 1] = factoredDims;
-      using factored = new ColdLayer(factoredDims, true, dtype, device);
-      using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p, 0), false, dtype, device);
-      using x = new Storage(most * K * p, 'float32', device);
-      using y = new Storage(most * L * s, 'float32', device);
-      kernels.fill({ y: x, value: 0.5 });
-      const measured = counts.map((count) => measure(factored, merged, [x, y], count, milliseconds));
-      table.set(key, measured);
-      onShape(key, measured);
-    }
-  } finally {
-    decoder.dispose();
+  for (const { dims } of model.blocks.flatMap(({ ffn }) => [ffn.fc1, ffn.fc2].filter(isMergeable).map(plain))) {
+    const key = tableKey(dims.sizes, dtype, settingOf(device));
+    if (table.has(key) || known?.has(key)) continue;
+    const [K = 1, , p = 1, L = 1, s = 1] = dims.sizes;
+    using factored = new ColdLayer(dims.sizes, true, dtype, device);
+    using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p, 0), false, dtype, device);
+    using x = new Storage(most * K * p, 'float32', device);
+    using y = new Storage(most * L * s, 'float32', device);
+    kernels.fill({ y: x, value: 0.5 });
+    const measured = counts.map((count) => measure(factored, merged, [x, y], count, milliseconds));
+    table.set(key, measured);
+    onShape(key, measured);
   }
   return table;
 }

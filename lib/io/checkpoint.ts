@@ -5,15 +5,18 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import type { TypedArray } from '../dtype';
 import { checkPath, FormatError, OptionError } from '../errors';
 import { isObject } from '../options';
+import { numel, type Shape } from '../sizes';
 import { jsonBytes, readExactly, withFile } from './files';
 import { checkFinite } from './finite';
 import { CONFIG, type FileName } from './manifest';
 import { OpenFolder } from './open_folder';
 import {
-  readSafetensors,
-  type SafetensorsFile,
+  type Entry,
+  isReadable,
+  SafetensorsInput,
   type StoredTensor,
   safetensorsBytes,
   type TensorData,
@@ -84,34 +87,70 @@ export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTens
   replaceFolder(folder, files);
 }
 
-/** int8 values times the scale of their row. */
-function widened(path: string, { tensors, metadata }: SafetensorsFile): ReadonlyMap<string, TensorData> {
-  if (metadata.get('dtype') !== 'int8') return tensors;
-  const wide = new Map<string, TensorData>();
-  for (const [name, { shape, data }] of tensors) {
-    if (name.endsWith(SCALE)) continue;
-    const scales = tensors.get(`${name}${SCALE}`)?.data;
-    const columns = shape[shape.length - 1] ?? 1;
-    if (scales && scales.length * columns !== data.length)
-      throw new FormatError(path, `'${name}${SCALE}' has ${scales.length} values for ${data.length / columns} rows`);
-    wide.set(name, { shape, data: scales ? data.map((value, i) => value * scales[Math.floor(i / columns)]!) : data });
-  }
-  return wide;
+/** A weight of an open checkpoint: where its values are, and the scales of its rows if it has any. */
+export interface StoredWeight {
+  readonly values: Entry;
+  readonly scales: Entry | null;
 }
 
-function storedDType(path: string, { metadata }: SafetensorsFile): StoredDType {
+/** A checkpoint whose weights are not read yet. */
+export interface OpenCheckpoint extends Disposable {
+  readonly config: unknown;
+  /** Of the matrices, as the file says. */
+  readonly dtype: StoredDType;
+  readonly file: SafetensorsInput;
+  /** By name, in the order of the header. */
+  readonly weights: ReadonlyMap<string, StoredWeight>;
+  readonly tokenizerFile: string | undefined;
+  /** The optimizer's tensors, from their file. @throws {FormatError} */
+  optimizer(): ReadonlyMap<string, TensorData> | undefined;
+  /** What `trainer.json` holds. @throws {FormatError} */
+  trainer(): unknown;
+  /** Reads what was not read yet. @throws {FormatError} unless the weights are those that were saved. */
+  verify(): void;
+}
+
+function storedDType({ path, metadata }: SafetensorsInput): StoredDType {
   const dtype = metadata.get('dtype') ?? 'float32';
   if (dtype === 'float32' || dtype === 'bfloat16' || dtype === 'int8') return dtype;
   throw new FormatError(path, `its matrices are ${dtype}; known are float32, bfloat16 and int8`);
 }
 
-/** All tensors of an open file: of dtypes that are read, and finite. */
-function readTensors(path: string, file: number): ReturnType<typeof readSafetensors> {
-  const read = readSafetensors(path, file);
-  for (const [name, dtype] of read.unread)
-    throw new FormatError(path, `tensor '${name}' has dtype ${dtype}, which no checkpoint has`);
-  for (const [name, { data }] of read.tensors) checkFinite(path, name, data);
-  return read;
+/** The rows of a matrix, whose last dimension is that of the columns. */
+export const rowsOf = (shape: Shape): number => numel(shape.slice(0, -1));
+
+function weightsOf({ path, entries }: SafetensorsInput, dtype: StoredDType): Map<string, StoredWeight> {
+  for (const { name, dtype } of entries)
+    if (!isReadable(dtype)) throw new FormatError(path, `tensor '${name}' has dtype ${dtype}, which no checkpoint has`);
+  if (dtype !== 'int8') return new Map(entries.map((values) => [values.name, { values, scales: null }]));
+  const scalesOf = new Map(entries.filter(({ name }) => name.endsWith(SCALE)).map((entry) => [entry.name, entry]));
+  const weights = new Map<string, StoredWeight>();
+  for (const values of entries) {
+    const { name, shape } = values;
+    if (scalesOf.has(name)) continue;
+    const scales = scalesOf.get(`${name}${SCALE}`) ?? null;
+    if (scales !== null && numel(scales.shape) !== rowsOf(shape))
+      throw new FormatError(path, `'${scales.name}' has ${numel(scales.shape)} values for ${rowsOf(shape)} rows`);
+    weights.set(name, { values, scales });
+  }
+  return weights;
+}
+
+/** Values times the scale of their row. */
+export function widened({ shape, data }: TensorData, scales: TypedArray | undefined): TensorData {
+  const columns = shape[shape.length - 1] ?? 1;
+  return { shape, data: scales ? data.map((value, i) => value * scales[Math.floor(i / columns)]!) : data };
+}
+
+/** All tensors of a file in memory. */
+function readAll(input: SafetensorsInput): Map<string, TensorData> {
+  const read = new Map<string, TensorData>();
+  for (const entry of input.inOrder) {
+    const values = input.readValues(entry);
+    checkFinite(input.path, entry.name, values.data);
+    read.set(entry.name, values);
+  }
+  return new Map(input.entries.map(({ name }) => [name, read.get(name)!]));
 }
 
 function readWhole(path: string, file: number): Uint8Array<ArrayBuffer> {
@@ -135,55 +174,77 @@ function parseConfig(path: string, bytes: Uint8Array): unknown {
   return file.model;
 }
 
-/** The parts of a folder, each checked against the manifest. */
-function loadFolder(folder: string): Checkpoint {
-  using files = OpenFolder.open(folder);
+/** A folder. Its small files are read, and checked against the manifest. */
+function openFolder(folder: string): OpenCheckpoint {
+  const files = OpenFolder.open(folder);
   const place = (name: FileName) => join(files.path, name);
   const bytes = (name: FileName): Uint8Array => {
     const whole = readWhole(place(name), files.file(name));
     files.verify(name, { bytes: whole.length, crc32: crc32(whole) });
     return whole;
   };
-  const tensors = (name: FileName): SafetensorsFile => {
-    const { record, ...read } = readTensors(place(name), files.file(name));
-    files.verify(name, record);
-    return read;
-  };
-  const config = parseConfig(place(CONFIG), bytes(CONFIG));
-  const weights = tensors(WEIGHTS);
-  if (files.has(TOKENIZER)) bytes(TOKENIZER);
-  return {
-    config,
-    dtype: storedDType(place(WEIGHTS), weights),
-    model: widened(place(WEIGHTS), weights),
-    optimizer: files.has(OPTIMIZER) ? tensors(OPTIMIZER).tensors : undefined,
-    trainer: files.has(TRAINER) ? parseJson(place(TRAINER), bytes(TRAINER)) : undefined,
-    tokenizerFile: files.has(TOKENIZER) ? place(TOKENIZER) : undefined,
-  };
+  try {
+    const config = parseConfig(place(CONFIG), bytes(CONFIG));
+    const file = new SafetensorsInput(place(WEIGHTS), files.file(WEIGHTS));
+    const dtype = storedDType(file);
+    if (files.has(TOKENIZER)) bytes(TOKENIZER);
+    return {
+      ...{ config, dtype, file, weights: weightsOf(file, dtype) },
+      tokenizerFile: files.has(TOKENIZER) ? place(TOKENIZER) : undefined,
+      optimizer: () => {
+        if (!files.has(OPTIMIZER)) return undefined;
+        const input = new SafetensorsInput(place(OPTIMIZER), files.file(OPTIMIZER));
+        weightsOf(input, 'float32');
+        const tensors = readAll(input);
+        files.verify(OPTIMIZER, input.record());
+        return tensors;
+      },
+      trainer: () => (files.has(TRAINER) ? parseJson(place(TRAINER), bytes(TRAINER)) : undefined),
+      verify: () => files.verify(WEIGHTS, file.record()),
+      [Symbol.dispose]: () => files[Symbol.dispose](),
+    };
+  } catch (error) {
+    files[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** Any `.safetensors` file with a config next to it. */
-function loadFile(path: string): Checkpoint {
+function openFile(path: string): OpenCheckpoint {
   const folder = dirname(path);
   const configPath = join(folder, CONFIG);
   const tokenizer = join(folder, TOKENIZER);
+  const config = parseConfig(
+    configPath,
+    withFile('read', configPath, () => readFileSync(configPath)),
+  );
+  const opened = openSync(path, 'r');
+  try {
+    const file = new SafetensorsInput(path, opened);
+    const dtype = storedDType(file);
+    return {
+      ...{ config, dtype, file, weights: weightsOf(file, dtype) },
+      tokenizerFile: existsSync(tokenizer) ? tokenizer : undefined,
+      optimizer: () => undefined,
+      trainer: () => undefined,
+      verify: () => {},
+      [Symbol.dispose]: () => closeSync(opened),
+    };
+  } catch (error) {
+    closeSync(opened);
+    throw error;
+  }
+}
+
+/**
+ * Runs `body` with a checkpoint, of which it reads what it needs. The files of a folder belong to one save, even if
+ * another process saves meanwhile.
+ * @throws {FileError} when it does not exist. @throws {FormatError} for a header or a small file that is damaged.
+ */
+export function withCheckpoint<T>(path: string, body: (checkpoint: OpenCheckpoint) => T): T {
   return withFile('read', path, () => {
-    const config = parseConfig(
-      configPath,
-      withFile('read', configPath, () => readFileSync(configPath)),
-    );
-    const file = openSync(path, 'r');
-    try {
-      const weights = readTensors(path, file);
-      return {
-        config,
-        dtype: storedDType(path, weights),
-        model: widened(path, weights),
-        tokenizerFile: existsSync(tokenizer) ? tokenizer : undefined,
-      };
-    } finally {
-      closeSync(file);
-    }
+    using checkpoint = path.endsWith('.safetensors') ? openFile(path) : openFolder(path);
+    return body(checkpoint);
   });
 }
 
@@ -195,5 +256,22 @@ function loadFile(path: string): Checkpoint {
  */
 export function loadCheckpoint(path: string): Checkpoint {
   checkPath('loadCheckpoint: path', path);
-  return path.endsWith('.safetensors') ? loadFile(path) : withFile('read', path, () => loadFolder(path));
+  return withCheckpoint(path, (open) => {
+    const tensors = readAll(open.file);
+    open.verify();
+    const valuesOf = (entry: Entry) => tensors.get(entry.name)!;
+    return {
+      config: open.config,
+      dtype: open.dtype,
+      model: new Map(
+        [...open.weights].map(([name, { values, scales }]) => [
+          name,
+          widened(valuesOf(values), scales === null ? undefined : valuesOf(scales).data),
+        ]),
+      ),
+      optimizer: open.optimizer(),
+      trainer: open.trainer(),
+      tokenizerFile: open.tokenizerFile,
+    };
+  });
 }

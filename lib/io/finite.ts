@@ -34,8 +34,11 @@ function firstNotFinite(data: Float32Array): number {
   return -1;
 }
 
-/** The same for the bits of bfloat16. */
-const firstBadBits = (bits: Uint16Array): number => bits.findIndex((value) => (value & 0x7f80) === 0x7f80);
+/** The same for the bits of bfloat16. A callback for each element would take ten times as long. */
+function firstBadBits(bits: Uint16Array): number {
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7f80) === 0x7f80) return i;
+  return -1;
+}
 
 /** @throws {FormatError} naming the first element that is not finite. */
 export function checkFinite(path: string, name: string, data: TypedArray | Uint16Array | Int8Array): void {

@@ -8,7 +8,7 @@ import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, type TypedArray, tagOf 
 import { checkPath, DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
 import { checkKeys, isIterable, isObject } from '../options';
 import { numel, type Shape } from '../tensor';
-import { type FileRecord, readExactly, withFile, writeAtomically } from './files';
+import { type FileRecord, readExactly, readInto, withFile, writeAtomically } from './files';
 
 /** Values with their shape, as in a file. */
 export interface TensorData {
@@ -93,10 +93,13 @@ function halfToFloat(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
-interface Entry {
+/** What a header says of a tensor. */
+export interface Entry {
   readonly name: string;
+  /** As the format calls it: F32, BF16, I8, ... */
   readonly dtype: string;
   readonly shape: Shape;
+  /** Where its bytes begin and end, after the header. */
   readonly begin: number;
   readonly end: number;
 }
@@ -166,10 +169,10 @@ function parseMetadata(path: string, value: unknown): Map<string, string> {
   return new Map(entries as [string, string][]);
 }
 
-/** The tensors must cover the data exactly: no gap, no overlap, no rest. */
+/** The tensors, in the order of their bytes, must cover the data exactly: no gap, no overlap, no rest. */
 function checkCoverage(path: string, entries: readonly Entry[], dataBytes: number): void {
   let at = 0;
-  for (const { name, begin, end } of inOrder(entries)) {
+  for (const { name, begin, end } of entries) {
     if (end > dataBytes) throw new FormatError(path, `tensor '${name}' ends beyond the file (is it cut short?)`);
     if (begin !== at)
       throw new FormatError(path, `tensor '${name}' ${begin < at ? 'overlaps another' : 'leaves a gap before it'}`);
@@ -178,14 +181,12 @@ function checkCoverage(path: string, entries: readonly Entry[], dataBytes: numbe
   if (at !== dataBytes) throw new FormatError(path, `${dataBytes - at} bytes belong to no tensor`);
 }
 
-const inOrder = (entries: readonly Entry[]): Entry[] => [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
-
 function checkNames(path: string, entries: readonly Entry[], names: ReadonlySet<string>): void {
   const dtypes = new Map(entries.map(({ name, dtype }) => [name, dtype]));
   for (const name of names) {
     const dtype = dtypes.get(name);
     if (dtype === undefined) throw new FormatError(path, `it has no tensor '${name}'`);
-    if (!Object.hasOwn(READERS, dtype))
+    if (!isReadable(dtype))
       throw new FormatError(
         path,
         `tensor '${name}' has dtype ${dtype}; readable are ${Object.keys(READERS).join(', ')}`,
@@ -193,44 +194,81 @@ function checkNames(path: string, entries: readonly Entry[], names: ReadonlySet<
   }
 }
 
-/**
- * Reads an open file. `record` tells what was read, if that was all of it.
- * @throws {FormatError} Throws system errors.
- */
-export function readSafetensors(
-  path: string,
-  file: number,
-  { names }: LoadSafetensorsOptions = {},
-): SafetensorsFile & { readonly record: FileRecord } {
-  const { size } = fstatSync(file);
-  if (size < 8) throw new FormatError(path, `${size} bytes are too few for a safetensors file`);
-  const lengthBytes = readExactly(path, file, 8, 0);
-  const headerBytes = Number(new DataView(lengthBytes.buffer).getBigUint64(0, true));
-  if (headerBytes > Math.min(size - 8, MAX_HEADER))
-    throw new FormatError(path, `a header of ${headerBytes} bytes does not fit a file of ${size}`);
-  const headerText = readExactly(path, file, headerBytes, 8);
-  const header = parseHeader(path, headerText);
-  const metadata = parseMetadata(path, Object.hasOwn(header, '__metadata__') ? header.__metadata__ : undefined);
-  const entries = Object.entries(header)
-    .filter(([name]) => name !== '__metadata__')
-    .map(([name, value]) => parseEntry(path, name, value));
-  checkCoverage(path, entries, size - 8 - headerBytes);
+/** Whether tensors of a dtype can be read. */
+export const isReadable = (dtype: string): boolean => Object.hasOwn(READERS, dtype);
+
+/** An open file: its header, checked, and the bytes of its tensors when they are asked for. */
+export class SafetensorsInput {
+  /** In the order of the header. */
+  readonly entries: readonly Entry[];
+  /** In the order of their bytes, in which they are to be read. */
+  readonly inOrder: readonly Entry[];
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly #file: number;
+  readonly #size: number;
+  readonly #dataBegin: number;
+  #sum: number;
+  /** Tensors read so far, of those in order. */
+  #read = 0;
+
+  /** @throws {FormatError} for anything in the header that is wrong. Throws system errors. */
+  constructor(
+    readonly path: string,
+    file: number,
+  ) {
+    const { size } = fstatSync(file);
+    if (size < 8) throw new FormatError(path, `${size} bytes are too few for a safetensors file`);
+    const lengthBytes = readExactly(path, file, 8, 0);
+    const headerBytes = Number(new DataView(lengthBytes.buffer).getBigUint64(0, true));
+    if (headerBytes > Math.min(size - 8, MAX_HEADER))
+      throw new FormatError(path, `a header of ${headerBytes} bytes does not fit a file of ${size}`);
+    const headerText = readExactly(path, file, headerBytes, 8);
+    const header = parseHeader(path, headerText);
+    this.metadata = parseMetadata(path, Object.hasOwn(header, '__metadata__') ? header.__metadata__ : undefined);
+    this.entries = Object.entries(header)
+      .filter(([name]) => name !== '__metadata__')
+      .map(([name, value]) => parseEntry(path, name, value));
+    this.#file = file;
+    this.#size = size;
+    this.#dataBegin = 8 + headerBytes;
+    this.#sum = crc32(headerText, crc32(lengthBytes));
+    this.inOrder = [...this.entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
+    checkCoverage(path, this.inOrder, size - this.#dataBegin);
+  }
+
+  /** Fills `bytes`, as many as the tensor has. @throws {FormatError} Throws system errors. */
+  readBytes({ begin }: Entry, bytes: Uint8Array): void {
+    this.#sum = readInto(this.path, this.#file, bytes, this.#dataBegin + begin, this.#sum);
+    this.#read++;
+  }
+
+  /** The values of a tensor of a dtype that can be read. @throws {FormatError} Throws system errors. */
+  readValues(entry: Entry): TensorData {
+    const bytes = new Uint8Array(entry.end - entry.begin);
+    this.readBytes(entry, bytes);
+    return { shape: entry.shape, data: READERS[entry.dtype]!(bytes.buffer) };
+  }
+
+  /** Of the whole file; reads what was not read yet. */
+  record(): FileRecord {
+    for (const entry of this.inOrder.slice(this.#read)) this.readBytes(entry, new Uint8Array(entry.end - entry.begin));
+    return { bytes: this.#size, crc32: this.#sum };
+  }
+}
+
+/** Reads an open file. @throws {FormatError} Throws system errors. */
+function readSafetensors(path: string, file: number, { names }: LoadSafetensorsOptions): SafetensorsFile {
+  const input = new SafetensorsInput(path, file);
+  const { entries, metadata } = input;
   const wanted = names === undefined ? null : new Set(names);
   if (wanted) checkNames(path, entries, wanted);
+  const unread = new Map(entries.flatMap(({ name, dtype }) => (isReadable(dtype) ? [] : [[name, dtype] as const])));
   const read = new Map<string, TensorData>();
-  const unread = new Map<string, string>();
-  let sum = crc32(headerText, crc32(lengthBytes));
-  for (const { name, dtype, shape, begin, end } of inOrder(entries)) {
-    const convert = Object.hasOwn(READERS, dtype) ? READERS[dtype] : undefined;
-    if (convert === undefined) unread.set(name, dtype);
-    if (convert === undefined || wanted?.has(name) === false) continue;
-    const bytes = readExactly(path, file, end - begin, 8 + headerBytes + begin);
-    sum = crc32(bytes, sum);
-    read.set(name, { shape, data: convert(bytes.buffer) });
-  }
+  for (const entry of input.inOrder)
+    if (!unread.has(entry.name) && wanted?.has(entry.name) !== false) read.set(entry.name, input.readValues(entry));
   // In the order of the header.
   const tensors = new Map(entries.flatMap(({ name }) => (read.has(name) ? [[name, read.get(name)!] as const] : [])));
-  return { tensors, metadata, unread, record: { bytes: size, crc32: sum } };
+  return { tensors, metadata, unread };
 }
 
 /**
@@ -245,8 +283,7 @@ export function loadSafetensors(path: string, options: LoadSafetensorsOptions = 
   return withFile('read', path, () => {
     const file = openSync(path, 'r');
     try {
-      const { tensors, metadata, unread } = readSafetensors(path, file, options);
-      return { tensors, metadata, unread };
+      return readSafetensors(path, file, options);
     } finally {
       closeSync(file);
     }

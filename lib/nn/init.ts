@@ -4,7 +4,7 @@ import { polarFactor, svd } from '../ops/linalg';
 import { Generator } from '../random';
 import { tidy } from '../scope';
 import type { FactorShapes, Init } from '../structures';
-import { numel, type Shape, type Tensor } from '../tensor';
+import { numel, type Shape, type Tensor, unset } from '../tensor';
 
 export type { Init };
 
@@ -47,6 +47,19 @@ export function initFactors(generator: Generator, { v, u }: FactorShapes, init: 
   if (init === 'svd') return initBySvd(generator, v![1]!, u[0]!, v![0]!);
   return { v: v && initWeight(generator, v, init), u: initWeight(generator, u, init) };
 }
+
+/** Draws nothing: tensors have their memory from their first use on. */
+class UnsetGenerator extends Generator {
+  override normal(shape: Shape): Tensor {
+    return unset(shape);
+  }
+}
+
+/**
+ * Options of a model whose weights are loaded right afterwards: drawing them takes longer than reading them, and the
+ * paper's initialisation an SVD or a polar factor of every layer besides.
+ */
+export const UNSET = { generator: new UnsetGenerator(0), init: 'normal' } as const;
 
 function scaleInPlace(t: Tensor, factor: (index: number) => number): void {
   const { data } = t;

@@ -2,11 +2,12 @@
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
 import { classOf, type DType } from '../dtype';
-import { checkAlive, checkBoolean, checkInstance, OptionError, StateDictError } from '../errors';
+import { checkAlive, checkBoolean, checkInstance, OptionError } from '../errors';
 import { checkSameShape, checkTensor } from '../ops/check';
 import { checkKeys } from '../options';
 import { keep, tidy } from '../scope';
 import { parameter, type Tensor } from '../tensor';
+import { checkStateNames } from './state_names';
 
 /**
  * Something with parameters. Subclasses register theirs with addParameter and addModule; names in state dicts follow
@@ -124,14 +125,7 @@ export abstract class Module {
     checkBoolean('loadStateDict: strict', strict);
     if (classOf(state) !== 'Map') throw new OptionError('loadStateDict: state', 'a Map of tensors', state);
     const own = this.namedParameters();
-    if (strict) {
-      const missing = [...own.keys()].filter((name) => !state.has(name));
-      const unexpected = [...state.keys()].filter((name) => !own.has(name));
-      if (missing.length + unexpected.length > 0)
-        throw new StateDictError(
-          `loadStateDict: missing: ${missing.join(', ') || 'none'}; unexpected: ${unexpected.join(', ') || 'none'}`,
-        );
-    }
+    if (strict) checkStateNames(own, state);
     const pairs = [...own].flatMap(([name, to]) => {
       const from = state.get(name);
       return from === undefined ? [] : [{ name, to, from }];

@@ -30,8 +30,8 @@ export function checkTensor(where: string, value: unknown, kind: OperandKind = '
 }
 
 /** @throws {ShapeError} unless the shapes are the same; -1 in `expected` matches any size. */
-export function checkSameShape(where: string, value: Tensor, expected: Shape): void {
-  if (value.rank !== expected.length || expected.some((size, i) => size !== -1 && size !== value.shape[i]))
+export function checkSameShape(where: string, value: Pick<Tensor, 'shape'>, expected: Shape): void {
+  if (value.shape.length !== expected.length || expected.some((size, i) => size !== -1 && size !== value.shape[i]))
     throw new ShapeError(where, formatShape(expected).replaceAll('-1', '*'), formatShape(value.shape));
 }
 

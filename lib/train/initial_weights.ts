@@ -12,11 +12,12 @@ import {
   type SelfGuided,
   type TransformerConfig,
 } from '../nn';
+import { UNSET } from '../nn/init';
 import { checkMergeable } from '../ops/inner_activation';
 import { tidy } from '../scope';
 import type { Shape, Tensor } from '../tensor';
 import type { TrainConfig } from './config';
-import { loadModel, UNUSED_INIT } from './load_model';
+import { loadModel } from './load_model';
 
 type Weights = Map<string, TensorData>;
 
@@ -72,9 +73,9 @@ function convertedWeights(path: string, config: ResolvedConfig): Weights {
   return weights;
 }
 
-/** A network of a structure; its values are not used. */
+/** A network of a structure, without values. */
 function networkOf({ dModel, dFF, activation }: ResolvedConfig, ffn: FfnStructure): FeedForward {
-  return new FeedForward({ dModel, dFF, activation, bias: false, ...ffn, init: UNUSED_INIT });
+  return new FeedForward({ dModel, dFF, activation, bias: false, ...ffn, ...UNSET });
 }
 
 const copyOf = (t: Tensor): TensorData => ({ shape: t.shape, data: t.toArray() });

@@ -1,7 +1,11 @@
 /** Weights from checkpoints into models. */
 import type { LoaderState } from '../data';
-import { checkPath, FormatError } from '../errors';
-import { loadCheckpoint, type StoredDType, type TensorData } from '../io';
+import { WeightMatrix } from '../decode/matrix';
+import { readWeights } from '../decode/read_weights';
+import { checkPath, DTypeError, FormatError } from '../errors';
+import type { StoredDType, TensorData } from '../io';
+import { type OpenCheckpoint, withCheckpoint } from '../io/checkpoint';
+import type { Entry } from '../io/safetensors';
 import {
   checkTransformerConfig,
   countParameters,
@@ -11,10 +15,13 @@ import {
   type TransformerConfig,
   TransformerLM,
 } from '../nn';
+import { UNSET } from '../nn/init';
+import { checkStateNames } from '../nn/state_names';
+import { checkSameShape } from '../ops/check';
 import { linearDims } from '../ops/linear_dims';
 import { tidy } from '../scope';
 import { DEFINITIONS } from '../structures';
-import { type Tensor, tensor } from '../tensor';
+import { numel, type Shape, type Tensor, tensor } from '../tensor';
 import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
 import type { TokensBeside } from './paths';
@@ -38,12 +45,6 @@ export interface TrainerState {
   readonly data?: DataMark;
 }
 
-/**
- * For weights that are loaded right afterwards: the paper's initialisation costs an SVD or a polar factor of every
- * layer.
- */
-export const UNUSED_INIT = 'normal';
-
 /** A model with what its checkpoint says beside it. */
 export interface LoadedModel {
   /** float32, for any dtype in the checkpoint. */
@@ -60,20 +61,73 @@ export interface LoadedModel {
  */
 export function loadModel(path: string): LoadedModel {
   checkPath('loadModel: path', path);
-  const { config, dtype = 'float32', model: weights, trainer, tokenizerFile } = loadCheckpoint(path);
-  const guidance = [...weights.keys()].some(isGuide) ? guidanceOf(path, trainer) : undefined;
-  const sized = withSizesOf(config as TransformerConfig, weights);
-  const model = new TransformerLM(sized, { guidance, init: UNUSED_INIT });
-  loadWeights(model, weights);
-  return { model: model.eval(), dtype, tokenizerFile };
+  return withCheckpoint(path, (checkpoint) => ({
+    model: readModel(path, checkpoint),
+    dtype: checkpoint.dtype,
+    tokenizerFile: checkpoint.tokenizerFile,
+  }));
 }
+
+/** The same, of a checkpoint that is open. */
+export function readModel(path: string, checkpoint: OpenCheckpoint): TransformerLM {
+  const model = modelOf(path, checkpoint);
+  try {
+    readWeights(checkpoint, new Map([...model.namedParameters()].map(([name, p]) => [name, WeightMatrix.of(p)])));
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return model;
+}
+
+/** Whether a checkpoint is from before the hand-over. */
+export const hasGuides = ({ weights }: OpenCheckpoint): boolean => [...weights.keys()].some(isGuide);
+
+/**
+ * The model of a checkpoint without its weights, in evaluation mode: names and shapes are those of the file, and the
+ * large parameters have no memory yet.
+ * @throws {FormatError | OptionError} @throws {StateDictError | ShapeError | DTypeError} for tensors that are not those of
+ * the config.
+ */
+export function modelOf(path: string, checkpoint: OpenCheckpoint): TransformerLM {
+  const { config, weights } = checkpoint;
+  const stored = new Map([...weights].map(([name, { values }]) => [name, values]));
+  try {
+    const sized = withSizesOf(config as TransformerConfig, stored);
+    const guidance = hasGuides(checkpoint) ? guidanceOf(path, checkpoint.trainer()) : undefined;
+    const model = new TransformerLM(sized, { ...UNSET, guidance });
+    try {
+      checkEntries(model.namedParameters(), stored);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+    return model.eval();
+  } catch (error) {
+    // What does not fit may be due to damage.
+    checkpoint.verify();
+    throw error;
+  }
+}
+
+/** As `loadStateDict` checks tensors. @throws {StateDictError | ShapeError | DTypeError} */
+function checkEntries(own: ReadonlyMap<string, Tensor>, stored: ReadonlyMap<string, Entry>): void {
+  checkStateNames(own, stored);
+  for (const [name, parameter] of own) {
+    const entry = stored.get(name)!;
+    if (entry.dtype === 'I32') throw new DTypeError(`loadStateDict: ${name}`, 'a tensor of real numbers', entry.dtype);
+    checkSameShape(`loadStateDict: ${name}`, entry, parameter.shape);
+  }
+}
+
+type Shaped = { readonly shape: Shape };
 
 /**
  * A config with the sizes of the weights instead of a ratio: releases may choose different sizes for a ratio. @throws
  * {OptionError} naming the part of the config that makes no sense. @throws {FormatError} for a config of a much larger
  * model than that of the weights.
  */
-export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): TransformerConfig {
+export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<string, Shaped>): TransformerConfig {
   checkTransformerConfig(config);
   checkSizes(config, weights);
   const { ratio, ...ffn } = config.ffn ?? { structure: 'dense' };
@@ -87,8 +141,8 @@ export function withSizesOf(config: TransformerConfig, weights: ReadonlyMap<stri
 }
 
 /** A config must not make us allocate more than its file can fill. Loading then reports the tensors that do not fit. */
-function checkSizes(config: TransformerConfig, weights: ReadonlyMap<string, TensorData>): void {
-  const given = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+function checkSizes(config: TransformerConfig, weights: ReadonlyMap<string, Shaped>): void {
+  const given = [...weights.values()].reduce((sum, { shape }) => sum + numel(shape), 0);
   const { nLayers, vocabSize, dModel, dFF = 0 } = config;
   const most = 2 * given + 1e6;
   const tooLarge =

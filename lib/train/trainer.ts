@@ -19,6 +19,7 @@ import {
 import { type Checkpoint, loadCheckpoint, saveCheckpoint, type TensorData } from '../io';
 import { withFile } from '../io/files';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
+import { UNSET } from '../nn/init';
 import { scale } from '../ops';
 import {
   constantSchedule,
@@ -39,7 +40,7 @@ import { checkIds, checkMemory, checkMoments, checkSameData, checkState, checkVa
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { type Evaluation, evaluate } from './evaluate';
 import { initialWeights } from './initial_weights';
-import { isTrainerState, loadWeights, type TrainerState, toTensors, UNUSED_INIT, withSizesOf } from './load_model';
+import { isTrainerState, loadWeights, type TrainerState, toTensors, withSizesOf } from './load_model';
 import {
   checkedState,
   checkedUpdate,
@@ -192,9 +193,8 @@ export class Trainer implements Disposable {
         : withFile('read', tokenizerFile, () => new Uint8Array(readFileSync(tokenizerFile)));
     const weights = restored?.model ?? initialWeights(this.config);
     this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
-      generator: new Generator(seed),
+      ...(weights ? UNSET : { generator: new Generator(seed) }),
       guidance: this.#guidance ?? undefined,
-      init: weights ? UNUSED_INIT : undefined,
     });
     if (weights && !restored) loadWeights(this.model, weights);
     this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
