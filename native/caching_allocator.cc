@@ -18,11 +18,14 @@ namespace {
 constexpr size_t kSmallest = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// Four classes to each power of two, so that at most a fifth of a block is unused; the largest are whole huge pages.
+size_t round_up(size_t bytes, size_t step) { return (bytes + step - 1) / step * step; }
+
+// Whole huge pages, or four classes to each power of two, so that at most a fifth of a block is unused.
 size_t size_class(size_t requested) {
   const size_t bytes = std::max(requested, size_t{1});
-  const size_t step = std::clamp(std::bit_floor(bytes) / 4, kSmallest, kHugePage);
-  return (bytes + step - 1) / step * step;
+  const size_t whole = round_up(bytes, kHugePage);
+  if (whole - bytes <= whole / 5) return whole;
+  return round_up(bytes, std::max(std::bit_floor(bytes) / 4, kSmallest));
 }
 
 }  // namespace

@@ -10,14 +10,13 @@ import { OURS } from '../harness/contender';
 import { wantsOp } from '../harness/context';
 import { exactly } from '../harness/results';
 import { summarize } from '../harness/statistics';
+import { DENSE } from '../harness/variants';
 import { measureLoad } from './load_task';
 import { modelSize } from './models';
 import type { Suite } from './suite';
 
 const LAYERS = 12;
 const DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
-/** Fresh processes, after a first one that brings the file into the system's cache. */
-const RUNS = 7;
 
 export const load: Suite = {
   name: 'load',
@@ -34,9 +33,10 @@ export const load: Suite = {
         const model = new TransformerLM(config, { init: 'xavier' });
         saveCheckpoint(path, { model: convertWeights(model, dtype), dtype, config });
         model.dispose();
+        // Brings the file into the system's cache.
         await measureLoad({ path });
         const uses = [];
-        for (let run = 0; run < RUNS; run++) uses.push(await measureLoad({ path }));
+        for (let round = 0; round < context.sampling.rounds; round++) uses.push(await measureLoad({ path }));
         const row = {
           ...{
             suite: 'load',
@@ -44,7 +44,7 @@ export const load: Suite = {
             shape: `d${dModel} ${nLayers} layers`,
             tokens: 1,
             side: OURS,
-            variant: dtype,
+            variant: dtype === 'float32' ? DENSE.name : `${DENSE.name} ${dtype}`,
           },
           ...{ threads: getNumThreads(), isa: getIsa(), flops: 0, error: null },
           bytes: statSync(join(path, 'model.safetensors')).size,

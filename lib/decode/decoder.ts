@@ -96,10 +96,10 @@ export class Decoder implements Disposable {
   readonly #dispatcher: Dispatcher;
   #disposed = false;
 
-  /**
-   * The model's own weights are used where possible: do not dispose or train it while the decoder is in use.
-   * @param weights where they come from instead, for whoever loads them.
-   */
+  /** The model's own weights are used where possible: do not dispose or train it while the decoder is in use. */
+  constructor(model: TransformerLM, options?: DecoderOptions);
+  /** @internal With weights from elsewhere, of which the model says the names and sizes. */
+  constructor(model: TransformerLM, options: DecoderOptions, weights: WeightSource);
   constructor(model: TransformerLM, options: DecoderOptions = {}, weights?: WeightSource) {
     checkKeys('Decoder', options, DECODER_OPTIONS);
     checkInstance('Decoder: model', model, TransformerLM);
