@@ -60,7 +60,7 @@ class FileWeights implements WeightSource {
   }
 
   [Symbol.dispose](): void {
-    // The decoder's parts dispose their matrices themselves.
+    for (const matrix of this.#matrices.values()) matrix.dispose();
     this.#matrices.clear();
   }
 }
@@ -81,16 +81,14 @@ function decoderOf(path: string, checkpoint: OpenCheckpoint, options: LoadDecode
     }
   }
   const model = modelOf(path, checkpoint);
+  const weights = new FileWeights(deviceName(device));
   try {
-    const weights = new FileWeights(deviceName(device));
     const decoder = new Decoder(model, own, weights);
-    try {
-      readWeights(checkpoint, weights.named(model));
-      return decoder;
-    } catch (error) {
-      decoder.dispose();
-      throw error;
-    }
+    readWeights(checkpoint, weights.named(model));
+    return decoder;
+  } catch (error) {
+    weights[Symbol.dispose]();
+    throw error;
   } finally {
     // From here on only its names and sizes are used.
     model.dispose();

@@ -50,7 +50,13 @@ export class WeightMatrix implements Disposable {
 
   /** Memory of its own, whose contents are not set. @throws {OutOfMemoryError} */
   static empty(shape: Shape, dtype: WeightDType, device: Device = 'cpu'): WeightMatrix {
-    return new WeightMatrix(new Storage(numel(shape), dtype, device), dtype, shape, true);
+    const values = new Storage(numel(shape), dtype, device);
+    try {
+      return new WeightMatrix(values, dtype, shape, true);
+    } catch (error) {
+      values.dispose();
+      throw error;
+    }
   }
 
   /** The same matrix in another type: itself where it has it, else a copy in its place. @throws {OutOfMemoryError} */

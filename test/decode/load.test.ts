@@ -2,12 +2,13 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { convertWeights, Decoder, type DecoderOptions, loadDecoder, type WeightDType } from '../../lib/decode';
-import { memoryStats, resetPeakMemory } from '../../lib/device';
-import { FormatError, ShapeError, StateDictError } from '../../lib/errors';
+import { memoryStats, resetPeakMemory, setMemoryLimit } from '../../lib/device';
+import { FormatError, OutOfMemoryError, ShapeError, StateDictError } from '../../lib/errors';
 import { loadSafetensors, type StoredTensor, saveCheckpoint, saveSafetensors } from '../../lib/io';
 import { type TransformerConfig, TransformerLM } from '../../lib/nn';
 import { UNSET } from '../../lib/nn/init';
 import { loadModel, Trainer } from '../../lib/train';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { CONFIG, take } from '../train/support';
 import { randomIds, STRUCTURES, smallModel } from './support';
 
@@ -109,8 +110,8 @@ test('types that native memory does not have are widened', async () => {
 });
 
 /** The error of loading, after which no memory may be in use. */
-function refused(path: string, load: (path: string) => unknown): unknown {
-  const before = memoryStats().allocated;
+async function refused(path: string, load: (path: string) => unknown): Promise<unknown> {
+  const before = await allocatedWithoutGarbage();
   try {
     load(path);
   } catch (error) {
@@ -124,13 +125,13 @@ describe.each([
   ['loadDecoder', loadDecoder],
   ['loadModel', loadModel],
 ])('%s refuses', (_, load) => {
-  test.each(DTYPES)('a changed bit of a %s checkpoint', (dtype) => {
+  test.each(DTYPES)('a changed bit of a %s checkpoint', async (dtype) => {
     const path = save(smallModel(), dtype);
     const file = join(path, 'model.safetensors');
     const bytes = readFileSync(file);
     bytes[bytes.length - 5]! ^= 1;
     writeFileSync(file, bytes);
-    expect(refused(path, load)).toEqual(
+    expect(await refused(path, load)).toEqual(
       new FormatError(
         file,
         'it is not the file that was saved with the others: changed or damaged (to load it all the same, remove manifest.json)',
@@ -142,18 +143,18 @@ describe.each([
     ['float32', 'blocks.1.ffn.fc1.v', (data: StoredTensor['data']) => data.fill(Number.POSITIVE_INFINITY, 7)],
     ['bfloat16', 'blocks.1.ffn.fc1.v', (data: StoredTensor['data']) => data.fill(0x7f80, 7)],
     ['int8', 'blocks.1.ffn.fc1.u.scale', (data: StoredTensor['data']) => data.fill(Number.POSITIVE_INFINITY, 7)],
-  ] as const)('a value of a %s checkpoint that is not finite', (dtype, name, spoil) => {
+  ] as const)('a value of a %s checkpoint that is not finite', async (dtype, name, spoil) => {
     const path = save(smallModel({ ffn: STRUCTURES.lowrank }), dtype);
     rewrite(path, (tensors) => {
       spoil(tensors.get(name)!.data);
       return tensors;
     });
-    const error = refused(path, load);
+    const error = await refused(path, load);
     expect(error).toBeInstanceOf(FormatError);
     expect((error as Error).message).toMatch(`tensor '${name}' is not finite: element 7 is Infinity`);
   });
 
-  test('tensors that are not those of the config, before it takes memory', () => {
+  test('tensors that are not those of the config, before it takes memory', async () => {
     const path = save(smallModel({ ffn: STRUCTURES.lowrank }), 'int8');
     rewrite(path, (tensors) => {
       tensors.delete('norm.bias');
@@ -163,19 +164,31 @@ describe.each([
     rewrite(other, (tensors) => tensors.set('norm.bias', { shape: [23], data: new Float32Array(23) }));
     resetPeakMemory();
     const { peak } = memoryStats();
-    expect(refused(path, load)).toBeInstanceOf(StateDictError);
-    const error = refused(other, load);
+    expect(await refused(path, load)).toBeInstanceOf(StateDictError);
+    const error = await refused(other, load);
     expect(error).toBeInstanceOf(ShapeError);
     expect((error as Error).message).toContain('norm.bias: expected [24], got [23]');
     // Norms and biases are made with their values.
     expect(memoryStats().peak - peak).toBeLessThan(5000);
   });
 
-  test('a damaged name as damage', () => {
+  test.each(DTYPES)('a %s checkpoint for which there is no memory', async (dtype) => {
+    const path = save(smallModel(), dtype);
+    const { limit } = memoryStats();
+    const half = Math.floor(statSync(join(path, 'model.safetensors')).size / 2);
+    setMemoryLimit((await allocatedWithoutGarbage()) + half);
+    try {
+      expect(await refused(path, load)).toBeInstanceOf(OutOfMemoryError);
+    } finally {
+      setMemoryLimit(limit);
+    }
+  });
+
+  test('a damaged name as damage', async () => {
     const path = save(smallModel(), 'int8');
     const file = join(path, 'model.safetensors');
     writeFileSync(file, readFileSync(file, 'latin1').replace('embedding.weight', 'embeddinG.weight'), 'latin1');
-    expect((refused(path, load) as Error).message).toContain('changed or damaged');
+    expect(((await refused(path, load)) as Error).message).toContain('changed or damaged');
   });
 });
 
