@@ -134,12 +134,9 @@ program
   .option('--threads <n>', 'compute threads (default: the physical cores)', positiveInteger)
   .option('--device <name>', 'where the model is trained: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
-    new Option(
-      '--precision <dtype>',
-      'type of weights and activations; auto: bfloat16 where the processor multiplies it',
-    )
-      .choices(['auto', 'float32', 'bfloat16'])
-      .default('auto'),
+    new Option('--precision <dtype>', 'type of weights and activations')
+      .choices(['float32', 'bfloat16'])
+      .default('float32'),
   )
   .option(
     '--record-steps',

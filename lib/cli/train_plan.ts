@@ -6,7 +6,7 @@ import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
 import type { TransformerConfig } from '../nn';
 import type { Tokenizer } from '../text';
-import { fastestPrecision, type OptimizerConfig, type RunSource, type TrainConfig } from '../train';
+import type { OptimizerConfig, RunSource, TrainConfig } from '../train';
 import { checkState } from '../train/checks';
 import { checkTrainConfig } from '../train/config';
 import { isTrainerState } from '../train/load_model';
@@ -37,7 +37,7 @@ export interface TrainOptions extends ModelOptions {
   readonly seed: number;
   readonly threads?: number;
   readonly device: Device;
-  readonly precision: 'auto' | 'float32' | 'bfloat16';
+  readonly precision: 'float32' | 'bfloat16';
   readonly recordSteps?: boolean;
   readonly out?: string;
   readonly force?: boolean;
@@ -63,15 +63,6 @@ interface Data {
   readonly data: TrainConfig['data'];
   readonly tokenizer: Tokenizer | null;
   readonly vocabSize: number;
-}
-
-/** `auto` is decided here, and a choice that is not the usual one is said. */
-function precisionFor({ precision, device }: TrainOptions, say: (line: string) => void): TrainConfig['precision'] {
-  if (precision !== 'auto') return precision;
-  const fastest = fastestPrecision(device);
-  if (fastest !== 'float32')
-    say(`precision: ${fastest}, which this processor multiplies fastest (--precision float32)`);
-  return fastest;
 }
 
 /**
@@ -107,7 +98,7 @@ export function planTraining(options: TrainOptions, folder: RunFolder | null, sa
     guidance,
     seed: options.seed,
     device: options.device,
-    precision: precisionFor(options, say),
+    precision: options.precision,
     recordSteps: options.recordSteps,
     init: options.init,
     convertInit,

@@ -2,7 +2,6 @@ export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from 
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate';
 export { type LoadedModel, loadModel } from './load_model';
 export type { AdamWConfig, MuonConfig, OptimizerConfig, OptimizerFactory } from './optimizer';
-export { fastestPrecision } from './precision';
 export {
   type CheckpointEvent,
   type EndEvent,
