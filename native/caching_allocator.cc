@@ -34,7 +34,10 @@ void* CachingAllocator::allocate(size_t requested) {
   check_memory_size(requested);
   const size_t bytes = size_class(requested);
   std::lock_guard lock(mutex_);
-  if (until_refusal_ > 0 && --until_refusal_ == 0) throw out_of_memory(source_, requested, stats_);
+  if (until_refusal_ < 0 || (until_refusal_ > 0 && --until_refusal_ == 0)) {
+    until_refusal_ = -1;
+    throw out_of_memory(source_, requested, stats_);
+  }
   void* block = take_cached(bytes);
   if (!block) block = take_new(bytes);
   if (!block) throw out_of_memory(source_, requested, stats_);
@@ -106,7 +109,7 @@ void CachingAllocator::set_limit(int64_t bytes) {
 
 int64_t CachingAllocator::refuse_allocation(int64_t count) {
   std::lock_guard lock(mutex_);
-  return std::exchange(until_refusal_, count);
+  return std::max<int64_t>(std::exchange(until_refusal_, count), 0);
 }
 
 void CachingAllocator::empty_cache() {

@@ -21,7 +21,8 @@ class CachingAllocator final : public Memory {
   void set_limit(int64_t bytes) override;
   void empty_cache() override;
 
-  // For tests: the count-th allocation from now on is refused; 0: none. Returns what was left of the count before.
+  // For tests: the count-th allocation from now on is refused, and all after it until the next call; 0: none. Returns
+  // what was left of the count before.
   int64_t refuse_allocation(int64_t count);
 
  private:
@@ -33,7 +34,7 @@ class CachingAllocator final : public Memory {
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_blocks_;
   MemoryStats stats_;
-  int64_t until_refusal_ = 0;  // allocations, the refused one among them
+  int64_t until_refusal_ = 0;  // allocations, the first refused one among them; -1: all are refused
 };
 
 }  // namespace sffn

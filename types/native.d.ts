@@ -179,7 +179,7 @@ export interface Native {
   resetPeakMemory(device?: number): void;
   setMemoryLimit(device: number, bytes: number): void;
   emptyCache(device?: number): void;
-  /** For tests: the count-th allocation of CPU memory from now on is refused, and 0 refuses none. Returns what was left of the count before. */
+  /** For tests: the count-th allocation of CPU memory from now on is refused, and all after it until the next call; 0 refuses none. Returns what was left of the count before. */
   refuseAllocation(count: number): number;
   /** What STRUCTURED_FFN_NUM_THREADS asks for, 0 without it. */
   threadsSetting(): number;

@@ -73,8 +73,9 @@ function products({ rows, blocks, features, k, x, weights }: Case, dtype: Weight
     activation: native.activations.none,
   });
   const w = widened.toArray();
-  // Where pairs of bfloat16 are multiplied, several rows are rounded to it, too.
-  const roundsRows = dtype === 'bfloat16' && getIsa() === 'avx512bf16' && rows >= 8;
+  // Where pairs of bfloat16 are multiplied, several rows are rounded to it, too; many rows only if both factors are bfloat16.
+  const pairs = dtype === 'bfloat16' && getIsa() === 'avx512bf16';
+  const roundsRows = pairs && rows >= 8 && (blocks === 1 || rows <= 32);
   const seen = roundsRows ? x.map(toBf16) : x;
   const expected = Float64Array.from({ length: rows * out }, (_, i) => {
     const [row, feature] = [Math.floor(i / out), i % out];
