@@ -348,17 +348,22 @@ export class Trainer implements Disposable {
     update: UpdateResult,
     losses: readonly Tensor[],
   ): { readonly read: readonly number[]; readonly gradNorm: number } {
+    let read: readonly number[];
     try {
       // Read only now, and together: on a device, reading waits for all earlier work.
-      const read = update.readWith(losses);
-      const { gradNorm } = update;
-      checkRead(read, losses.length, gradNorm);
-      return { read, gradNorm };
+      read = update.readWith(losses);
     } catch (error) {
-      this.model.zeroGrad();
       this.#count(); // the weights are those after the step
       throw error;
     }
+    const { gradNorm } = update;
+    try {
+      checkRead(read, losses.length, gradNorm);
+    } catch (error) {
+      this.model.zeroGrad();
+      throw error;
+    }
+    return { read, gradNorm };
   }
 
   #diverged(what: string): DivergedError {

@@ -5,18 +5,10 @@
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import {
-  emptyCache,
-  getIsa,
-  memoryStats,
-  resetPeakMemory,
-  setMemoryLimit,
-  setNumThreads,
-  tensor,
-  tidy,
-} from '../../lib';
+import { emptyCache, getIsa, memoryStats, resetPeakMemory, setMemoryLimit, tensor, tidy } from '../../lib';
 import { Decoder } from '../../lib/decode';
 import { defineLinear } from '../../lib/functional';
+import { native } from '../../lib/native';
 import { TransformerLM } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { TestRandom } from '../support/random';
@@ -116,7 +108,7 @@ async function main(): Promise<void> {
     done = true;
   });
   for (let i = 0; !done; i++) {
-    setNumThreads(1 + (i % 4));
+    native.setNumThreads(1 + (i % 4));
     if (i % 3 === 0) emptyCache();
     if (i % 5 === 0) resetPeakMemory();
     setMemoryLimit(limit - (i % 2));
