@@ -426,7 +426,7 @@ export class Trainer implements Disposable {
 
   /**
    * Loss on the validation tokens, each counted once. If there are still guides, they are mixed in.
-   * @param maxRows stops after this many rows. Default: the whole file.
+   * @param options.maxRows stops after this many rows. Default: the whole file.
    * @throws {SffnError} ERR_BUSY while a step or an evaluation is under way.
    */
   async evaluate(options: { maxRows?: number } = {}): Promise<Evaluation> {
