@@ -1,9 +1,9 @@
 // Runs jest on the newest Node, with the present build of the addon: process exit, threads and memory depend on Node.
 // Arguments are jest's; without any it runs the tests of those.
 import { spawnSync } from 'node:child_process';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { ROOT } from './files.mjs';
+import { JEST } from './jest.mjs';
 import { skip } from './skip.mjs';
 
 const given = process.argv.slice(2);
@@ -20,6 +20,5 @@ const installed = spawnSync(
 );
 if (installed.status !== 0) skip(`${name} could not be had from npm`);
 const node = join(folder, 'node_modules', name, 'bin', 'node');
-const jest = join(dirname(createRequire(import.meta.url).resolve('jest/package.json')), 'bin', 'jest.js');
 console.log(`Node ${spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout.trim()}`);
-process.exit(spawnSync(node, [jest, ...tests], { cwd: ROOT, stdio: 'inherit' }).status ?? 1);
+process.exit(spawnSync(node, [JEST, ...tests], { cwd: ROOT, stdio: 'inherit' }).status ?? 1);

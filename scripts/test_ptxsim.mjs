@@ -3,19 +3,16 @@
 // finding. It runs under three orders of execution: in one of them every tensor has its own memory, and another has a
 // small device of compute capability 8.0 instead of 9.0. Arguments are jest's; without any it runs everything that uses
 // devices.
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { hasCommand } from './compile.mjs';
-import { ROOT } from './files.mjs';
+import { runSlowed } from './jest.mjs';
 import { buildForExecutor, PTXSIM_BINARY, PTXSIM_FOLDER } from './ptx_binary.mjs';
 import { skip } from './skip.mjs';
 
 const missing = [process.env.NVCC ?? 'nvcc', 'cmake'].filter((command) => !hasCommand(command));
 if (missing.length > 0) skip(`not installed: ${missing.join(', ')}`);
 
-const require = createRequire(import.meta.url);
 const REPORTS = join(PTXSIM_FOLDER, 'reports');
 const SCHEDULES = (process.env.PTXSIM_SCHEDULES ?? 'forward,reverse,random:1').split(',');
 const given = process.argv.slice(2);
@@ -29,10 +26,6 @@ const SMALL_DEVICE = {
   PTXSIM_SHARED_BYTES: '101376',
   PTXSIM_COMPUTE_CAPABILITY: '80',
 };
-
-const script = (name, file) => join(dirname(require.resolve(`${name}/package.json`)), file);
-const node = (args, env = {}) =>
-  spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } }).status ?? 1;
 
 buildForExecutor();
 
@@ -62,7 +55,7 @@ let failed = false;
 for (const { name, tests, env } of runs) {
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
-  const status = node([script('jest', 'bin/jest.js'), ...tests], {
+  const status = runSlowed(tests, {
     STRUCTURED_FFN_BINARY: PTXSIM_BINARY,
     STRUCTURED_FFN_TEST_DEVICE: 'cuda',
     PTXSIM_REPORT: join(REPORTS, '%p.json'),

@@ -2,10 +2,10 @@
 // Without an option: AddressSanitizer and UndefinedBehaviorSanitizer; no arguments: all tests of ops, kernels and raw arrays.
 // --thread: ThreadSanitizer; no arguments: the tests of threads, jobs and workers.
 import { spawnSync } from 'node:child_process';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { compileAddon, hasCommand } from './compile.mjs';
 import { ROOT } from './files.mjs';
+import { runSlowed } from './jest.mjs';
 import { skip } from './skip.mjs';
 
 if (process.platform !== 'linux' || !hasCommand('g++')) skip('it needs Linux and g++');
@@ -42,15 +42,10 @@ if (threads) given.shift();
 const { folder, flags, libraries, options, tests } = threads ? THREADS : MEMORY;
 const binary = await compileAddon(join(ROOT, folder), 'g++', ['-O1', '-g', ...flags]);
 const library = (name) => spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
-const jest = join(dirname(createRequire(import.meta.url).resolve('jest/package.json')), 'bin', 'jest.js');
-const { status } = spawnSync(process.execPath, [jest, '--runInBand', ...(given.length > 0 ? given : tests)], {
-  cwd: ROOT,
-  stdio: 'inherit',
-  env: {
-    ...process.env,
+process.exit(
+  runSlowed(['--runInBand', ...(given.length > 0 ? given : tests)], {
     STRUCTURED_FFN_BINARY: binary,
     LD_PRELOAD: libraries.map(library).join(' '),
     ...options,
-  },
-});
-process.exit(status ?? 1);
+  }),
+);

@@ -11,7 +11,6 @@ import {
   RecordedStep,
   RecordingError,
   setCudaDevice,
-  setMemoryLimit,
   square,
   sum,
   svd,
@@ -26,6 +25,7 @@ import { native } from '../../lib/native';
 import { TransformerLM } from '../../lib/nn';
 import { AdamW } from '../../lib/optim';
 import { Generator } from '../../lib/random';
+import { withSpareMemory } from '../support/garbage';
 
 const [FIRST, SECOND] = ['cuda', 'cuda:1'] as const;
 const BOTH = [FIRST, SECOND];
@@ -121,7 +121,7 @@ const checks: Record<string, () => unknown> = {
     assert.throws(() => kernels.copy({ x: a!, y: b! }), refused);
     await assert.rejects(asyncKernels.copy({ x: a!, y: b! }), refused);
   },
-  'memory is counted for each': () => {
+  'memory is counted for each': async () => {
     const before = BOTH.map((device) => memoryStats(device).allocated);
     const x = zeros([100_000], { device: SECOND });
     const after = BOTH.map((device) => memoryStats(device).allocated);
@@ -132,11 +132,10 @@ const checks: Record<string, () => unknown> = {
       BOTH.map((device) => memoryStats(device).allocated),
       before,
     );
-    const { limit, allocated } = memoryStats(SECOND);
-    setMemoryLimit(allocated + 10_000, SECOND);
-    assert.throws(() => zeros([100_000], { device: SECOND }), OutOfMemoryError);
-    zeros([100_000], { device: FIRST });
-    setMemoryLimit(limit, SECOND);
+    await withSpareMemory(10_000, SECOND, () => {
+      assert.throws(() => zeros([100_000], { device: SECOND }), OutOfMemoryError);
+      zeros([100_000], { device: FIRST });
+    });
     zeros([100_000], { device: SECOND });
   },
   'a fault of one is no fault of the other': () => {

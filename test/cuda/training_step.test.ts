@@ -86,7 +86,9 @@ if (availableDevices().includes('cuda')) {
   test('what a recorded step has no place for is refused', () => {
     const config = { ...ON_DEVICE, recordSteps: true };
     expect(() => new Trainer(config, { onGradients: () => {} })).toThrow('Trainer: onGradients: expected none');
-    const optimizer = () => ({}) as Optimizer;
+    const nothing = () => {};
+    const methods = ['step', 'zeroGrad', 'remove', 'stateDict', 'loadStateDict', 'dispose'];
+    const optimizer = () => Object.fromEntries(methods.map((name) => [name, nothing])) as unknown as Optimizer;
     expect(() => new Trainer(config, { optimizer })).toThrow('that has no prepareStep and applyStep');
   });
 

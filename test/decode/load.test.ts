@@ -2,13 +2,13 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { convertWeights, Decoder, type DecoderOptions, loadDecoder, type WeightDType } from '../../lib/decode';
-import { memoryStats, resetPeakMemory, setMemoryLimit } from '../../lib/device';
+import { memoryStats, resetPeakMemory } from '../../lib/device';
 import { FormatError, OutOfMemoryError, ShapeError, StateDictError } from '../../lib/errors';
 import { loadSafetensors, type StoredTensor, saveCheckpoint, saveSafetensors } from '../../lib/io';
 import { type TransformerConfig, TransformerLM } from '../../lib/nn';
 import { UNSET } from '../../lib/nn/init';
 import { loadModel, Trainer } from '../../lib/train';
-import { allocatedWithoutGarbage } from '../support/garbage';
+import { allocatedWithoutGarbage, withSpareMemory } from '../support/garbage';
 import { CONFIG, take } from '../train/support';
 import { randomIds, STRUCTURES, smallModel } from './support';
 
@@ -176,14 +176,10 @@ describe.each([
     const model = smallModel();
     const path = save(model, dtype);
     model.dispose(); // a refusal would free it
-    const { limit } = memoryStats();
     const half = Math.floor(statSync(join(path, 'model.safetensors')).size / 2);
-    setMemoryLimit((await allocatedWithoutGarbage()) + half);
-    try {
+    await withSpareMemory(half, 'cpu', async () => {
       expect(await refused(path, load)).toBeInstanceOf(OutOfMemoryError);
-    } finally {
-      setMemoryLimit(limit);
-    }
+    });
   });
 
   test('a damaged name as damage', async () => {

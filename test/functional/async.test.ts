@@ -1,7 +1,7 @@
 /** The asynchronous calls: the same bits, a free event loop, and no harm from what the caller does meanwhile. */
-import { memoryStats, setMemoryLimit } from '../../lib/device';
+import { memoryStats } from '../../lib/device';
 import { defineFeedForward, defineLinear, type LinearSpec } from '../../lib/functional';
-import { allocatedWithoutGarbage } from '../support/garbage';
+import { allocatedWithoutGarbage, withSpareMemory } from '../support/garbage';
 import { randomLayer, TestRandom } from './layers';
 
 const SPEC: LinearSpec = {
@@ -72,7 +72,7 @@ test('many jobs at once each get their own result', async () => {
 
 test('the event loop runs while a job does', async () => {
   const layer = defineLinear({ structure: 'dense', inFeatures: 1024, outFeatures: 1024 });
-  const inputs = { x: new Float32Array(2048 * 1024).fill(0.5), u: new Float32Array(1024 * 1024).fill(0.25) };
+  const inputs = { x: new Float32Array(512 * 1024).fill(0.5), u: new Float32Array(1024 * 1024).fill(0.25) };
   let done = false;
   let turns = 0;
   const pending = layer.forwardAsync(inputs).finally(() => {
@@ -114,9 +114,6 @@ describe('memory that changes hands meanwhile', () => {
 });
 
 describe('native memory', () => {
-  const { limit } = memoryStats();
-  afterEach(() => setMemoryLimit(limit));
-
   test('is given back after success and after every kind of failure', async () => {
     const { layer, inputs, x, arrays, dy } = setup();
     const { saved } = await layer.forwardAsync(inputs, { training: true });
@@ -124,9 +121,9 @@ describe('native memory', () => {
     await layer.backwardAsync({ dy, ...inputs, saved });
     await expect(layer.forwardAsync({ x: x.subarray(1), ...arrays })).rejects.toThrow();
     const pending = layer.forwardAsync({ ...inputs, x: x.slice() });
-    setMemoryLimit(before + 1000);
-    await expect(layer.forwardAsync(inputs)).rejects.toEqual(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }));
-    setMemoryLimit(limit);
+    await withSpareMemory(1000, 'cpu', () =>
+      expect(layer.forwardAsync(inputs)).rejects.toEqual(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' })),
+    );
     await Promise.allSettled([pending]);
     const detached = x.slice();
     const rejected = layer.forwardAsync({ ...inputs, x: detached });
@@ -139,11 +136,11 @@ describe('native memory', () => {
   test('too little of it is an error, and the next call works', async () => {
     const { layer, inputs } = setup();
     const expected = layer.forward(inputs).y;
-    setMemoryLimit(memoryStats().allocated + 1000);
     const error = expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' });
-    await expect(layer.forwardAsync(inputs)).rejects.toEqual(error);
-    expect(() => layer.forward(inputs)).toThrow(error);
-    setMemoryLimit(limit);
+    await withSpareMemory(1000, 'cpu', async () => {
+      await expect(layer.forwardAsync(inputs)).rejects.toEqual(error);
+      expect(() => layer.forward(inputs)).toThrow(error);
+    });
     expect((await layer.forwardAsync(inputs)).y).toEqual(expected);
     expect(layer.forward(inputs).y).toEqual(expected);
   });

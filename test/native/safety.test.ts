@@ -1,10 +1,10 @@
 /** Hazards of native code in Node: workers that end, processes that exit, garbage, denormals, memory that runs out. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { memoryStats, setMemoryLimit } from '../../lib/device';
+import { memoryStats } from '../../lib/device';
 import { asyncKernels, kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
-import { allocatedWithoutGarbage } from '../support/garbage';
+import { allocatedWithoutGarbage, withSpareMemory } from '../support/garbage';
 import { onEveryIsa, SANITIZED } from './support';
 
 beforeEach(() => allocatedWithoutGarbage());
@@ -76,14 +76,11 @@ test('denormals of the JavaScript thread survive an asynchronous job as well', a
   expect(Number('1e-310') / 2).toBe(5e-311);
 });
 
-test('memory that runs out is an error, and the next call works', () => {
-  const { limit, allocated } = memoryStats();
-  setMemoryLimit(allocated + 1000);
-  try {
+test('memory that runs out is an error, and the next call works', async () => {
+  await withSpareMemory(1000, 'cpu', () => {
     expect(() => native.allocate(1 << 20, 0)).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }));
-  } finally {
-    setMemoryLimit(limit);
-  }
+  });
+  const { allocated } = memoryStats();
   native.release(native.allocate(1 << 20, 0));
   expect(() => native.allocate(2 ** 52, 0)).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }));
   expect(memoryStats().allocated).toBe(allocated);
