@@ -3,6 +3,7 @@
 // finding. It runs under three orders of execution: in two of them every tensor has its own memory, and one of these has a
 // small device of compute capability 8.0 instead of 9.0. PTXSIM_SCHEDULES names fewer or other orders. Arguments are
 // jest's; without any it runs everything that uses devices.
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasCommand } from './compile.mjs';
 import { runSlowed } from './jest.mjs';

@@ -16,8 +16,9 @@ import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { loadCosts } from '../../lib/cuda/costs_file';
 import { BatchLoader, readDocuments, TokenFile } from '../../lib/data';
-import { loadTable } from '../../lib/decode';
-import { loadCheckpoint, loadSafetensors } from '../../lib/io';
+import { convertWeights, loadDecoder, loadTable } from '../../lib/decode';
+import { loadCheckpoint, loadSafetensors, type StoredDType, saveCheckpoint } from '../../lib/io';
+import { TransformerLM } from '../../lib/nn';
 import { loadTokenizer } from '../../lib/text';
 import { loadModel, Trainer } from '../../lib/train';
 import { TestRandom } from '../support/random';
@@ -95,6 +96,25 @@ const written =
     return [path];
   };
 
+/** The weights of a checkpoint that holds them as `dtype`: a decoder reads them without a model. */
+const inDecoder = (dtype: StoredDType): Kind => {
+  const path = ({ folder }: Batch) => join(folder, dtype, 'model.safetensors');
+  return {
+    sources: (batch) => {
+      // That of the good checkpoint has guides, which no decoder has.
+      const model = new TransformerLM(loadModel(batch.good).model.config);
+      const folder = dirname(path(batch));
+      saveCheckpoint(folder, { model: convertWeights(model, dtype), dtype, config: model.config });
+      model.dispose();
+      rmSync(join(folder, 'manifest.json'));
+      return [path(batch)];
+    },
+    changes: ['bytes'],
+    path,
+    read: (changed) => loadDecoder(dirname(changed)).decoder[Symbol.dispose](),
+  };
+};
+
 const KINDS: Readonly<Record<string, Kind>> = {
   safetensors: alone(
     'x.safetensors',
@@ -106,6 +126,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
   'trainer.json': inCheckpoint('trainer.json', ['json', 'bytes'], resume),
   'manifest.json': inCheckpoint('manifest.json', ['json', 'bytes'], (path) => void loadCheckpoint(dirname(path)), true),
   'model.safetensors': inCheckpoint('model.safetensors', ['bytes'], resume),
+  'bfloat16 weights': inDecoder('bfloat16'),
+  'int8 weights': inDecoder('int8'),
   'optimizer.safetensors': inCheckpoint('optimizer.safetensors', ['bytes'], resume),
   'tokenizer.json': alone(
     'tokenizer.json',

@@ -1,7 +1,7 @@
 /** Files are read in another process, which may hang or run out of memory without harm to the test. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -62,7 +62,7 @@ export function readBatch(kind: string, seed: number, count: number): Report {
     { cwd: ROOT, encoding: 'utf8', timeout: 60_000 + count * 100 },
   );
   if (status === 0) return JSON.parse(stdout);
-  const last = readFileSync(progress, 'utf8').trim();
+  const last = existsSync(progress) ? readFileSync(progress, 'utf8').trim() : 'none yet';
   throw new Error(`${kind}, seed ${seed}: the reader ended with ${signal ?? status} at file ${last}\n${stderr}`);
 }
 
