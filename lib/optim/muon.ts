@@ -181,10 +181,9 @@ export class Muon implements RecordableOptimizer {
     this.#prepared = null;
     if (taking.length === 0) return this.#adamw.step({ ...options, lr });
     const clip = options.clip ?? this.#clip.measure(this.#parameters, maxGradNorm);
-    const result = this.#adamw.step({ lr, clip });
     this.#setRate(lr);
     this.#apply(taking, clip);
-    return result;
+    return this.#adamw.step({ lr, clip });
   }
 
   prepareStep(options: Pick<StepOptions, 'lr' | 'clip'> = {}): UpdateResult {
@@ -208,8 +207,8 @@ export class Muon implements RecordableOptimizer {
     for (const slot of this.#slots) checkSlot(slot);
     this.#prepared = null;
     if (clip === this.#clip) clip.launch(this.#parameters, options.maxGradNorm);
-    this.#adamw.applyStep();
     this.#apply(this.#slots, clip);
+    this.#adamw.applyStep();
   }
 
   #setRate(lr: number): void {
@@ -217,6 +216,7 @@ export class Muon implements RecordableOptimizer {
     this.#lr.copyFrom(rate);
   }
 
+  /** Changes nothing where memory is short: what suffices for the matrix that needs most suffices for all others. */
   #apply(slots: readonly Slot[], clip: GradientClip): void {
     const { weightDecay, momentum, nesterov, iterations } = this.#options;
     noGrad(() =>
@@ -229,17 +229,19 @@ export class Muon implements RecordableOptimizer {
         const keptMomentum = addScalar(scale(counts, momentum - 1), 1);
         const keptWeights = addScalar(scale(rate, -weightDecay), 1);
         const gradientScale = orZeros(clip.scale, row);
-        for (const { parameter, buffer, master } of slots)
+        for (const { parameter, buffer, master } of [...slots].sort((a, b) => memoryOf(b) - memoryOf(a)))
           tidy(() => {
             const gradient = mul(orZeros(parameter.grad!, row).as('float32'), gradientScale);
-            buffer.copyFrom(add(mul(buffer, keptMomentum), gradient));
-            const ahead = nesterov ? add(scale(buffer, momentum), gradient) : buffer;
+            const sum = add(mul(buffer, keptMomentum), gradient);
+            const ahead = nesterov ? add(scale(sum, momentum), gradient) : sum;
             const update = newtonSchulz(ahead, { iterations, dtype: parameter.dtype });
             const [rows, columns] = parameter.shape.slice(-2) as [number, number];
             const step = mul(scale(update, this.#adjustment.factor(rows, columns)), rate);
-            const weights = master ?? parameter;
-            weights.copyFrom(sub(mul(weights, keptWeights), step));
-            if (master) parameter.copyFrom(master.as('bfloat16'));
+            const weights = sub(mul(master ?? parameter, keptWeights), step);
+            const rounded = weights.as(parameter.dtype);
+            buffer.copyFrom(sum);
+            master?.copyFrom(weights);
+            parameter.copyFrom(rounded);
           });
       }),
     );
@@ -322,6 +324,12 @@ function createSlot({ name, parameter }: NamedParameter): Slot {
     buffer: keep(zeros(shape, { device })),
     master: dtype === 'bfloat16' ? keep(noGrad(() => parameter.as('float32'))) : null,
   };
+}
+
+/** Grows as the memory of an update does: some matrices of its size, and some of products with its transpose. */
+function memoryOf({ parameter: { shape, size } }: Slot): number {
+  const [rows, columns] = shape.slice(-2) as [number, number];
+  return 6 * size + 3 * (size / Math.max(rows, columns, 1)) * Math.min(rows, columns);
 }
 
 function checkSlot({ name, parameter, buffer }: Slot): void {

@@ -2,10 +2,13 @@
 import {
   linear,
   mean,
+  memoryStats,
   OptionError,
+  OutOfMemoryError,
   parameter,
   ShapeError,
   StateDictError,
+  setMemoryLimit,
   square,
   sub,
   type Tensor,
@@ -16,6 +19,7 @@ import { Embedding, Linear, TransformerLM } from '../../lib/nn';
 import { AdamW, clipGradNorm, Muon, type MuonOptions, newtonSchulz } from '../../lib/optim';
 import { tidy } from '../../lib/scope';
 import { relativeError } from '../support/check_op';
+import { allocatedWithoutGarbage } from '../support/garbage';
 import { TestRandom } from '../support/random';
 
 type Matrix = number[][];
@@ -430,3 +434,33 @@ test('options that make no sense, and gradients of another shape, are refused', 
   }).toThrow('grad: expected a tensor of shape [3, 5], got [5, 3]');
   expect(optimizer.stepCount).toBe(0);
 });
+
+test('with too little memory a step changes everything or nothing', async () => {
+  const random = new TestRandom(3);
+  // A small matrix before the large one, and a parameter of AdamW's.
+  const shapes = [[8, 8], [96, 96], [2, 48, 64], [16, 3], [64]];
+  const parameters = shapes.map((shape) => parameter(tensor(random.array(shape.reduce((a, b) => a * b)), shape)));
+  const optimizer = new Muon(parameters);
+  const state = () => [...parameters, ...optimizer.stateDict().tensors.values()].map((x) => x.toArray());
+  for (const one of parameters) one.grad = tensor(random.array(one.size), one.shape);
+  let refused = 0;
+  const { limit } = memoryStats();
+  const before = state();
+  const allocated = await allocatedWithoutGarbage();
+  try {
+    for (let spare = 0; optimizer.stepCount === 0; spare += 50_000) {
+      setMemoryLimit(allocated + spare);
+      try {
+        optimizer.step({ lr: 0.01 });
+      } catch (error) {
+        expect(error).toBeInstanceOf(OutOfMemoryError);
+        expect(state()).toEqual(before);
+        refused++;
+      }
+    }
+  } finally {
+    setMemoryLimit(limit);
+  }
+  expect(refused).toBeGreaterThan(3);
+  optimizer.dispose();
+}, 60_000);
