@@ -117,7 +117,13 @@ class ThreadPool {
   ThreadPool() : threads_(initial_threads()) {}
 
   int threads() const { return threads_.load(std::memory_order_relaxed); }
-  void set_threads(int count) { threads_.store(count, std::memory_order_relaxed); }
+  void set_threads(int count) {
+    {
+      std::lock_guard lock(mutex_);
+      threads_.store(count, std::memory_order_relaxed);
+    }
+    resume_.notify_all();
+  }
 
   void run(int64_t count, void (*body)(void*, int64_t), void* context) {
     const int wanted = static_cast<int>(std::min<int64_t>(threads(), count)) - 1;
@@ -175,6 +181,12 @@ class ThreadPool {
   void helper(int id, uint64_t seen) {
     flush_denormals();
     for (;;) {
+      if (id >= threads() - 1) {
+        // Not needed since threads were made fewer: no job wakes it.
+        std::unique_lock lock(mutex_);
+        resume_.wait(lock, [&] { return id < threads() - 1; });
+        seen = generation_.load(std::memory_order_acquire);
+      }
       // About 100 us of spinning covers the gaps between the kernels of one step; then sleep.
       for (int spin = 0; spin < 4000 && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();
       if (generation_.load(std::memory_order_seq_cst) == seen) {
@@ -221,7 +233,7 @@ class ThreadPool {
   std::atomic<int> threads_;
   int helpers_ = 0;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable wake_, resume_;
   std::atomic<int> sleepers_{0};
   std::atomic<uint64_t> generation_{0};
   std::atomic<int64_t> next_{0};

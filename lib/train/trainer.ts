@@ -126,7 +126,7 @@ export class Trainer implements Disposable {
   readonly #guidance: Guidance | null;
   readonly #learningRate: Schedule;
   readonly #trainFile: TokenFile;
-  readonly #validationFile: TokenFile | null;
+  readonly #validationFile: TokenFile | null = null;
   readonly #loader: BatchLoader;
   readonly #loaderStart: LoaderState;
   /** The tokenizer.json as it was at the start; its file may be gone by now. */
@@ -170,44 +170,49 @@ export class Trainer implements Disposable {
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
     this.plan = planSteps(config);
     this.#trainFile = new TokenFile(data.train, data.dtype);
-    this.#validationFile = data.validation === undefined ? null : new TokenFile(data.validation, data.dtype);
     const { vocabSize } = config.model;
-    this.#loader = new BatchLoader(this.#trainFile, {
-      batchSize,
-      seqLen,
-      vocabSize,
-      order: data.order,
-      seed: seed + LOADER_SEED,
-    });
-    this.#loaderStart = this.#loader.state();
-    this.#guidance = guidance
-      ? new Guidance({ ...mixing(guidance), steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
-      : null;
-    checkIds(this.#trainFile, config);
-    if (this.#validationFile) checkValidation(this.#validationFile, config);
-    const { tokenizer } = this.config;
-    const tokenizerFile = restored ? restored.tokenizerFile : tokenizer === 'byte' ? undefined : tokenizer;
-    this.#tokenizer =
-      tokenizerFile === undefined
-        ? undefined
-        : withFile('read', tokenizerFile, () => new Uint8Array(readFileSync(tokenizerFile)));
-    const weights = restored?.model ?? initialWeights(this.config);
-    this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
-      ...(weights ? UNSET : { generator: new Generator(seed) }),
-      guidance: this.#guidance ?? undefined,
-    });
-    if (weights && !restored) loadWeights(this.model, weights);
-    this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
-    const made: unknown = (optimizer ?? createOptimizer)(this.model, this.config);
-    checkOptimizer(made);
-    this.#optimizer = made;
-    this.#recordable = config.recordSteps ? recordable(this.#optimizer) : null;
-    this.#clip = new GradientClip(config.device);
-    this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
-      peak: config.learningRate,
-      totalSteps: this.plan.total,
-      warmupSteps: Math.round((config.warmup ?? 0.1) * this.plan.total),
-    });
+    try {
+      if (data.validation !== undefined) this.#validationFile = new TokenFile(data.validation, data.dtype);
+      this.#loader = new BatchLoader(this.#trainFile, {
+        batchSize,
+        seqLen,
+        vocabSize,
+        order: data.order,
+        seed: seed + LOADER_SEED,
+      });
+      this.#loaderStart = this.#loader.state();
+      this.#guidance = guidance
+        ? new Guidance({ ...mixing(guidance), steps: this.plan.guided, seed: seed + GUIDANCE_SEED })
+        : null;
+      checkIds(this.#trainFile, config);
+      if (this.#validationFile) checkValidation(this.#validationFile, config);
+      const { tokenizer } = this.config;
+      const tokenizerFile = restored ? restored.tokenizerFile : tokenizer === 'byte' ? undefined : tokenizer;
+      this.#tokenizer =
+        tokenizerFile === undefined
+          ? undefined
+          : withFile('read', tokenizerFile, () => new Uint8Array(readFileSync(tokenizerFile)));
+      const weights = restored?.model ?? initialWeights(this.config);
+      this.model = new TransformerLM(weights ? withSizesOf(config.model, weights) : config.model, {
+        ...(weights ? UNSET : { generator: new Generator(seed) }),
+        guidance: this.#guidance ?? undefined,
+      });
+      if (weights && !restored) loadWeights(this.model, weights);
+      this.model.to(config.device ?? 'cpu', config.precision ?? 'float32');
+      const made: unknown = (optimizer ?? createOptimizer)(this.model, this.config);
+      checkOptimizer(made);
+      this.#optimizer = made;
+      this.#recordable = config.recordSteps ? recordable(this.#optimizer) : null;
+      this.#clip = new GradientClip(config.device);
+      this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
+        peak: config.learningRate,
+        totalSteps: this.plan.total,
+        warmupSteps: Math.round((config.warmup ?? 0.1) * this.plan.total),
+      });
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
+    }
   }
 
   /**
@@ -480,6 +485,10 @@ export class Trainer implements Disposable {
     this.#optimizer.dispose();
     this.#clip[Symbol.dispose]();
     this.model.dispose();
+    this.#closeFiles();
+  }
+
+  #closeFiles(): void {
     this.#trainFile.close();
     this.#validationFile?.close();
   }

@@ -27,10 +27,10 @@ import { TestRandom } from '../support/random';
 import { SMALL } from '../support/structures';
 import { CONFIG } from '../train/support';
 
-// A machine that may be busy.
-jest.setTimeout(120_000);
-
 const LONG = process.env.STRUCTURED_FFN_LONG === '1';
+
+// A machine that may be busy.
+jest.setTimeout(LONG ? 1_800_000 : 120_000);
 
 const threads = getNumThreads();
 beforeAll(() => setNumThreads(2));

@@ -1,5 +1,5 @@
 /** What is refused before the first step, by its name. */
-import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError, FormatError, OptionError } from '../../lib';
 import { loadSafetensors, saveSafetensors, type TensorData } from '../../lib/io';
@@ -297,6 +297,26 @@ describe('the place of the checkpoint', () => {
     const stepOf = (place: string) => JSON.parse(readFileSync(join(place, 'trainer.json'), 'utf8')).step;
     expect([stepOf(from), stepOf(copy)]).toEqual([2, 6]);
   });
+});
+
+const onLinux = process.platform === 'linux' ? test : test.skip;
+onLinux('a trainer that is refused leaves no file open', () => {
+  const { train: tokens, validation } = CONFIG.data;
+  const open = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return [tokens, validation].includes(readlinkSync(`/proc/self/fd/${fd}`));
+      } catch {
+        return false; // that of the folder itself
+      }
+    });
+  const optimizer = () => {
+    throw new OptionError('mine', 'nothing', 'this');
+  };
+  expect(() => new Trainer(CONFIG, { optimizer })).toThrow('mine');
+  const missing = join(folder, 'missing.bin');
+  expect(() => new Trainer({ ...CONFIG, data: { ...CONFIG.data, validation: missing } })).toThrow(FileError);
+  expect(open()).toEqual([]);
 });
 
 test('too little to evaluate on is refused before the first step', () => {
