@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { ROW_ORDERS } from '../data/row_order';
 import { INNER_ACTIVATIONS } from '../ops/inner_activation';
 import { STRUCTURE_NAMES } from '../structures';
 import { fail, USED_WRONGLY, UsageError } from './failure';
@@ -51,7 +52,7 @@ program
   .option('--validation-tokens <file>', 'token ids to evaluate on', path)
   .option('--tokenizer <kind>', 'byte, bpe:SIZE (trained on the data) or a tokenizer.json (default: bpe:2048)', path)
   .option('--vocab-size <n>', 'vocabulary of --tokens', positiveInteger)
-  .addOption(new Option('--order <order>', 'order of the rows').choices(['random', 'sequential']).default('random'))
+  .addOption(new Option('--order <order>', 'order of the rows').choices(ROW_ORDERS).default('random'))
   .optionsGroup('Model:')
   .option('--preset <name>', 'tiny, mini, small (for a laptop), s, m, l, xl (of the paper) (default: mini)')
   .addOption(

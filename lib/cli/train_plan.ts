@@ -1,7 +1,15 @@
 /** From the options of `train` to a run: data prepared, config complete. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type Baselines, ngramBaselines, readDocuments, splitDocuments, TokenFile, writeTokens } from '../data';
+import {
+  type Baselines,
+  ngramBaselines,
+  type RowOrder,
+  readDocuments,
+  splitDocuments,
+  TokenFile,
+  writeTokens,
+} from '../data';
 import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
 import type { TransformerConfig } from '../nn';
@@ -23,7 +31,7 @@ export interface TrainOptions extends ModelOptions {
   readonly validationTokens?: string;
   /** Default: bpe:2048, or that of --init. */
   readonly tokenizer?: string;
-  readonly order: 'random' | 'sequential';
+  readonly order: RowOrder;
   readonly steps: number;
   readonly batchSize: number;
   readonly accumulate: number;

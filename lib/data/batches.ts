@@ -2,6 +2,8 @@
 import { checkChoice, checkInstance, checkInteger, FormatError, IndexError, OptionError } from '../errors';
 import { checkKeys, isObject } from '../options';
 import { Generator, type GeneratorState } from '../random';
+import { permutation } from './permutation';
+import { ROW_ORDERS, type RowOrder } from './row_order';
 import { TokenFile } from './token_file';
 
 /** Options of `BatchLoader`. */
@@ -12,11 +14,8 @@ export interface BatchOptions {
   readonly seqLen: number;
   /** Ids must be below this. */
   readonly vocabSize: number;
-  /**
-   * `random`: rows that start anywhere, drawn from the seed. `sequential`: one row after the other, seqLen tokens
-   * apart; at the end of the file it starts again. Default: random.
-   */
-  readonly order?: 'random' | 'sequential';
+  /** Default: random. */
+  readonly order?: RowOrder;
   /** Default: 0. */
   readonly seed?: number;
 }
@@ -33,7 +32,7 @@ export interface Batch {
 
 /** The position of a loader; plain data for checkpoints. */
 export interface LoaderState {
-  /** Rows given out, in sequential order. */
+  /** Rows given out, where the order is not random. */
   readonly row: number;
   /** Where the draws stand, in random order. */
   readonly generator: GeneratorState;
@@ -50,6 +49,8 @@ export class BatchLoader {
   readonly #file: TokenFile;
   readonly #options: Required<BatchOptions>;
   #row = 0;
+  /** Of the latest epoch. */
+  #shuffle: { readonly epoch: number; readonly rowAt: (index: number) => number } | null = null;
   #generator: Generator;
 
   /** @throws {FormatError} when the file is too short for one row. */
@@ -60,7 +61,7 @@ export class BatchLoader {
     checkInteger('BatchLoader: batchSize', batchSize);
     checkInteger('BatchLoader: seqLen', seqLen);
     checkInteger('BatchLoader: vocabSize', vocabSize);
-    checkChoice('BatchLoader: order', order, ['random', 'sequential']);
+    checkChoice('BatchLoader: order', order, ROW_ORDERS);
     if (file.length < seqLen + 1)
       throw new FormatError(file.path, `${file.length} tokens are too few for one row of ${seqLen + 1}`);
     this.#file = file;
@@ -79,7 +80,14 @@ export class BatchLoader {
     const { order, seqLen } = this.#options;
     if (order === 'random') return this.#generator.nextInt(this.#file.length - seqLen);
     const rows = Math.floor((this.#file.length - 1) / seqLen);
-    return (this.#row++ % rows) * seqLen;
+    const [epoch, index] = [Math.floor(this.#row / rows), this.#row % rows];
+    this.#row++;
+    return (order === 'shuffled' ? this.#rowAt(epoch, index, rows) : index) * seqLen;
+  }
+
+  #rowAt(epoch: number, index: number, rows: number): number {
+    if (this.#shuffle?.epoch !== epoch) this.#shuffle = { epoch, rowAt: permutation(rows, this.#options.seed, epoch) };
+    return this.#shuffle.rowAt(index);
   }
 
   /** Where it stands, as plain data. */

@@ -1,5 +1,6 @@
 /** The config of a training run: plain data, checked before anything is built, kept in every checkpoint. */
-import type { TokenDType } from '../data';
+import type { RowOrder, TokenDType } from '../data';
+import { ROW_ORDERS } from '../data/row_order';
 import { checkDevice, type Device } from '../device';
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
@@ -36,7 +37,7 @@ export interface TrainConfig {
     /** UTF-8 bytes of the validation text, for bits per byte. */
     readonly validationBytes?: number;
     /** Default: random. */
-    readonly order?: 'random' | 'sequential';
+    readonly order?: RowOrder;
   };
   /** `byte`, or the path of a tokenizer.json; kept in checkpoints. */
   readonly tokenizer?: string;
@@ -132,7 +133,8 @@ export function checkTrainConfig(config: TrainConfig): void {
   checkTransformerConfig(config.model);
   if (typeof config.data?.train !== 'string') throw new OptionError('train: data.train', 'a path', config.data?.train);
   checkKeys('TrainConfig.data', config.data, DATA);
-  const { validation, validationBytes } = config.data;
+  const { validation, validationBytes, order } = config.data;
+  if (order !== undefined) checkChoice('train: data.order', order, ROW_ORDERS);
   for (const [name, path] of Object.entries({
     'data.validation': validation,
     tokenizer: config.tokenizer,

@@ -14,6 +14,8 @@ import {
   tokenDTypeFor,
   writeTokens,
 } from '../../lib/data';
+import { permutation } from '../../lib/data/permutation';
+import { ROW_ORDERS } from '../../lib/data/row_order';
 import { ByteTokenizer } from '../../lib/text';
 
 const folder = mkdtempSync(join(tmpdir(), 'sffn-data-'));
@@ -72,13 +74,54 @@ describe('batches', () => {
     expect([...loader.next().inputs]).toEqual(range(6));
   });
 
-  test.each(['random', 'sequential'] as const)('a restored %s loader goes on as before', (order) => {
+  test.each(ROW_ORDERS)('a restored %s loader goes on as before', (order) => {
     using file = tokens('long', range(90));
     const loader = new BatchLoader(file, { ...options, order, seed: 9 });
     loader.next();
     const copy = new BatchLoader(file, { ...options, order, seed: 9 });
     copy.restore(loader.state());
     for (let i = 0; i < 3; i++) expect(copy.next()).toEqual(loader.next());
+  });
+
+  test('shuffled epochs take each row once, each in another order, which the seed decides', () => {
+    using file = tokens('shuffled', range(61));
+    const epochs = (seed: number, count: number): number[][] => {
+      const loader = new BatchLoader(file, { ...options, batchSize: 20, order: 'shuffled', seed });
+      return Array.from({ length: count }, () => [...loader.next().inputs].filter((_, i) => i % 3 === 0));
+    };
+    const rows = range(20).map((row) => row * 3);
+    const taken = epochs(5, 6);
+    for (const epoch of taken) expect([...epoch].sort((a, b) => a - b)).toEqual(rows);
+    expect(new Set([...taken, ...epochs(6, 6), rows].map(String)).size).toBe(13);
+    expect(epochs(5, 6)).toEqual(taken);
+  });
+
+  test.each([1, 2, 3, 16, 17, 1000])('the permutation of %i numbers is one, in every epoch', (count) => {
+    for (const epoch of [0, 1, 7]) {
+      const at = permutation(count, 3, epoch);
+      expect(
+        range(count)
+          .map(at)
+          .sort((a, b) => a - b),
+      ).toEqual(range(count));
+    }
+  });
+
+  test('a permutation puts every number anywhere, about equally often, also beyond 32 bits', () => {
+    const count = 7;
+    const times = Array.from({ length: count }, () => new Array<number>(count).fill(0));
+    const draws = 3500;
+    for (let seed = 0; seed < draws; seed++) {
+      const at = permutation(count, seed, 0);
+      for (let i = 0; i < count; i++) times[i]![at(i)]!++;
+    }
+    // 500 each, with a standard deviation of 21.
+    for (const often of times.flat()) expect(Math.abs(often - draws / count)).toBeLessThan(100);
+    const long = permutation(2 ** 45 - 3, 1, 2);
+    const some = range(1000).map((i) => long(2 ** 44 + i));
+    expect(new Set(some).size).toBe(1000);
+    expect(some.every((at) => Number.isInteger(at) && at >= 0 && at < 2 ** 45 - 3)).toBe(true);
+    expect(some.filter((at) => at >= 2 ** 44).length).toBeGreaterThan(400);
   });
 
   test('random rows reach both ends of the file', () => {

@@ -14,6 +14,7 @@ const CASES: [string, TrainConfig][] = [
   ['guided, stopped after the hand-over', { ...CONFIG, guidance: { part: 0.34, form: 'mixed', schedule: 'linear' } }],
   ['with repeats at the end', { ...CONFIG, guidance: { protocol: 'fixed-flop', part: 0.5 } }],
   ['sequential', { ...CONFIG, data: { ...CONFIG.data, order: 'sequential' } }],
+  ['shuffled', { ...CONFIG, data: { ...CONFIG.data, order: 'shuffled' } }],
   ['with several passes a step', { ...CONFIG, gradientAccumulation: 2, guidance: {} }],
   ['in bfloat16', { ...CONFIG, precision: 'bfloat16', gradientAccumulation: 2, guidance: { part: 0.5 } }],
   ['in bfloat16 with Muon', { ...CONFIG, precision: 'bfloat16', optimizer: { name: 'muon' } }],
