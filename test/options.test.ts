@@ -14,7 +14,7 @@ import { BatchLoader, evaluationBatches } from '../lib/data';
 import { Decoder, generate, generateText, Sampler, tune } from '../lib/decode';
 import { exportHuggingFace, exportOnnx } from '../lib/export';
 import { CausalSelfAttention, createLinear, FeedForward, Guidance, LayerNorm, RMSNorm, TransformerLM } from '../lib/nn';
-import { AdamW, constantSchedule, cosineSchedule, Muon, newtonSchulz } from '../lib/optim';
+import { AdamW, constantSchedule, cosineSchedule, Muon, newtonSchulz, wsdSchedule } from '../lib/optim';
 import { checkKeys } from '../lib/options';
 import { ByteTokenizer, trainBpe } from '../lib/text';
 import { evaluate, type TrainConfig, Trainer, train, trainInWorker } from '../lib/train';
@@ -73,6 +73,7 @@ const PLACES: readonly [string, string, string, () => unknown][] = [
     'warmupSteps',
     () => cosineSchedule(untyped({ peak: 1, totalSteps: 2, warmup_steps: 1 })),
   ],
+  ['wsdSchedule', 'decay', 'decaySteps', () => wsdSchedule(untyped({ peak: 1, totalSteps: 2, decay: 1 }))],
   ['constantSchedule', 'warmup', 'warmupSteps', () => constantSchedule(untyped({ peak: 1, warmup: 1 }))],
   ['TrainConfig', 'lr_schedule', 'schedule', () => new Trainer(trainConfig({ lr_schedule: 'linear' }))],
   ['TrainConfig.data', 'validate', 'validation', () => new Trainer(trainConfig({}, { validate: 'x' }))],

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { ROW_ORDERS } from '../data/row_order';
 import { INNER_ACTIVATIONS } from '../ops/inner_activation';
+import { SCHEDULE_NAMES } from '../optim/schedule';
 import { STRUCTURE_NAMES } from '../structures';
 import { fail, USED_WRONGLY, UsageError } from './failure';
 import { watchOutput } from './output';
@@ -102,10 +103,12 @@ program
   .option('--accumulate <n>', 'forward passes in one step', positiveInteger, 1)
   .option('--lr <rate>', 'peak learning rate', decimal, 2e-3)
   .addOption(
-    new Option('--schedule <name>', 'learning rate schedule')
-      .choices(['cosine', 'linear', 'constant'])
+    new Option('--schedule <name>', 'learning rate schedule; wsd: the peak, then a line at the end')
+      .choices(SCHEDULE_NAMES)
       .default('cosine'),
   )
+  .option('--min-lr <rate>', 'learning rate at the end (default: a tenth of the peak)', decimal)
+  .option('--decay-part <part>', 'part of the steps in which the rate of wsd falls (default: 0.2)', decimal)
   .option('--warmup <part>', 'part of the steps for the warmup', decimal, 0.1)
   .addOption(
     new Option('--optimizer <name>', 'muon: for matrices, with AdamW for the rest')

@@ -10,6 +10,7 @@ const OTHERWISE: Readonly<Record<string, string>> = {
   bias: '--no-bias',
   tieEmbeddings: '--untied',
   learningRate: '--lr',
+  minLearningRate: '--min-lr',
   gradientAccumulation: '--accumulate',
   'guidance.part': '--guided-part',
   'guidance.schedule': '--alpha-schedule',

@@ -13,6 +13,7 @@ import {
 import type { Device } from '../device';
 import { loadCheckpoint } from '../io';
 import type { TransformerConfig } from '../nn';
+import type { ScheduleName } from '../optim';
 import type { Tokenizer } from '../text';
 import type { OptimizerConfig, RunSource, TrainConfig } from '../train';
 import { checkState } from '../train/checks';
@@ -36,7 +37,9 @@ export interface TrainOptions extends ModelOptions {
   readonly batchSize: number;
   readonly accumulate: number;
   readonly lr: number;
-  readonly schedule: 'cosine' | 'linear' | 'constant';
+  readonly schedule: ScheduleName;
+  readonly minLr?: number;
+  readonly decayPart?: number;
   readonly warmup: number;
   readonly optimizer: OptimizerConfig['name'];
   readonly weightDecay: number;
@@ -99,6 +102,8 @@ export function planTraining(options: TrainOptions, folder: RunFolder | null, sa
     seqLen: given ? options.seqLen : undefined,
     learningRate: options.lr,
     schedule: options.schedule,
+    minLearningRate: options.minLr,
+    decayPart: options.decayPart,
     warmup: options.warmup,
     optimizer: { name: options.optimizer, decay: options.decay },
     weightDecay: options.weightDecay,

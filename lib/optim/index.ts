@@ -10,4 +10,13 @@ export {
   type StepOptions,
   type UpdateResult,
 } from './optimizer';
-export * from './schedule';
+export {
+  constantSchedule,
+  cosineSchedule,
+  type DecayOptions,
+  linearSchedule,
+  type Schedule,
+  type ScheduleName,
+  type StableOptions,
+  wsdSchedule,
+} from './schedule';

@@ -4,6 +4,7 @@ import { ROW_ORDERS } from '../data/row_order';
 import { checkDevice, type Device } from '../device';
 import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
+import { SCHEDULE_NAMES, type ScheduleName } from '../optim/schedule';
 import { checkKeys, type OptionNames } from '../options';
 import { checkOptimizerConfig, type OptimizerConfig } from './optimizer';
 
@@ -53,8 +54,15 @@ export interface TrainConfig {
   readonly optimizer?: OptimizerConfig;
   /** Peak of the learning rate. */
   readonly learningRate: number;
-  /** Default: cosine. */
-  readonly schedule?: 'cosine' | 'linear' | 'constant';
+  /**
+   * After the warm-up: half a cosine or a straight line to `minLearningRate`; the peak to the end; or (`wsd`) the peak, and a
+   * straight line in the last `decayPart`. Default: cosine.
+   */
+  readonly schedule?: ScheduleName;
+  /** The learning rate at the end, not with `constant`. Default: a tenth of the peak. */
+  readonly minLearningRate?: number;
+  /** Part of all steps in which the rate of `wsd` falls. Default: 0.2. */
+  readonly decayPart?: number;
   /** Part of all steps that warm up. Default: 0.1. */
   readonly warmup?: number;
   /** Default: 0.1. */
@@ -108,6 +116,8 @@ const OPTIONS: OptionNames<TrainConfig> = {
   optimizer: 0,
   learningRate: 0,
   schedule: 0,
+  minLearningRate: 0,
+  decayPart: 0,
   warmup: 0,
   weightDecay: 0,
   maxGradNorm: 0,
@@ -149,9 +159,7 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (config.seqLen !== undefined && config.seqLen > config.model.seqLen)
     throw new OptionError('train: seqLen', `at most the model's ${config.model.seqLen}`, config.seqLen);
   if (config.optimizer !== undefined) checkOptimizerConfig(config.optimizer);
-  checkNumber('train: learningRate', config.learningRate, 0);
-  if (config.schedule !== undefined) checkChoice('train: schedule', config.schedule, ['cosine', 'linear', 'constant']);
-  if (config.warmup !== undefined) checkNumber('train: warmup', config.warmup, 0, 1);
+  checkLearningRate(config);
   if (config.weightDecay !== undefined) checkNumber('train: weightDecay', config.weightDecay, 0);
   if (config.maxGradNorm !== undefined) checkNumber('train: maxGradNorm', config.maxGradNorm, 0);
   if (config.seed !== undefined) checkInteger('train: seed', config.seed, 0);
@@ -169,6 +177,20 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (guidance?.protocol !== undefined)
     checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);
   if (guidance?.part !== undefined) checkNumber('train: guidance.part', guidance.part, 0, 1);
+}
+
+function checkLearningRate({ learningRate, schedule, warmup, minLearningRate, decayPart }: TrainConfig): void {
+  checkNumber('train: learningRate', learningRate, 0);
+  if (schedule !== undefined) checkChoice('train: schedule', schedule, SCHEDULE_NAMES);
+  if (warmup !== undefined) checkNumber('train: warmup', warmup, 0, 1);
+  if (minLearningRate !== undefined) {
+    checkNumber('train: minLearningRate', minLearningRate, 0, learningRate);
+    if (schedule === 'constant')
+      throw new OptionError('train: minLearningRate', 'none with a constant rate', minLearningRate);
+  }
+  if (decayPart === undefined) return;
+  checkNumber('train: decayPart', decayPart, 0, 1);
+  if (schedule !== 'wsd') throw new OptionError('train: decayPart', "none unless the schedule is 'wsd'", decayPart);
 }
 
 /** The options of Guidance. */

@@ -22,11 +22,8 @@ import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { UNSET } from '../nn/init';
 import { scale } from '../ops';
 import {
-  constantSchedule,
-  cosineSchedule,
   GradientClip,
   isRecordable,
-  linearSchedule,
   type Optimizer,
   type RecordableOptimizer,
   type Schedule,
@@ -40,6 +37,7 @@ import { checkIds, checkMemory, checkMoments, checkSameData, checkState, checkVa
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { type Evaluation, evaluate } from './evaluate';
 import { initialWeights } from './initial_weights';
+import { learningRateOf } from './learning_rate';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, withSizesOf } from './load_model';
 import {
   checkedState,
@@ -76,8 +74,6 @@ export class DivergedError extends SffnError {
     super('ERR_DIVERGED', `step ${step}: ${what}; a lower learning rate may help`);
   }
 }
-
-const SCHEDULES = { cosine: cosineSchedule, linear: linearSchedule, constant: constantSchedule } as const;
 
 /** What a trainer does that is not plain data, and so is not in checkpoints. */
 export interface TrainerOptions {
@@ -204,11 +200,7 @@ export class Trainer implements Disposable {
       this.#optimizer = made;
       this.#recordable = config.recordSteps ? recordable(this.#optimizer) : null;
       this.#clip = new GradientClip(config.device);
-      this.#learningRate = SCHEDULES[config.schedule ?? 'cosine']({
-        peak: config.learningRate,
-        totalSteps: this.plan.total,
-        warmupSteps: Math.round((config.warmup ?? 0.1) * this.plan.total),
-      });
+      this.#learningRate = learningRateOf(config);
     } catch (error) {
       this.#closeFiles();
       throw error;

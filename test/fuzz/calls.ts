@@ -583,6 +583,8 @@ const OPTIM: Readonly<Record<string, CallOf>> = {
     ),
   'optim.constantSchedule': (m, d) => schedule(m, () => optim.constantSchedule({ peak: d.pick(NUMBERS) })),
   'optim.cosineSchedule': (m, d) => schedule(m, () => optim.cosineSchedule({ peak: 1, totalSteps: d.pick(NUMBERS) })),
+  'optim.wsdSchedule': (m, d) =>
+    schedule(m, () => optim.wsdSchedule({ peak: 1, totalSteps: d.pick(NUMBERS), decaySteps: d.pick(NUMBERS) })),
   'optim.linearSchedule': (m, d) => schedule(m, () => optim.linearSchedule({ peak: 1, totalSteps: d.pick(NUMBERS) })),
 };
 

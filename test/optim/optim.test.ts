@@ -1,6 +1,14 @@
 import { DisposedError, DTypeError, OptionError, ones, parameter, StateDictError, tensor } from '../../lib';
 import { Linear } from '../../lib/nn';
-import { AdamW, constantSchedule, cosineSchedule, GradientClip, linearSchedule, Muon } from '../../lib/optim';
+import {
+  AdamW,
+  constantSchedule,
+  cosineSchedule,
+  GradientClip,
+  linearSchedule,
+  Muon,
+  wsdSchedule,
+} from '../../lib/optim';
 import { relativeError } from '../support/check_op';
 import { TestRandom } from '../support/random';
 
@@ -374,6 +382,19 @@ describe('schedules', () => {
     expect([10, 60, 110, 500].map(cosine)).toEqual([2, 1.1, 0.2, 0.2].map((x) => expect.closeTo(x, 12)));
     expect([10, 60, 110, 500].map(linear)).toEqual([2, 1.1, 0.2, 0.2].map((x) => expect.closeTo(x, 12)));
     expect(constantSchedule(options)(1e6)).toBe(2);
+  });
+
+  test('stay at the peak, then fall in a line', () => {
+    const wsd = wsdSchedule({ ...options, decaySteps: 50, minRatio: 0.2 });
+    expect([9, 10, 59, 60, 85, 110, 500].map(wsd)).toEqual(
+      [2, 2, 2, 2, 1.2, 0.4, 0.4].map((x) => expect.closeTo(x, 12)),
+    );
+    const longer = wsdSchedule({ ...options, totalSteps: 1000 });
+    expect([0, 5, 10, 59, 799, 900].map(longer)).toEqual([0.2, 1.2, 2, 2, 2, 1.1].map((x) => expect.closeTo(x, 12)));
+    expect([10, 60, 110].map(wsdSchedule({ ...options, decaySteps: 1000 }))).toEqual(
+      [10, 60, 110].map(linearSchedule(options)),
+    );
+    expect([109, 110].map(wsdSchedule({ ...options, decaySteps: 0 }))).toEqual([2, 0.2]);
   });
 
   test('refuse what makes no sense', () => {

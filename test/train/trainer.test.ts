@@ -6,6 +6,8 @@ import { saveCheckpoint } from '../../lib/io';
 import { native } from '../../lib/native';
 import { releaseGuides } from '../../lib/nn';
 import { DivergedError, evaluate, loadModel, planSteps, type TrainConfig, Trainer, train } from '../../lib/train';
+import { checkTrainConfig } from '../../lib/train/config';
+import { learningRateOf } from '../../lib/train/learning_rate';
 import { allocatedWithoutGarbage } from '../support/garbage';
 import { CONFIG, folder, take, weightsOf, writeTokenFile } from './support';
 
@@ -267,5 +269,33 @@ describe('bad input', () => {
     saveCheckpoint(path, { model: new Map(), config: CONFIG.model });
     expect(existsSync(join(path, 'trainer.json'))).toBe(false);
     expect(() => Trainer.resume(path)).toThrow(FormatError);
+  });
+});
+
+describe('the learning rate of a run', () => {
+  const rates = (config: Partial<TrainConfig>): number[] => {
+    const rate = learningRateOf({ ...CONFIG, steps: 10, learningRate: 1, warmup: 0.2, ...config });
+    return [0, 1, 2, 6, 8, 10].map((step) => Number(rate(step).toFixed(6)));
+  };
+
+  test.each<[string, Partial<TrainConfig>, number[]]>([
+    ['falls to a tenth of the peak', { schedule: 'linear' }, [0.5, 1, 1, 0.55, 0.325, 0.1]],
+    ['falls to the rate that is given', { schedule: 'linear', minLearningRate: 0 }, [0.5, 1, 1, 0.5, 0.25, 0]],
+    ['stays at the peak', { schedule: 'constant' }, [0.5, 1, 1, 1, 1, 1]],
+    ['falls at the end', { schedule: 'wsd', decayPart: 0.4, minLearningRate: 0.2 }, [0.5, 1, 1, 1, 0.6, 0.2]],
+    [
+      'spans the repeats of fixed-flop',
+      { schedule: 'wsd', guidance: { protocol: 'fixed-flop', part: 0.5 } },
+      [0.333333, 0.666667, 1, 1, 1, 1],
+    ],
+  ])('%s', (_, config, expected) => expect(rates(config)).toEqual(expected));
+
+  test.each<[Partial<TrainConfig>, string]>([
+    [{ minLearningRate: 2 }, 'train: minLearningRate: expected a number from 0 to 0.01, got 2'],
+    [{ schedule: 'constant', minLearningRate: 0 }, 'train: minLearningRate: expected none with a constant rate, got 0'],
+    [{ decayPart: 0.1 }, "train: decayPart: expected none unless the schedule is 'wsd', got 0.1"],
+    [{ schedule: 'wsd', decayPart: 1.5 }, 'train: decayPart: expected a number from 0 to 1, got 1.5'],
+  ])('%p is refused', (config, message) => {
+    expect(() => checkTrainConfig({ ...CONFIG, ...config })).toThrow(message);
   });
 });
