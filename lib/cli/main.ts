@@ -7,7 +7,9 @@ import { ROW_ORDERS } from '../data/row_order';
 import { INNER_ACTIVATIONS } from '../ops/inner_activation';
 import { SCHEDULE_NAMES } from '../optim/schedule';
 import { STRUCTURE_NAMES } from '../structures';
+import { CHANGEABLE } from '../train/changeable';
 import { fail, USED_WRONGLY, UsageError } from './failure';
+import { optionOf } from './option_names';
 import { watchOutput } from './output';
 import { blockCounts, decimal, deviceName, onePath, path, positiveInteger, wholeNumber } from './values';
 
@@ -18,15 +20,28 @@ const { version } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package
 watchOutput();
 
 /** The options of `train` that a run that goes on takes; everything else is in its checkpoint. */
-const WITH_RESUME = ['--resume', '--threads', '--report', '--sample', '--json'];
+const WITH_RESUME = ['--resume', '--threads', '--report', '--sample', '--json', ...CHANGEABLE.map(optionOf)];
+
+/** What was given of the values that may differ in a run that goes on, by their names in its config. */
+function changesGiven(command: Command): Record<string, unknown> {
+  const given = command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli');
+  return Object.fromEntries(
+    CHANGEABLE.flatMap((name) =>
+      given
+        .filter(({ long }) => long === optionOf(name))
+        .map((option) => [name, command.getOptionValue(option.attributeName())]),
+    ),
+  );
+}
 
 /** @throws {UsageError} naming an option that was given and would have no effect. */
 function checkGiven(command: Command, beside: string, taken: readonly string[]): void {
+  const flags = command.options.map(({ long }) => long ?? '').filter((flag) => taken.includes(flag));
   for (const option of command.options) {
     const name = option.attributeName();
     if (command.getOptionValueSource(name) === 'cli' && !taken.includes(option.long ?? ''))
       throw new UsageError(
-        `${option.long}: ${beside} goes on with the run's own settings; it goes with ${taken.slice(1).join(', ')} only`,
+        `${option.long}: ${beside} goes on with the run's own settings; what may change is ${flags.join(', ')}`,
       );
   }
 }
@@ -155,7 +170,7 @@ program
   .option('--force', 'replace the run that --out holds, at the first checkpoint of the new one')
   .option(
     '--resume <folder>',
-    'continue this run with its own settings; goes only with --threads, --report, --sample and --json',
+    'continue this run with its own settings, or with new ones: --steps, --batch-size, --accumulate, --lr, --min-lr, --schedule, --decay-part, --weight-decay, --max-grad-norm, --eval-every, --save-every, --device, --record-steps',
     path,
   )
   .option(
@@ -185,7 +200,8 @@ and 129, and so does a run whose output is no longer read, with 141.`,
   )
   .action(async (options, command: Command) => {
     if (options.resume !== undefined) checkGiven(command, `--resume ${options.resume}`, WITH_RESUME);
-    await (await import('./train_command.js')).trainCommand(options);
+    const changes = options.resume === undefined ? {} : changesGiven(command);
+    await (await import('./train_command.js')).trainCommand(options, changes);
   });
 
 program

@@ -5,7 +5,7 @@ import type { RunRecord } from '../report/record';
 import { checkReport, writeReport } from '../report/report';
 import type { Tokenizer } from '../text';
 import { useThreads } from '../threads';
-import { type TrainEvent, trainInWorker } from '../train';
+import { type RunChanges, type TrainEvent, trainInWorker } from '../train';
 import { UsageError } from './failure';
 import { onOutputLost, SIGNAL_CODES } from './output';
 import { checkOutside } from './outside';
@@ -88,13 +88,14 @@ async function sampleText(checkpoint: string, tokenizer: Tokenizer, prompt: stri
   return text;
 }
 
-export async function trainCommand(options: TrainOptions): Promise<void> {
+/** @param changes for a run that goes on. */
+export async function trainCommand(options: TrainOptions, changes: RunChanges): Promise<void> {
   const progress = progressFor(options.json);
   // Workers share the process's pool, so this holds for the training thread too.
   const fewer = options.threads === undefined ? null : useThreads('--threads', options.threads);
   if (fewer !== null) process.stderr.write(`warning: ${fewer}\n`);
   using folder = options.resume === undefined ? openRunFolder(options.out, options.force) : null;
-  const plan = planTraining(options, folder, progress.say);
+  const plan = planTraining(options, folder, changes, progress.say);
   await checkEnd(options, plan);
   const record = await runToEnd(plan, folder, progress, stoppable(progress.say));
   const saved = record.events.findLast((event) => event.type === 'checkpoint');

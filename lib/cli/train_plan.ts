@@ -15,13 +15,15 @@ import { loadCheckpoint } from '../io';
 import type { TransformerConfig } from '../nn';
 import type { ScheduleName } from '../optim';
 import type { Tokenizer } from '../text';
-import type { OptimizerConfig, RunSource, TrainConfig } from '../train';
+import type { OptimizerConfig, RunChanges, RunSource, TrainConfig } from '../train';
+import { changedConfig } from '../train/changes';
 import { checkState } from '../train/checks';
 import { checkTrainConfig } from '../train/config';
 import { isTrainerState } from '../train/load_model';
 import { foundConfig } from '../train/paths';
 import { UsageError } from './failure';
 import { guidanceConfig, initModel, type ModelOptions, presetModel } from './model_options';
+import { optionOf } from './option_names';
 import { type RunFolder, TOKEN_FILES } from './run_folder';
 import { tokenizerFrom, tokenizerOf } from './tokenizer_option';
 
@@ -78,10 +80,16 @@ interface Data {
 
 /**
  * @param folder where the files go; null with --resume.
+ * @param changes with --resume.
  * @throws {UsageError} for options that do not go together, and what reading the data throws.
  */
-export function planTraining(options: TrainOptions, folder: RunFolder | null, say: (line: string) => void): TrainPlan {
-  if (folder === null) return planResume(options.resume!);
+export function planTraining(
+  options: TrainOptions,
+  folder: RunFolder | null,
+  changes: RunChanges,
+  say: (line: string) => void,
+): TrainPlan {
+  if (folder === null) return planResume(options.resume!, changes, say);
   if ((options.data === undefined) === (options.tokens === undefined))
     throw new UsageError('give either --data FILE_OR_FOLDER, or --tokens FILE, or --resume FOLDER');
   const { data: text, validationTokens, vocabSize: ids } = options;
@@ -131,14 +139,16 @@ export function planTraining(options: TrainOptions, folder: RunFolder | null, sa
   return { source: { config }, config, tokenizer, baselines: baselinesOf(config) };
 }
 
-function planResume(folder: string): TrainPlan {
+function planResume(folder: string, changes: RunChanges, say: (line: string) => void): TrainPlan {
   const { trainer, tokenizerFile } = loadCheckpoint(folder);
   if (!isTrainerState(trainer)) throw new UsageError(`${folder} holds only a model; start from it with --init`);
   checkState(folder, trainer);
-  const config = foundConfig(trainer, folder);
+  const { config, change } = changedConfig(foundConfig(trainer, folder), changes, trainer.step);
+  for (const [name, value] of Object.entries(change?.to ?? {}))
+    say(`changed: ${optionOf(name)} ${value}, was ${change!.from[name] ?? 'the default'}`);
   const hasText = config.tokenizer !== undefined;
   return {
-    source: { resume: folder },
+    source: { resume: folder, changes },
     config,
     tokenizer: hasText ? tokenizerOf(tokenizerFile) : null,
     baselines: baselinesOf(config),

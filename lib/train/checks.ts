@@ -103,6 +103,8 @@ export function checkState(path: string, state: TrainerState): void {
   for (const [name, path] of Object.entries({ ...state.data?.beside }))
     if (typeof path !== 'string')
       throw new FormatError(file, `data.beside.${name} is ${JSON.stringify(path)}; expected a path`);
+  if (state.changes !== undefined && !Array.isArray(state.changes))
+    throw new FormatError(file, `changes is ${JSON.stringify(state.changes)}; expected a list`);
   if ((state.guidance !== null) !== (state.config.guidance !== undefined))
     throw new FormatError(file, 'it has the state of a guide without its config, or the config without its state');
 }

@@ -23,6 +23,9 @@ export interface GuidanceConfig {
   readonly form?: GuidanceForm;
 }
 
+/** Part of all steps that warm up. */
+export const DEFAULT_WARMUP = 0.1;
+
 /** A training run, as plain data. */
 export interface TrainConfig {
   /** The model. */

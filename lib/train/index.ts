@@ -1,3 +1,4 @@
+export type { RecordedChange, RunChanges } from './changes';
 export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from './config';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate';
 export { type LoadedModel, loadModel } from './load_model';
@@ -18,6 +19,7 @@ export {
 export { trainInWorker } from './train_in_worker';
 export {
   DivergedError,
+  type ResumeOptions,
   type StepReport,
   Trainer,
   type TrainerOptions,

@@ -1,10 +1,10 @@
 /** The learning rate of a run, as its config has it. */
 import { constantSchedule, cosineSchedule, linearSchedule, type Schedule, wsdSchedule } from '../optim';
-import { planSteps, type TrainConfig } from './config';
+import { DEFAULT_WARMUP, planSteps, type TrainConfig } from './config';
 
 /** The rate at each step. The config was checked. */
 export function learningRateOf(config: TrainConfig): Schedule {
-  const { schedule = 'cosine', learningRate: peak, warmup = 0.1, decayPart = 0.2 } = config;
+  const { schedule = 'cosine', learningRate: peak, warmup = DEFAULT_WARMUP, decayPart = 0.2 } = config;
   const { minLearningRate = peak / 10 } = config;
   const { total: totalSteps } = planSteps(config);
   const warmupSteps = Math.round(warmup * totalSteps);

@@ -22,6 +22,7 @@ import { linearDims } from '../ops/linear_dims';
 import { tidy } from '../scope';
 import { DEFINITIONS } from '../structures';
 import { numel, type Shape, type Tensor, tensor } from '../tensor';
+import type { RecordedChange } from './changes';
 import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
 import type { TokensBeside } from './paths';
@@ -41,6 +42,8 @@ export interface TrainerState {
   readonly optimizerSteps: number;
   readonly guidance: GuidanceState | null;
   readonly loader: LoaderState;
+  /** What was changed when the run went on; older releases did not write it. */
+  readonly changes?: readonly RecordedChange[];
   /** The training tokens; older releases did not write it. */
   readonly data?: DataMark;
 }

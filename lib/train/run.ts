@@ -7,6 +7,7 @@ import { lock } from '../io/lock';
 import { checkPlace } from '../io/store';
 import type { FfnParameters, FlopsPerToken } from '../nn';
 import { checkKeys, isObject } from '../options';
+import { checkChanges, type RunChanges } from './changes';
 import { checkTrainConfig, type StepPlan, type TrainConfig } from './config';
 import type { Evaluation } from './evaluate';
 import { DivergedError, type StepReport, TRAINER_OPTIONS, Trainer, type TrainerOptions } from './trainer';
@@ -89,14 +90,17 @@ export type RunSource =
   | {
       /** A checkpoint folder. */
       readonly resume: string;
+      /** New values for the run. Default: none. */
+      readonly changes?: RunChanges;
     };
 
 /** @throws {OptionError} */
 export function checkSource(where: string, source: unknown): asserts source is RunSource {
   if (!isObject(source) || !('config' in source || 'resume' in source))
     throw new OptionError(`${where}: source`, 'a config, or a checkpoint to resume', source);
-  if ('resume' in source) checkPath(`${where}: resume`, source.resume);
-  else checkTrainConfig(source.config as TrainConfig);
+  if (!('resume' in source)) return checkTrainConfig(source.config as TrainConfig);
+  checkPath(`${where}: resume`, source.resume);
+  if (source.changes !== undefined) checkChanges(`${where}: changes`, source.changes);
 }
 
 /** Options of `train` and `trainInWorker`. */
@@ -190,7 +194,10 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
   const given = 'resume' in source ? source.resume : source.config.checkpoint;
   const folder = given === undefined ? undefined : placeOf(given);
   using _ = folder === undefined ? null : lock(folder, 0, `${folder}.run`);
-  using trainer = 'resume' in source ? Trainer.resume(source.resume, own) : new Trainer(source.config, own);
+  using trainer =
+    'resume' in source
+      ? Trainer.resume(source.resume, { ...own, changes: source.changes })
+      : new Trainer(source.config, own);
   if (folder !== undefined) checkPlace(folder, checkpointBytes(trainer));
   const { config, plan, model } = trainer;
   yield {

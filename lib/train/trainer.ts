@@ -33,6 +33,7 @@ import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
+import { changedConfig, checkChanges, type RecordedChange, type RunChanges } from './changes';
 import { checkIds, checkMemory, checkMoments, checkSameData, checkState, checkValidation } from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { type Evaluation, evaluate } from './evaluate';
@@ -73,6 +74,12 @@ export class DivergedError extends SffnError {
   constructor(step: number, what: string) {
     super('ERR_DIVERGED', `step ${step}: ${what}; a lower learning rate may help`);
   }
+}
+
+/** Options of `Trainer.resume`. */
+export interface ResumeOptions extends TrainerOptions {
+  /** New values for the run, kept in its checkpoints. Default: none. */
+  readonly changes?: RunChanges;
 }
 
 /** What a trainer does that is not plain data, and so is not in checkpoints. */
@@ -121,6 +128,7 @@ export class Trainer implements Disposable {
   readonly #onGradients: TrainerOptions['onGradients'];
   readonly #guidance: Guidance | null;
   readonly #learningRate: Schedule;
+  #changes: readonly RecordedChange[] = [];
   readonly #trainFile: TokenFile;
   readonly #validationFile: TokenFile | null = null;
   readonly #loader: BatchLoader;
@@ -208,19 +216,24 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * A trainer that continues where the checkpoint was written, bit for bit, with the same options.
+   * A trainer that continues where the checkpoint was written, bit for bit with the same options and without changes.
    * @throws {FileError | FormatError} @throws {StateDictError} for the state of another optimizer.
    */
-  static resume(folder: string, options: TrainerOptions = {}): Trainer {
+  static resume(folder: string, options: ResumeOptions = {}): Trainer {
+    checkKeys('Trainer.resume', options, { ...TRAINER_OPTIONS, changes: 0 });
+    const { changes = {}, ...own } = options;
+    checkChanges('Trainer.resume: changes', changes);
     const restored = loadCheckpoint(folder);
     const { trainer: state, model, optimizer } = restored;
     if (!isTrainerState(state) || optimizer === undefined)
       throw new FormatError(folder, 'it holds only a model and cannot continue a training run');
     checkState(folder, state);
-    const trainer = new Trainer(foundConfig(state, folder), options, restored);
+    const { config, change } = changedConfig(foundConfig(state, folder), changes, state.step);
+    const trainer = new Trainer(config, own, restored);
     try {
       checkSameData(trainer.#trainFile, state);
       trainer.#restore(folder, state, model, optimizer);
+      trainer.#changes = [...(state.changes ?? []), ...(change ? [change] : [])];
     } catch (error) {
       trainer[Symbol.dispose]();
       throw error;
@@ -454,6 +467,7 @@ export class Trainer implements Disposable {
       optimizerSteps: stepCount,
       guidance: this.#guidance?.state() ?? null,
       loader: this.#loader.state(),
+      changes: this.#changes,
       data: {
         tokens: this.#trainFile.length,
         crc32: this.#checksum,

@@ -132,6 +132,23 @@ describe('--json', () => {
     expect(losses(result.stdout)).toEqual([]);
     expect(jsonLines(result.stdout).at(-1)).toMatchObject({ type: 'end', reason: 'finished', step: 4 });
   });
+
+  test('--resume with other values goes on with them, and says what changed', () => {
+    const more = ['--steps', '6', '--lr', '0.25', '--schedule', 'constant', '--batch-size', '3'];
+    const result = cli(['train', '--resume', checkpoint, ...more]);
+    expect(result).toMatchObject({ status: 0 });
+    for (const line of [
+      '--steps 6, was 4',
+      '--lr 0.25, was 0.002',
+      '--schedule constant, was cosine',
+      '--batch-size 3, was 4',
+    ])
+      expect(result.stderr).toContain(`changed: ${line}`);
+    expect(result.stderr).toContain('step 6/6');
+    const late = cli(['train', '--resume', checkpoint, '--steps', '3']);
+    expect(late).toMatchObject({ status: 2 });
+    expect(late.stderr).toContain('--steps: expected at least the 6 that were taken or are guided, got 3');
+  });
 });
 
 test('Ctrl-C finishes the step, saves and exits with 130; the run can go on', async () => {

@@ -133,10 +133,10 @@ test.each<[string, string[], number, RegExp]>([
   ['a text that is empty', ['eval', nowhere, '--data', ''], 2, /--data .* It is empty/],
   ['a checkpoint that is empty', ['generate', '', '--prompt', 'a'], 2, /checkpoint'. It is empty/],
   [
-    'steps of a run that goes on',
-    ['train', '--resume', nowhere, '--steps', '9'],
+    'the seed of a run that goes on',
+    ['train', '--resume', nowhere, '--seed', '9'],
     2,
-    /--steps: --resume .* own settings/,
+    /--seed: --resume .* own settings; what may change is --steps, --batch-size, /,
   ],
   ['a place of a run that goes on', ['train', '--resume', nowhere, '--out', 'x'], 2, /--out: --resume/],
   [
