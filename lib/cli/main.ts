@@ -114,6 +114,19 @@ program
   )
   .optionsGroup('Training:')
   .option('--steps <n>', 'optimizer steps', positiveInteger, 400)
+  .addOption(
+    new Option('--target-tokens <n>', 'as many steps as see at most so many tokens, such as 1e6')
+      .argParser(decimal)
+      .conflicts(['steps', 'targetFlops']),
+  )
+  .addOption(
+    new Option(
+      '--target-flops <n>',
+      'as many steps as compute at most so many operations, guide and optimizer included',
+    )
+      .argParser(decimal)
+      .conflicts('steps'),
+  )
   .option('--batch-size <n>', 'rows in one forward pass', positiveInteger, 8)
   .option('--accumulate <n>', 'forward passes in one step', positiveInteger, 1)
   .option('--lr <rate>', 'peak learning rate', decimal, 2e-3)

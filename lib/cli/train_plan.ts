@@ -15,7 +15,15 @@ import { loadCheckpoint } from '../io';
 import type { TransformerConfig } from '../nn';
 import type { ScheduleName } from '../optim';
 import type { Tokenizer } from '../text';
-import type { OptimizerConfig, RunChanges, RunSource, TrainConfig } from '../train';
+import {
+  type OptimizerConfig,
+  type RunChanges,
+  type RunSource,
+  runFlops,
+  stepsForFlops,
+  stepsForTokens,
+  type TrainConfig,
+} from '../train';
 import { changedConfig } from '../train/changes';
 import { checkState } from '../train/checks';
 import { checkTrainConfig } from '../train/config';
@@ -27,6 +35,8 @@ import { optionOf } from './option_names';
 import { type RunFolder, TOKEN_FILES } from './run_folder';
 import { tokenizerFrom, tokenizerOf } from './tokenizer_option';
 
+type Say = (line: string) => void;
+
 /** As commander gives them. */
 export interface TrainOptions extends ModelOptions {
   readonly data?: string;
@@ -36,6 +46,8 @@ export interface TrainOptions extends ModelOptions {
   readonly tokenizer?: string;
   readonly order: RowOrder;
   readonly steps: number;
+  readonly targetTokens?: number;
+  readonly targetFlops?: number;
   readonly batchSize: number;
   readonly accumulate: number;
   readonly lr: number;
@@ -87,7 +99,7 @@ export function planTraining(
   options: TrainOptions,
   folder: RunFolder | null,
   changes: RunChanges,
-  say: (line: string) => void,
+  say: Say,
 ): TrainPlan {
   if (folder === null) return planResume(options.resume!, changes, say);
   if ((options.data === undefined) === (options.tokens === undefined))
@@ -135,11 +147,21 @@ export function planTraining(
   const model = given ? planned : { ...planned, vocabSize };
   if (tokenizer !== null && tokenizer.vocabSize > model.vocabSize)
     throw new UsageError(`the tokenizer has ${tokenizer.vocabSize} ids, the model of --init only ${model.vocabSize}`);
-  const config: TrainConfig = { ...settings, model, data, tokenizer: tokenizer?.name };
+  const config = withinBudget(options, { ...settings, model, data, tokenizer: tokenizer?.name }, say);
   return { source: { config }, config, tokenizer, baselines: baselinesOf(config) };
 }
 
-function planResume(folder: string, changes: RunChanges, say: (line: string) => void): TrainPlan {
+/** The config with the steps that the budget allows, if there is one. */
+function withinBudget({ targetTokens, targetFlops }: TrainOptions, config: TrainConfig, say: Say): TrainConfig {
+  for (const [name, value] of Object.entries({ '--target-tokens': targetTokens, '--target-flops': targetFlops }))
+    if (value !== undefined && !(value > 0)) throw new UsageError(`${name} ${value}: it must be above 0`);
+  if (targetTokens === undefined && targetFlops === undefined) return config;
+  const steps = targetTokens === undefined ? stepsForFlops(config, targetFlops!) : stepsForTokens(config, targetTokens);
+  say(`budget: ${steps} steps of ${runFlops({ ...config, steps }).total.toPrecision(3)} operations in all`);
+  return { ...config, steps };
+}
+
+function planResume(folder: string, changes: RunChanges, say: Say): TrainPlan {
   const { trainer, tokenizerFile } = loadCheckpoint(folder);
   if (!isTrainerState(trainer)) throw new UsageError(`${folder} holds only a model; start from it with --init`);
   checkState(folder, trainer);
@@ -166,12 +188,7 @@ function bareTokens(options: TrainOptions, path: string, model: TransformerConfi
   };
 }
 
-function prepareText(
-  options: TrainOptions,
-  folder: string,
-  initTokenizer: string | undefined,
-  say: (line: string) => void,
-): Data {
+function prepareText(options: TrainOptions, folder: string, initTokenizer: string | undefined, say: Say): Data {
   const { tokenizer: kind, init } = options;
   if (init !== undefined && kind !== undefined && !(kind === 'byte' && initTokenizer === undefined))
     throw new UsageError(`--tokenizer ${kind}: the model of --init has a tokenizer of its own`);

@@ -81,10 +81,4 @@ export class FeedForward extends Module {
     const [fc1, fc2] = this.layers;
     return fc1.flopsPerToken + fc2.flopsPerToken;
   }
-
-  /** The same for a dense network of these widths. */
-  get denseFlopsPerToken(): number {
-    const [fc1, fc2] = this.layers;
-    return 2 * (fc1.inFeatures * fc1.outFeatures + fc2.inFeatures * fc2.outFeatures);
-  }
 }

@@ -8,6 +8,7 @@ export {
 } from '../structures';
 export * from './attention';
 export { type Factors, nearestFactors } from './compress';
+export { countFlops, countParameters, type FlopsPerToken, type ParameterCount } from './cost';
 export * from './embedding';
 export * from './feed_forward';
 export * from './guidance';
@@ -16,7 +17,6 @@ export * from './linear';
 export { type ChosenSizes, type LinearForward, LinearLayer, type LinearLayerOptions } from './linear_layer';
 export * from './module';
 export * from './norm';
-export { countParameters, type ParameterCount } from './parameter_count';
 export * from './self_guided';
 export * from './transformer';
 export {

@@ -9,6 +9,7 @@ import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import type { Tensor } from '../tensor';
 import { CausalSelfAttention } from './attention';
+import { countFlops, type FlopsPerToken } from './cost';
 import { Embedding } from './embedding';
 import { FeedForward, type FfnStructure } from './feed_forward';
 import type { Guidance } from './guidance';
@@ -80,20 +81,6 @@ export interface FfnParameters {
   /** As the layers are, without guides. */
   readonly structured: number;
   /** If all of them were dense. */
-  readonly dense: number;
-}
-
-/** Floating-point operations per token, forward, by where they are spent. */
-export interface FlopsPerToken {
-  /** Feedforward networks. */
-  readonly ffn: number;
-  /** Attention with its projections. */
-  readonly attention: number;
-  /** Projection to the vocabulary. */
-  readonly head: number;
-  /** All of them. */
-  readonly total: number;
-  /** The total of the same model with dense feedforward networks. */
   readonly dense: number;
 }
 
@@ -171,13 +158,7 @@ export class TransformerLM extends Module {
   /** At a context of `seqLen` tokens (default: the longest). */
   flopsPerToken(seqLen = this.config.seqLen): FlopsPerToken {
     this.checkAlive('flopsPerToken');
-    const sum = (value: (block: TransformerBlock) => number) =>
-      this.blocks.reduce((total, block) => total + value(block), 0);
-    const ffn = sum((block) => block.ffn.flopsPerToken);
-    const attention = sum((block) => block.attention.flopsPerToken(seqLen));
-    const head = 2 * this.config.vocabSize * this.config.dModel;
-    const dense = attention + head + sum((block) => block.ffn.denseFlopsPerToken);
-    return { ffn, attention, head, total: ffn + attention + head, dense };
+    return countFlops(this.config, seqLen);
   }
 
   /** Parameters of the feedforward networks without guides, and of dense ones in their place. */

@@ -50,6 +50,13 @@ export function summaryRows(record: RunRecord): [string, string][] {
       `${count(flops.total)} forward, ${percent(flops.dense - flops.total, flops.dense)} fewer than with dense layers`,
     ]);
   }
+  const end = eventsOf(record, 'end')[0];
+  if (end && end.flops.total > 0) {
+    const { model, guide, optimizer, total } = end.flops;
+    const parts = { model, guide, optimizer };
+    const named = Object.entries(parts).map(([name, part]) => `${name} ${percent(part, total)}`);
+    rows.push(['training FLOPs', `${total.toPrecision(3)}: ${named.join(', ')}`]);
+  }
   const steps = eventsOf(record, 'step');
   if (steps.length > 0)
     rows.push([

@@ -1,6 +1,7 @@
 export type { RecordedChange, RunChanges } from './changes';
 export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from './config';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate';
+export { type RunFlops, runFlops, stepsForFlops, stepsForTokens } from './flops';
 export { type LoadedModel, loadModel } from './load_model';
 export type { AdamWConfig, MuonConfig, OptimizerConfig, OptimizerFactory } from './optimizer';
 export {

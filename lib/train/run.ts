@@ -10,6 +10,7 @@ import { checkKeys, isObject } from '../options';
 import { checkChanges, type RunChanges } from './changes';
 import { checkTrainConfig, type StepPlan, type TrainConfig } from './config';
 import type { Evaluation } from './evaluate';
+import { type RunFlops, runFlops } from './flops';
 import { DivergedError, type StepReport, TRAINER_OPTIONS, Trainer, type TrainerOptions } from './trainer';
 
 /** The cost of the model, reported once at the start. */
@@ -20,6 +21,8 @@ export interface ModelReport {
   readonly ffnParameters: FfnParameters;
   /** Floating-point operations per token, forward. */
   readonly flopsPerToken: FlopsPerToken;
+  /** Operations of the steps that are left. */
+  readonly flops: RunFlops;
 }
 
 /** What a run tells as it goes on. */
@@ -79,6 +82,8 @@ export interface EndEvent {
   readonly step: number;
   /** Whether all steps were taken. */
   readonly reason: 'finished' | 'aborted';
+  /** Operations of the steps that were taken since the start event. */
+  readonly flops: RunFlops;
 }
 
 /** A new run, or one that goes on from a checkpoint folder. */
@@ -200,13 +205,15 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
       : new Trainer(source.config, own);
   if (folder !== undefined) checkPlace(folder, checkpointBytes(trainer));
   const { config, plan, model } = trainer;
+  const firstStep = trainer.step;
   yield {
     type: 'start',
-    firstStep: trainer.step,
+    firstStep,
     plan,
     parameters: model.numParameters(),
     ffnParameters: model.ffnParameters(),
     flopsPerToken: model.flopsPerToken(config.seqLen),
+    flops: runFlops(config, firstStep),
   };
   const hasValidation = config.data.validation !== undefined;
   const evaluations = new Pace(config.evalEvery, trainer.step);
@@ -239,5 +246,10 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
   if (folder !== undefined) yield* saveLast(trainer, folder);
   if (hasValidation && trainer.finished)
     yield { type: 'evaluation', step: trainer.step, final: true, ...(await trainer.evaluate()) };
-  yield { type: 'end', step: trainer.step, reason: trainer.finished ? 'finished' : 'aborted' };
+  yield {
+    type: 'end',
+    step: trainer.step,
+    reason: trainer.finished ? 'finished' : 'aborted',
+    flops: runFlops(config, firstStep, trainer.step),
+  };
 }

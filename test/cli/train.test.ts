@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadSafetensors } from '../../lib/io';
+import type { EndEvent, StartEvent } from '../../lib/train';
 import { cli, folder, jsonLines, start, writeText } from './support';
 
 const text = writeText('text.txt', 400, 1);
@@ -103,6 +104,21 @@ describe('--json', () => {
       ...['checkpoint', 'evaluation', 'end'],
     ]);
     expect(jsonLines(first.stdout)[1]).toMatchObject({ step: 1, alpha: 1, tokens: 128 });
+  });
+
+  test('a budget of tokens or operations decides how many steps there are', () => {
+    const target = (...budget: string[]) => {
+      const result = train('--data', text, '--json', '--out', join(folder, 'budget'), '--force', ...budget);
+      expect(result).toMatchObject({ status: 0, stderr: '' });
+      const events = jsonLines(result.stdout);
+      const [start, end] = [events[0], events.at(-1)] as unknown as [StartEvent, EndEvent];
+      return { total: start.plan.total, planned: start.flops, done: end.flops };
+    };
+    const { total, planned, done } = target('--target-tokens', '600');
+    expect(total).toBe(4); // of 4 rows of 32 tokens
+    expect(done).toEqual(planned);
+    expect(target('--target-flops', String(planned.total + 1)).total).toBe(4);
+    expect(target('--target-flops', String(planned.total * 0.99)).total).toBe(3);
   });
 
   test('is the same at every run of the same seed', () => {

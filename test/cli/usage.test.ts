@@ -133,6 +133,18 @@ test.each<[string, string[], number, RegExp]>([
   ['a text that is empty', ['eval', nowhere, '--data', ''], 2, /--data .* It is empty/],
   ['a checkpoint that is empty', ['generate', '', '--prompt', 'a'], 2, /checkpoint'. It is empty/],
   [
+    'two budgets',
+    ['train', '--data', text, '--steps', '3', '--target-flops', '1e9'],
+    2,
+    /cannot be used with option '--steps/,
+  ],
+  [
+    'a budget of nothing',
+    ['train', '--data', text, '--target-tokens', '0'],
+    2,
+    /--target-tokens 0: it must be above 0/,
+  ],
+  [
     'the seed of a run that goes on',
     ['train', '--resume', nowhere, '--seed', '9'],
     2,

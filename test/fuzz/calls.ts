@@ -557,6 +557,8 @@ const NN: Readonly<Record<string, CallOf>> = {
     void m.attempt('nn.checkStructure', false, () => nn.checkStructure('fuzz', d.pick(['dense', 'none', '']))),
   'nn.checkTransformerConfig': (m, d) =>
     void m.attempt('nn.checkTransformerConfig', true, () => nn.checkTransformerConfig(config(d))),
+  'nn.countFlops': (m, d) =>
+    void m.attempt('nn.countFlops', true, () => nn.countFlops(config(d), d.pick([undefined, 0, 3]))),
   'nn.countParameters': (m, d) => void m.attempt('nn.countParameters', true, () => nn.countParameters(config(d))),
   'nn.resolveConfig': (m, d) => void m.attempt('nn.resolveConfig', true, () => nn.resolveConfig(config(d))),
   'nn.presetConfig': (m, d) =>

@@ -5,7 +5,16 @@ import { TokenFile } from '../../lib/data';
 import { saveCheckpoint } from '../../lib/io';
 import { native } from '../../lib/native';
 import { releaseGuides } from '../../lib/nn';
-import { DivergedError, evaluate, loadModel, planSteps, type TrainConfig, Trainer, train } from '../../lib/train';
+import {
+  DivergedError,
+  evaluate,
+  loadModel,
+  planSteps,
+  runFlops,
+  type TrainConfig,
+  Trainer,
+  train,
+} from '../../lib/train';
 import { checkTrainConfig } from '../../lib/train/config';
 import { learningRateOf } from '../../lib/train/learning_rate';
 import { allocatedWithoutGarbage } from '../support/garbage';
@@ -135,7 +144,8 @@ test('an abort finishes the step, saves, and the run can go on', async () => {
   for await (const event of train({ config: { ...CONFIG, checkpoint } }, { signal: controller.signal })) {
     events.push(event.type);
     if (event.type === 'step' && event.step === 2) controller.abort();
-    if (event.type === 'end') expect(event).toEqual({ type: 'end', step: 2, reason: 'aborted' });
+    if (event.type === 'end')
+      expect(event).toEqual({ type: 'end', step: 2, reason: 'aborted', flops: runFlops(CONFIG, 0, 2) });
   }
   expect(events).toEqual(['start', 'step', 'step', 'checkpoint', 'end']);
   using trainer = Trainer.resume(checkpoint);
