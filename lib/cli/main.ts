@@ -10,6 +10,7 @@ import { STRUCTURE_NAMES } from '../structures';
 import { CHANGEABLE } from '../train/changeable';
 import { fail, USED_WRONGLY, UsageError } from './failure';
 import { optionOf } from './option_names';
+import { applyOptions, optionsOf } from './options_file';
 import { watchOutput } from './output';
 import { blockCounts, decimal, deviceName, onePath, path, positiveInteger, wholeNumber } from './values';
 
@@ -174,6 +175,11 @@ program
     '--record-steps',
     'record the training step as a CUDA graph and replay it, after the guided steps; only on cuda',
   )
+  .option(
+    '--config <file>',
+    'a JSON file of options, such as the options.json of a run; options beside it go before',
+    path,
+  )
   .optionsGroup('Output:')
   .option(
     '--out <folder>',
@@ -213,8 +219,9 @@ and 129, and so does a run whose output is no longer read, with 141.`,
   )
   .action(async (options, command: Command) => {
     if (options.resume !== undefined) checkGiven(command, `--resume ${options.resume}`, WITH_RESUME);
+    if (options.config !== undefined) applyOptions(command, options.config);
     const changes = options.resume === undefined ? {} : changesGiven(command);
-    await (await import('./train_command.js')).trainCommand(options, changes);
+    await (await import('./train_command.js')).trainCommand(command.opts(), changes, optionsOf(command));
   });
 
 program

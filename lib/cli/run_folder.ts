@@ -12,6 +12,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { FileError } from '../errors';
 import {
   attempt,
   makeFolder,
@@ -22,12 +23,14 @@ import {
   uniquePart,
   wayInto,
   withFile,
+  writeJson,
 } from '../io/files';
 import { lock } from '../io/lock';
 import { holdsCheckpoint, standIn } from '../io/manifest';
 import { checkFree } from '../io/store';
 import type { TrainConfig } from '../train';
 import { UsageError } from './failure';
+import { OPTIONS_FILE } from './options_file';
 import { checkOutside } from './outside';
 
 /**
@@ -42,7 +45,8 @@ export interface RunFolder extends Disposable {
   readonly tokens: string;
   /**
    * To be told of each checkpoint. At the first one in its place, the token files of other runs are removed, but for
-   * those that this one reads, and `runs/latest` points to this run if it is a numbered one. If it cannot, returns why.
+   * those that this one reads, its options are written, and `runs/latest` points to this run if it is a numbered one.
+   * If it cannot, returns why.
    */
   saved(checkpoint: string, data: TrainConfig['data']): string | null;
 }
@@ -129,10 +133,15 @@ function needs(checkpoint: string, tokens: string): boolean {
  * nothing in it.
  * @param out what the user names. Default: the next number in `runs`.
  * @param force whether a run that is there may be replaced.
+ * @param options for its options file.
  * @throws {UsageError} for a folder with a run, and for one inside a checkpoint. @throws {FileError} for one that another
  * process is using.
  */
-export function openRunFolder(out: string | undefined, force = false): RunFolder {
+export function openRunFolder(
+  out: string | undefined,
+  force = false,
+  options: Readonly<Record<string, unknown>> = {},
+): RunFolder {
   checkOutside(out === undefined ? RUNS : `--out ${out}`, out ?? RUNS);
   const root = realPath(out ?? RUNS);
   const absent = missingFolders(root);
@@ -164,6 +173,12 @@ export function openRunFolder(out: string | undefined, force = false): RunFolder
         for (const name of readdirSync(path))
           if (TOKENS.test(name) && !reads(data, join(path, name))) removeTokens(join(path, name));
       });
+      try {
+        writeJson(join(path, OPTIONS_FILE), options);
+      } catch (error) {
+        if (!(error instanceof FileError)) throw error;
+        return error.message;
+      }
       return out === undefined ? link(path) : null;
     },
     [Symbol.dispose]() {

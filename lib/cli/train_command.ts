@@ -88,13 +88,20 @@ async function sampleText(checkpoint: string, tokenizer: Tokenizer, prompt: stri
   return text;
 }
 
-/** @param changes for a run that goes on. */
-export async function trainCommand(options: TrainOptions, changes: RunChanges): Promise<void> {
+/**
+ * @param changes for a run that goes on.
+ * @param repeated what the options file of a new run holds.
+ */
+export async function trainCommand(
+  options: TrainOptions,
+  changes: RunChanges,
+  repeated: Readonly<Record<string, unknown>>,
+): Promise<void> {
   const progress = progressFor(options.json);
   // Workers share the process's pool, so this holds for the training thread too.
   const fewer = options.threads === undefined ? null : useThreads('--threads', options.threads);
   if (fewer !== null) process.stderr.write(`warning: ${fewer}\n`);
-  using folder = options.resume === undefined ? openRunFolder(options.out, options.force) : null;
+  using folder = options.resume === undefined ? openRunFolder(options.out, options.force, repeated) : null;
   const plan = planTraining(options, folder, changes, progress.say);
   await checkEnd(options, plan);
   const record = await runToEnd(plan, folder, progress, stoppable(progress.say));

@@ -161,16 +161,16 @@ describe('the run that a new one is to replace', () => {
     expect(readdirSync(out).filter((name) => name.startsWith('tokens.'))).toHaveLength(2);
     isWhole();
     expect(cli([...replace, '--steps', '1'])).toMatchObject({ status: 0, stderr: '' });
-    expect(readdirSync(out)).toEqual(['checkpoint', expect.stringMatching(/^tokens\.\d+-/)]);
+    expect(readdirSync(out)).toEqual(['checkpoint', 'options.json', expect.stringMatching(/^tokens\.\d+-/)]);
     expect(goOn()).toMatchObject({ status: 0, stderr: '' });
   });
 
   test('may give the new one its tokens', () => {
-    const [, tokens] = readdirSync(out);
+    const tokens = readdirSync(out).find((name) => name.startsWith('tokens.'));
     const file = join(out, tokens!, 'train.bin');
     const args = ['--tokens', file, '--init', checkpoint, '--steps', '1', '--out', out, '--force', '--json'];
     expect(cli(['train', ...args])).toMatchObject({ status: 0, stderr: '' });
-    expect(readdirSync(out)).toEqual(['checkpoint', tokens]);
+    expect(readdirSync(out)).toEqual(['checkpoint', 'options.json', tokens]);
     expect(goOn()).toMatchObject({ status: 0, stderr: '' });
   });
 
