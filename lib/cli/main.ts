@@ -151,6 +151,12 @@ program
       .default('all'),
   )
   .option('--max-grad-norm <norm>', 'clip gradients to this norm; 0: no clipping', decimal, 1)
+  .option(
+    '--skip-non-finite <n>',
+    'skip up to so many steps in a row whose loss or gradients are not finite',
+    wholeNumber,
+  )
+  .option('--skip-z-score <z>', 'skip steps so many standard deviations above the mean loss or gradient norm', decimal)
   .addOption(
     new Option('--guidance <protocol>', 'self-guided training (default: fixed-step; none with --init)').choices([
       'fixed-step',

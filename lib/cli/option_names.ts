@@ -12,6 +12,8 @@ const OTHERWISE: Readonly<Record<string, string>> = {
   learningRate: '--lr',
   minLearningRate: '--min-lr',
   gradientAccumulation: '--accumulate',
+  'skip.nonFinite': '--skip-non-finite',
+  'skip.zScore': '--skip-z-score',
   'guidance.part': '--guided-part',
   'guidance.schedule': '--alpha-schedule',
   'guidance.form': '--guidance-form',

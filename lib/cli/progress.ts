@@ -59,7 +59,8 @@ export function barProgress(): Progress {
           `${step}/${total}  loss ${loss.toFixed(4)}  lr ${learningRate.toExponential(1)}  α ${alpha.toFixed(2)}  ` +
             `${Math.round(tokensPerSecond)} tokens/s  ${timeLeft.after(step, total)} left`,
         );
-      } else sayOf(event, say);
+      }
+      sayOf(event, say);
     },
     end: () => bar.end(),
   };
@@ -67,6 +68,8 @@ export function barProgress(): Progress {
 
 /** Prints the events that get a line, on a terminal and elsewhere. */
 function sayOf(event: TrainEvent, say: (line: string) => void): void {
+  if (event.type === 'step' && event.skipped)
+    say(`step ${event.step}: skipped, with a loss of ${event.loss} and a gradient norm of ${event.gradNorm}`);
   if (event.type === 'evaluation' && !event.final) say(evaluationLine(event));
   if (event.type === 'warning') say(`warning: step ${event.step}: ${event.message}`);
 }
@@ -88,7 +91,8 @@ export function lineProgress(): Progress {
             `step ${step}/${total}: loss ${loss.toFixed(4)}, lr ${learningRate.toExponential(1)}, α ${alpha.toFixed(2)}, ` +
               `${Math.round(tokensPerSecond)} tokens/s, ${timeLeft.after(step, total)} left`,
           );
-      } else sayOf(event, say);
+      }
+      sayOf(event, say);
     },
     end: () => {},
   };

@@ -59,6 +59,8 @@ export interface TrainOptions extends ModelOptions {
   readonly weightDecay: number;
   readonly decay: OptimizerConfig['decay'];
   readonly maxGradNorm: number;
+  readonly skipNonFinite?: number;
+  readonly skipZScore?: number;
   readonly seed: number;
   readonly threads?: number;
   readonly device: Device;
@@ -128,6 +130,10 @@ export function planTraining(
     optimizer: { name: options.optimizer, decay: options.decay },
     weightDecay: options.weightDecay,
     maxGradNorm: options.maxGradNorm,
+    skip:
+      options.skipNonFinite === undefined && options.skipZScore === undefined
+        ? undefined
+        : { nonFinite: options.skipNonFinite, zScore: options.skipZScore },
     guidance,
     seed: options.seed,
     device: options.device,

@@ -58,6 +58,8 @@ export function summaryRows(record: RunRecord): [string, string][] {
     rows.push(['training FLOPs', `${total.toPrecision(3)}: ${named.join(', ')}`]);
   }
   const steps = eventsOf(record, 'step');
+  const skipped = steps.filter((step) => step.skipped).length;
+  if (skipped > 0) rows.push(['skipped steps', `${skipped} of ${steps.length}`]);
   if (steps.length > 0)
     rows.push([
       'speed',

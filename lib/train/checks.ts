@@ -8,6 +8,7 @@ import { countParameters } from '../nn';
 import type { Tensor } from '../tensor';
 import { checkTrainConfig, planSteps, type TrainConfig } from './config';
 import type { TrainerState } from './load_model';
+import { isSkipState } from './skipping';
 
 /** Bytes that this process may have. */
 function machineMemory(): number {
@@ -103,6 +104,8 @@ export function checkState(path: string, state: TrainerState): void {
   for (const [name, path] of Object.entries({ ...state.data?.beside }))
     if (typeof path !== 'string')
       throw new FormatError(file, `data.beside.${name} is ${JSON.stringify(path)}; expected a path`);
+  if (state.skipping !== undefined && !isSkipState(state.skipping))
+    throw new FormatError(file, `skipping is ${JSON.stringify(state.skipping)}; expected a count and two windows`);
   if (state.changes !== undefined && !Array.isArray(state.changes))
     throw new FormatError(file, `changes is ${JSON.stringify(state.changes)}; expected a list`);
   if ((state.guidance !== null) !== (state.config.guidance !== undefined))

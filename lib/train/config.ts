@@ -7,6 +7,7 @@ import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } fro
 import { SCHEDULE_NAMES, type ScheduleName } from '../optim/schedule';
 import { checkKeys, type OptionNames } from '../options';
 import { checkOptimizerConfig, type OptimizerConfig } from './optimizer';
+import { checkSkipConfig, type SkipConfig } from './skipping';
 
 /** Self-guided training. */
 export interface GuidanceConfig {
@@ -72,6 +73,8 @@ export interface TrainConfig {
   readonly weightDecay?: number;
   /** Default: 1. */
   readonly maxGradNorm?: number;
+  /** Steps to leave out. Default: none; a loss or gradients that are not finite end the run. */
+  readonly skip?: SkipConfig;
   /** Self-guided training. Default: none. */
   readonly guidance?: GuidanceConfig;
   /** Initial weights and all draws. Default: 0. */
@@ -124,6 +127,7 @@ const OPTIONS: OptionNames<TrainConfig> = {
   warmup: 0,
   weightDecay: 0,
   maxGradNorm: 0,
+  skip: 0,
   guidance: 0,
   seed: 0,
   device: 0,
@@ -176,6 +180,7 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (typeof recordSteps !== 'boolean') throw new OptionError('train: recordSteps', 'true or false', recordSteps);
   if (recordSteps && device === 'cpu')
     throw new OptionError('train: recordSteps', "false on device 'cpu' (only 'cuda' has CUDA graphs)", recordSteps);
+  if (config.skip !== undefined) checkSkipConfig(config.skip, recordSteps);
   if (guidance !== undefined) checkKeys('TrainConfig.guidance', guidance, GUIDANCE);
   if (guidance?.protocol !== undefined)
     checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);

@@ -17,6 +17,7 @@ export {
   train,
   type WarningEvent,
 } from './run';
+export type { SkipConfig } from './skipping';
 export { trainInWorker } from './train_in_worker';
 export {
   DivergedError,

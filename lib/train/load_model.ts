@@ -26,6 +26,7 @@ import type { RecordedChange } from './changes';
 import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
 import type { TokensBeside } from './paths';
+import type { SkipState } from './skipping';
 
 /** What distinguishes one file of tokens from another, and where it is found again. */
 export interface DataMark {
@@ -42,6 +43,8 @@ export interface TrainerState {
   readonly optimizerSteps: number;
   readonly guidance: GuidanceState | null;
   readonly loader: LoaderState;
+  /** Older releases did not write it. */
+  readonly skipping?: SkipState;
   /** What was changed when the run went on; older releases did not write it. */
   readonly changes?: readonly RecordedChange[];
   /** The training tokens; older releases did not write it. */

@@ -50,6 +50,7 @@ import {
 } from './optimizer';
 import { foundConfig, tokensBeside, withAbsolutePaths } from './paths';
 import { RecordedPasses } from './recorded_passes';
+import { Skipping } from './skipping';
 
 /** One optimizer step. */
 export interface StepReport {
@@ -65,6 +66,8 @@ export interface StepReport {
   readonly gradNorm: number;
   /** Tokens of all its passes. */
   readonly tokens: number;
+  /** Whether its update was left out (`skip`). */
+  readonly skipped: boolean;
   /** Over the wall-clock time of the step. */
   readonly tokensPerSecond: number;
 }
@@ -101,6 +104,8 @@ interface Launched {
   /** Of each pass. */
   readonly losses: readonly Tensor[];
   readonly update: UpdateResult;
+  /** Where that was decided before the update. */
+  readonly skipped?: boolean;
 }
 
 /** Seeds of everything that draws, apart from each other. */
@@ -129,6 +134,7 @@ export class Trainer implements Disposable {
   readonly #guidance: Guidance | null;
   readonly #learningRate: Schedule;
   #changes: readonly RecordedChange[] = [];
+  readonly #skipping: Skipping;
   readonly #trainFile: TokenFile;
   readonly #validationFile: TokenFile | null = null;
   readonly #loader: BatchLoader;
@@ -173,6 +179,7 @@ export class Trainer implements Disposable {
     checkMemory(config);
     const { data, batchSize, seqLen = config.model.seqLen, seed = 0, guidance } = config;
     this.plan = planSteps(config);
+    this.#skipping = new Skipping(config.skip ?? {});
     this.#trainFile = new TokenFile(data.train, data.dtype);
     const { vocabSize } = config.model;
     try {
@@ -251,6 +258,7 @@ export class Trainer implements Disposable {
     if (this.#guidance?.finished) this.#optimizer.remove(releaseGuides(this.model));
     this.#step = state.step;
     this.#loader.restore(state.loader);
+    if (state.skipping) this.#skipping.restore(state.skipping);
     checkMoments(join(folder, 'optimizer.safetensors'), optimizer, this.model.namedParameters());
     tidy(() => {
       this.model.loadStateDict(toTensors(model));
@@ -320,7 +328,8 @@ export class Trainer implements Disposable {
     if (this.#step === this.plan.repeatFrom) this.#loader.restore(this.#loaderStart);
     const learningRate = this.#learningRate(this.#step);
     const { alpha } = this;
-    const before = { loader: this.#loader.state(), guidance: this.#guidance?.state() };
+    const skipping = this.#skipping.state();
+    const before = { loader: this.#loader.state(), guidance: this.#guidance?.state(), skipping };
     const batches = Array.from({ length: passes }, () => this.#loader.next());
     const recorded = this.#recordedPasses();
     let launched: Launched;
@@ -333,18 +342,20 @@ export class Trainer implements Disposable {
       this.model.zeroGrad();
       this.#loader.restore(before.loader);
       if (before.guidance) this.#guidance?.restore(before.guidance);
+      this.#skipping.restore(before.skipping);
       throw error;
     }
     const { losses, update } = launched;
     const { read, gradNorm } = this.#read(update, losses);
-    const loss = read.reduce((sum, each) => sum + each / passes, 0);
+    const loss = meanOf(read);
     if (!recorded) for (const each of losses) each.dispose();
     const tokens = batches.reduce((sum, { inputs }) => sum + inputs.length, 0);
-    if (!Number.isFinite(loss)) throw this.#diverged(`the loss is ${loss}`);
-    if (!Number.isFinite(gradNorm)) throw this.#diverged(`the norm of the gradients is ${gradNorm}`);
+    const skipped = launched.skipped ?? this.#skipping.skips(loss, gradNorm);
+    if (this.#skipping.diverged)
+      throw this.#diverged(Number.isFinite(loss) ? `the norm of the gradients is ${gradNorm}` : `the loss is ${loss}`);
     this.#count();
     const tokensPerSecond = (tokens / (performance.now() - start)) * 1000;
-    return { step: this.#step, loss, learningRate, alpha, gradNorm, tokens, tokensPerSecond };
+    return { step: this.#step, loss, learningRate, alpha, gradNorm, tokens, skipped, tokensPerSecond };
   }
 
   #count(): void {
@@ -392,7 +403,14 @@ export class Trainer implements Disposable {
     }
     await this.#onGradients?.(this.model.namedParameters());
     const clip = this.#clip.measure(this.model.parameters(), this.config.maxGradNorm ?? 1);
-    return { losses: losses.map(keep), update: checkedUpdate(this.#optimizer.step({ lr, clip })) };
+    losses.forEach(keep);
+    const { skip } = this.config;
+    if (skip === undefined) return { losses, update: checkedUpdate(this.#optimizer.step({ lr, clip })) };
+    // Whether it is skipped shows before the update, at the price of waiting for the device.
+    const loss = meanOf(clip.result.readWith(losses));
+    const skipped = this.#skipping.skips(loss, clip.result.gradNorm);
+    const update = skipped ? clip.result : checkedUpdate(this.#optimizer.step({ lr, clip }));
+    return { losses, update, skipped };
   }
 
   /** The same with a CUDA graph; while the step is recorded the event loop is blocked. */
@@ -467,6 +485,7 @@ export class Trainer implements Disposable {
       optimizerSteps: stepCount,
       guidance: this.#guidance?.state() ?? null,
       loader: this.#loader.state(),
+      skipping: this.#skipping.state(),
       changes: this.#changes,
       data: {
         tokens: this.#trainFile.length,
@@ -504,6 +523,8 @@ function recordable(optimizer: Optimizer): RecordableOptimizer {
   if (isRecordable(optimizer)) return optimizer;
   throw new OptionError('train: recordSteps', 'false with an optimizer that has no prepareStep and applyStep', true);
 }
+
+const meanOf = (values: readonly number[]): number => values.reduce((sum, each) => sum + each / values.length, 0);
 
 const toData = (values: ReadonlyMap<string, Tensor>): Map<string, TensorData> =>
   new Map([...values].map(([name, t]) => [name, { shape: t.shape, data: t.host() }]));
