@@ -27,7 +27,7 @@ const out = join(ROOT, 'runs', 'demo');
 // Sizes that fit three minutes on two cores: see docs/training.md.
 const recipe = [
   ['--preset', 'mini', '--structure', 'lowrank', '--ratio', '0.32', '--tokenizer', 'bpe:512'],
-  ['--steps', '800', '--batch-size', '8', '--lr', '0.004', '--guidance', 'fixed-step', '--eval-every', '200'],
+  ['--steps', '800', '--batch-size', '8', '--guidance', 'fixed-step', '--eval-every', '200'],
   ['--out', out, '--force', '--report', join(out, 'report.html')],
 ].flat();
 
