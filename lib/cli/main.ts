@@ -203,6 +203,8 @@ program
     'steps between evaluations on a part of the held-out text (default: as for --save-every)',
     positiveInteger,
   )
+  .option('--keep-best', 'keep the model with the lowest loss of these evaluations in checkpoint-best')
+  .option('--patience <n>', 'end the run after so many of these evaluations without a lower loss', positiveInteger)
   .option(
     '--save-every <n>',
     'steps between checkpoints; one is always written at the end (default: by time, see docs/cli.md)',

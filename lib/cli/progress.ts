@@ -71,6 +71,8 @@ function sayOf(event: TrainEvent, say: (line: string) => void): void {
   if (event.type === 'step' && event.skipped)
     say(`step ${event.step}: skipped, with a loss of ${event.loss} and a gradient norm of ${event.gradNorm}`);
   if (event.type === 'evaluation' && !event.final) say(evaluationLine(event));
+  if (event.type === 'end' && event.reason === 'stopped')
+    say(`stopped after step ${event.step}: the loss fell no more`);
   if (event.type === 'warning') say(`warning: step ${event.step}: ${event.message}`);
 }
 

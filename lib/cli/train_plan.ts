@@ -71,6 +71,8 @@ export interface TrainOptions extends ModelOptions {
   readonly resume?: string;
   readonly evalEvery?: number;
   readonly saveEvery?: number;
+  readonly keepBest?: boolean;
+  readonly patience?: number;
   readonly report?: string;
   readonly sample?: string;
   readonly json?: boolean;
@@ -144,8 +146,12 @@ export function planTraining(
     checkpoint: folder.checkpoint,
     saveEvery: options.saveEvery,
     evalEvery: options.evalEvery,
+    keepBest: options.keepBest,
+    patience: options.patience,
   };
-  checkTrainConfig({ ...settings, model: planned, data: { train: '', dtype: 'uint16' } });
+  // Text always has a part that is held out.
+  const validation = text === undefined ? validationTokens : '';
+  checkTrainConfig({ ...settings, model: planned, data: { train: '', validation, dtype: 'uint16' } });
   const { data, tokenizer, vocabSize } =
     options.tokens !== undefined
       ? bareTokens(options, options.tokens, given ? planned : undefined)

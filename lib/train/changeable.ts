@@ -12,6 +12,8 @@ export const CHANGEABLE = [
   'evalEvery',
   'evalRows',
   'saveEvery',
+  'keepBest',
+  'patience',
   'device',
   'recordSteps',
 ] as const;

@@ -6,6 +6,7 @@ import { FormatError, formatShape, IndexError, OptionError } from '../errors';
 import type { TensorData } from '../io';
 import { countParameters } from '../nn';
 import type { Tensor } from '../tensor';
+import { isBestLoss } from './best';
 import { checkTrainConfig, planSteps, type TrainConfig } from './config';
 import type { TrainerState } from './load_model';
 import { isSkipState } from './skipping';
@@ -106,6 +107,8 @@ export function checkState(path: string, state: TrainerState): void {
       throw new FormatError(file, `data.beside.${name} is ${JSON.stringify(path)}; expected a path`);
   if (state.skipping !== undefined && !isSkipState(state.skipping))
     throw new FormatError(file, `skipping is ${JSON.stringify(state.skipping)}; expected a count and two windows`);
+  if (state.best != null && !isBestLoss(state.best))
+    throw new FormatError(file, `best is ${JSON.stringify(state.best)}; expected a loss and two counts`);
   if (state.changes !== undefined && !Array.isArray(state.changes))
     throw new FormatError(file, `changes is ${JSON.stringify(state.changes)}; expected a list`);
   if ((state.guidance !== null) !== (state.config.guidance !== undefined))

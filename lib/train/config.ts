@@ -2,7 +2,7 @@
 import type { RowOrder, TokenDType } from '../data';
 import { ROW_ORDERS } from '../data/row_order';
 import { checkDevice, type Device } from '../device';
-import { checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
+import { checkBoolean, checkChoice, checkInteger, checkNumber, OptionError } from '../errors';
 import { checkTransformerConfig, type GuidanceForm, type TransformerConfig } from '../nn';
 import { SCHEDULE_NAMES, type ScheduleName } from '../optim/schedule';
 import { checkKeys, type OptionNames } from '../options';
@@ -107,6 +107,10 @@ export interface TrainConfig {
   readonly saveEvery?: number;
   /** Steps between evaluations; there is always one at the end. Default: as for checkpoints. */
   readonly evalEvery?: number;
+  /** Whether the model with the lowest loss of an evaluation during the run is kept, in `<checkpoint>-best`. Default: false. */
+  readonly keepBest?: boolean;
+  /** The run ends after so many evaluations in a row without a lower loss. Default: it never does. */
+  readonly patience?: number;
   /** Rows of an evaluation during the run; the last evaluation takes the whole file. Default: 64. */
   readonly evalRows?: number;
 }
@@ -139,6 +143,8 @@ const OPTIONS: OptionNames<TrainConfig> = {
   saveEvery: 0,
   evalEvery: 0,
   evalRows: 0,
+  keepBest: 0,
+  patience: 0,
 };
 const DATA: OptionNames<TrainConfig['data']> = { train: 0, validation: 0, dtype: 0, validationBytes: 0, order: 0 };
 const GUIDANCE: OptionNames<GuidanceConfig> = { protocol: 0, part: 0, schedule: 0, form: 0 };
@@ -161,7 +167,7 @@ export function checkTrainConfig(config: TrainConfig): void {
     if (path !== undefined && typeof path !== 'string') throw new OptionError(`train: ${name}`, 'a path', path);
   if (validationBytes !== undefined) checkInteger('train: data.validationBytes', validationBytes, 0);
   for (const name of ['steps', 'batchSize'] as const) checkInteger(`train: ${name}`, config[name]);
-  for (const name of ['gradientAccumulation', 'seqLen', 'saveEvery', 'evalEvery', 'evalRows'] as const)
+  for (const name of ['gradientAccumulation', 'seqLen', 'saveEvery', 'evalEvery', 'evalRows', 'patience'] as const)
     if (config[name] !== undefined) checkInteger(`train: ${name}`, config[name]);
   if (config.seqLen !== undefined && config.seqLen > config.model.seqLen)
     throw new OptionError('train: seqLen', `at most the model's ${config.model.seqLen}`, config.seqLen);
@@ -180,11 +186,21 @@ export function checkTrainConfig(config: TrainConfig): void {
   if (typeof recordSteps !== 'boolean') throw new OptionError('train: recordSteps', 'true or false', recordSteps);
   if (recordSteps && device === 'cpu')
     throw new OptionError('train: recordSteps', "false on device 'cpu' (only 'cuda' has CUDA graphs)", recordSteps);
+  checkBest(config);
   if (config.skip !== undefined) checkSkipConfig(config.skip, recordSteps);
   if (guidance !== undefined) checkKeys('TrainConfig.guidance', guidance, GUIDANCE);
   if (guidance?.protocol !== undefined)
     checkChoice('train: guidance.protocol', guidance.protocol, ['fixed-step', 'fixed-flop']);
   if (guidance?.part !== undefined) checkNumber('train: guidance.part', guidance.part, 0, 1);
+}
+
+function checkBest({ keepBest = false, patience, checkpoint, data }: TrainConfig): void {
+  checkBoolean('train: keepBest', keepBest);
+  if (keepBest && checkpoint === undefined)
+    throw new OptionError('train: keepBest', 'false without a checkpoint', true);
+  if (data.validation !== undefined) return;
+  if (keepBest) throw new OptionError('train: keepBest', 'false without validation tokens', true);
+  if (patience !== undefined) throw new OptionError('train: patience', 'none without validation tokens', patience);
 }
 
 function checkLearningRate({ learningRate, schedule, warmup, minLearningRate, decayPart }: TrainConfig): void {

@@ -1,3 +1,4 @@
+export type { BestLoss } from './best';
 export type { RecordedChange, RunChanges } from './changes';
 export { type GuidanceConfig, planSteps, type StepPlan, type TrainConfig } from './config';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate';

@@ -22,6 +22,7 @@ import { linearDims } from '../ops/linear_dims';
 import { tidy } from '../scope';
 import { DEFINITIONS } from '../structures';
 import { numel, type Shape, type Tensor, tensor } from '../tensor';
+import type { BestLoss } from './best';
 import type { RecordedChange } from './changes';
 import { checkState } from './checks';
 import { mixing, planSteps, type TrainConfig } from './config';
@@ -45,6 +46,8 @@ export interface TrainerState {
   readonly loader: LoaderState;
   /** Older releases did not write it. */
   readonly skipping?: SkipState;
+  /** Null before the first evaluation; older releases did not write it. */
+  readonly best?: BestLoss | null;
   /** What was changed when the run went on; older releases did not write it. */
   readonly changes?: readonly RecordedChange[];
   /** The training tokens; older releases did not write it. */

@@ -80,8 +80,8 @@ export interface EndEvent {
   readonly type: 'end';
   /** Steps taken. */
   readonly step: number;
-  /** Whether all steps were taken. */
-  readonly reason: 'finished' | 'aborted';
+  /** `finished`: all steps were taken. `stopped`: the config's patience was over. `aborted`: by the signal. */
+  readonly reason: 'finished' | 'aborted' | 'stopped';
   /** Operations of the steps that were taken since the start event. */
   readonly flops: RunFlops;
 }
@@ -183,6 +183,12 @@ function placeOf(checkpoint: string): string {
   return join(realPath(dirname(path)), basename(path));
 }
 
+/** Where the model with the lowest loss goes. */
+const bestPlace = (folder: string): string => `${folder}-best`;
+
+const isPatienceOver = ({ best, config: { patience } }: Trainer): boolean =>
+  patience !== undefined && best !== null && best.evaluationsSince >= patience;
+
 /** Bytes of a checkpoint: each parameter with two moments. */
 const checkpointBytes = ({ model }: Trainer): number => 12 * model.numParameters();
 
@@ -204,6 +210,7 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
       ? Trainer.resume(source.resume, { ...own, changes: source.changes })
       : new Trainer(source.config, own);
   if (folder !== undefined) checkPlace(folder, checkpointBytes(trainer));
+  if (folder !== undefined && trainer.config.keepBest) checkPlace(bestPlace(folder), checkpointBytes(trainer));
   const { config, plan, model } = trainer;
   const firstStep = trainer.step;
   yield {
@@ -219,23 +226,25 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
   const evaluations = new Pace(config.evalEvery, trainer.step);
   const saves = new Pace(config.saveEvery, trainer.step);
   let savedStep = -1;
+  let stopped = false;
   try {
     for await (const report of trainer.steps({ signal })) {
       yield { type: 'step', ...report };
       const { step } = report;
       if (step === plan.total) break;
-      if (hasValidation && evaluations.isDue(step))
-        yield {
-          type: 'evaluation',
-          step,
-          final: false,
-          ...(await trainer.evaluate({ maxRows: config.evalRows ?? 64 })),
-        };
+      if (hasValidation && evaluations.isDue(step)) {
+        const evaluation = await trainer.evaluate({ maxRows: config.evalRows ?? 64 });
+        yield { type: 'evaluation', step, final: false, ...evaluation };
+        if (trainer.judge(evaluation.loss) && config.keepBest && folder !== undefined)
+          yield save(trainer, bestPlace(folder));
+        stopped = isPatienceOver(trainer);
+      }
       if (folder !== undefined && saves.isDue(step)) {
         const event = save(trainer, folder);
         if (event.type === 'checkpoint') savedStep = step;
         yield event;
       }
+      if (stopped) break;
     }
   } catch (error) {
     // The steps before the failed one are good, unless training went out of bounds.
@@ -244,12 +253,12 @@ export async function* train(source: RunSource, options: RunOptions & TrainerOpt
     throw error;
   }
   if (folder !== undefined) yield* saveLast(trainer, folder);
-  if (hasValidation && trainer.finished)
+  if (hasValidation && (trainer.finished || stopped))
     yield { type: 'evaluation', step: trainer.step, final: true, ...(await trainer.evaluate()) };
   yield {
     type: 'end',
     step: trainer.step,
-    reason: trainer.finished ? 'finished' : 'aborted',
+    reason: trainer.finished ? 'finished' : stopped ? 'stopped' : 'aborted',
     flops: runFlops(config, firstStep, trainer.step),
   };
 }

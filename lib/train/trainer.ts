@@ -10,6 +10,7 @@ import {
   checkAlive,
   checkFunction,
   checkInteger,
+  checkNumber,
   checkPath,
   checkSignal,
   FormatError,
@@ -33,6 +34,7 @@ import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
 import { keep, tidy } from '../scope';
 import { type Tensor, tensor } from '../tensor';
+import { type BestLoss, nextBest } from './best';
 import { changedConfig, checkChanges, type RecordedChange, type RunChanges } from './changes';
 import { checkIds, checkMemory, checkMoments, checkSameData, checkState, checkValidation } from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
@@ -135,6 +137,7 @@ export class Trainer implements Disposable {
   readonly #learningRate: Schedule;
   #changes: readonly RecordedChange[] = [];
   readonly #skipping: Skipping;
+  #best: BestLoss | null = null;
   readonly #trainFile: TokenFile;
   readonly #validationFile: TokenFile | null = null;
   readonly #loader: BatchLoader;
@@ -258,6 +261,7 @@ export class Trainer implements Disposable {
     if (this.#guidance?.finished) this.#optimizer.remove(releaseGuides(this.model));
     this.#step = state.step;
     this.#loader.restore(state.loader);
+    this.#best = state.best ?? null;
     if (state.skipping) this.#skipping.restore(state.skipping);
     checkMoments(join(folder, 'optimizer.safetensors'), optimizer, this.model.namedParameters());
     tidy(() => {
@@ -269,6 +273,19 @@ export class Trainer implements Disposable {
   /** Steps taken. */
   get step(): number {
     return this.#step;
+  }
+
+  /** The lowest loss that was told to `judge`; null before the first one. */
+  get best(): BestLoss | null {
+    return this.#best;
+  }
+
+  /** Counts the validation loss of an evaluation at this step, for `best`. Returns whether it is the lowest so far. */
+  judge(loss: number): boolean {
+    checkAlive('Trainer.judge', this.#disposed);
+    checkNumber('Trainer.judge: loss', loss);
+    this.#best = nextBest(this.#best, loss, this.#step);
+    return this.#best.evaluationsSince === 0;
   }
 
   /** Whether all steps were taken. */
@@ -486,6 +503,7 @@ export class Trainer implements Disposable {
       guidance: this.#guidance?.state() ?? null,
       loader: this.#loader.state(),
       skipping: this.#skipping.state(),
+      best: this.#best,
       changes: this.#changes,
       data: {
         tokens: this.#trainFile.length,
