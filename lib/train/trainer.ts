@@ -4,8 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Batch, BatchLoader, type LoaderState, TokenFile } from '../data';
+import { BatchLoader, type LoaderState, TokenFile } from '../data';
 import {
   checkAlive,
   checkFunction,
@@ -21,37 +20,22 @@ import { type Checkpoint, loadCheckpoint, saveCheckpoint, type TensorData } from
 import { withFile } from '../io/files';
 import { Guidance, releaseGuides, TransformerLM } from '../nn';
 import { UNSET } from '../nn/init';
-import { scale } from '../ops';
-import {
-  GradientClip,
-  isRecordable,
-  type Optimizer,
-  type RecordableOptimizer,
-  type Schedule,
-  type UpdateResult,
-} from '../optim';
+import type { Optimizer, Schedule } from '../optim';
 import { checkKeys, type OptionNames } from '../options';
 import { Generator } from '../random';
-import { keep, tidy } from '../scope';
-import { type Tensor, tensor } from '../tensor';
+import { tidy } from '../scope';
+import type { Tensor } from '../tensor';
 import { type BestLoss, nextBest } from './best';
 import { changedConfig, checkChanges, type RecordedChange, type RunChanges } from './changes';
 import { checkIds, checkMemory, checkMoments, checkSameData, checkState, checkValidation } from './checks';
 import { checkTrainConfig, mixing, planSteps, type StepPlan, type TrainConfig } from './config';
 import { type Evaluation, evaluate } from './evaluate';
 import { initialWeights } from './initial_weights';
+import { type Launched, meanOf, StepLauncher } from './launch';
 import { learningRateOf } from './learning_rate';
 import { isTrainerState, loadWeights, type TrainerState, toTensors, withSizesOf } from './load_model';
-import {
-  checkedState,
-  checkedUpdate,
-  checkOptimizer,
-  checkRead,
-  createOptimizer,
-  type OptimizerFactory,
-} from './optimizer';
+import { checkedState, checkOptimizer, checkRead, createOptimizer, type OptimizerFactory } from './optimizer';
 import { foundConfig, tokensBeside, withAbsolutePaths } from './paths';
-import { RecordedPasses } from './recorded_passes';
 import { Skipping } from './skipping';
 
 /** One optimizer step. */
@@ -101,15 +85,6 @@ export interface TrainerOptions {
 
 export const TRAINER_OPTIONS: OptionNames<TrainerOptions> = { optimizer: 0, onGradients: 0 };
 
-/** A step that the device may still be computing. */
-interface Launched {
-  /** Of each pass. */
-  readonly losses: readonly Tensor[];
-  readonly update: UpdateResult;
-  /** Where that was decided before the update. */
-  readonly skipped?: boolean;
-}
-
 /** Seeds of everything that draws, apart from each other. */
 const LOADER_SEED = 1;
 const GUIDANCE_SEED = 2;
@@ -129,10 +104,7 @@ export class Trainer implements Disposable {
   /** Steps of the run by their kind. */
   readonly plan: StepPlan;
   readonly #optimizer: Optimizer;
-  /** The same for recorded steps. */
-  readonly #recordable: RecordableOptimizer | null;
-  readonly #clip: GradientClip;
-  readonly #onGradients: TrainerOptions['onGradients'];
+  readonly #launcher: StepLauncher;
   readonly #guidance: Guidance | null;
   readonly #learningRate: Schedule;
   #changes: readonly RecordedChange[] = [];
@@ -146,7 +118,6 @@ export class Trainer implements Disposable {
   readonly #tokenizer: Uint8Array | undefined;
   /** Checksum of the training tokens, computed at the first save. */
   #checksum: number | undefined;
-  #recorded: RecordedPasses | null = null;
   #step = 0;
   /** The method under way. */
   #busy: string | null = null;
@@ -176,7 +147,6 @@ export class Trainer implements Disposable {
         'none with recordSteps: a recorded step cannot call it',
         onGradients,
       );
-    this.#onGradients = onGradients;
     // A copy: what the caller does to its object later changes nothing.
     this.config = withAbsolutePaths(structuredClone(config));
     checkMemory(config);
@@ -216,8 +186,7 @@ export class Trainer implements Disposable {
       const made: unknown = (optimizer ?? createOptimizer)(this.model, this.config);
       checkOptimizer(made);
       this.#optimizer = made;
-      this.#recordable = config.recordSteps ? recordable(this.#optimizer) : null;
-      this.#clip = new GradientClip(config.device);
+      this.#launcher = new StepLauncher(this.model, this.#optimizer, this.#skipping, this.config, onGradients);
       this.#learningRate = learningRateOf(config);
     } catch (error) {
       this.#closeFiles();
@@ -348,12 +317,11 @@ export class Trainer implements Disposable {
     const skipping = this.#skipping.state();
     const before = { loader: this.#loader.state(), guidance: this.#guidance?.state(), skipping };
     const batches = Array.from({ length: passes }, () => this.#loader.next());
-    const recorded = this.#recordedPasses();
     let launched: Launched;
     try {
-      launched = recorded
-        ? await this.#replay(recorded, batches, learningRate)
-        : await this.#compute(batches, learningRate);
+      // With a guide no step can be recorded: alpha, a kernel's argument, differs in each.
+      const guided = this.#guidance !== null && !this.#guidance.finished;
+      launched = await this.#launcher.launch(batches, learningRate, guided);
     } catch (error) {
       // Gradients that are there already would be added to those of the next step, which is this one once more.
       this.model.zeroGrad();
@@ -362,10 +330,9 @@ export class Trainer implements Disposable {
       this.#skipping.restore(before.skipping);
       throw error;
     }
-    const { losses, update } = launched;
-    const { read, gradNorm } = this.#read(update, losses);
+    const { read, gradNorm } = this.#read(launched);
     const loss = meanOf(read);
-    if (!recorded) for (const each of losses) each.dispose();
+    launched.release();
     const tokens = batches.reduce((sum, { inputs }) => sum + inputs.length, 0);
     const skipped = launched.skipped ?? this.#skipping.skips(loss, gradNorm);
     if (this.#skipping.diverged)
@@ -382,10 +349,7 @@ export class Trainer implements Disposable {
       this.#optimizer.remove(releaseGuides(this.model));
   }
 
-  #read(
-    update: UpdateResult,
-    losses: readonly Tensor[],
-  ): { readonly read: readonly number[]; readonly gradNorm: number } {
+  #read({ update, losses }: Launched): { readonly read: readonly number[]; readonly gradNorm: number } {
     let read: readonly number[];
     try {
       // Read only now, and together: on a device, reading waits for all earlier work.
@@ -407,66 +371,6 @@ export class Trainer implements Disposable {
   #diverged(what: string): DivergedError {
     this.#optimizer.zeroGrad();
     return new DivergedError(this.#step + 1, what);
-  }
-
-  /** The passes of a step and its update. */
-  async #compute(batches: readonly Batch[], lr: number): Promise<Launched> {
-    const losses: Tensor[] = [];
-    for (const { inputs, targets, rows } of batches) {
-      await nextTurn();
-      const shape = [rows, inputs.length / rows];
-      const { device } = this.config;
-      losses.push(tidy(() => this.#pass(tensor(inputs, shape, { device }), tensor(targets, shape, { device }))));
-    }
-    await this.#onGradients?.(this.model.namedParameters());
-    const clip = this.#clip.measure(this.model.parameters(), this.config.maxGradNorm ?? 1);
-    losses.forEach(keep);
-    const { skip } = this.config;
-    if (skip === undefined) return { losses, update: checkedUpdate(this.#optimizer.step({ lr, clip })) };
-    // Whether it is skipped shows before the update, at the price of waiting for the device.
-    const loss = meanOf(clip.result.readWith(losses));
-    const skipped = this.#skipping.skips(loss, clip.result.gradNorm);
-    const update = skipped ? clip.result : checkedUpdate(this.#optimizer.step({ lr, clip }));
-    return { losses, update, skipped };
-  }
-
-  /** The same with a CUDA graph; while the step is recorded the event loop is blocked. */
-  async #replay(recorded: RecordedPasses, batches: readonly Batch[], lr: number): Promise<Launched> {
-    await nextTurn();
-    const update = this.#recordable!.prepareStep({ lr, clip: this.#clip.begin() });
-    return { losses: recorded.run(batches), update };
-  }
-
-  /** Forward and backward; returns the loss. */
-  #pass(inputs: Tensor, targets: Tensor): Tensor {
-    const { gradientAccumulation: passes = 1 } = this.config;
-    return tidy(() => {
-      const loss = this.model.loss(inputs, targets);
-      (passes > 1 ? scale(loss, 1 / passes) : loss).backward(null, { releaseGraph: passes === 1 });
-      return loss;
-    });
-  }
-
-  /**
-   * The recorded steps, if they can be recorded. With a guide they cannot: alpha, a kernel's argument, differs in each
-   * step.
-   */
-  #recordedPasses(): RecordedPasses | null {
-    const { batchSize, seqLen = this.config.model.seqLen, gradientAccumulation = 1 } = this.config;
-    const optimizer = this.#recordable;
-    if (optimizer === null || (this.#guidance && !this.#guidance.finished)) return null;
-    this.#recorded ??= new RecordedPasses({
-      device: this.model.embedding.weight.device,
-      passes: gradientAccumulation,
-      shape: [batchSize, seqLen],
-      pass: (inputs, targets) => this.#pass(inputs, targets),
-      update: () => {
-        this.#clip.launch(this.model.parameters(), this.config.maxGradNorm ?? 1);
-        optimizer.applyStep();
-        optimizer.zeroGrad();
-      },
-    });
-    return this.#recorded;
   }
 
   /**
@@ -524,9 +428,8 @@ export class Trainer implements Disposable {
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#recorded?.[Symbol.dispose]();
+    this.#launcher[Symbol.dispose]();
     this.#optimizer.dispose();
-    this.#clip[Symbol.dispose]();
     this.model.dispose();
     this.#closeFiles();
   }
@@ -536,13 +439,6 @@ export class Trainer implements Disposable {
     this.#validationFile?.close();
   }
 }
-
-function recordable(optimizer: Optimizer): RecordableOptimizer {
-  if (isRecordable(optimizer)) return optimizer;
-  throw new OptionError('train: recordSteps', 'false with an optimizer that has no prepareStep and applyStep', true);
-}
-
-const meanOf = (values: readonly number[]): number => values.reduce((sum, each) => sum + each / values.length, 0);
 
 const toData = (values: ReadonlyMap<string, Tensor>): Map<string, TensorData> =>
   new Map([...values].map(([name, t]) => [name, { shape: t.shape, data: t.host() }]));
