@@ -79,7 +79,7 @@ say(
 );
 const before = native.countedFlops();
 const repeats = 3;
-const time = seconds(repeats, () => kernels.probe_flops({ out: out.handle, iterations }));
+const time = seconds(repeats, () => kernels.probe_flops({ out: out.handle, iterations, pairs: 0 }));
 say('float32 multiply-adds', round((native.countedFlops() - before) / (repeats + 1) / time / 1e12, 3), 'TFLOP/s');
 
 const small = on(256);

@@ -91,7 +91,7 @@ export interface KernelCalls {
   random_normal: Call<'y', 'seed_low seed_high offset mean std'>;
   svd: Call<'a u s vt', 'batch m n rank'>;
   polar: Call<'a y', 'batch m n'>;
-  probe_flops: Call<'out', 'iterations'>;
+  probe_flops: Call<'out', 'iterations pairs'>;
   probe_bandwidth: Call<'x out'>;
 }
 

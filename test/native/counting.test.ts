@@ -2,7 +2,8 @@
  * What the kernels spend, counted instead of timed: exactly the formula's operations, so that no product is hidden in a
  * structured layer, and no memory of the system in a steady training step.
  */
-import { getNumThreads, memoryStats, setNumThreads } from '../../lib/device';
+import { getIsa, getNumThreads, memoryStats, setNumThreads } from '../../lib/device';
+import { kernels } from '../../lib/kernels';
 import { native } from '../../lib/native';
 import { TransformerLM } from '../../lib/nn';
 import { feedForward, linearCrossEntropy, mergeFactors, structuredLinear } from '../../lib/ops';
@@ -120,4 +121,16 @@ test.each(STRUCTURE_NAMES)('a steady training step of %s asks the system for no 
   optimizer.dispose();
   model.dispose();
   setNumThreads(threads);
+});
+
+test('the probe of the peak counts twice as much with pairs of bfloat16, where the processor multiplies them', () => {
+  tidy(() => {
+    const out = tensor([0, 0, 0], [3]);
+    const probe = (pairs: number) => flopsOf(() => kernels.probe_flops({ out, iterations: 10, pairs }));
+    const single = probe(0);
+    // At least 12 chains of 4 lanes.
+    expect(single).toBeGreaterThanOrEqual(3 * 10 * 12 * 4 * 2);
+    expect(probe(1)).toBe(getIsa() === 'avx512bf16' ? 2 * single : single);
+    expect(Math.min(...out.data)).toBeGreaterThan(1);
+  });
 });
