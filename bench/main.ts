@@ -1,10 +1,10 @@
 /** `npm run bench`: runs the suites and writes their figures to a JSON file, for `bench:compare` and `bench:report`. */
-import type { Placement } from './harness/contender';
 import type { Context } from './harness/context';
 import { currentLoad, describeMachine, isExecutor } from './harness/machine';
-import { measurePeak, type Peak } from './harness/peak';
+import { betterPeak, measurePeak } from './harness/peak';
 import { formatResult } from './harness/print';
 import { type Result, writeResults } from './harness/results';
+import type { Placement } from './harness/side';
 import { parseOptions } from './options';
 import { startRivals } from './rivals/start';
 import { decode } from './suites/decode';
@@ -26,13 +26,6 @@ const ON_CUDA: readonly Placement[] = [
   { device: 'cuda', dtype: 'bfloat16' },
 ];
 
-/** The better of two measurements of the same limit. */
-const best = (a: Peak, b: Peak): Peak => ({
-  ...a,
-  gflops: Math.max(a.gflops, b.gflops),
-  gbps: Math.max(a.gbps, b.gbps),
-});
-
 async function main(argv: readonly string[]): Promise<void> {
   const options = parseOptions(argv, SUITES);
   const log = (line: string) => console.log(line);
@@ -43,8 +36,10 @@ async function main(argv: readonly string[]): Promise<void> {
   const repeats = Math.max(2, Math.ceil(options.time / 6));
   const peaksNow = () => settings.map(({ isa, count }) => measurePeak(isa, count, repeats));
   let peaks = peaksNow();
-  for (const { isa, threads: count, gflops, gbps } of peaks)
-    log(`peak ${isa}, ${count} threads: ${gflops.toFixed(0)} GFLOP/s, ${gbps.toFixed(1)} GB/s`);
+  for (const { isa, threads: count, gflops, bfloat16 = gflops, gbps } of peaks) {
+    const limits = `${gflops.toFixed(0)} GFLOP/s, ${bfloat16.toFixed(0)} of bfloat16, ${gbps.toFixed(1)} GB/s`;
+    log(`peak ${isa}, ${count} threads: ${limits}`);
+  }
   const rivals = await startRivals(options.rivals, options.python, log);
 
   const all: Result[] = [];
@@ -71,7 +66,7 @@ async function main(argv: readonly string[]): Promise<void> {
   } finally {
     for (const rival of rivals) await rival.close();
   }
-  peaks = peaksNow().map((peak, i) => best(peak, peaks[i] ?? peak));
+  peaks = peaksNow().map((peak, i) => betterPeak(peak, peaks[i] ?? peak));
   writeResults(options.out, {
     format: 'structured-ffn-bench',
     version: 1,

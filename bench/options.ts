@@ -3,7 +3,8 @@ import { Command, InvalidArgumentError } from 'commander';
 import { availableDevices, availableIsas, checkDevice, type Device, getNumThreads, type Isa } from '../lib/device';
 import { native } from '../lib/native';
 import type { Phase } from './harness/problem';
-import { RIVAL_NAMES, type RivalName } from './rivals/start';
+import { PRECISIONS, type Precision } from './harness/side';
+import { RIVAL_NAMES, type RivalName, USUAL_RIVALS } from './rivals/start';
 import type { Suite } from './suites/suite';
 
 export interface BenchOptions {
@@ -13,6 +14,7 @@ export interface BenchOptions {
   readonly shape?: readonly string[];
   readonly tokens?: readonly number[];
   readonly phase?: readonly Phase[];
+  readonly precisions?: readonly Precision[];
   readonly threads: readonly number[];
   readonly isa: readonly Isa[];
   /** Besides the CPU. */
@@ -62,6 +64,11 @@ export function parseOptions(argv: readonly string[], suites: readonly Suite[]):
     .option('--shape <shapes>', 'such as 768x3072,3072x768', list())
     .option('--tokens <counts>', 'such as 1,512; of decode: batch sizes', counts)
     .option('--phase <phases>', 'forward, forward+backward', list<Phase>(['forward', 'forward+backward']))
+    .option(
+      '--precisions <names>',
+      'float32, bfloat16 (without a choice where the processor multiplies it), int8 (weights of decode)',
+      list(PRECISIONS),
+    )
     .option('--threads <counts>', 'threads to use, in turn', counts, [getNumThreads()])
     .option('--isa <names>', 'instruction sets to use, in turn', list(availableIsas()), availableIsas().slice(0, 1))
     .option(
@@ -73,7 +80,7 @@ export function parseOptions(argv: readonly string[], suites: readonly Suite[]):
     .option('--time <milliseconds>', 'per variant and round', positive, 40)
     .option('--rounds <count>', 'rounds in which all take turns', positive, 4)
     .option('--full', 'more structures, widths and token counts', false)
-    .option('--rivals <names>', 'whom to compare with', list(RIVAL_NAMES), [...RIVAL_NAMES])
+    .option('--rivals <names>', `any of ${RIVAL_NAMES.join(', ')}`, list(RIVAL_NAMES), [...USUAL_RIVALS])
     .option('--no-rivals', 'ours alone')
     .option('--python <file>', 'a Python with torch', process.env.STRUCTURED_FFN_PYTHON)
     .option('--out <file>', 'where the figures go', `runs/bench/${stamp()}.json`)

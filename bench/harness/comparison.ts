@@ -1,6 +1,7 @@
 /** Two runs side by side: what became slower, or larger, beyond the noise of both. */
-import { isOurs } from './contender';
+
 import { groupOf, keyOf, type Result, type ResultFile } from './results';
+import { isOurs } from './side';
 import { type Summary, summarize } from './statistics';
 
 export interface Change {

@@ -1,10 +1,10 @@
 /** What a suite gets: the options, the rivals, and where results go. */
 import type { Isa } from '../../lib/device';
 import type { Rival } from '../rivals/rival';
-import type { Placement } from './contender';
 import type { Phase } from './problem';
 import type { Result } from './results';
 import type { SamplingOptions } from './sampling';
+import { BFLOAT16_ON_CPU, ON_CPU, type Placement, type Precision, usualPrecisions } from './side';
 
 /** Which of the cases to run; an absent filter does not restrict. */
 export interface Filters {
@@ -14,6 +14,7 @@ export interface Filters {
   readonly shape?: readonly string[];
   readonly tokens?: readonly number[];
   readonly phase?: readonly Phase[];
+  readonly precisions?: readonly Precision[];
 }
 
 export interface Context {
@@ -23,7 +24,7 @@ export interface Context {
   readonly threads: readonly number[];
   readonly isas: readonly Isa[];
   readonly rivals: readonly Rival[];
-  /** The device on which ours is measured besides the CPU. */
+  /** Where ours is measured besides the CPU. */
   readonly placements: readonly Placement[];
   add(results: readonly Result[]): void;
   log(line: string): void;
@@ -37,6 +38,17 @@ export const wantsPhase = ({ filters }: Context, phase: Phase): boolean => passe
 
 /** Token counts: those requested, or the suite's own. */
 export const tokenCounts = ({ filters }: Context, own: readonly number[]): readonly number[] => filters.tokens ?? own;
+
+/** Precisions: those requested, or the suite's own. */
+export const precisions = ({ filters }: Context, own = usualPrecisions()): readonly Precision[] =>
+  filters.precisions ?? own;
+
+/** Where, and in which type, ours is measured. */
+export function ourPlacements(context: Context): readonly Placement[] {
+  const wanted = precisions(context);
+  const elsewhere = context.placements.filter(({ dtype }) => passes(context.filters.precisions, dtype));
+  return [...[ON_CPU, BFLOAT16_ON_CPU].filter(({ dtype }) => wanted.includes(dtype)), ...elsewhere];
+}
 
 /** Shapes as [in, out]: those requested, or the suite's own. @throws {Error} for a text that is not like 768x3072. */
 export function shapes({ filters }: Context, own: readonly (readonly [number, number])[]) {

@@ -7,8 +7,9 @@ import { native } from '../../lib/native';
 import type { TransformerLM } from '../../lib/nn';
 import { Storage } from '../../lib/storage';
 import type { Handle } from '../../types/native';
-import { type Contender, OURS } from './contender';
+import type { Contender } from './contender';
 import { timeCalls } from './sampling';
+import { OURS, sideOf } from './side';
 
 /** Where decode_step finds the linear layers among its weights and sizes; the order is that of native/kernels.def. */
 const SHARED = 7;
@@ -25,7 +26,7 @@ interface Matrix {
 
 /** Every linear layer of a step on one token, by its factors, one call each: no norms, no attention. */
 export class DecodeMatrices implements Contender {
-  readonly side = OURS;
+  readonly side: string;
   readonly #model: DecoderModel;
   readonly #matrices: readonly Matrix[];
   readonly #x: Storage;
@@ -36,6 +37,7 @@ export class DecodeMatrices implements Contender {
     readonly of: TransformerLM,
     dtype: WeightDType,
   ) {
+    this.side = sideOf({ device: 'cpu', dtype });
     this.#model = new DecoderModel(of, dtype);
     const { weights, shape } = this.#model.operands(() => 'factored');
     const { vocabSize, dModel, nLayers } = of.config;

@@ -1,11 +1,12 @@
 /** One group: the same work by every variant and every side, checked to agree, then timed in turns. */
 import { getIsa, getNumThreads } from '../../lib/device';
-import { type Contender, mostError, ON_CPU } from './contender';
-import type { Context } from './context';
+import type { Contender } from './contender';
+import { type Context, ourPlacements, precisions } from './context';
 import { ourContender } from './ours';
-import { createProblem, type Problem, type ProblemSize } from './problem';
+import { createProblem, type Problem, type ProblemSize, phaseName } from './problem';
 import type { Result } from './results';
 import { interleave } from './sampling';
+import { mostError, ON_CPU, precisionOf } from './side';
 import { relativeError, summarize } from './statistics';
 import type { Variant } from './variants';
 
@@ -15,35 +16,37 @@ interface Entry {
   readonly error: number | null;
 }
 
-/** @throws {Error} if another side computes something different. */
-async function check(ours: readonly Float32Array[], contender: Contender, most = mostError(ON_CPU)): Promise<number> {
-  const theirs = await contender.outputs();
-  const error = Math.max(...theirs.map((output, i) => relativeError(output, ours[i] ?? new Float32Array())));
-  if (!(theirs.length > 0 && error < most))
+/** @throws {Error} if a side computes something different. */
+async function check(expected: readonly Float32Array[], contender: Contender): Promise<number> {
+  const outputs = await contender.outputs();
+  const error = Math.max(...outputs.map((output, i) => relativeError(output, expected[i] ?? new Float32Array())));
+  if (!(outputs.length > 0 && error < mostError(contender)))
     throw new Error(`${contender.side}, ${contender.variant}: differs from our results by ${error}`);
   return error;
 }
 
-/** Ours first, then side by side, so that thread pools change as rarely as possible. */
+/** Our results in float32 on the CPU, which all others are compared with. */
+async function expectedOutputs(problem: Problem): Promise<readonly Float32Array[]> {
+  const reference = ourContender({ ...problem, caches: 'hot' });
+  const outputs = await reference.outputs();
+  await reference.close();
+  return outputs;
+}
+
 async function createEntries(context: Context, variants: readonly Variant[], size: ProblemSize): Promise<Entry[]> {
   const entries: Entry[] = [];
-  const rivals: Entry[][] = context.rivals.map(() => []);
   for (const variant of variants) {
     const problem = createProblem(variant, size);
-    const contender = ourContender(problem);
-    entries.push({ problem, contender, error: null });
-    const expected = await contender.outputs();
-    for (const placement of context.placements) {
-      const elsewhere = ourContender(problem, placement);
-      const error = await check(expected, elsewhere, mostError(placement));
-      entries.push({ problem, contender: elsewhere, error });
+    const expected = await expectedOutputs(problem);
+    for (const placement of ourPlacements(context)) {
+      const contender = ourContender(problem, placement);
+      entries.push({ problem, contender, error: placement === ON_CPU ? null : await check(expected, contender) });
     }
-    for (const [i, rival] of context.rivals.entries()) {
-      const theirs = await rival.create(problem);
-      if (theirs) rivals[i]!.push({ problem, contender: theirs, error: await check(expected, theirs) });
-    }
+    for (const rival of context.rivals)
+      for (const contender of await rival.create(problem, precisions(context)))
+        entries.push({ problem, contender, error: await check(expected, contender) });
   }
-  return [...entries, ...rivals.flat()];
+  return entries;
 }
 
 export async function runGroup(
@@ -61,7 +64,7 @@ export async function runGroup(
     ({ problem, contender, error }): Result => ({
       suite,
       op: size.op,
-      phase: size.phase,
+      phase: phaseName(size),
       shape: `${size.inFeatures}x${size.outFeatures}`,
       tokens: size.tokens,
       threads: getNumThreads(),
@@ -71,7 +74,7 @@ export async function runGroup(
       unit: 'ms',
       ...summarize(samples.get(contender) ?? []),
       flops: problem.flops,
-      bytes: problem.bytes,
+      bytes: problem.bytes / (precisionOf(contender) === 'bfloat16' ? 2 : 1),
       error,
     }),
   );
@@ -79,5 +82,10 @@ export async function runGroup(
   return results;
 }
 
-/** Results of ours on the CPU for a group without rivals. */
-export const alone = (context: Context): Context => ({ ...context, rivals: [], placements: [] });
+/** For a group of ours in float32 on the CPU. */
+export const alone = (context: Context): Context => ({
+  ...context,
+  filters: { ...context.filters, precisions: ['float32'] },
+  rivals: [],
+  placements: [],
+});

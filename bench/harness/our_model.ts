@@ -4,8 +4,9 @@ import { AdamW } from '../../lib/optim';
 import { Generator } from '../../lib/random';
 import { tidy } from '../../lib/scope';
 import { type Tensor, tensor } from '../../lib/tensor';
-import { type Contender, ON_CPU, type Placement, sideOf, waitFor } from './contender';
+import { type Contender, waitFor } from './contender';
 import { timeCalls } from './sampling';
+import { ON_CPU, type Placement, sideOf } from './side';
 import type { Variant } from './variants';
 
 export interface ModelSize {
@@ -41,7 +42,7 @@ export class OurModel implements Contender {
     // "ortho" and "svd" take seconds at this width and change nothing about the time of a step.
     const ffn = structure === 'dense' ? { structure } : { structure, ratio, nblocks, init: 'xavier' as const };
     this.model = new TransformerLM({ dModel, nLayers, nHeads, vocabSize, seqLen, ffn });
-    if (placement.device !== 'cpu') this.model.to(placement.device, placement.dtype);
+    this.model.to(placement.device, placement.dtype);
     this.#optimizer = new AdamW(this.model.namedParameters());
     const generator = new Generator(23);
     const row = Array.from({ length: batch * seqLen + 1 }, () => generator.nextInt(vocabSize));

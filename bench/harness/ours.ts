@@ -3,9 +3,10 @@ import { noGrad } from '../../lib/autograd';
 import { feedForward, type LinearWeights, structuredLinear } from '../../lib/ops';
 import { tidy } from '../../lib/scope';
 import { type Tensor, tensor } from '../../lib/tensor';
-import { type Contender, ON_CPU, type Placement, sideOf, waitFor } from './contender';
-import type { Problem } from './problem';
+import { type Contender, waitFor } from './contender';
+import { copiesOf, type Problem } from './problem';
 import { timeCalls } from './sampling';
+import { ON_CPU, type Placement, sideOf } from './side';
 
 interface Copy {
   readonly weights: readonly LinearWeights[];
@@ -25,11 +26,11 @@ class OurContender implements Contender {
     readonly variant = problem.variant,
   ) {
     this.side = sideOf(placement);
-    const { sizes, layers, tokens, copies } = problem;
+    const { sizes, layers, tokens } = problem;
     const requiresGrad = problem.phase !== 'forward';
     this.#x = tensor(problem.x, [tokens, problem.x.length / tokens], { ...placement, requiresGrad });
     this.#dy = tensor(problem.dy, [tokens, problem.dy.length / tokens], placement);
-    this.#copies = Array.from({ length: copies }, () => {
+    this.#copies = Array.from({ length: copiesOf(problem, placement.dtype) }, () => {
       const leaves: Tensor[] = [];
       const leaf = (values: Float32Array, shape: readonly number[]) => {
         leaves.push(tensor(values, shape, { ...placement, requiresGrad }));

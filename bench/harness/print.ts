@@ -1,7 +1,8 @@
 /** Results on the terminal, a line each. */
-import { OURS } from './contender';
+import { fastest, opponentsOf } from './opponents';
 import type { Peak } from './peak';
 import { groupOf, type Result, rates } from './results';
+import { isOursOnCpu, OURS, precisionOf } from './side';
 
 const percent = (share: number | undefined): string => (share === undefined ? '' : ` ${(100 * share).toFixed(0)} %`);
 
@@ -19,16 +20,23 @@ export function formatValue({ unit, median }: Pick<Result, 'unit' | 'median'>): 
 }
 
 /**
- * How many times faster ours is: than our dense layer, than each rival's same structure, and than each rival's dense
- * layer.
+ * How many times faster ours is: than our dense layer, than ours in float32, than each opponent's same structure, and
+ * than its dense layer, in the same precision.
  */
 export function ratios(result: Result, all: readonly Result[]): { name: string; ratio: number }[] {
-  if (result.side !== OURS || result.unit !== 'ms') return [];
-  const key = groupOf(result);
-  const others = all.filter((other) => other !== result && groupOf(other) === key);
-  const dense = result.variant === 'dense';
-  return others
-    .filter(({ side, variant }) => (side !== OURS && variant === result.variant) || (!dense && variant === 'dense'))
+  if (!isOursOnCpu(result) || result.unit !== 'ms') return [];
+  const group = all.filter((other) => groupOf(other) === groupOf(result));
+  const precision = precisionOf(result);
+  const variants = [...new Set([result.variant, 'dense'])];
+  const own = group.filter(
+    ({ side, variant }) =>
+      (side === result.side && variant === 'dense') || (side === OURS && variant === result.variant),
+  );
+  const theirs = opponentsOf(group, precision).flatMap((opponent) =>
+    variants.map((variant) => fastest(group, opponent, precision, variant)),
+  );
+  return [...own, ...theirs]
+    .filter((other): other is Result => other !== undefined && other !== result)
     .map(({ side, variant, median }) => ({ name: `${side} ${variant}`, ratio: median / result.median }));
 }
 

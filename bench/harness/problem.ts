@@ -1,14 +1,26 @@
 /** A problem that every contender solves on the same numbers: one linear layer, or a feedforward network of two. */
+
+import { type DType, ELEMENTS } from '../../lib/dtype';
 import { Generator } from '../../lib/random';
 import { numel, type Shape } from '../../lib/tensor';
 import { type LayerSize, layerSize, type Variant } from './variants';
 
 export type Phase = 'forward' | 'forward+backward';
 
-/** Weights of a problem are copied until they are larger than any cache, like the layers of a deep model. */
+/** Where the weights are when a call begins: in memory, like those of the layers of a deep model, or in the caches. */
+export type Caches = 'cold' | 'hot';
+
+/** Copies of cold weights are together larger than any cache. */
 const COLD_BYTES = 100e6;
-/** From this many tokens on, loading the weights from memory hardly counts. */
-const COLD_TOKENS = 8;
+/** With more tokens, loading the weights from memory hardly counts. */
+const MOST_COLD_TOKENS = 8;
+
+/** With few tokens both, in groups of their own. */
+export const cachesOf = (tokens: number): readonly Caches[] => (tokens <= MOST_COLD_TOKENS ? ['cold', 'hot'] : ['hot']);
+
+/** The phase of a result: 'forward, cold' where the caches matter. */
+export const phaseName = ({ phase, tokens, caches }: Pick<ProblemSize, 'phase' | 'tokens' | 'caches'>): string =>
+  tokens <= MOST_COLD_TOKENS ? `${phase}, ${caches}` : phase;
 
 export interface LayerArrays {
   readonly v: Float32Array | null;
@@ -25,10 +37,11 @@ export interface Problem {
   readonly layers: readonly LayerArrays[];
   readonly x: Float32Array;
   readonly dy: Float32Array;
-  /** Copies of the weights that the calls take in turn. */
-  readonly copies: number;
+  readonly caches: Caches;
+  /** How many. */
+  readonly weights: number;
   readonly flops: number;
-  /** Each input, weight and result (with backward: each gradient too) moved once. */
+  /** Each input, weight and result (with backward: each gradient too) moved once, in float32. */
   readonly bytes: number;
 }
 
@@ -38,10 +51,16 @@ export interface ProblemSize {
   readonly outFeatures: number;
   readonly tokens: number;
   readonly phase: Phase;
+  readonly caches: Caches;
 }
 
+/** Copies of the weights that the calls take in turn, by the size of an element. */
+export const copiesOf = ({ caches, weights }: Problem, dtype: DType): number =>
+  caches === 'cold' ? Math.ceil(COLD_BYTES / (ELEMENTS[dtype].bytes * weights)) : 1;
+
 /** ffn: inFeatures → outFeatures → inFeatures with biases and GELU; linear: without either. */
-export function createProblem(variant: Variant, { op, inFeatures, outFeatures, tokens, phase }: ProblemSize): Problem {
+export function createProblem(variant: Variant, size: ProblemSize): Problem {
+  const { op, inFeatures, outFeatures, tokens, phase, caches } = size;
   const generator = new Generator(17);
   const draw = (shape: Shape, std: number): Float32Array => {
     const drawn = generator.normal(shape, 0, std);
@@ -72,7 +91,8 @@ export function createProblem(variant: Variant, { op, inFeatures, outFeatures, t
     layers,
     x,
     dy,
-    copies: tokens <= COLD_TOKENS ? Math.ceil(COLD_BYTES / (4 * weights)) : 1,
+    caches,
+    weights,
     flops: 2 * macs * tokens * (backward ? 3 : 1),
     bytes: 4 * (weights + x.length + dy.length) * (backward ? 2 : 1),
   };

@@ -3,9 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readJson } from '../../lib/io/files';
 import { isObject } from '../../lib/options';
-import { isOurs, OURS } from './contender';
 import type { Machine } from './machine';
 import type { Peak } from './peak';
+import { isOurs, isOursOnCpu, precisionOf } from './side';
 import type { Summary } from './statistics';
 
 export type Unit = 'ms' | 'bytes' | 'count' | 'share';
@@ -82,9 +82,12 @@ export const exactly = (value: number): Summary => ({ median: value, p25: value,
 /** GFLOP/s and GB/s of a timing, and their parts of the machine's peak. */
 export function rates(result: Result, peaks: readonly Peak[]) {
   // The peaks are the CPU's.
-  const onCpu = result.side === OURS || !isOurs(result);
+  const onCpu = isOursOnCpu(result) || !isOurs(result);
   const peak = onCpu ? peaks.find(({ isa, threads }) => isa === result.isa && threads === result.threads) : undefined;
   const gflops = result.flops / result.median / 1e6;
   const gbps = result.bytes / result.median / 1e6;
-  return { gflops, gbps, flopsShare: peak && gflops / peak.gflops, bytesShare: peak && gbps / peak.gbps };
+  const limit = { float32: peak?.gflops, bfloat16: peak?.bfloat16 ?? peak?.gflops, int8: undefined }[
+    precisionOf(result)
+  ];
+  return { gflops, gbps, flopsShare: limit && gflops / limit, bytesShare: peak && gbps / peak.gbps };
 }

@@ -2,8 +2,9 @@
 import { transposed } from '../../lib/matrix';
 import { install, type Tfjs } from '../../lib/tfjs';
 import { createLayer, gelu, type Layer, type TfjsBackend } from '../rivals/tfjs';
-import { type Contender, OURS } from './contender';
+import type { Contender } from './contender';
 import type { LayerArrays, Problem } from './problem';
+import { OURS } from './side';
 import type { LayerSize } from './variants';
 
 type Model = import('@tensorflow/tfjs').Sequential;

@@ -1,7 +1,9 @@
 /** Plots as SVG, drawn by Vega-Lite. */
-import { OURS } from '../harness/contender';
+
+import { groupBy } from '../harness/group_by';
 import { groupOf, type Result, type ResultFile, rates } from '../harness/results';
-import { type Figures, groupBy, mergeRuns } from './figures';
+import { OURS, precisionOf } from '../harness/side';
+import { type Figures, mergeRuns } from './figures';
 
 type Point = Readonly<Record<string, string | number>>;
 
@@ -54,8 +56,16 @@ function speedups(results: readonly Result[]): (Result & { speedup: number })[] 
   );
 }
 
+/** In float32; of few tokens, those on cold weights. */
 function forwardUp({ results }: Figures): readonly Result[] {
-  return results.filter((r) => r.suite === 'kernels' && r.phase === 'forward' && isUp(r) && !r.side.startsWith('tfjs'));
+  return results.filter(
+    (r) =>
+      r.suite === 'kernels' &&
+      ['forward', 'forward, cold'].includes(r.phase) &&
+      isUp(r) &&
+      precisionOf(r) === 'float32' &&
+      !r.side.startsWith('tfjs'),
+  );
 }
 
 const byStructure = ({ variant, side }: Result) => ({ structure: variant, side });

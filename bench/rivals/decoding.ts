@@ -9,28 +9,27 @@ import { exportOnnx } from '../../lib/export';
 import type { TransformerLM } from '../../lib/nn';
 import type { Contender } from '../harness/contender';
 import type { DecodeIds } from '../harness/our_decoder';
+import { timeAsyncCalls } from '../harness/sampling';
+import type { Precision } from '../harness/side';
 import type { Onnxruntime } from './onnxruntime';
 import type { Pytorch } from './pytorch';
 import type { TensorFile } from './pytorch_process';
 
-export function pytorchDecoder(
-  { process }: Pytorch,
+export function pytorchDecoders(
+  pytorch: Pytorch,
   variant: string,
   model: TransformerLM,
-  { prompts, next }: DecodeIds,
-): Promise<Contender> {
-  const files: TensorFile[] = [];
-  const write = (data: Float32Array | Int32Array, shape: readonly number[]) => {
-    const file = process.write(data, shape);
-    files.push(file);
-    return file;
-  };
-  const parameters: Record<string, TensorFile> = {};
-  for (const [name, { data, shape }] of model.namedParameters()) parameters[name] = write(data, shape);
-  const prompt = write(Int32Array.from(prompts.flat()), [prompts.length, prompts[0]?.length ?? 0]);
-  const following = write(Int32Array.from(next), [next.length, 1]);
-  const { nLayers, nHeads } = model.config;
-  return process.create('decoder', variant, { nLayers, nHeads, prompt, next: following, parameters }, files);
+  precisions: readonly Precision[],
+  { op, prompts, next }: DecodeIds,
+): Promise<Contender[]> {
+  return pytorch.contenders(op === 'decode' ? 'decoder' : 'prompt', variant, precisions, (write) => {
+    const parameters: Record<string, TensorFile> = {};
+    for (const [name, { data, shape }] of model.namedParameters()) parameters[name] = write(data, shape);
+    const prompt = write(Int32Array.from(prompts.flat()), [prompts.length, prompts[0]?.length ?? 0]);
+    const following = write(Int32Array.from(next), [next.length, 1]);
+    const { nLayers, nHeads } = model.config;
+    return { nLayers, nHeads, prompt, next: following, parameters };
+  });
 }
 
 /** Each call returns keys and values as new tensors: an exported cache works that way. */
@@ -38,7 +37,7 @@ export async function onnxDecoder(
   { runtime, threads }: Onnxruntime,
   variant: string,
   model: TransformerLM,
-  { prompts, next }: DecodeIds,
+  { op, prompts, next }: DecodeIds,
 ): Promise<Contender> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-onnx-'));
   exportOnnx(model, folder, { force: true });
@@ -56,13 +55,14 @@ export async function onnxDecoder(
   const context = prompts[0]?.length ?? 0;
   const all = (length: number, of: (at: number) => number) =>
     ids(prompts.flatMap(() => Array.from({ length }, (_, at) => of(at))));
-  const first = await session.run({
+  const prompt = {
     input_ids: ids(prompts.flat()),
     attention_mask: all(context, () => 1),
     position_ids: all(context, (at) => at),
     ...Object.fromEntries(session.inputNames.filter(isCache).map((name) => [name, empty()])),
-  });
-  const feeds = {
+  };
+  const first = await session.run(prompt);
+  const step = {
     input_ids: ids(next),
     attention_mask: all(context + 1, () => 1),
     position_ids: all(1, () => context),
@@ -70,23 +70,18 @@ export async function onnxDecoder(
       session.inputNames.filter(isCache).map((name) => [name, first[name.replace('past_key_values', 'present')]!]),
     ),
   };
+  const call = async () => (await session.run(op === 'decode' ? step : prompt)).logits;
   return {
     side: 'onnxruntime',
     variant,
     async outputs() {
-      const data = (await session.run(feeds)).logits?.data;
+      const data = (await call())?.data;
       if (!(data instanceof Float32Array)) throw new Error('onnxruntime gave no float32 logits');
-      return [data];
+      const { vocabSize } = model.config;
+      const last = op === 'decode' ? data : data.subarray(-vocabSize);
+      return [last];
     },
-    async sample(milliseconds) {
-      const samples: number[] = [];
-      const end = performance.now() + milliseconds;
-      for (let now = performance.now(); samples.length === 0 || now < end; now = performance.now()) {
-        await session.run(feeds);
-        samples.push(performance.now() - now);
-      }
-      return samples;
-    },
+    sample: (milliseconds) => timeAsyncCalls(call, milliseconds),
     async close() {
       await session.release();
     },

@@ -2,8 +2,10 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Contender } from '../harness/contender';
 import type { Problem } from '../harness/problem';
+import { timeAsyncCalls } from '../harness/sampling';
+import type { Precision } from '../harness/side';
 import { onnxModel } from './onnx_model';
-import { type Rival, RivalMissing } from './rival';
+import { isPlain, type Rival, RivalMissing } from './rival';
 
 type Runtime = typeof import('onnxruntime-node');
 
@@ -26,13 +28,7 @@ class OnnxContender implements Contender {
   }
 
   async sample(milliseconds: number): Promise<readonly number[]> {
-    const samples: number[] = [];
-    const end = performance.now() + milliseconds;
-    for (let now = performance.now(); samples.length === 0 || now < end; now = performance.now()) {
-      await this.#call();
-      samples.push(performance.now() - now);
-    }
-    return samples;
+    return timeAsyncCalls(() => this.#call(), milliseconds);
   }
 
   async close(): Promise<void> {
@@ -63,19 +59,15 @@ export class Onnxruntime implements Rival {
     this.#threads = count;
   }
 
-  async create(problem: Problem): Promise<Contender | null> {
-    if (problem.phase !== 'forward') return null;
-    // One session, although its weights may then stay in the caches: several would each have threads that disturb the
-    // others.
+  async create(problem: Problem, precisions: readonly Precision[]): Promise<readonly Contender[]> {
+    // One session, whose weights stay in the caches: several would each have threads that disturb the others.
+    if (!isPlain(problem, precisions)) return [];
     const session = await this.runtime.InferenceSession.create(onnxModel(problem), {
       intraOpNumThreads: this.#threads,
     });
     const { tokens, x } = problem;
-    return new OnnxContender(
-      problem.variant,
-      session,
-      new this.runtime.Tensor('float32', x, [tokens, x.length / tokens]),
-    );
+    const input = new this.runtime.Tensor('float32', x, [tokens, x.length / tokens]);
+    return [new OnnxContender(problem.variant, session, input)];
   }
 
   async close(): Promise<void> {}

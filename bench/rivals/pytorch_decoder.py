@@ -1,4 +1,4 @@
-"""One decoding step in eager PyTorch: the transformer of pytorch_model.py with keys and values kept in place."""
+"""A decoding step and a prompt in PyTorch: the transformer of pytorch_model.py with keys and values kept in place."""
 
 import torch
 import torch.nn.functional as F
@@ -7,18 +7,21 @@ from pytorch_model import Model
 
 
 class Decoder(Model):
-    def __init__(self, spec, read):
+    def __init__(self, spec, read, way):
+        self.step = way.run(self.forward)
         self.heads, self.blocks, self.base = spec["nHeads"], spec["nLayers"], 10000.0
         self.p = {name: read(value) for name, value in spec["parameters"].items()}
         self.prompt, self.next = read(spec["prompt"]).long(), read(spec["next"]).long()
         batch, self.context = self.prompt.shape
         width = self.p["embedding.weight"].shape[1]
         shape = (batch, self.heads, self.context + 1, width // self.heads)
-        self.keys = [torch.zeros(shape) for _ in range(self.blocks)]
-        self.values = [torch.zeros(shape) for _ in range(self.blocks)]
+        # Under autocast the projections give bfloat16.
+        dtype = torch.bfloat16 if way.autocast else way.dtype
+        self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(self.blocks)]
+        self.values = [torch.zeros(shape, dtype=dtype) for _ in range(self.blocks)]
         self.angles = self.angles_of(self.context + 1, width // self.heads)
         with torch.inference_mode():
-            self.forward(self.prompt, 0)
+            way.eager(self.forward)(self.prompt, 0)
 
     def angles_of(self, positions, head_size):
         half = head_size // 2
@@ -26,7 +29,7 @@ class Decoder(Model):
         return angles.cos(), angles.sin()
 
     def turn(self, x, start):
-        cos, sin = (table[start : start + x.shape[-2]] for table in self.angles)
+        cos, sin = (table[start : start + x.shape[-2]].to(x.dtype) for table in self.angles)
         a, b = x.chunk(2, -1)
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
@@ -52,4 +55,10 @@ class Decoder(Model):
 
     def call(self):
         with torch.inference_mode():
-            return [self.forward(self.next, self.context)]
+            return [self.step(self.next, self.context)]
+
+
+class Prompt(Decoder):
+    def call(self):
+        with torch.inference_mode():
+            return [self.step(self.prompt, 0)]

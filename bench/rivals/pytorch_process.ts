@@ -69,11 +69,16 @@ export class PytorchProcess {
   }
 
   /** Builds an object in the Python process. The files that its spec names are deleted once they are read. */
-  async create(kind: 'problem' | 'model' | 'decoder', variant: string, spec: Reply, files: readonly TensorFile[]) {
+  async create(
+    kind: string,
+    { side, variant }: Pick<Contender, 'side' | 'variant'>,
+    spec: Reply,
+    files: readonly TensorFile[],
+  ): Promise<PytorchContender> {
     const id = this.#count++;
     await this.ask({ do: 'create', id, kind, spec });
     for (const { file } of files) rmSync(file);
-    return new PytorchContender(this, id, variant);
+    return new PytorchContender(this, id, side, variant);
   }
 
   async outputs(id: number): Promise<Float32Array[]> {
@@ -98,11 +103,10 @@ export class PytorchProcess {
 }
 
 export class PytorchContender implements Contender {
-  readonly side = 'pytorch';
-
   constructor(
     readonly process: PytorchProcess,
     readonly id: number,
+    readonly side: string,
     readonly variant: string,
   ) {}
 

@@ -1,6 +1,6 @@
 """Answers one JSON request per line on standard input with one JSON line. Tensors travel in files of raw values.
 
-{"do": "create", "id", "kind": "problem" | "model", "spec"}, {"do": "outputs", "id", "file"}, {"do": "peak", "id"},
+{"do": "create", "id", "kind": a name of KINDS, "spec"}, {"do": "outputs", "id", "file"}, {"do": "peak", "id"},
 {"do": "sample", "id", "milliseconds"}, {"do": "threads", "count"}, {"do": "drop", "id"}.
 """
 
@@ -10,12 +10,13 @@ import time
 
 import torch
 
-from pytorch_decoder import Decoder
+from pytorch_decoder import Decoder, Prompt
 from pytorch_layers import Problem
 from pytorch_model import Model
+from pytorch_way import Way
 
 DTYPES = {"float32": torch.float32, "int32": torch.int32}
-KINDS = {"problem": Problem, "model": Model, "decoder": Decoder}
+KINDS = {"problem": Problem, "model": Model, "decoder": Decoder, "prompt": Prompt}
 things = {}
 
 
@@ -42,7 +43,9 @@ def answer(request):
         torch.set_num_threads(request["count"])
         return {}
     if do == "create":
-        things[request["id"]] = KINDS[request["kind"]](request["spec"], read)
+        spec = request["spec"]
+        way = Way(spec["way"])
+        things[request["id"]] = KINDS[request["kind"]](spec, lambda tensor: way.tensor(read(tensor)), way)
         return {}
     if do == "drop":
         del things[request["id"]]
@@ -55,7 +58,7 @@ def answer(request):
     outputs = thing.call()
     with open(request["file"], "wb") as file:
         for output in outputs:
-            file.write(output.contiguous().numpy().tobytes())
+            file.write(output.float().contiguous().numpy().tobytes())
     return {"lengths": [output.numel() for output in outputs]}
 
 

@@ -4,8 +4,11 @@ import { Pytorch } from './pytorch';
 import { type Rival, RivalMissing } from './rival';
 import { TfjsRival } from './tfjs';
 
-export const RIVAL_NAMES = ['pytorch', 'onnxruntime', 'tfjs-wasm', 'tfjs-cpu'] as const;
+export const RIVAL_NAMES = ['pytorch', 'pytorch-compiled', 'onnxruntime', 'tfjs-wasm', 'tfjs-cpu'] as const;
 export type RivalName = (typeof RIVAL_NAMES)[number];
+
+/** To compile takes seconds for each problem, and minutes for a model: only if it is asked for. */
+export const USUAL_RIVALS: readonly RivalName[] = RIVAL_NAMES.filter((name) => name !== 'pytorch-compiled');
 
 function start(name: RivalName, python: string | undefined): Promise<Rival> {
   if (name === 'onnxruntime') return Onnxruntime.start();
@@ -13,7 +16,7 @@ function start(name: RivalName, python: string | undefined): Promise<Rival> {
   if (name === 'tfjs-cpu') return TfjsRival.start('cpu');
   if (python === undefined)
     throw new RivalMissing('give a Python that has torch: --python FILE, or STRUCTURED_FFN_PYTHON');
-  return Pytorch.start(python);
+  return Pytorch.start(python, name === 'pytorch-compiled');
 }
 
 export async function startRivals(

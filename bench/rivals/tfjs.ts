@@ -3,8 +3,10 @@ import type { Rank, Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { Shape } from '../../lib/tensor';
 import type { Contender } from '../harness/contender';
 import type { LayerArrays, Problem } from '../harness/problem';
+import { timeAsyncCalls } from '../harness/sampling';
+import type { Precision } from '../harness/side';
 import type { LayerSize } from '../harness/variants';
-import { type Rival, RivalMissing } from './rival';
+import { isPlain, type Rival, RivalMissing } from './rival';
 
 type Tfjs = typeof import('@tensorflow/tfjs-core');
 export type TfjsBackend = 'wasm' | 'cpu';
@@ -79,13 +81,7 @@ class TfjsContender implements Contender {
 
   async sample(milliseconds: number): Promise<readonly number[]> {
     await this.tf.setBackend(this.backend);
-    const samples: number[] = [];
-    const end = performance.now() + milliseconds;
-    for (let now = performance.now(); samples.length === 0 || now < end; now = performance.now()) {
-      await this.#call();
-      samples.push(performance.now() - now);
-    }
-    return samples;
+    return timeAsyncCalls(() => this.#call(), milliseconds);
   }
 
   async close(): Promise<void> {
@@ -126,14 +122,14 @@ export class TfjsRival implements Rival {
 
   async setThreads(): Promise<void> {}
 
-  async create(problem: Problem): Promise<Contender | null> {
-    if (problem.phase !== 'forward' || problem.flops > MOST_FLOPS[this.backend]) return null;
+  async create(problem: Problem, precisions: readonly Precision[]): Promise<readonly Contender[]> {
+    if (!isPlain(problem, precisions) || problem.flops > MOST_FLOPS[this.backend]) return [];
     await this.tf.setBackend(this.backend);
     const { tokens, x } = problem;
     const owned: Tensor[] = [];
     const layers = problem.sizes.map((size, i) => createLayer(this.tf, size, problem.layers[i]!, owned));
     const input = this.tf.tensor2d(x, [tokens, x.length / tokens]);
-    return new TfjsContender(this.tf, this.backend, problem.variant, input, layers, owned);
+    return [new TfjsContender(this.tf, this.backend, problem.variant, input, layers, owned)];
   }
 
   async close(): Promise<void> {}

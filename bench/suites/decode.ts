@@ -1,24 +1,25 @@
-/** A decoding step of a whole model: batch sizes, lengths of context, weight types, forms of the structured layers. */
-import { type CrossoverTable, loadTable, tune, type WeightDType } from '../../lib/decode';
+/** Decoding with a whole model, steps and prompts: batch sizes, lengths, precisions, forms of the structured layers. */
+import { type CrossoverTable, loadTable, tune } from '../../lib/decode';
 import { getIsa, getNumThreads } from '../../lib/device';
 import { type TransformerConfig, TransformerLM } from '../../lib/nn';
 import type { Contender } from '../harness/contender';
-import { type Context, tokenCounts, wantsOp } from '../harness/context';
+import { type Context, precisions, tokenCounts, wantsOp } from '../harness/context';
 import { DecodeMatrices, MemoryRead } from '../harness/decode_matrices';
 import { type DecodeIds, type DecodeLoad, decodeIds, OurDecoder } from '../harness/our_decoder';
 import { exactly } from '../harness/results';
 import { interleave } from '../harness/sampling';
 import { forEachSetting } from '../harness/settings';
+import { mostError, PRECISIONS, type Precision } from '../harness/side';
 import { quantile, relativeError, summarize } from '../harness/statistics';
 import { DENSE, type Variant } from '../harness/variants';
-import { onnxDecoder, pytorchDecoder } from '../rivals/decoding';
+import { onnxDecoder, pytorchDecoders } from '../rivals/decoding';
 import { Onnxruntime } from '../rivals/onnxruntime';
-import { modelSize, modelVariants, pytorchOf } from './models';
+import { modelSize, modelVariants, pytorchsOf } from './models';
 import type { Suite } from './suite';
 
 const LAYERS = 12;
-const MOST_ERROR = 1e-3;
-const DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
+/** Of ours everywhere: they save memory traffic. */
+const OUR_PRECISIONS = PRECISIONS;
 const READ_BYTES = 256e6;
 
 function loads(context: Context, seqLen: number): DecodeLoad[] {
@@ -27,8 +28,9 @@ function loads(context: Context, seqLen: number): DecodeLoad[] {
   const batches = tokenCounts(context, context.full ? [1, 2, 4, 8, 16, 32, 64] : [1, 8, 64]);
   const [shortest = 8, ...longer] = contexts;
   return [
-    ...batches.map((batch) => ({ batch, context: shortest })),
-    ...(batches.includes(1) ? longer.map((length) => ({ batch: 1, context: length })) : []),
+    ...batches.map((batch) => ({ op: 'decode', batch, context: shortest }) as const),
+    ...(batches.includes(1) ? longer.map((length) => ({ op: 'decode', batch: 1, context: length }) as const) : []),
+    { op: 'prompt', batch: 1, context: long ? 512 : shortest },
   ];
 }
 
@@ -45,53 +47,56 @@ interface Entry {
   readonly table: CrossoverTable;
 }
 
-function createEntry(variant: Variant, config: TransformerConfig): Entry {
+function createEntry(variant: Variant, config: TransformerConfig, dtypes: readonly Precision[]): Entry {
   const model = createModel(variant, config);
   let table: CrossoverTable = loadTable();
-  for (const dtype of DTYPES) table = new Map([...table, ...tune(model, { dtype, known: table })]);
+  for (const dtype of dtypes) table = new Map([...table, ...tune(model, { dtype, known: table })]);
   return { name: variant.name, model, table };
 }
 
-/**
- * float32 with factors has the variant's own name; then come the weight types, and the forms of structured layers: of
- * float32, with `full` of all types.
- */
-function decodersOf({ name, model, table }: Entry, full: boolean): OurDecoder[] {
+/** Factors have the variant's own name; then come the forms of structured layers: of float32, with `full` of all. */
+function decodersOf({ name, model, table }: Entry, dtypes: readonly Precision[], full: boolean): OurDecoder[] {
   const structured = name !== DENSE.name;
-  return DTYPES.flatMap((dtype) => {
-    const own = dtype === 'float32' ? name : `${name} ${dtype}`;
-    const factored = new OurDecoder(own, model, { dtype });
+  return dtypes.flatMap((dtype) => {
+    const factored = new OurDecoder(name, model, { dtype });
     if (!structured || (dtype !== 'float32' && !full)) return [factored];
     return [
       factored,
-      new OurDecoder(`${own} merged`, model, { dtype, dispatch: 'merged' }),
-      new OurDecoder(`${own} auto`, model, { dtype, dispatch: 'auto', table }),
+      new OurDecoder(`${name} merged`, model, { dtype, dispatch: 'merged' }),
+      new OurDecoder(`${name} auto`, model, { dtype, dispatch: 'auto', table }),
     ];
   });
 }
 
-async function rivalsOf({ rivals, ...context }: Context, variant: string, model: TransformerLM, ids: DecodeIds) {
-  const pytorch = pytorchOf({ ...context, rivals });
-  const onnx = rivals.find((rival): rival is Onnxruntime => rival instanceof Onnxruntime);
+async function rivalsOf(context: Context, variant: string, model: TransformerLM, ids: DecodeIds) {
+  const wanted = precisions(context);
+  const onnx = context.rivals.find((rival): rival is Onnxruntime => rival instanceof Onnxruntime);
   const made: Contender[] = [];
-  if (pytorch) made.push(await pytorchDecoder(pytorch, variant, model, ids));
-  if (onnx) made.push(await onnxDecoder(onnx, variant, model, ids));
+  for (const pytorch of pytorchsOf(context))
+    made.push(...(await pytorchDecoders(pytorch, variant, model, wanted, ids)));
+  if (onnx && wanted.includes('float32')) made.push(await onnxDecoder(onnx, variant, model, ids));
   return made;
+}
+
+/** Our logits in float32, which the rivals' are compared with. */
+async function expectedLogits(model: TransformerLM, ids: DecodeIds): Promise<Float32Array> {
+  const reference = new OurDecoder('reference', model, { dtype: 'float32' });
+  await reference.load(ids);
+  const [logits] = await reference.outputs();
+  await reference.close();
+  return logits!;
 }
 
 function rowOf({ variant, side }: Contender, { config }: TransformerLM, tokens: number) {
   const shape = `d${config.dModel} ${config.nLayers} layers`;
   const unit = 'ms' as const;
-  return { suite: 'decode', op: 'decode', shape, tokens, threads: getNumThreads(), isa: getIsa(), variant, side, unit };
+  return { suite: 'decode', shape, tokens, threads: getNumThreads(), isa: getIsa(), variant, side, unit };
 }
 
 /** Only the matrices of a step on one token, compared with plain reads of memory. */
 async function measureMatrices(context: Context, entries: readonly Entry[]): Promise<void> {
   const matrices = entries.flatMap(({ name, model }) =>
-    DTYPES.map((dtype) => ({
-      model,
-      contender: new DecodeMatrices(dtype === 'float32' ? name : `${name} ${dtype}`, model, dtype),
-    })),
+    precisions(context, OUR_PRECISIONS).map((dtype) => ({ model, contender: new DecodeMatrices(name, model, dtype) })),
   );
   const read = new MemoryRead(READ_BYTES);
   const all = [...matrices, { model: entries[0]!.model, contender: read }];
@@ -102,6 +107,7 @@ async function measureMatrices(context: Context, entries: readonly Entry[]): Pro
   context.add(
     all.map(({ model, contender }) => ({
       ...rowOf(contender, model, 1),
+      op: 'decode',
       phase: 'matrices alone',
       flops: 0,
       bytes: contender.bytes,
@@ -112,31 +118,41 @@ async function measureMatrices(context: Context, entries: readonly Entry[]): Pro
   for (const { contender } of all) await contender.close();
 }
 
+/** The head of a prompt computes the logits of its last token alone. */
+function flopsOf(model: TransformerLM, { op, batch, context }: DecodeLoad): number {
+  const { total, head } = model.flopsPerToken(context);
+  return op === 'decode' ? total * batch : (total - head) * context + head;
+}
+
 /** Dense and one structure in turns: all structures at once would not fit in memory with many sequences. */
 async function measure(context: Context, dense: Entry, entry: Entry, load: DecodeLoad): Promise<void> {
   const ids = decodeIds(load, dense.model.config.vocabSize);
   const ours: OurDecoder[] = [];
   const rivals = new Map<Contender, { model: TransformerLM; error: number }>();
   for (const one of new Set([dense, entry])) {
-    const decoders = decodersOf(one, context.full);
+    const decoders = decodersOf(one, precisions(context, OUR_PRECISIONS), context.full);
     ours.push(...decoders);
     for (const decoder of decoders) await decoder.load(ids);
-    const [expected] = await decoders[0]!.outputs();
+    const expected = await expectedLogits(one.model, ids);
     for (const rival of await rivalsOf(context, one.name, one.model, ids)) {
-      const error = relativeError((await rival.outputs())[0]!, expected!);
-      if (!(error < MOST_ERROR)) throw new Error(`${rival.side}, ${rival.variant}: logits differ by ${error}`);
+      const error = relativeError((await rival.outputs())[0]!, expected);
+      if (!(error < mostError(rival))) throw new Error(`${rival.side}, ${rival.variant}: logits differ by ${error}`);
       rivals.set(rival, { model: one.model, error });
     }
   }
-  const phase = `${entry.name}, context ${load.context}`;
+  const { op } = load;
+  const prompt = op === 'prompt';
+  const tokens = prompt ? load.context : load.batch;
+  const phase = prompt ? entry.name : `${entry.name}, context ${load.context}`;
   const samples = await interleave([...ours, ...rivals.keys()], context.sampling);
   for (const [contender, taken] of samples) {
     const rival = rivals.get(contender);
     const own = ours.find((decoder) => decoder === contender);
     const model = rival?.model ?? own!.model;
     const row = {
-      ...rowOf(contender, model, load.batch),
-      flops: model.flopsPerToken(load.context).total * load.batch,
+      ...rowOf(contender, model, tokens),
+      op,
+      flops: flopsOf(model, load),
       bytes: own?.bytes(load) ?? 0,
       error: rival?.error ?? null,
     };
@@ -151,14 +167,16 @@ async function measure(context: Context, dense: Entry, entry: Entry, load: Decod
 
 export const decode: Suite = {
   name: 'decode',
-  about: 'a decoding step of a transformer with a cache, by batch size, context and weight type',
+  about: 'a decoding step of a transformer with a cache, by batch size, context and weight type; a prompt',
   async run(context) {
     if (!wantsOp(context, 'decode')) return;
     const { dModel, nHeads, vocabSize, seqLen } = modelSize(context);
     const small = dModel < 256;
     const config = { dModel, nHeads, vocabSize, nLayers: small ? 2 : LAYERS, seqLen: small ? seqLen : 1024 };
     await forEachSetting(context, async (setting) => {
-      const entries = modelVariants(context).map((variant) => createEntry(variant, config));
+      const entries = modelVariants(context).map((variant) =>
+        createEntry(variant, config, precisions(context, OUR_PRECISIONS)),
+      );
       const [dense, ...structured] = entries;
       await measureMatrices(setting, entries);
       for (const entry of structured.length > 0 ? structured : [dense!])

@@ -1,7 +1,7 @@
 /** One linear layer, forward, and forward with backward. */
 import { selected, shapes, tokenCounts, wantsOp, wantsPhase } from '../harness/context';
 import { runGroup } from '../harness/group';
-import type { Phase } from '../harness/problem';
+import { cachesOf, type Phase } from '../harness/problem';
 import { forEachSetting } from '../harness/settings';
 import { variants } from '../harness/variants';
 import type { Suite } from './suite';
@@ -21,10 +21,11 @@ export const kernels: Suite = {
     await forEachSetting(context, async (setting) => {
       for (const [inFeatures, outFeatures] of shapes(context, context.full ? FULL_SHAPES : DEFAULT_SHAPES))
         for (const tokens of tokenCounts(context, [1, 8, 64, 512, 2048]))
-          for (const phase of PHASES.filter((one) => wantsPhase(context, one))) {
-            const size = { op: 'linear', inFeatures, outFeatures, tokens, phase } as const;
-            context.add(await runGroup(setting, 'kernels', selected(context, variants(context.full)), size));
-          }
+          for (const phase of PHASES.filter((one) => wantsPhase(context, one)))
+            for (const caches of cachesOf(tokens)) {
+              const size = { op: 'linear', inFeatures, outFeatures, tokens, phase, caches } as const;
+              context.add(await runGroup(setting, 'kernels', selected(context, variants(context.full)), size));
+            }
     });
   },
 };

@@ -2,13 +2,13 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { convertWeights, type WeightDType } from '../../lib/decode';
+import { convertWeights } from '../../lib/decode';
 import { getIsa, getNumThreads } from '../../lib/device';
 import { saveCheckpoint } from '../../lib/io';
 import { TransformerLM } from '../../lib/nn';
-import { OURS } from '../harness/contender';
-import { wantsOp } from '../harness/context';
+import { precisions, wantsOp } from '../harness/context';
 import { exactly } from '../harness/results';
+import { PRECISIONS, sideOf } from '../harness/side';
 import { summarize } from '../harness/statistics';
 import { DENSE } from '../harness/variants';
 import { measureLoad } from './load_task';
@@ -16,7 +16,6 @@ import { modelSize } from './models';
 import type { Suite } from './suite';
 
 const LAYERS = 12;
-const DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
 
 export const load: Suite = {
   name: 'load',
@@ -28,7 +27,7 @@ export const load: Suite = {
     const config = { dModel, nHeads, vocabSize, nLayers, seqLen: 1024 };
     const folder = mkdtempSync(join(tmpdir(), 'bench-load-'));
     try {
-      for (const dtype of DTYPES) {
+      for (const dtype of precisions(context, PRECISIONS)) {
         const path = join(folder, dtype);
         const model = new TransformerLM(config, { init: 'xavier' });
         saveCheckpoint(path, { model: convertWeights(model, dtype), dtype, config });
@@ -43,8 +42,8 @@ export const load: Suite = {
             op: 'load',
             shape: `d${dModel} ${nLayers} layers`,
             tokens: 1,
-            side: OURS,
-            variant: dtype === 'float32' ? DENSE.name : `${DENSE.name} ${dtype}`,
+            side: sideOf({ device: 'cpu', dtype }),
+            variant: DENSE.name,
           },
           ...{ threads: getNumThreads(), isa: getIsa(), flops: 0, error: null },
           bytes: statSync(join(path, 'model.safetensors')).size,

@@ -1,12 +1,13 @@
 /** Memory of a training step: its peak, and whether a steady step still asks the system for memory. */
 import { getIsa, getNumThreads } from '../../lib/device';
-import { wantsOp } from '../harness/context';
+import { ourPlacements, precisions, wantsOp } from '../harness/context';
 import { OurModel } from '../harness/our_model';
 import { exactly } from '../harness/results';
+import { sideOf } from '../harness/side';
 import { Pytorch } from '../rivals/pytorch';
-import { createPytorchModel } from '../rivals/pytorch_training';
+import { createPytorchModels } from '../rivals/pytorch_training';
 import { measureMemory, WARM_STEPS } from './memory_task';
-import { modelResult, modelSize, modelVariants, pytorchOf } from './models';
+import { modelResult, modelSize, modelVariants, pytorchsOf } from './models';
 import type { Suite } from './suite';
 
 export const memory: Suite = {
@@ -18,21 +19,25 @@ export const memory: Suite = {
     const peakRow = { suite: 'memory', phase: 'peak', unit: 'bytes' } as const;
     const allocationRow = { suite: 'memory', phase: 'system allocations', unit: 'count' } as const;
     for (const variant of modelVariants(context)) {
-      const use = await measureMemory({ variant, size, isa: getIsa(), threads: getNumThreads() });
-      const ours = new OurModel(variant, size);
-      context.add([
-        modelResult(size, ours, peakRow, exactly(use.peak)),
-        modelResult(size, ours, allocationRow, exactly(use.allocations)),
-      ]);
-      const python = pytorchOf(context)?.python;
-      if (python !== undefined) {
-        const pytorch = await Pytorch.start(python);
-        const theirs = await createPytorchModel(pytorch, ours);
-        for (let i = 0; i < WARM_STEPS; i++) await theirs.outputs();
-        context.add([modelResult(size, theirs, peakRow, exactly(await theirs.peakBytes()))]);
-        await pytorch.close();
+      for (const placement of ourPlacements({ ...context, placements: [] })) {
+        const use = await measureMemory({ variant, size, placement, isa: getIsa(), threads: getNumThreads() });
+        const ours = { variant: variant.name, side: sideOf(placement) };
+        context.add([
+          modelResult(size, ours, peakRow, exactly(use.peak)),
+          modelResult(size, ours, allocationRow, exactly(use.allocations)),
+        ]);
       }
-      await ours.close();
+      const weights = new OurModel(variant, size);
+      for (const { python, compiled } of pytorchsOf(context))
+        for (const precision of precisions(context)) {
+          const pytorch = await Pytorch.start(python, compiled);
+          for (const theirs of await createPytorchModels(pytorch, weights, [precision])) {
+            for (let i = 0; i < WARM_STEPS; i++) await theirs.outputs();
+            context.add([modelResult(size, theirs, peakRow, exactly(await theirs.peakBytes()))]);
+          }
+          await pytorch.close();
+        }
+      await weights.close();
     }
   },
 };

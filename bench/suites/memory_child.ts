@@ -4,11 +4,11 @@ import { OurModel } from '../harness/our_model';
 import { watchGrowth } from '../harness/process_memory';
 import { type MemoryTask, type MemoryUse, STEADY_STEPS, WARM_STEPS } from './memory_task';
 
-process.once('message', ({ variant, size, isa, threads }: MemoryTask) => {
+process.once('message', ({ variant, size, placement, isa, threads }: MemoryTask) => {
   setIsa(isa);
   setNumThreads(threads);
   const growth = watchGrowth();
-  const model = new OurModel(variant, size);
+  const model = new OurModel(variant, size, placement);
   for (let i = 0; i < WARM_STEPS; i++) model.step();
   const before = memoryStats().systemAllocations;
   for (let i = 0; i < STEADY_STEPS; i++) model.step();

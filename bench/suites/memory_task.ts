@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import type { Isa } from '../../lib/device';
 import type { ModelSize } from '../harness/our_model';
+import type { Placement } from '../harness/side';
 import type { Variant } from '../harness/variants';
 
 /**
@@ -15,6 +16,7 @@ export const STEADY_STEPS = 5;
 export interface MemoryTask {
   readonly variant: Variant;
   readonly size: ModelSize;
+  readonly placement: Placement;
   readonly isa: Isa;
   readonly threads: number;
 }

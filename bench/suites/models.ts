@@ -1,9 +1,10 @@
 /** What the training and memory suites share: the models, ours and PyTorch's, and the rows of their results. */
 import { getIsa, getNumThreads } from '../../lib/device';
-import { type Contender, mostError, ON_CPU } from '../harness/contender';
+import type { Contender } from '../harness/contender';
 import { type Context, selected } from '../harness/context';
 import type { ModelSize } from '../harness/our_model';
 import type { Result, Unit } from '../harness/results';
+import { mostError } from '../harness/side';
 import type { Summary } from '../harness/statistics';
 import { MODEL_VARIANTS, type Variant } from '../harness/variants';
 import { Pytorch } from '../rivals/pytorch';
@@ -26,18 +27,23 @@ export function modelSize({ filters }: Context): ModelSize {
 
 export const modelVariants = (context: Context): readonly Variant[] => selected(context, MODEL_VARIANTS);
 
-export const pytorchOf = ({ rivals }: Context): Pytorch | undefined =>
-  rivals.find((rival): rival is Pytorch => rival instanceof Pytorch);
+/** Eager and compiled, where they take part. */
+export const pytorchsOf = ({ rivals }: Context): Pytorch[] =>
+  rivals.filter((rival): rival is Pytorch => rival instanceof Pytorch);
 
-/** Relative difference of the losses of the first steps. @throws {Error} if it is more than rounding. */
-export async function checkSteps(ours: Contender, theirs: Contender, most = mostError(ON_CPU)): Promise<number> {
-  let error = 0;
-  for (let step = 0; step < CHECKED_STEPS; step++) {
-    const [[mine], [other]] = [await ours.outputs(), await theirs.outputs()];
-    const [a, b] = [mine?.[0] ?? Number.NaN, other?.[0] ?? Number.NaN];
-    error = Math.max(error, Math.abs(a - b) / Math.abs(a));
-  }
-  if (!(error < most)) throw new Error(`${theirs.side}, ${theirs.variant}: losses differ by ${error}`);
+/** Losses of the first steps, which update the model. */
+export async function firstLosses(contender: Contender): Promise<number[]> {
+  const losses: number[] = [];
+  for (let step = 0; step < CHECKED_STEPS; step++) losses.push((await contender.outputs())[0]?.[0] ?? Number.NaN);
+  return losses;
+}
+
+/** Relative difference from these losses. @throws {Error} if it is more than rounding. */
+export async function checkSteps(expected: readonly number[], contender: Contender): Promise<number> {
+  const losses = await firstLosses(contender);
+  const error = Math.max(...losses.map((loss, i) => Math.abs(loss / expected[i]! - 1)));
+  if (!(error < mostError(contender)))
+    throw new Error(`${contender.side}, ${contender.variant}: losses differ by ${error}`);
   return error;
 }
 
@@ -49,7 +55,12 @@ export interface ModelRow {
   readonly error?: number | null;
 }
 
-export function modelResult(size: ModelSize, { variant, side }: Contender, row: ModelRow, summary: Summary): Result {
+export function modelResult(
+  size: ModelSize,
+  { variant, side }: Pick<Contender, 'variant' | 'side'>,
+  row: ModelRow,
+  summary: Summary,
+): Result {
   return {
     op: 'training step',
     shape: `d${size.dModel} ${size.nLayers} layers`,

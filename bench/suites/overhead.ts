@@ -7,9 +7,9 @@ import { native } from '../../lib/native';
 import { linear } from '../../lib/ops';
 import { tidy } from '../../lib/scope';
 import { tensor } from '../../lib/tensor';
-import { OURS } from '../harness/contender';
 import { wantsOp } from '../harness/context';
 import { timeCalls } from '../harness/sampling';
+import { OURS } from '../harness/side';
 import { summarize } from '../harness/statistics';
 import type { Suite } from './suite';
 

@@ -5,7 +5,7 @@ import type { Contender } from '../harness/contender';
 import { type Context, selected, shapes, tokenCounts, wantsOp } from '../harness/context';
 import { alone, runGroup } from '../harness/group';
 import { ourContender } from '../harness/ours';
-import { createProblem, type ProblemSize } from '../harness/problem';
+import { cachesOf, createProblem, type ProblemSize } from '../harness/problem';
 import type { Result } from '../harness/results';
 import { interleave } from '../harness/sampling';
 import { summarize } from '../harness/statistics';
@@ -28,7 +28,7 @@ export const tokens: Suite = {
     const counts = context.full ? [64, 256, 1024, 4096, 8192, 16384, 32768] : [64, 256, 1024, 4096];
     for (const [inFeatures, outFeatures] of shapes(context, SHAPES))
       for (const count of tokenCounts(context, counts)) {
-        const size = { op: 'linear', inFeatures, outFeatures, tokens: count, phase: 'forward' } as const;
+        const size = { op: 'linear', inFeatures, outFeatures, tokens: count, phase: 'forward', caches: 'hot' } as const;
         context.add(await runGroup(alone(context), 'tokens', selected(context, MODEL_VARIANTS), size));
       }
   },
@@ -55,7 +55,8 @@ export const threads: Suite = {
     const counts = [1, native.availableCores()];
     for (const [inFeatures, outFeatures] of shapes(context, SHAPES))
       for (const count of tokenCounts(context, [1, 64, 512, 2048])) {
-        const size: ProblemSize = { op: 'linear', inFeatures, outFeatures, tokens: count, phase: 'forward' };
+        const [caches = 'hot'] = cachesOf(count);
+        const size: ProblemSize = { op: 'linear', inFeatures, outFeatures, tokens: count, phase: 'forward', caches };
         for (const variant of selected(context, MODEL_VARIANTS)) {
           const problem = createProblem(variant, size);
           const contender = ourContender(problem);

@@ -41,7 +41,7 @@ async function measure(context: Context, tf: Tfjs, one: Case): Promise<void> {
   const { backend, task, variant, inFeatures, outFeatures, tokens } = one;
   await tf.setBackend(backend);
   const phase = task === 'predict' ? 'forward' : 'forward+backward';
-  const problem = createProblem(variant, { op: 'ffn', inFeatures, outFeatures, tokens, phase });
+  const problem = createProblem(variant, { op: 'ffn', inFeatures, outFeatures, tokens, phase, caches: 'hot' });
   const ours = TfjsModel.ours(tf, backend, task, problem);
   const compared = context.rivals.some(({ name }) => name === `tfjs-${backend}`);
   const theirs = compared ? TfjsModel.theirs(tf, backend, task, problem) : null;

@@ -2,16 +2,17 @@
 
 import { type Tensor, zeros } from '../../lib';
 import { kernels } from '../../lib/kernels';
-import { type Contender, mostError } from '../harness/contender';
-import { wantsOp } from '../harness/context';
+import type { Contender } from '../harness/contender';
+import { ourPlacements, precisions, wantsOp } from '../harness/context';
 import { kernelTimes } from '../harness/kernel_times';
 import { OurModel } from '../harness/our_model';
 import { exactly, type Result } from '../harness/results';
 import { interleave } from '../harness/sampling';
 import { forEachSetting } from '../harness/settings';
+import { isOursOnCpu, OURS, type Placement } from '../harness/side';
 import { summarize } from '../harness/statistics';
-import { createPytorchModel } from '../rivals/pytorch_training';
-import { checkSteps, modelResult, modelSize, modelVariants, pytorchOf } from './models';
+import { createPytorchModels } from '../rivals/pytorch_training';
+import { checkSteps, firstLosses, modelResult, modelSize, modelVariants, pytorchsOf } from './models';
 import type { Suite } from './suite';
 
 const PRODUCTS = new Set(['linear_forward', 'linear_backward', 'ffn_forward', 'ffn_backward', 'matmul']);
@@ -20,8 +21,8 @@ const FUSED_LOSS = 'linear_cross_entropy';
 const PROFILED_STEPS = 5;
 
 /** Milliseconds of the loss alone, forward and backward, on logits of the same size. */
-function lossTime(tokens: number, classes: number): number {
-  const logits = zeros([tokens, classes]);
+function lossTime(tokens: number, classes: number, dtype: Placement['dtype']): number {
+  const logits = zeros([tokens, classes], { dtype });
   const targets = zeros([tokens], { dtype: 'int32' });
   const [loss, count, dloss, lse] = [zeros([1]), zeros([1]), zeros([1]), zeros([tokens])];
   const call = () => {
@@ -43,7 +44,7 @@ function lossTime(tokens: number, classes: number): number {
 
 /** Milliseconds of each kernel per step, and the part of the step that no product takes. */
 function profile(ours: OurModel): Result[] {
-  const { size } = ours;
+  const { size, placement } = ours;
   const steps: Map<string, number>[] = [];
   const totals = Array.from({ length: PROFILED_STEPS }, () => {
     const start = performance.now();
@@ -52,7 +53,7 @@ function profile(ours: OurModel): Result[] {
   });
   const names = [...new Set(steps.flatMap((times) => [...times.keys()]))];
   const kernel = (name: string) => summarize(steps.map((times) => times.get(name) ?? 0));
-  const loss = lossTime(size.batch * size.seqLen, size.vocabSize);
+  const loss = lossTime(size.batch * size.seqLen, size.vocabSize, placement.dtype);
   const outside = steps.map((times, i) => {
     let products = (times.get(FUSED_LOSS) ?? 0) - loss;
     for (const name of PRODUCTS) products += times.get(name) ?? 0;
@@ -73,24 +74,23 @@ export const training: Suite = {
     if (!wantsOp(context, 'training')) return;
     const size = modelSize(context);
     await forEachSetting(context, async (setting) => {
-      const pytorch = pytorchOf(setting);
       const ours: OurModel[] = [];
       const theirs: Contender[] = [];
       const errors = new Map<Contender, number>();
       for (const variant of modelVariants(context)) {
-        const model = new OurModel(variant, size);
-        ours.push(model);
-        // Every check updates the model, so a fresh one is compared with each of the others after the same steps.
-        for (const placement of setting.placements) {
-          const [reference, elsewhere] = [new OurModel(variant, size), new OurModel(variant, size, placement)];
-          theirs.push(elsewhere);
-          errors.set(elsewhere, await checkSteps(reference, elsewhere, mostError(placement)));
-          await reference.close();
+        const reference = new OurModel(variant, size);
+        const placed = ourPlacements(setting).map((placement) => new OurModel(variant, size, placement));
+        const rivals: Contender[] = [];
+        for (const pytorch of pytorchsOf(setting))
+          rivals.push(...(await createPytorchModels(pytorch, reference, precisions(setting))));
+        const losses = await firstLosses(reference);
+        await reference.close();
+        for (const other of [...placed, ...rivals]) {
+          const error = await checkSteps(losses, other);
+          if (other.side !== OURS) errors.set(other, error);
         }
-        if (!pytorch) continue;
-        const other = await createPytorchModel(pytorch, model);
-        theirs.push(other);
-        errors.set(other, await checkSteps(model, other));
+        ours.push(...placed);
+        theirs.push(...rivals);
       }
       const samples = await interleave([...ours, ...theirs], context.sampling);
       const flops = (variant: string) => ours.find((model) => model.variant === variant)?.flops ?? 0;
@@ -101,7 +101,7 @@ export const training: Suite = {
           return modelResult(size, contender, row, summarize(taken));
         }),
       );
-      for (const model of ours) context.add(profile(model));
+      for (const model of ours.filter(isOursOnCpu)) context.add(profile(model));
       for (const contender of [...ours, ...theirs]) await contender.close();
     });
   },

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Result, type ResultFile, readResults, writeResults } from '../../bench/harness/results';
+import { type Result, type ResultFile, rates, readResults, writeResults } from '../../bench/harness/results';
+import { isOursOnCpu, makerOf, precisionOf, wayOf } from '../../bench/harness/side';
 import { quantile, relativeError, summarize } from '../../bench/harness/statistics';
 import { DENSE, layerSize, variants } from '../../bench/harness/variants';
 
@@ -70,6 +71,100 @@ describe('a minimal run', () => {
   });
 });
 
+describe('precisions', () => {
+  const both = join(folder, 'both_precisions.json');
+  beforeAll(() => {
+    const quick = ['--shape', '24x96', '--tokens', '1,16', '--time', '1', '--rounds', '1', '--no-rivals'];
+    const suites = ['--suite', 'kernels,ffn,training,memory,decode', '--structure', 'none'];
+    const { stderr, status } = run('main', ...quick, ...suites, '--precisions', 'bfloat16,float32', '--out', both);
+    expect([stderr, status]).toEqual(['', 0]);
+  }, 120_000);
+
+  test('every suite has ours in both, checked to agree', () => {
+    const { results } = readResults(both);
+    for (const suite of ['kernels', 'ffn', 'training', 'memory', 'decode']) {
+      const own = results.filter((result) => result.suite === suite);
+      expect([suite, ...new Set(own.map(({ side }) => side))].sort()).toEqual(
+        [suite, 'structured-ffn', 'structured-ffn bfloat16'].sort(),
+      );
+    }
+    const checked = results.filter(({ side, error }) => side === 'structured-ffn bfloat16' && error !== null);
+    expect(new Set(checked.map(({ suite }) => suite))).toEqual(new Set(['kernels', 'ffn', 'training']));
+    for (const { error } of checked) expect(error).toBeLessThan(5e-2);
+  });
+
+  test('few tokens are measured on cold and on hot weights, many on hot ones', () => {
+    const layers = readResults(both).results.filter(
+      ({ suite, phase }) => suite === 'kernels' && /^forward\b(?!\+)/.test(phase),
+    );
+    const phases = (count: number) =>
+      new Set(layers.filter(({ tokens }) => tokens === count).map(({ phase }) => phase));
+    expect([phases(1), phases(16)]).toEqual([new Set(['forward, cold', 'forward, hot']), new Set(['forward'])]);
+  });
+
+  test('a prompt is measured beside the steps', () => {
+    const ops = readResults(both)
+      .results.filter(({ suite }) => suite === 'decode')
+      .map(({ op }) => op);
+    expect(new Set(ops)).toEqual(new Set(['decode', 'prompt']));
+  });
+
+  test('the peak of bfloat16 was measured', () => {
+    for (const { bfloat16 } of readResults(both).peaks) expect(bfloat16).toBeGreaterThan(0.1);
+  });
+
+  test('the report compares each with the fastest way of a rival in the same precision', () => {
+    const file = readResults(both);
+    const dense = file.results.filter(({ suite, variant }) => suite === 'training' && variant === 'dense');
+    const rival = (ours: string, side: string, factor: number) =>
+      dense.filter((one) => one.side === ours).map((one) => ({ ...slower(factor)(one), side }));
+    const rivals = [
+      ...rival('structured-ffn', 'pytorch', 3),
+      ...rival('structured-ffn', 'pytorch compiled', 2),
+      ...rival('structured-ffn bfloat16', 'pytorch autocast bfloat16', 5),
+      ...rival('structured-ffn bfloat16', 'pytorch compiled autocast bfloat16', 7),
+    ];
+    const out = join(folder, 'precisions');
+    const path = write('with_rivals.json', { ...file, results: [...file.results, ...rivals] });
+    expect(run('report', path, '--out', out).status).toBe(0);
+    const summary = readFileSync(join(out, 'README.md'), 'utf8');
+    expect(summary).toMatch(/\| training step \| float32 \| dense \| 2\.00 \| 2\.00 \|/);
+    expect(summary).toMatch(/\| training step \| bfloat16 \| dense \| 5\.00 \| 5\.00 \|/);
+    const page = readFileSync(join(out, 'training.md'), 'utf8');
+    expect(page).toMatch(/\| dense \| structured-ffn \|.*\| 2\.00× \(compiled\) \|/);
+    expect(page).toMatch(/\| dense \| structured-ffn bfloat16 \|.*\| 5\.00× \(autocast\) \|/);
+    expect(readFileSync(join(out, 'kernels.md'), 'utf8')).toMatch(/## linear, forward, hot, bfloat16,/);
+  });
+});
+
+describe('sides', () => {
+  test.each([
+    ['pytorch compiled autocast bfloat16', 'pytorch', 'compiled autocast', 'bfloat16', false],
+    ['pytorch', 'pytorch', '', 'float32', false],
+    ['structured-ffn int8', 'structured-ffn', '', 'int8', true],
+    ['structured-ffn cuda float32', 'structured-ffn', 'cuda', 'float32', false],
+  ])('%s', (side, maker, way, precision, onCpu) => {
+    expect([makerOf({ side }), wayOf({ side }), precisionOf({ side }), isOursOnCpu({ side })]).toEqual([
+      maker,
+      way,
+      precision,
+      onCpu,
+    ]);
+  });
+
+  test('a peak is that of the precision; int8 has none', () => {
+    const peaks = [{ isa: 'avx512bf16', threads: 2, gflops: 10, bfloat16: 20, gbps: 5 }] as const;
+    const of = (side: string) => {
+      const [result] = readResults(first).results;
+      const timed = { ...result!, isa: 'avx512bf16', threads: 2, side, flops: 1e6, median: 1 };
+      return rates(timed, peaks).flopsShare;
+    };
+    expect(of('structured-ffn')).toBeCloseTo(0.1);
+    expect(of('pytorch autocast bfloat16')).toBeCloseTo(0.05);
+    expect(of('structured-ffn int8')).toBeUndefined();
+  });
+});
+
 describe('compare', () => {
   test('finds nothing between a run and itself', () => {
     const { status, stdout } = run('compare', first, first);
@@ -95,7 +190,9 @@ describe('compare', () => {
   test('a slower machine is told from slower kernels by the rivals, and the tolerance can be chosen', () => {
     const file = readResults(first);
     const sharp = file.results.map((r) => ({ ...r, p25: r.median, p75: r.median }));
-    const rivals = sharp.filter(({ unit }) => unit === 'ms').map((r) => ({ ...r, side: 'rival' }));
+    const rivals = sharp
+      .filter(({ unit }) => unit === 'ms')
+      .map((r) => ({ ...r, side: r.side.replace('structured-ffn', 'rival') }));
     const before = write('sharp.json', { ...file, results: [...sharp, ...rivals] });
     const timed = (r: Result) => r.unit === 'ms';
     const all = [...sharp, ...rivals].map((r) => (timed(r) ? slower(1.5)(r) : r));

@@ -17,10 +17,19 @@ function run(script: string, ...args: string[]) {
 
 const file = join(folder, 'figures.json');
 const QUICK = ['--shape', '24x96', '--tokens', '20', '--time', '1', '--rounds', '1', '--no-rivals', '--out', file];
+const BOTH = ['--precisions', 'float32,bfloat16'];
 
 const withCuda = () => {
   test('measures the device beside the CPU, after its results agreed', () => {
-    const { stderr, status } = run('main', ...QUICK, '--suite', 'kernels,ffn,training', '--structure', 'dense');
+    const { stderr, status } = run(
+      'main',
+      ...QUICK,
+      ...BOTH,
+      '--suite',
+      'kernels,ffn,training',
+      '--structure',
+      'dense',
+    );
     expect([stderr, status]).toEqual(['', 0]);
     const { results, machine } = readResults(file);
     expect(machine.cuda).toBe(cudaStatus());
@@ -28,6 +37,7 @@ const withCuda = () => {
       const timed = results.filter((result) => result.suite === suite && result.unit === 'ms' && result.flops > 0);
       expect([...new Set(timed.map(({ side }) => side))].sort()).toEqual([
         'structured-ffn',
+        'structured-ffn bfloat16',
         'structured-ffn cuda bfloat16',
         'structured-ffn cuda float32',
       ]);
