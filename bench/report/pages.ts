@@ -43,7 +43,7 @@ const PAGES: readonly {
     title: 'Decoding',
     suites: ['decode'],
     plots: [],
-    text: 'A step computes one new token for each sequence of a batch, all with the same context length; a prompt is computed at once, with the logits of its last token. The first block is dense. The precision of ours is that of the weights. Logits of the rivals were checked to agree. PyTorch keeps keys and values in place. onnxruntime runs our export, which returns the cache from each call as new tensors. Each structure takes turns with dense in a separate table. "Matrices alone" are the linear layers of a step on one token, one call each, in turns with plain reads of 256 MB ("memory").',
+    text: 'A step computes one new token for each sequence of a batch, all with the same context length; a prompt is computed at once, with the logits of its last token. The first block is dense. The precision of ours is that of the weights. Logits of the rivals were checked to agree. PyTorch keeps keys and values in place. llama.cpp, where node-llama-cpp is installed, runs the dense model as f32, bf16 and q8_0 (here int8), and takes the most likely token, because node-llama-cpp gives no logits. onnxruntime runs our export, which returns the cache from each call as new tensors. Each structure takes turns with dense in a separate table. "Matrices alone" are the linear layers of a step on one token, one call each, in turns with plain reads of 256 MB ("memory").',
     body: decodePage,
   },
   {

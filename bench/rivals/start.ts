@@ -1,10 +1,18 @@
 /** Starts the rivals that this machine has, and says which are missing. */
+import { LlamaCpp } from './llama_cpp';
 import { Onnxruntime } from './onnxruntime';
 import { Pytorch } from './pytorch';
 import { type Rival, RivalMissing } from './rival';
 import { TfjsRival } from './tfjs';
 
-export const RIVAL_NAMES = ['pytorch', 'pytorch-compiled', 'onnxruntime', 'tfjs-wasm', 'tfjs-cpu'] as const;
+export const RIVAL_NAMES = [
+  'pytorch',
+  'pytorch-compiled',
+  'onnxruntime',
+  'tfjs-wasm',
+  'tfjs-cpu',
+  'llama.cpp',
+] as const;
 export type RivalName = (typeof RIVAL_NAMES)[number];
 
 /** To compile takes seconds for each problem, and minutes for a model: only if it is asked for. */
@@ -12,6 +20,7 @@ export const USUAL_RIVALS: readonly RivalName[] = RIVAL_NAMES.filter((name) => n
 
 function start(name: RivalName, python: string | undefined): Promise<Rival> {
   if (name === 'onnxruntime') return Onnxruntime.start();
+  if (name === 'llama.cpp') return LlamaCpp.start();
   if (name === 'tfjs-wasm') return TfjsRival.start('wasm');
   if (name === 'tfjs-cpu') return TfjsRival.start('cpu');
   if (python === undefined)

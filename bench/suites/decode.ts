@@ -13,6 +13,7 @@ import { mostError, PRECISIONS, type Precision } from '../harness/side';
 import { quantile, relativeError, summarize } from '../harness/statistics';
 import { DENSE, type Variant } from '../harness/variants';
 import { onnxDecoder, pytorchDecoders } from '../rivals/decoding';
+import { LlamaCpp } from '../rivals/llama_cpp';
 import { Onnxruntime } from '../rivals/onnxruntime';
 import { modelSize, modelVariants, pytorchsOf } from './models';
 import type { Suite } from './suite';
@@ -74,6 +75,9 @@ async function rivalsOf(context: Context, variant: string, model: TransformerLM,
   const made: Contender[] = [];
   for (const pytorch of pytorchsOf(context))
     made.push(...(await pytorchDecoders(pytorch, variant, model, wanted, ids)));
+  const llama = context.rivals.find((rival): rival is LlamaCpp => rival instanceof LlamaCpp);
+  if (llama && variant === DENSE.name)
+    made.push(...(await llama.decoders(variant, model, precisions(context, OUR_PRECISIONS), ids)));
   if (onnx && wanted.includes('float32')) made.push(await onnxDecoder(onnx, variant, model, ids));
   return made;
 }
@@ -118,6 +122,17 @@ async function measureMatrices(context: Context, entries: readonly Entry[]): Pro
   for (const { contender } of all) await contender.close();
 }
 
+/** Logits with a mean of 0 in each row: some rivals give probabilities, which leave a number of each row open. */
+function centred(logits: Float32Array, rows: number): Float32Array {
+  const width = logits.length / rows;
+  const means = Array.from({ length: rows }, (_, row) => {
+    let sum = 0;
+    for (let i = row * width; i < (row + 1) * width; i++) sum += logits[i]!;
+    return sum / width;
+  });
+  return logits.map((value, i) => value - means[Math.floor(i / width)]!);
+}
+
 /** The head of a prompt computes the logits of its last token alone. */
 function flopsOf(model: TransformerLM, { op, batch, context }: DecodeLoad): number {
   const { total, head } = model.flopsPerToken(context);
@@ -135,7 +150,8 @@ async function measure(context: Context, dense: Entry, entry: Entry, load: Decod
     for (const decoder of decoders) await decoder.load(ids);
     const expected = await expectedLogits(one.model, ids);
     for (const rival of await rivalsOf(context, one.name, one.model, ids)) {
-      const error = relativeError((await rival.outputs())[0]!, expected);
+      const [logits] = await rival.outputs();
+      const error = relativeError(centred(logits!, load.batch), centred(expected, load.batch));
       if (!(error < mostError(rival))) throw new Error(`${rival.side}, ${rival.variant}: logits differ by ${error}`);
       rivals.set(rival, { model: one.model, error });
     }

@@ -56,9 +56,10 @@ export const HF_CASES: readonly HfCase[] = [
   },
 ];
 
-const PYTHON = process.env.STRUCTURED_FFN_PYTHON ?? 'python3';
+/** STRUCTURED_FFN_PYTHON names another. */
+export const PYTHON = process.env.STRUCTURED_FFN_PYTHON ?? 'python3';
 
-/** Whether this machine's Python has torch; STRUCTURED_FFN_PYTHON names another Python. */
+/** Whether this machine's Python has torch. */
 export const hasTorch = (): boolean => spawnSync(PYTHON, ['-c', 'import torch']).status === 0;
 
 /** PyTorch's logits of the exported model in `folder`; ids [batch, seq]. */
