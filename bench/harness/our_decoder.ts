@@ -1,5 +1,6 @@
 /** Decoding of ours: a new token for each sequence of a batch, at a fixed context length, or whole prompts. */
 import { Decoder, type DecoderOptions, type DecodeSequence } from '../../lib/decode';
+import { ELEMENTS } from '../../lib/dtype';
 import type { TransformerLM } from '../../lib/nn';
 import { Generator } from '../../lib/random';
 import type { Contender } from './contender';
@@ -50,7 +51,8 @@ export class OurDecoder implements Contender {
   /** Bytes of weights and of keys and values that a step reads. */
   bytes({ batch, context }: DecodeLoad): number {
     const { nLayers, nHeads, nKvHeads = nHeads, attnDim, dModel } = this.model.config;
-    const perToken = nLayers * nKvHeads * ((attnDim ?? dModel) / nHeads) * 2 * 4;
+    const { bytes } = ELEMENTS[this.decoder.cacheDtype];
+    const perToken = nLayers * nKvHeads * ((attnDim ?? dModel) / nHeads) * 2 * bytes;
     return this.decoder.stats().weightBytes + batch * context * perToken;
   }
 

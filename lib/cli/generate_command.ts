@@ -1,5 +1,12 @@
 /** `structured-ffn generate`. */
-import { type DispatchMode, generateText, loadDecoder, type Timing, type WeightDType } from '../decode';
+import {
+  type CacheDType,
+  type DispatchMode,
+  generateText,
+  loadDecoder,
+  type Timing,
+  type WeightDType,
+} from '../decode';
 import type { Device } from '../device';
 import { checkNumber } from '../errors';
 import { UsageError } from './failure';
@@ -17,6 +24,7 @@ export interface GenerateCommandOptions {
   readonly stop?: readonly string[];
   readonly seed: number;
   readonly dtype?: WeightDType;
+  readonly cacheDtype: CacheDType;
   readonly device: Device;
   readonly dispatch: DispatchMode;
   /** Megabytes. */
@@ -33,12 +41,13 @@ function rate(timings: readonly Timing[], phase: Timing['phase']): string {
 
 /** The text goes to standard output, the speed to standard error. */
 export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
-  const { prompt, device, dispatch, mergeBudget, dtype, ...rest } = options;
+  const { prompt, device, dispatch, mergeBudget, dtype, cacheDtype, ...rest } = options;
   if (dispatch === 'factored' && mergeBudget !== undefined)
     throw new UsageError(`--merge-budget ${mergeBudget}: it goes with --dispatch merged or auto`);
   if (mergeBudget !== undefined) checkNumber('generate: mergeBudget', mergeBudget, 0);
   const { decoder: loaded, tokenizerFile } = loadDecoder(checkpoint, {
     dtype,
+    cacheDtype,
     device,
     dispatch,
     mergeBudget: mergeBudget === undefined ? undefined : mergeBudget * 1e6,

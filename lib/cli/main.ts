@@ -263,6 +263,11 @@ program
       'int8',
     ]),
   )
+  .addOption(
+    new Option('--cache-dtype <name>', 'type of cached keys and values; bfloat16 takes half the memory')
+      .choices(['float32', 'bfloat16'])
+      .default('float32'),
+  )
   .option('--device <name>', 'where the model runs: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
     new Option(

@@ -1,11 +1,16 @@
 /** Keys and values of earlier tokens, in pages: a sequence grows by whole pages, and nothing is ever copied. */
 import type { Handle } from '../../types/native';
 import type { Device } from '../device';
+import { ELEMENTS, type ElementType } from '../dtype';
 import { checkAlive, checkInstance, checkInteger, OptionError } from '../errors';
 import { Storage } from '../storage';
 
-/** A whole number of vectors of every instruction set; 32 tokens are 2.4 MB at 12 layers of 768. */
+/** A whole number of vectors of every instruction set; 32 tokens are 2.4 MB of float32 at 12 layers of 768. */
 export const PAGE_TOKENS = 32;
+
+/** The type of cached keys and values, which are rounded once, as they are put into a page. */
+export type CacheDType = Extract<ElementType, 'float32' | 'bfloat16'>;
+export const CACHE_DTYPES: readonly CacheDType[] = ['float32', 'bfloat16'];
 
 export class PagePool {
   readonly #elements: number;
@@ -13,14 +18,15 @@ export class PagePool {
   #pages = 0;
   #disposed = false;
 
-  /** @param floatsPerToken keys and values of all layers. */
+  /** @param elementsPerToken keys and values of all layers. */
   constructor(
-    floatsPerToken: number,
+    elementsPerToken: number,
+    readonly dtype: CacheDType,
     readonly device: Device,
     /** Most tokens of a sequence. */
     readonly context: number,
   ) {
-    this.#elements = floatsPerToken * PAGE_TOKENS;
+    this.#elements = elementsPerToken * PAGE_TOKENS;
   }
 
   /** Pages in use and kept for reuse. */
@@ -29,14 +35,14 @@ export class PagePool {
   }
 
   get bytes(): number {
-    return this.#pages * this.#elements * 4;
+    return this.#pages * this.#elements * ELEMENTS[this.dtype].bytes;
   }
 
   /** @throws {OutOfMemoryError} */
   take(): Storage {
     const free = this.#free.pop();
     if (free) return free;
-    const page = new Storage(this.#elements, 'float32', this.device);
+    const page = new Storage(this.#elements, this.dtype, this.device);
     this.#pages++;
     return page;
   }

@@ -17,7 +17,7 @@ import { asyncKernels } from '../kernels';
 import { TransformerLM } from '../nn';
 import { checkKeys, isObject, type OptionNames } from '../options';
 import { Storage } from '../storage';
-import { DecodeSequence, PagePool } from './cache';
+import { CACHE_DTYPES, type CacheDType, DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
 import { WEIGHT_DTYPES, type WeightDType } from './matrix';
 import { DecoderModel } from './model';
@@ -28,6 +28,8 @@ import type { WeightSource } from './weights';
 export interface DecoderOptions {
   /** The type of the weights; activations are always float32. Default: float32, which needs no copy. */
   readonly dtype?: WeightDType;
+  /** The type of cached keys and values: bfloat16, on the CPU only, takes half the memory. Default: float32. */
+  readonly cacheDtype?: CacheDType;
   /** How structured layers are computed: by factors, merged, or as `table` says is faster. Default: factored. */
   readonly dispatch?: DispatchMode;
   /** For `auto`: measurements of this machine (`loadTable`, `tune`). */
@@ -40,6 +42,7 @@ export interface DecoderOptions {
 
 export const DECODER_OPTIONS: OptionNames<DecoderOptions> = {
   dtype: 0,
+  cacheDtype: 0,
   dispatch: 0,
   table: 0,
   mergeBudget: 0,
@@ -47,8 +50,10 @@ export const DECODER_OPTIONS: OptionNames<DecoderOptions> = {
 };
 
 /** The values of the options. @throws {OptionError} */
-export function checkDecoderOptions({ dtype, dispatch, table, mergeBudget, prefillChunk }: DecoderOptions): void {
+export function checkDecoderOptions(options: DecoderOptions): void {
+  const { dtype, cacheDtype, dispatch, table, mergeBudget, prefillChunk } = options;
   if (dtype !== undefined) checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
+  if (cacheDtype !== undefined) checkChoice('decoder: cacheDtype', cacheDtype, CACHE_DTYPES);
   if (dispatch !== undefined) checkChoice('decoder: dispatch', dispatch, MODES);
   if (prefillChunk !== undefined) checkInteger('decoder: prefillChunk', prefillChunk);
   if (mergeBudget !== undefined) checkNumber('decoder: mergeBudget', mergeBudget, 0);
@@ -89,6 +94,8 @@ export class Decoder implements Disposable {
   readonly config: TransformerLM['config'];
   /** How the weights are kept. */
   readonly dtype: WeightDType;
+  /** How keys and values are kept. */
+  readonly cacheDtype: CacheDType;
   /** Most tokens of a prompt in one native call. */
   readonly prefillChunk: number;
   readonly #model: DecoderModel;
@@ -96,7 +103,10 @@ export class Decoder implements Disposable {
   readonly #dispatcher: Dispatcher;
   #disposed = false;
 
-  /** The model's own weights are used where possible: do not dispose or train it while the decoder is in use. */
+  /**
+   * The model's own weights are used where possible: do not dispose or train it while the decoder is in use.
+   * @throws {OptionError} for a `cacheDtype` of bfloat16 on CUDA.
+   */
   constructor(model: TransformerLM, options?: DecoderOptions);
   /** @internal With weights from elsewhere, of which the model says the names and sizes. */
   constructor(model: TransformerLM, options: DecoderOptions, weights: WeightSource);
@@ -104,12 +114,19 @@ export class Decoder implements Disposable {
     checkKeys('Decoder', options, DECODER_OPTIONS);
     checkInstance('Decoder: model', model, TransformerLM);
     checkDecoderOptions(options);
-    const { dtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+    const { dtype = 'float32', cacheDtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+    if (cacheDtype !== 'float32' && (weights ?? model.embedding.weight).device !== 'cpu')
+      throw new OptionError(
+        'decoder: cacheDtype',
+        "float32 on device 'cuda' (keys and values of other types are on 'cpu')",
+        cacheDtype,
+      );
     this.#model = new DecoderModel(model, dtype, weights);
     this.config = model.config;
     this.dtype = dtype;
+    this.cacheDtype = cacheDtype;
     this.prefillChunk = prefillChunk;
-    this.#pool = new PagePool(this.#model.cacheFloats, this.#model.device, model.config.seqLen);
+    this.#pool = new PagePool(this.#model.cacheElements, cacheDtype, this.device, model.config.seqLen);
     this.#dispatcher = new Dispatcher(this.#model, dispatch, options.table, options.mergeBudget);
   }
 

@@ -1,4 +1,4 @@
-export { DecodeSequence } from './cache';
+export { type CacheDType, DecodeSequence } from './cache';
 export { convertWeights } from './convert';
 export { Decoder, type DecoderOptions, type DecoderStats, type StepEntry } from './decoder';
 export type { DispatchMode, DispatchStats } from './dispatch';

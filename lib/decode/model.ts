@@ -60,8 +60,8 @@ class DecoderNorm {
 
 export class DecoderModel {
   readonly config: ResolvedConfig;
-  /** Keys and values of one token in all layers, in floats. */
-  readonly cacheFloats: number;
+  /** Numbers in the keys and values of one token in all layers. */
+  readonly cacheElements: number;
   readonly #embedding: WeightMatrix;
   readonly #positions: WeightMatrix | null;
   readonly #norm: DecoderNorm;
@@ -86,7 +86,7 @@ export class DecoderModel {
         true,
       );
     this.config = config;
-    this.cacheFloats = nLayers * nKvHeads * headSize * 2;
+    this.cacheElements = nLayers * nKvHeads * headSize * 2;
     this.#embedding = weights.matrix(embedding.weight, dtype);
     this.#positions = positions && weights.matrix(positions.weight, 'float32');
     this.#norm = new DecoderNorm(norm, weights);

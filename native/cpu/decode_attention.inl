@@ -1,14 +1,17 @@
-// Causal attention of new tokens over the keys and values in a sequence's pages.
+// Causal attention of new tokens over the keys and values in a sequence's pages. T: the type of their elements, float
+// or uint16_t (bfloat16), which is rounded as it is stored and widened in registers. All arithmetic is in float.
 
 // One layer's keys, or values, of one head in a page.
-inline float* page_of(const DecodeShape& s, Views pages, int64_t page, int64_t layer, int64_t head, int64_t values) {
-  return pages[static_cast<size_t>(page)].f32() +
+template <class T>
+T* page_of(const DecodeShape& s, Views pages, int64_t page, int64_t layer, int64_t head, int64_t values) {
+  return pages[static_cast<size_t>(page)].as<T>() +
          ((layer * s.kv_heads + head) * 2 + values) * s.page_tokens * s.head_size;
 }
 
 // Rotates queries in place, scaled for the scores, and puts keys and values into their pages.
-inline void cache_tokens(const DecodeShape& s, const std::vector<DecodeToken>& tokens, Views pages, int64_t layer,
-                         const Rotary& rotary, float* qkv) {
+template <class T>
+void cache_tokens(const DecodeShape& s, const std::vector<DecodeToken>& tokens, Views pages, int64_t layer,
+                  const Rotary& rotary, float* qkv) {
   const float scale = 1.f / std::sqrt(static_cast<float>(s.head_size));
   for_rows(static_cast<int64_t>(tokens.size()), s.qkv(), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
@@ -20,8 +23,10 @@ inline void cache_tokens(const DecodeShape& s, const std::vector<DecodeToken>& t
         rotate(row + head * s.head_size, row + head * s.head_size, s.head_size, rotary, t, scale);
       for (int64_t head = 0; head < s.kv_heads; ++head) {
         const float* key = row + (s.heads + head) * s.head_size;
-        rotate(key, page_of(s, pages, page, layer, head, 0) + at, s.head_size, rotary, t, 1);
-        std::copy_n(key + s.kv_heads * s.head_size, s.head_size, page_of(s, pages, page, layer, head, 1) + at);
+        rotate(key, page_of<T>(s, pages, page, layer, head, 0) + at, s.head_size, rotary, t, 1);
+        const float* value = key + s.kv_heads * s.head_size;
+        T* to = page_of<T>(s, pages, page, layer, head, 1) + at;
+        for_vectors(0, s.head_size, [&](int64_t i, auto part) { store(to + i, load(value + i, part), part); });
       }
     }
   });
@@ -32,8 +37,8 @@ inline void cache_tokens(const DecodeShape& s, const std::vector<DecodeToken>& t
 // once than the first: 22 GB/s on two cores, 12 without.
 
 // scores[i] = q · keys[i]; a page is whole vectors of tokens, so a few scores past the last key may be computed too.
-inline void page_scores(const float* q, const float* keys, const float* next, int64_t count, int64_t head_size,
-                        float* scores) {
+template <class T>
+void page_scores(const float* q, const T* keys, const T* next, int64_t count, int64_t head_size, float* scores) {
   for (int64_t t = 0; t < count; t += kLanes) {
     Vec sums[kLanes];
     SFFN_UNROLL for (int j = 0; j < kLanes; ++j) {
@@ -51,11 +56,11 @@ inline void page_scores(const float* q, const float* keys, const float* next, in
 }
 
 // y[i] += Σ weights[t] · values[t][i] for kVectors vectors, the last one `part` of a vector.
-template <int kVectors, class Last>
-void add_values(const float* weights, const float* values, const float* next, int64_t count, int64_t head_size,
-                float* y, Last part) {
-  const auto load_at = [&](const float* p, int i) __attribute__((always_inline)) {
-    return i + 1 < kVectors ? load(p + i * kLanes) : load(p + i * kLanes, part);
+template <int kVectors, class T, class Last>
+void add_values(const float* weights, const T* values, const T* next, int64_t count, int64_t head_size, float* y,
+                Last part) {
+  const auto load_at = [&](const auto* p, int i) __attribute__((always_inline)) {
+    return i + 1 < kVectors ? load(p + i * kLanes, Full{}) : load(p + i * kLanes, part);
   };
   Vec sums[kVectors];
   SFFN_UNROLL for (int i = 0; i < kVectors; ++i) sums[i] = load_at(y, i);
@@ -69,8 +74,8 @@ void add_values(const float* weights, const float* values, const float* next, in
   store(y + (kVectors - 1) * kLanes, sums[kVectors - 1], part);
 }
 
-inline void add_page_values(const float* weights, const float* values, const float* next, int64_t count,
-                            int64_t head_size, float* y) {
+template <class T>
+void add_page_values(const float* weights, const T* values, const T* next, int64_t count, int64_t head_size, float* y) {
   constexpr int kAtOnce = 4;  // independent sums: an FMA takes as many cycles
   int64_t i = 0;
   for (; i + kAtOnce * kLanes <= head_size; i += kAtOnce * kLanes)
@@ -81,14 +86,15 @@ inline void add_page_values(const float* weights, const float* values, const flo
 }
 
 // y [head_size] of one query over the tokens 0 .. position.
-inline void attend(const DecodeShape& s, const DecodeToken& token, Views pages, int64_t layer, int64_t head,
-                   const float* q, float* y, float* scores) {
+template <class T>
+void attend(const DecodeShape& s, const DecodeToken& token, Views pages, int64_t layer, int64_t head, const float* q,
+            float* y, float* scores) {
   const int64_t count = token.position + 1;
   const int64_t last = token.position / s.page_tokens;
   // Keys (0) or values (1) of a page, from its place in the sequence; after the last keys come the first values.
   const auto at = [&](int64_t place, int64_t values) {
     if (place > last) place = 0, values = 1;
-    return page_of(s, pages, token.pages[place], layer, head, values);
+    return page_of<T>(s, pages, token.pages[place], layer, head, values);
   };
   const auto for_pages = [&](auto body) {
     for (int64_t place = 0; place <= last; ++place)
@@ -113,8 +119,9 @@ inline void attend(const DecodeShape& s, const DecodeToken& token, Views pages, 
 }
 
 // y [tokens, heads·head_size] from qkv after cache_tokens.
-inline void decode_attention(const DecodeShape& s, const std::vector<DecodeToken>& tokens, Views pages, int64_t layer,
-                             const float* qkv, float* y) {
+template <class T>
+void decode_attention(const DecodeShape& s, const std::vector<DecodeToken>& tokens, Views pages, int64_t layer,
+                      const float* qkv, float* y) {
   int64_t longest = 0;
   for (const DecodeToken& token : tokens) longest = std::max(longest, token.position + 1);
   const int64_t group = s.heads / s.kv_heads;
@@ -123,7 +130,7 @@ inline void decode_attention(const DecodeShape& s, const std::vector<DecodeToken
     const DecodeToken& token = tokens[static_cast<size_t>(t)];
     Scratch<float> scores(round_up(token.position + 1, s.page_tokens));
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-      attend(s, token, pages, layer, kv_head, qkv + t * s.qkv() + head * s.head_size,
-             y + t * s.attention() + head * s.head_size, scores.get());
+      attend<T>(s, token, pages, layer, kv_head, qkv + t * s.qkv() + head * s.head_size,
+                y + t * s.attention() + head * s.head_size, scores.get());
   });
 }

@@ -68,8 +68,10 @@ inline void decode_layer(const DecodeModel& model, const DecodeBatch& batch, Vie
   decode_norm(model, block.norm1, x, normed, n);
   apply_decoded(block.qkv, normed, qkv, n, Activation::none, false);
   normalize_heads(model, block, qkv, n);
-  cache_tokens(model.shape, batch.tokens, pages, layer, rotary, qkv);
-  decode_attention(model.shape, batch.tokens, pages, layer, qkv, attended);
+  with_float(pages.front().dtype, [&]<class T>(T) {
+    cache_tokens<T>(model.shape, batch.tokens, pages, layer, rotary, qkv);
+    decode_attention<T>(model.shape, batch.tokens, pages, layer, qkv, attended);
+  });
   apply_decoded(block.out, attended, x, n, Activation::none, true);
   decode_norm(model, block.norm2, x, normed, n);
   Scratch<float> hidden(n * model.ffn_width(block));
@@ -90,6 +92,7 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
 void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
   const DecodeBatch batch(sequences, model.shape);
   check_decode_ids(ids, model.shape);
+  if (ids.empty()) return;
   const Rotary rotary = rotary_of(batch.tokens, model.shape.head_size, model.rotary_base);
   const int64_t n = static_cast<int64_t>(ids.size()), width = model.shape.width;
   Scratch<float> x(n * width), normed(n * width), qkv(n * model.shape.qkv()), attended(n * model.shape.attention());

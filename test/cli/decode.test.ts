@@ -38,6 +38,12 @@ test('auto measures what it does not know, keeps it, and reports what it chose',
   expect(none.stderr).toMatch(/, 0 merged; 0\.0 MB of merged copies/);
 }, 60_000);
 
+test('keys and values are kept in the type that is asked for', () => {
+  const { stdout } = generate();
+  for (const dtype of ['float32', 'bfloat16'])
+    expect(generate('--cache-dtype', dtype)).toMatchObject({ status: 0, stdout });
+}, 60_000);
+
 test('a corrupt table is refused and tune replaces it', () => {
   writeFileSync(table, 'oops');
   expect(generate('--dispatch', 'auto')).toMatchObject({ status: 1, stdout: '' });
@@ -62,6 +68,7 @@ test.each<[string, string[], number, RegExp]>([
   ['an empty prompt', ['--prompt', ''], 2, /prompt: expected at least one token/],
   ['a prompt longer than the context', ['--prompt', 'a'.repeat(33)], 2, /at most 32 tokens/],
   ['an unknown dtype', ['--dtype', 'int4'], 2, /Allowed choices are/],
+  ['an unknown dtype of the cache', ['--cache-dtype', 'int8'], 2, /Allowed choices are float32, bfloat16/],
   ['a wrong probability', ['--top-p', '7'], 2, /--top-p: /],
 ])('refuses %s', (_, args, status, message) => {
   const result = cli(['generate', checkpoint, '--prompt', 'abc', ...args]);

@@ -2,7 +2,7 @@
 import { availableDevices, type DType, memoryStats } from '../../lib';
 import { Decoder, type DecoderOptions, type DecodeSequence, generate, tune } from '../../lib/decode';
 import { WeightMatrix } from '../../lib/decode/matrix';
-import { DisposedError } from '../../lib/errors';
+import { DisposedError, OptionError } from '../../lib/errors';
 import type { TransformerConfig, TransformerLM } from '../../lib/nn';
 import { difference, inPieces, randomIds, STRUCTURES, smallModel } from '../decode/support';
 import { withSpareMemory } from '../support/garbage';
@@ -81,6 +81,15 @@ for (const device of availableDevices().filter((name) => name !== 'cpu'))
     test('a model in bfloat16', async () => {
       await compare({ ffn: STRUCTURES.lowrank }, { dtype: 'bfloat16' }, 'bfloat16');
       await compare({ ffn: STRUCTURES.lowrank }, {}, 'bfloat16');
+    });
+
+    test('keys and values in bfloat16 are refused, with no memory taken', () => {
+      const model = smallModel().to(device);
+      const { allocated } = memoryStats(device);
+      const make = () => new Decoder(model, { dtype: 'int8', cacheDtype: 'bfloat16' });
+      expect(make).toThrow(OptionError);
+      expect(make).toThrow(/decoder: cacheDtype: expected float32 on device 'cuda' .*, got "?bfloat16/);
+      expect(memoryStats(device).allocated).toBe(allocated);
     });
 
     test('a context of several parts', async () => {

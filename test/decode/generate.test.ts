@@ -136,6 +136,7 @@ describe('what is refused, and what stays usable', () => {
   test('options', () => {
     const wrong = (options: object) => () => new Decoder(model, options);
     expect(wrong({ dtype: 'int4' })).toThrow(/dtype: expected one of float32, bfloat16, int8/);
+    expect(wrong({ cacheDtype: 'int8' })).toThrow(/decoder: cacheDtype: expected one of float32, bfloat16, got/);
     expect(wrong({ dispatch: 'best' })).toThrow(/dispatch/);
     expect(wrong({ dispatch: 'auto' })).toThrow(/table/);
     expect(wrong({ prefillChunk: 0 })).toThrow(/prefillChunk/);

@@ -74,6 +74,18 @@ test('the type of the checkpoint is the default', () => {
   }
 });
 
+test('keys and values are cached in the type that is asked for, whatever that of the checkpoint', async () => {
+  for (const stored of ['float32', 'bfloat16'] as const) {
+    const path = save(smallModel(), stored);
+    for (const cacheDtype of ['float32', 'bfloat16'] as const) {
+      const { decoder } = loadDecoder(path, { cacheDtype });
+      expect(decoder).toMatchObject({ dtype: stored, cacheDtype });
+      expect(await logits(decoder)).toEqual(await widened(path, { cacheDtype }));
+    }
+  }
+  expect(() => loadDecoder('nowhere', { cacheDtype: 'int8' as 'bfloat16' })).toThrow(/cacheDtype: expected one of/);
+});
+
 test('a checkpoint with guides is decoded as its model is', async () => {
   const path = join(folder, 'guided');
   using trainer = new Trainer({ ...CONFIG, guidance: { part: 0.9 } });

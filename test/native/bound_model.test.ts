@@ -1,6 +1,6 @@
 /** A model that is bound for decode_step: what is checked then and what at each step, and whose its weights are. */
 import { availableDevices, type Device, memoryStats } from '../../lib';
-import { PAGE_TOKENS } from '../../lib/decode/cache';
+import { type CacheDType, PAGE_TOKENS } from '../../lib/decode/cache';
 import type { WeightDType } from '../../lib/decode/matrix';
 import { DecoderModel } from '../../lib/decode/model';
 import { deviceCode, kindOf } from '../../lib/device';
@@ -34,7 +34,7 @@ class Fixture implements Disposable {
     this.#of = new DecoderModel(model, dtype);
     const { weights, shape } = this.#of.operands(() => 'factored');
     [this.weights, this.shape] = [weights, shape];
-    this.#page = new Storage(this.#of.cacheFloats * PAGE_TOKENS, 'float32', device);
+    this.#page = this.page('float32');
     this.#logits = new Storage(model.config.vocabSize, 'float32', device);
   }
 
@@ -42,10 +42,14 @@ class Fixture implements Disposable {
     return native.bindModel(weights, shape, 1e-5, 10_000);
   }
 
+  page(dtype: CacheDType): Storage {
+    return new Storage(this.#of.cacheElements * PAGE_TOKENS, dtype, this.device);
+  }
+
   /** Of a text of one token. */
-  stepOf<R>({ decode_step }: Kernels<R>, model: NativeModel): R {
+  stepOf<R>({ decode_step }: Kernels<R>, model: NativeModel, pages: readonly Storage[] = [this.#page]): R {
     const [ids, sequences] = [Int32Array.of(3), Int32Array.of(0, 1, 1, 0)];
-    return decode_step({ model, pages: [this.#page.handle], ids, sequences, logits: this.#logits });
+    return decode_step({ model, pages: pages.map(({ handle }) => handle), ids, sequences, logits: this.#logits });
   }
 
   logits(): Float32Array {
@@ -149,6 +153,18 @@ describe.each(availableDevices())('on %s', (device) => {
     for (const use of [() => fixture.step(model), () => fixture.stepOf(asyncKernels, model)])
       expect(use).toThrow(refusal('ERR_DISPOSED', '^model: a weight was disposed or replaced$'));
     expect(() => fixture.bind()).toThrow(refusal('ERR_DISPOSED', '^tensor: it was disposed$'));
+  });
+
+  test('pages are of one type; on the CPU it may be bfloat16', () => {
+    using fixture = new Fixture(device);
+    using floats = fixture.page('float32');
+    using halves = fixture.page('bfloat16');
+    const step = (...pages: Storage[]) => fixture.stepOf(kernels, fixture.bind(), pages);
+    expect(() => step(floats, halves)).toThrow(
+      refusal('ERR_DTYPE', '^decode_step: pages: expected float32, got bfloat16$'),
+    );
+    if (device === 'cpu') expect(() => step(halves)).not.toThrow();
+    else expect(() => step(halves)).toThrow(refusal('ERR_OPTION', "not supported on device 'cuda'$"));
   });
 
   test('a step under way owns its weights', async () => {

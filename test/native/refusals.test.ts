@@ -193,7 +193,7 @@ describe('decoding', () => {
 
   test('a step that failed leaves its sequence as it was', async () => {
     const model = new TransformerLM(MODEL);
-    using decoder = new Decoder(model, { dtype: 'bfloat16' });
+    using decoder = new Decoder(model, { dtype: 'bfloat16', cacheDtype: 'bfloat16' });
     using other = decoder.sequence();
     const expected = await decoder.prefill(other, prompt);
     for (let n = 1, more = true; more; n++) {

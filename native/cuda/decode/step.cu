@@ -226,6 +226,9 @@ RepeatedStep& repeated(const DecodeModel& model, const StepSize& size, int64_t i
 void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
   const DecodeBatch batch(sequences, model.shape);
   check_decode_ids(ids, model.shape);
+  if (!pages.empty() && pages.front().dtype != DType::f32)
+    throw Error("ERR_OPTION",
+                "decode_step: keys and values of other types than float32 are not supported on device 'cuda'");
   const int64_t n = static_cast<int64_t>(ids.size()), wanted = static_cast<int64_t>(batch.wanted.size());
   if (n == 0) return;
   int64_t longest = 0, texts = 0;
