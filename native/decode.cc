@@ -8,7 +8,7 @@
 namespace sffn {
 namespace {
 
-constexpr size_t kSizes = 9;                  // of `shape`: entries for the model, before those of linear layers
+constexpr size_t kSizes = 10;                 // of `shape`: entries for the model, before those of linear layers
 constexpr size_t kShared = 7, kOfBlock = 26;  // of `weights`: those of the model, of a layer of the model
 constexpr size_t kLinear = 4;                 // linear layers in a layer of the model
 
@@ -24,12 +24,12 @@ void check_count(const char* what, size_t expected, size_t got) {
 
 DecodeShape shape_of(Ints sizes) {
   if (sizes.size() < kSizes) check_count("shape", kSizes, sizes.size());
-  const DecodeShape s{sizes[0], sizes[1], sizes[2], sizes[3],
-                      sizes[4], sizes[5], sizes[6], static_cast<Activation>(sizes[7]),
-                      sizes[8]};
+  const DecodeShape s{sizes[0], sizes[1],     sizes[2], sizes[3],
+                      sizes[4], sizes[5],     sizes[6], static_cast<Activation>(sizes[7]),
+                      sizes[8], sizes[9] != 0};
   const bool right = std::min({s.vocabulary, s.width, s.heads, s.kv_heads, s.head_size, s.page_tokens}) > 0 &&
                      s.layers >= 0 && s.heads % s.kv_heads == 0 && (s.norm == 0 || s.norm == 1) &&
-                     is_code(s.activation);
+                     is_code(s.activation) && (sizes[9] == 0 || sizes[9] == 1);
   if (!right) refuse("ERR_ARGUMENT", "shape", "sizes of a model", "others");
   return s;
 }
@@ -37,7 +37,7 @@ DecodeShape shape_of(Ints sizes) {
 // Hands out the weights and the sizes of linear layers in the order of kernels.def.
 class Reader {
  public:
-  Reader(Views weights, Ints dims) : weights_(weights), dims_(dims) {}
+  Reader(Views weights, Ints dims, bool int8_rows) : weights_(weights), dims_(dims), int8_rows_(int8_rows) {}
 
   template <class One = operand::F32>
   View take(int64_t size) {
@@ -72,6 +72,7 @@ class Reader {
       refuse("ERR_ARGUMENT", "shape", "a layer of " + std::to_string(in) + " columns", "other dims");
     DecodeLayer layer;
     layer.dims = dims;
+    layer.int8_rows = int8_rows_;
     layer.v = take_optional<operand::Weight>(K * q * p);
     layer.v_scales = take_scales(layer.v, K * q);
     layer.u = take<operand::Weight>(L * s * r);
@@ -90,6 +91,7 @@ class Reader {
   const Views weights_;
   size_t at_ = 0;
   Ints dims_;  // those not yet handed out
+  const bool int8_rows_;
 };
 
 std::vector<int64_t> identity_of(Views weights, Ints sizes, double eps, double rotary_base) {
@@ -118,11 +120,13 @@ DecodeModel::DecodeModel(Views weights, Ints sizes, double eps, double rotary_ba
   const std::array<int32_t, kDims> of_head = {1, width, width, 1, sizes[0], width, 0};
   dims_.insert(dims_.end(), of_head.begin(), of_head.end());
 
-  Reader reader(weights, dims_);
+  Reader reader(weights, dims_, shape.int8_rows);
   embedding = reader.take<operand::Weight>(shape.vocabulary * width);
   embedding_scales = reader.take_scales(embedding, shape.vocabulary);
   final_norm = reader.take_norm(width);
+  if (shape.int8_rows && embedding.device.kind != DeviceKind::cpu) refuse_int8_rows("bindModel");
   head.dims = Ints(dims_).last(kDims);
+  head.int8_rows = shape.int8_rows;
   head.u = reader.take<operand::Weight>(shape.vocabulary * width);
   head.u_scales = reader.take_scales(head.u, shape.vocabulary);
   positions = reader.take(weights[kShared - 1].size / width * width);

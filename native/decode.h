@@ -11,6 +11,7 @@ struct DecodeShape {
   int64_t vocabulary, width, layers, heads, kv_heads, head_size, norm;
   Activation activation;
   int64_t page_tokens;
+  bool int8_rows;
 
   int64_t qkv() const { return (heads + 2 * kv_heads) * head_size; }
   int64_t attention() const { return heads * head_size; }
@@ -22,6 +23,7 @@ struct DecodeMatrix {
   View weights;
   const float* scales;
   int64_t blocks, rows, k;
+  bool int8_rows;  // rows that meet int8 weights are rounded to int8
 
   int64_t features() const { return blocks * rows; }
 };
@@ -29,9 +31,10 @@ struct DecodeMatrix {
 struct DecodeLayer {
   View v, v_scales, u, u_scales, bias;
   Ints dims;  // {K, q, p, L, s, r, inner activation}
+  bool int8_rows;
 
-  DecodeMatrix first() const { return {v, v_scales.f32(), dims[0], dims[1], dims[2]}; }
-  DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5]}; }
+  DecodeMatrix first() const { return {v, v_scales.f32(), dims[0], dims[1], dims[2], int8_rows}; }
+  DecodeMatrix second() const { return {u, u_scales.f32(), dims[3], dims[4], dims[5], int8_rows}; }
   int64_t hidden() const { return v ? int64_t{dims[0]} * dims[1] : 0; }
   int64_t out() const { return int64_t{dims[3]} * dims[4]; }
   Activation inner() const { return static_cast<Activation>(dims[6]); }
@@ -98,6 +101,11 @@ struct DecodeBatch {
     }
   }
 };
+
+// For kinds of devices without products of int8 rows.
+[[noreturn]] inline void refuse_int8_rows(const std::string& where) {
+  throw Error("ERR_DEVICE", where + ": rows are rounded to int8 only on the CPU");
+}
 
 // Throws Error("ERR_RANGE") for an id outside the vocabulary.
 inline void check_decode_ids(Ints ids, const DecodeShape& shape) {

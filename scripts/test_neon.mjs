@@ -1,5 +1,5 @@
-// Compiles the addon for 64-bit ARM and runs the reference cases on it under emulation: Debian's g++-aarch64-linux-gnu and
-// qemu-user, and Node for ARM from npm.
+// Compiles the addon for 64-bit ARM and runs the reference cases, and products of int8 rows, on it under emulation: Debian's
+// g++-aarch64-linux-gnu and qemu-user, and Node for ARM from npm.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -36,15 +36,15 @@ const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'ts
 must('compiling the tests', process.execPath, [
   ...[tsc, '-p', join(ROOT, 'tsconfig.json'), '--noEmit', 'false', '--rootDir', ROOT, '--outDir', scripts],
 ]);
-must(
-  'the conformance run',
-  'qemu-aarch64',
-  [
-    '-L',
-    '/usr/aarch64-linux-gnu',
-    node,
-    join(scripts, 'test', 'conformance', 'run.js'),
-    join(ROOT, 'test', 'fixtures', 'reference'),
-  ],
-  { STRUCTURED_FFN_BINARY: binary },
-);
+const emulated = (what, args, options = []) =>
+  must(what, 'qemu-aarch64', [...options, '-L', '/usr/aarch64-linux-gnu', node, ...args], {
+    STRUCTURED_FFN_BINARY: binary,
+  });
+emulated('the conformance run', [
+  join(scripts, 'test', 'conformance', 'run.js'),
+  join(ROOT, 'test', 'fixtures', 'reference'),
+]);
+const int8Rows = ['-e', `require(${JSON.stringify(join(scripts, 'test', 'support', 'int8_rows.js'))}).checkInt8Rows()`];
+emulated('int8 rows with dot products', int8Rows);
+emulated('int8 rows without dot products', int8Rows, ['-cpu', 'cortex-a53']);
+console.log('NEON: int8 rows are exact with and without dot products');

@@ -84,7 +84,7 @@ export interface KernelCalls {
   copy: Call<'x y'>;
   cast: Call<'x y'>;
   decode_step: Call<'logits', '', 'ids sequences', 'pages', 'model'>;
-  decode_linear: Call<'x v v_scales u u_scales bias y', 'n activation', 'dims'>;
+  decode_linear: Call<'x v v_scales u u_scales bias y', 'n activation int8_rows', 'dims'>;
   quantize: Call<'x y scales', 'rows columns'>;
   dequantize: Call<'x scales y', 'rows columns'>;
   random_uniform: Call<'y', 'seed_low seed_high offset low high'>;

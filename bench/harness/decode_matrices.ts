@@ -16,7 +16,7 @@ const SHARED = 7;
 const OF_LAYER = 26;
 const HEAD = 4;
 const LINEAR = [2, 7, 14, 19] as const;
-const SHAPE = 9;
+const SHAPE = 10;
 const DIMS = 7;
 
 interface Matrix {
@@ -93,6 +93,7 @@ export class DecodeMatrices implements Contender {
         n: 1,
         dims,
         activation: native.activations.none,
+        int8_rows: 0,
       });
     }
   }

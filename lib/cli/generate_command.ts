@@ -1,5 +1,6 @@
 /** `structured-ffn generate`. */
 import {
+  type ActivationDType,
   type CacheDType,
   type DispatchMode,
   generateText,
@@ -25,6 +26,7 @@ export interface GenerateCommandOptions {
   readonly seed: number;
   readonly dtype?: WeightDType;
   readonly cacheDtype: CacheDType;
+  readonly activations?: ActivationDType;
   readonly device: Device;
   readonly dispatch: DispatchMode;
   /** Megabytes. */
@@ -41,17 +43,18 @@ function rate(timings: readonly Timing[], phase: Timing['phase']): string {
 
 /** The text goes to standard output, the speed to standard error. */
 export async function generateCommand(checkpoint: string, options: GenerateCommandOptions): Promise<void> {
-  const { prompt, device, dispatch, mergeBudget, dtype, cacheDtype, ...rest } = options;
+  const { prompt, device, dispatch, mergeBudget, dtype, cacheDtype, activations, ...rest } = options;
   if (dispatch === 'factored' && mergeBudget !== undefined)
     throw new UsageError(`--merge-budget ${mergeBudget}: it goes with --dispatch merged or auto`);
   if (mergeBudget !== undefined) checkNumber('generate: mergeBudget', mergeBudget, 0);
   const { decoder: loaded, tokenizerFile } = loadDecoder(checkpoint, {
     dtype,
     cacheDtype,
+    activations,
     device,
     dispatch,
     mergeBudget: mergeBudget === undefined ? undefined : mergeBudget * 1e6,
-    table: dispatch === 'auto' ? measuredTable(checkpoint, device, dtype) : undefined,
+    table: dispatch === 'auto' ? measuredTable(checkpoint, device, dtype, activations) : undefined,
   });
   using decoder = loaded;
   const timings: Timing[] = [];

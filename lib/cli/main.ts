@@ -47,6 +47,13 @@ function checkGiven(command: Command, beside: string, taken: readonly string[]):
   }
 }
 
+const activations = () =>
+  new Option(
+    '--activations <name>',
+    'rows that meet int8 weights: as they are, or rounded to int8, which is faster for many rows and loses a little ' +
+      '(default: float32)',
+  ).choices(['float32', 'int8']);
+
 const program = new Command('structured-ffn')
   .description('Train and run transformer language models with structured feedforward layers.')
   .version(version)
@@ -257,7 +264,7 @@ program
   .option('--stop <text...>', 'end before any of these texts')
   .option('--seed <n>', 'seed of the random draws', wholeNumber, 0)
   .addOption(
-    new Option('--dtype <name>', "type of the weights (default: the checkpoint's); activations are float32").choices([
+    new Option('--dtype <name>', "type of the weights (default: the checkpoint's)").choices([
       'float32',
       'bfloat16',
       'int8',
@@ -268,6 +275,7 @@ program
       .choices(['float32', 'bfloat16'])
       .default('float32'),
   )
+  .addOption(activations())
   .option('--device <name>', 'where the model runs: cpu, cuda, cuda:N', deviceName, 'cpu')
   .addOption(
     new Option(
@@ -335,6 +343,7 @@ program
       'int8',
     ]),
   )
+  .addOption(activations())
   .option('--table <file>', 'file for the measurements (default: in the cache folder of the user)', path)
   .option('--costs <file>', 'file for the costs of matrix products (default: also in the cache folder)', path)
   .action(async (checkpoint, options) => (await import('./tune_command.js')).tuneCommand(checkpoint, options));

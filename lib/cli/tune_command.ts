@@ -2,6 +2,7 @@
 import { defaultCostsPath, saveCosts } from '../cuda/costs_file';
 import { tuneCosts } from '../cuda/tune_costs';
 import {
+  type ActivationDType,
   type Crossover,
   type CrossoverTable,
   defaultTablePath,
@@ -24,6 +25,7 @@ export interface TuneCommandOptions {
   readonly device: Device;
   readonly costs?: string;
   readonly dtype?: WeightDType;
+  readonly activations?: ActivationDType;
   readonly table?: string;
 }
 
@@ -57,10 +59,10 @@ function tuneProducts(device: Device, path = defaultCostsPath()): void {
 }
 
 export function tuneCommand(checkpoint: string | undefined, options: TuneCommandOptions): void {
-  const { device, costs, dtype: asked, table } = options;
+  const { device, costs, dtype: asked, activations, table } = options;
   const onCuda = kindOf(device) === 'cuda';
   if (!onCuda && costs !== undefined) throw new UsageError(`--costs ${costs}: it goes with --device cuda`);
-  for (const [name, value] of Object.entries({ dtype: asked, table }))
+  for (const [name, value] of Object.entries({ dtype: asked, activations, table }))
     if (checkpoint === undefined && value !== undefined)
       throw new UsageError(`--${name} ${value}: it goes with a checkpoint, whose layers are measured`);
   if (onCuda) tuneProducts(device, costs);
@@ -73,7 +75,7 @@ export function tuneCommand(checkpoint: string | undefined, options: TuneCommand
   const { model, dtype } = shapesOf(checkpoint);
   process.stdout.write(`${machineFingerprint()}\n`);
   const onShape = (key: string, measured: readonly Crossover[]) => process.stdout.write(lines(key, measured));
-  saveTable(tuneOn(device, model, { dtype: asked ?? dtype, onShape }), path);
+  saveTable(tuneOn(device, model, { dtype: asked ?? dtype, activations, onShape }), path);
   process.stdout.write(`written to ${path}\n`);
 }
 
@@ -82,10 +84,15 @@ const shapesOf = (checkpoint: string): { model: TransformerLM; dtype: WeightDTyp
   withCheckpoint(checkpoint, (open) => ({ model: modelOf(checkpoint, open), dtype: open.dtype }));
 
 /** The table on disk. Shapes of this checkpoint's model that it lacks are measured now and added. */
-export function measuredTable(checkpoint: string, device: Device, asked: WeightDType | undefined): CrossoverTable {
+export function measuredTable(
+  checkpoint: string,
+  device: Device,
+  asked: WeightDType | undefined,
+  activations: ActivationDType | undefined,
+): CrossoverTable {
   const { model, dtype } = shapesOf(checkpoint);
   const known = loadTable();
-  const fresh = tuneOn(device, model, { dtype: asked ?? dtype, known });
+  const fresh = tuneOn(device, model, { dtype: asked ?? dtype, activations, known });
   if (fresh.size === 0) return known;
   saveTable(fresh);
   return new Map([...known, ...fresh]);

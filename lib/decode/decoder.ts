@@ -19,17 +19,22 @@ import { checkKeys, isObject, type OptionNames } from '../options';
 import { Storage } from '../storage';
 import { CACHE_DTYPES, type CacheDType, DecodeSequence, PagePool } from './cache';
 import { Dispatcher, type DispatchMode, type DispatchStats, MODES } from './dispatch';
-import { WEIGHT_DTYPES, type WeightDType } from './matrix';
+import { ACTIVATION_DTYPES, type ActivationDType, WEIGHT_DTYPES, type WeightDType } from './matrix';
 import { DecoderModel } from './model';
 import type { CrossoverTable } from './table';
 import type { WeightSource } from './weights';
 
 /** Options of `Decoder`. */
 export interface DecoderOptions {
-  /** The type of the weights; activations are always float32. Default: float32, which needs no copy. */
+  /** The type of the weights. Default: float32, which needs no copy. */
   readonly dtype?: WeightDType;
   /** The type of cached keys and values: bfloat16, on the CPU only, takes half the memory. Default: float32. */
   readonly cacheDtype?: CacheDType;
+  /**
+   * int8: the rows of every product with int8 weights are rounded to int8, each with its own scale. Prompts and large batches
+   * are faster, and a little is lost. Only on the CPU. Default: float32.
+   */
+  readonly activations?: ActivationDType;
   /** How structured layers are computed: by factors, merged, or as `table` says is faster. Default: factored. */
   readonly dispatch?: DispatchMode;
   /** For `auto`: measurements of this machine (`loadTable`, `tune`). */
@@ -43,6 +48,7 @@ export interface DecoderOptions {
 export const DECODER_OPTIONS: OptionNames<DecoderOptions> = {
   dtype: 0,
   cacheDtype: 0,
+  activations: 0,
   dispatch: 0,
   table: 0,
   mergeBudget: 0,
@@ -51,9 +57,10 @@ export const DECODER_OPTIONS: OptionNames<DecoderOptions> = {
 
 /** The values of the options. @throws {OptionError} */
 export function checkDecoderOptions(options: DecoderOptions): void {
-  const { dtype, cacheDtype, dispatch, table, mergeBudget, prefillChunk } = options;
+  const { dtype, cacheDtype, activations, dispatch, table, mergeBudget, prefillChunk } = options;
   if (dtype !== undefined) checkChoice('decoder: dtype', dtype, WEIGHT_DTYPES);
   if (cacheDtype !== undefined) checkChoice('decoder: cacheDtype', cacheDtype, CACHE_DTYPES);
+  if (activations !== undefined) checkChoice('decoder: activations', activations, ACTIVATION_DTYPES);
   if (dispatch !== undefined) checkChoice('decoder: dispatch', dispatch, MODES);
   if (prefillChunk !== undefined) checkInteger('decoder: prefillChunk', prefillChunk);
   if (mergeBudget !== undefined) checkNumber('decoder: mergeBudget', mergeBudget, 0);
@@ -96,6 +103,8 @@ export class Decoder implements Disposable {
   readonly dtype: WeightDType;
   /** How keys and values are kept. */
   readonly cacheDtype: CacheDType;
+  /** How products take their rows. */
+  readonly activations: ActivationDType;
   /** Most tokens of a prompt in one native call. */
   readonly prefillChunk: number;
   readonly #model: DecoderModel;
@@ -114,17 +123,19 @@ export class Decoder implements Disposable {
     checkKeys('Decoder', options, DECODER_OPTIONS);
     checkInstance('Decoder: model', model, TransformerLM);
     checkDecoderOptions(options);
-    const { dtype = 'float32', cacheDtype = 'float32', dispatch = 'factored', prefillChunk = 256 } = options;
+    const { dtype = 'float32', cacheDtype = 'float32', activations = 'float32' } = options;
+    const { dispatch = 'factored', prefillChunk = 256 } = options;
     if (cacheDtype !== 'float32' && (weights ?? model.embedding.weight).device !== 'cpu')
       throw new OptionError(
         'decoder: cacheDtype',
         "float32 on device 'cuda' (keys and values of other types are on 'cpu')",
         cacheDtype,
       );
-    this.#model = new DecoderModel(model, dtype, weights);
+    this.#model = new DecoderModel(model, dtype, activations, weights);
     this.config = model.config;
     this.dtype = dtype;
     this.cacheDtype = cacheDtype;
+    this.activations = activations;
     this.prefillChunk = prefillChunk;
     this.#pool = new PagePool(this.#model.cacheElements, cacheDtype, this.device, model.config.seqLen);
     this.#dispatcher = new Dispatcher(this.#model, dispatch, options.table, options.mergeBudget);

@@ -76,7 +76,7 @@ export class Dispatcher {
     if (setting !== this.#setting) {
       this.#setting = setting;
       this.#measured = this.#layers.map(({ mergeable, factoredDims, dtype }) =>
-        mergeable ? this.table?.get(tableKey(factoredDims, dtype, setting)) : undefined,
+        mergeable ? this.table?.get(tableKey(factoredDims, dtype, this.model.activations, setting)) : undefined,
       );
     }
     return this.#measured.map((measured) => prefersMerged(measured, tokens));

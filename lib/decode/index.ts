@@ -5,7 +5,7 @@ export type { DispatchMode, DispatchStats } from './dispatch';
 export { type BatchToken, type GenerateOptions, generate, generateBatch, type Timing } from './generate';
 export { type GenerateTextOptions, generateText } from './generate_text';
 export { type LoadDecoderOptions, type LoadedDecoder, loadDecoder } from './load_decoder';
-export type { WeightDType } from './matrix';
+export type { ActivationDType, WeightDType } from './matrix';
 export { Sampler, type SamplingOptions } from './sampling';
 export type { Crossover, CrossoverTable } from './table';
 export { defaultTablePath, loadTable, machineFingerprint, saveTable } from './table_file';

@@ -1,8 +1,8 @@
 /** A weight matrix for inference, in the element type in which it is read from memory. */
 import type { Handle } from '../../types/native';
-import type { Device } from '../device';
+import { type Device, kindOf } from '../device';
 import { ELEMENTS } from '../dtype';
-import { runNative } from '../errors';
+import { checkChoice, OptionError, runNative } from '../errors';
 import type { StoredDType } from '../io';
 import { kernels } from '../kernels';
 import { native } from '../native';
@@ -16,6 +16,28 @@ import type { Tensor } from '../tensor';
  */
 export type WeightDType = StoredDType;
 export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
+
+/**
+ * How products take their rows: as they are, or rounded to int8 with a scale for each. The latter goes with int8 weights:
+ * then products are sums of integers.
+ */
+export type ActivationDType = 'float32' | 'int8';
+export const ACTIVATION_DTYPES: readonly ActivationDType[] = ['float32', 'int8'];
+
+/** @param where in the error. @throws {OptionError} for int8 rows without int8 weights, or on a device without them. */
+export function checkActivations(
+  where: string,
+  activations: ActivationDType,
+  dtype: WeightDType,
+  device: Device,
+): void {
+  checkChoice(where, activations, ACTIVATION_DTYPES);
+  if (activations === 'float32') return;
+  if (dtype !== 'int8')
+    throw new OptionError(where, `'float32' with weights in ${dtype} ('int8' goes with int8)`, activations);
+  if (kindOf(device) !== 'cpu')
+    throw new OptionError(where, `'float32' on device '${device}' ('int8' is computed on 'cpu')`, activations);
+}
 
 export class WeightMatrix implements Disposable {
   readonly shape: Shape;

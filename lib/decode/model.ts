@@ -14,7 +14,7 @@ import type {
 } from '../nn';
 import { PAGE_TOKENS } from './cache';
 import { DecoderLayer, type Form, type LayerOperands } from './layer';
-import type { WeightDType, WeightMatrix } from './matrix';
+import { type ActivationDType, checkActivations, type WeightDType, type WeightMatrix } from './matrix';
 import { ModelWeights, type WeightSource } from './weights';
 
 /** Weights and `shape` of a model that is bound. */
@@ -70,13 +70,16 @@ export class DecoderModel {
   readonly #sizes: readonly number[];
 
   /**
-   * @throws {DeviceError} for a model on several devices. @throws {OptionError} for norms of queries and keys on CUDA.
+   * @throws {DeviceError} for a model on several devices. @throws {OptionError} for norms of queries and keys on CUDA, and for
+   * int8 activations there or without int8 weights.
    */
   constructor(
     model: TransformerLM,
     dtype: WeightDType,
+    readonly activations: ActivationDType = 'float32',
     readonly weights: WeightSource = new ModelWeights(model),
   ) {
+    checkActivations('decoder: activations', activations, dtype, this.device);
     const { embedding, positions, norm, head, config } = model;
     const { vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, activation } = config;
     if (config.qkNorm && this.device !== 'cpu')
@@ -94,7 +97,7 @@ export class DecoderModel {
     this.#blocks = model.blocks.map((block) => decoderBlock(block, dtype, weights));
     const normCode = config.norm === 'rms' ? 1 : 0;
     const sizes = [vocabSize, dModel, nLayers, nHeads, nKvHeads, headSize, normCode];
-    this.#sizes = [...sizes, native.activations[activation], PAGE_TOKENS];
+    this.#sizes = [...sizes, native.activations[activation], PAGE_TOKENS, activations === 'int8' ? 1 : 0];
   }
 
   get device(): Device {

@@ -1,5 +1,6 @@
 /** Measurements of a machine: for each layer shape, how long factors and merged matrix take by token count. */
 import { type Device, deviceStatus, getIsa, getNumThreads } from '../device';
+import type { ActivationDType, WeightDType } from './matrix';
 
 /** Times of one layer at one number of tokens. */
 export interface Crossover {
@@ -29,8 +30,12 @@ export const settingOf = (device: Device): string =>
   device === 'cpu' ? `${getNumThreads()} threads ${getIsa()}` : gpuName(device);
 
 /** By the sizes of a layer. A layer that can be merged has no activation between its factors. */
-export const tableKey = ([K, q, p, L, s, r]: Int32Array, dtype: string, setting: string): string =>
-  `${[K, q, p, L, s, r].join(',')} ${dtype} ${setting}`;
+export const tableKey = (
+  [K, q, p, L, s, r]: Int32Array,
+  dtype: WeightDType,
+  activations: ActivationDType,
+  setting: string,
+): string => `${[K, q, p, L, s, r].join(',')} ${dtype}${activations === 'int8' ? ' with int8 rows' : ''} ${setting}`;
 
 /** Whether the merged form is faster at the measured token counts on both sides of `tokens`. */
 export function prefersMerged(measured: readonly Crossover[] | undefined, tokens: number): boolean {

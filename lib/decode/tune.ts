@@ -9,13 +9,15 @@ import { checkKeys } from '../options';
 import { tidy } from '../scope';
 import { Storage } from '../storage';
 import { isMergeable, plain } from './layer';
-import { WEIGHT_DTYPES, type WeightDType, WeightMatrix } from './matrix';
+import { type ActivationDType, checkActivations, WEIGHT_DTYPES, type WeightDType, WeightMatrix } from './matrix';
 import { type Crossover, type CrossoverTable, settingOf, tableKey } from './table';
 
 /** Options of `tune`. */
 export interface TuneOptions {
   /** Default: float32. */
   readonly dtype?: WeightDType;
+  /** How products take their rows: what the decoder will be asked for. Default: float32. */
+  readonly activations?: ActivationDType;
   /** Token counts to measure. Default: 1 to 256. */
   readonly tokens?: readonly number[];
   /** Time for each form at each token count. Default: 40. */
@@ -41,6 +43,7 @@ class ColdLayer implements Disposable {
     readonly dims: Int32Array,
     structured: boolean,
     dtype: WeightDType,
+    readonly activations: ActivationDType,
     readonly device: Device,
   ) {
     const [K = 1, q = 1, p = 1, L = 1, s = 1, r = 1] = dims;
@@ -72,6 +75,7 @@ class ColdLayer implements Disposable {
       n: tokens,
       dims: this.dims,
       activation: native.activations.none,
+      int8_rows: this.activations === 'int8' ? 1 : 0,
     });
     synchronize(this.device);
     return (performance.now() - start) * 1000;
@@ -117,19 +121,21 @@ export function tune(model: TransformerLM, options: TuneOptions = {}): Map<strin
 
 /** The same on another device than the model's, of which only the sizes are used. */
 export function tuneOn(device: Device, model: TransformerLM, options: TuneOptions): Map<string, Crossover[]> {
-  checkKeys('tune', options, { dtype: 0, tokens: 0, milliseconds: 0, known: 0, onShape: 0 });
-  const { dtype = 'float32', tokens = TOKENS, milliseconds = 40, known, onShape = () => {} } = options;
+  checkKeys('tune', options, { dtype: 0, activations: 0, tokens: 0, milliseconds: 0, known: 0, onShape: 0 });
+  const { dtype = 'float32', activations = 'float32', tokens = TOKENS } = options;
+  const { milliseconds = 40, known, onShape = () => {} } = options;
   checkChoice('tune: dtype', dtype, WEIGHT_DTYPES);
+  checkActivations('tune: activations', activations, dtype, device);
   for (const count of tokens) checkInteger('tune: tokens', count);
   const counts = [...new Set(tokens)].sort((a, b) => a - b);
   const most = Math.max(...counts);
   const table = new Map<string, Crossover[]>();
   for (const { dims } of model.blocks.flatMap(({ ffn }) => [ffn.fc1, ffn.fc2].filter(isMergeable).map(plain))) {
-    const key = tableKey(dims.sizes, dtype, settingOf(device));
+    const key = tableKey(dims.sizes, dtype, activations, settingOf(device));
     if (table.has(key) || known?.has(key)) continue;
     const [K = 1, , p = 1, L = 1, s = 1] = dims.sizes;
-    using factored = new ColdLayer(dims.sizes, true, dtype, device);
-    using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p, 0), false, dtype, device);
+    using factored = new ColdLayer(dims.sizes, true, dtype, activations, device);
+    using merged = new ColdLayer(Int32Array.of(1, K * p, K * p, 1, L * s, K * p, 0), false, dtype, activations, device);
     using x = new Storage(most * K * p, 'float32', device);
     using y = new Storage(most * L * s, 'float32', device);
     kernels.fill({ y: x, value: 0.5 });

@@ -33,41 +33,61 @@ inline void finish_decoded(float* tile, int64_t feature, int64_t count, int64_t 
   }
 }
 
+constexpr int64_t kDecodeTaskRows = 256;  // most rows of a task: its results stay in L2
+
+// blockdiag(matrix) x for n rows of x: `multiply(block, row, rows, begin, end, to, to_row)` makes the products of
+// `rows` rows with the rows [begin, end) of a block of w, as many as a multiple of `granule` has room for. `scales`
+// [blocks, n] of x go with those of w, if there are any.
+template <class Multiply>
+void decode_product(const DecodeMatrix& w, const float* scales, int64_t n, const DecodeOutput& out, int64_t granule,
+                    const Multiply& multiply) {
+  const int64_t features = w.features(), threads = num_threads();
+  // At least 64 KB in a task, as in skinny_product.
+  const int64_t least = ceil_div(64 * 1024 / static_cast<int64_t>(size_of(w.weights.dtype)), w.k);
+  const int64_t columns = round_up(std::max(least, ceil_div(features, 8 * threads)), granule);
+  const int64_t chunks = ceil_div(w.rows, columns), wide = w.blocks * chunks;
+  // Rows are divided only for the sake of tasks for all threads, or of the caches.
+  const int64_t parts = std::max(ceil_div(n, kDecodeTaskRows), std::min(ceil_div(4 * threads, wide), n / 64));
+  const int64_t rows = std::max<int64_t>(1, ceil_div(n, std::max<int64_t>(1, parts))), row_chunks = ceil_div(n, rows);
+  parallel_for(wide * row_chunks, [&](int64_t task) {
+    const int64_t block = task / row_chunks / chunks, first = task % row_chunks * rows,
+                  count = std::min(rows, n - first);
+    const int64_t begin = task / row_chunks % chunks * columns, end = std::min(w.rows, begin + columns);
+    const int64_t feature = block * w.rows + begin;
+    Scratch<float> tile(count * columns);
+    multiply(block, first, count, begin, end, tile.get(), columns);
+    for (int64_t t = 0; t < count; ++t) {
+      float* row = tile.get() + t * columns;
+      if (w.scales) {
+        const float scale = scales ? scales[block * n + first + t] : 1.f;
+        for_vectors(0, end - begin, [&](int64_t j, auto part) {
+          store(row + j, load(row + j, part) * load(w.scales + feature + j, part) * scale, part);
+        });
+      }
+      finish_decoded(row, feature, end - begin, features, out.y + (first + t) * features, out);
+    }
+  });
+}
+
 // The rows of x in the type of the arithmetic: `block` and `row` elements from one block and row to the next.
 template <class Arithmetic>
 struct DecodeInput {
   const typename Arithmetic::Input* data;
   int64_t block, row;
-  const float* scales;  // [n], if any
+  const float* scales;  // [blocks, n], if any
 };
 
-// blockdiag(matrix) x for n rows of x.
+// A few rows: weights as they lie in memory.
 template <class Arithmetic>
 void decode_product(const DecodeMatrix& w, const typename Arithmetic::Weight* weights, const DecodeInput<Arithmetic>& x,
                     int64_t n, const DecodeOutput& out) {
-  const int64_t features = w.features();
-  // At least 64 KB in a task, as in skinny_product.
-  const int64_t least = ceil_div(static_cast<int64_t>(64 * 1024 / sizeof(*weights)), w.k);
-  const int64_t columns = round_up(std::max(least, ceil_div(features, 8 * num_threads())), kLanes);
-  const int64_t chunks = ceil_div(w.rows, columns);
-  parallel_for(w.blocks * chunks, [&](int64_t task) {
-    const int64_t block = task / chunks, begin = task % chunks * columns, end = std::min(w.rows, begin + columns);
-    const int64_t feature = block * w.rows + begin, count = end - begin;
-    Scratch<float> tile(n * columns);
-    skinny_columns_of(
-        SkinnyProduct<Arithmetic>{n, w.k, x.data + block * x.block, x.row, weights + block * w.rows * w.k, w.k, 1.f},
-        begin, end, tile.get(), columns);
-    for (int64_t t = 0; t < n; ++t) {
-      float* row = tile.get() + t * columns;
-      if (w.scales) {
-        const float scale = x.scales ? x.scales[t] : 1.f;
-        for_vectors(0, count, [&](int64_t j, auto part) {
-          store(row + j, load(row + j, part) * load(w.scales + feature + j, part) * scale, part);
-        });
-      }
-      finish_decoded(row, feature, count, features, out.y + t * features, out);
-    }
-  });
+  decode_product(w, x.scales, n, out, kLanes,
+                 [&](int64_t block, int64_t row, int64_t rows, int64_t begin, int64_t end, float* to, int64_t to_row) {
+                   const auto* from = x.data + block * x.block + row * x.row;
+                   skinny_columns_of(
+                       SkinnyProduct<Arithmetic>{rows, w.k, from, x.row, weights + block * w.rows * w.k, w.k, 1.f},
+                       begin, end, to, to_row);
+                 });
 }
 
 template <class W>
@@ -92,16 +112,10 @@ inline void decode_product_of_pairs(const DecodeMatrix& w, const float* x, int64
 // finite, so that the product shows it.
 inline float round_to_shorts(const float* x, int64_t blocks, int64_t count, int16_t* to, int64_t to_block) {
   constexpr float kMost = 32767;
-  Vec largest{}, wrong{};
-  for_vectors(0, blocks * count, [&](int64_t i, auto part) {
-    const Vec v = load(x + i, part);
-    largest = max(largest, abs(v));
-    wrong += v * 0.f;
-  });
-  const float scale = max_lane(largest) / kMost;
-  if (sum(wrong) != 0 || !(scale > 0)) {
+  const float scale = largest_or_nan(x, blocks * count) / kMost;
+  if (!(scale > 0)) {
     std::fill(to, to + blocks * to_block, int16_t{0});
-    return sum(wrong);
+    return scale;
   }
   for (int64_t block = 0; block < blocks; ++block) {
     for (int64_t i = 0; i < count; ++i)
@@ -115,9 +129,11 @@ template <class Arithmetic>
 void decode_product_of_shorts(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
   const int64_t block = round_up(w.k, Arithmetic::kStep), row = w.blocks * block;
   Scratch<int16_t> rounded(n * row);
-  Scratch<float> scales(n);
-  for (int64_t t = 0; t < n; ++t)
-    scales[t] = round_to_shorts(x + t * w.blocks * w.k, w.blocks, w.k, rounded.get() + t * row, block);
+  Scratch<float> scales(w.blocks * n);
+  for (int64_t t = 0; t < n; ++t) {
+    const float scale = round_to_shorts(x + t * w.blocks * w.k, w.blocks, w.k, rounded.get() + t * row, block);
+    for (int64_t b = 0; b < w.blocks; ++b) scales[b * n + t] = scale;
+  }
   decode_product<Arithmetic>(w, w.weights.i8(), {rounded.get(), block, row, scales.get()}, n, out);
 }
 
@@ -134,13 +150,46 @@ inline void decode_product_of_bytes(const DecodeMatrix& w, const float* x, int64
 }
 #endif
 
+template <class Products>
+void decode_product_of_few_bytes(const DecodeMatrix& w, const ByteRows& x, const DecodeOutput& out) {
+  using Arithmetic = ByteArithmetic<Products>;
+  decode_product<Arithmetic>(w, w.weights.i8(), {x.data.get(), x.n * x.row, x.row, x.scales.get()}, x.n, out);
+}
+
+template <class Products>
+void decode_product_of_many_bytes(const DecodeMatrix& w, const ByteRows& x, const DecodeOutput& out) {
+  decode_product(w, x.scales.get(), x.n, out, kBytePanel,
+                 [&](int64_t block, int64_t row, int64_t rows, int64_t begin, int64_t end, float* to, int64_t to_row) {
+                   const int8_t* weights = w.weights.i8() + block * w.rows * w.k;
+                   byte_columns_of<Products>(x, block, row, rows, weights, begin, end, to, to_row);
+                 });
+}
+
+// Rows are rounded to int8, too.
+template <class Few, class Many>
+void decode_product_of_byte_rows(const DecodeMatrix& w, const ByteRows& x, const DecodeOutput& out) {
+  x.n < Many::kLeastRows ? decode_product_of_few_bytes<Few>(w, x, out) : decode_product_of_many_bytes<Many>(w, x, out);
+}
+inline void decode_product_of_byte_rows(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
+  const ByteRows rows(x, n, w.blocks, w.k);
+#if SFFN_LANES == 16
+  if (has_vnni()) return decode_product_of_byte_rows<Bytes<true>, MovedBytes>(w, rows, out);
+  decode_product_of_byte_rows<Bytes<false>, Bytes<false>>(w, rows, out);
+#elif defined(__aarch64__)
+  if (has_dot_product()) return decode_product_of_byte_rows<Bytes<true>, Bytes<true>>(w, rows, out);
+  decode_product_of_byte_rows<Bytes<false>, Bytes<false>>(w, rows, out);
+#else
+  decode_product_of_byte_rows<Bytes, Bytes>(w, rows, out);
+#endif
+}
+
 inline void decode_product(const DecodeMatrix& w, const float* x, int64_t n, const DecodeOutput& out) {
   if (w.weights.dtype == DType::f32) return decode_product_of_floats(w, w.weights.f32(), x, n, out);
 #ifdef SFFN_PAIRS
   if (w.weights.dtype == DType::bf16 && n >= kLeastPairRows) return decode_product_of_pairs(w, x, n, out);
 #endif
   if (w.weights.dtype == DType::bf16) return decode_product_of_floats(w, w.weights.bf16(), x, n, out);
-  decode_product_of_bytes(w, x, n, out);
+  w.int8_rows ? decode_product_of_byte_rows(w, x, n, out) : decode_product_of_bytes(w, x, n, out);
 }
 
 inline void decode_many(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
@@ -172,7 +221,7 @@ inline void decode_few(const DecodeLayer& f, const float* x, float* y, int64_t n
 
 // y [n, out] = activation(layer(x)), or y += layer(x).
 inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Activation activation, bool add) {
-  const auto apply = n <= most_skinny_rows(f.u.dtype) ? decode_few : decode_many;
+  const auto apply = f.int8_rows || n <= most_skinny_rows(f.u.dtype) ? decode_few : decode_many;
   if (activation != Activation::swiglu) return apply(f, x, y, n, activation, add);
   Scratch<float> pre(n * f.out());
   apply(f, x, pre.get(), n, Activation::none, false);
@@ -180,6 +229,6 @@ inline void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,
-                   Activation activation) {
-  apply_decoded({v, v_scales, u, u_scales, bias, dims}, x.f32(), y.f32(), n, activation, false);
+                   Activation activation, int64_t int8_rows) {
+  apply_decoded({v, v_scales, u, u_scales, bias, dims, int8_rows != 0}, x.f32(), y.f32(), n, activation, false);
 }

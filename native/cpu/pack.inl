@@ -48,6 +48,38 @@ void pack_columns(const T* b, int64_t b_row, int64_t b_col, int64_t depth, int64
     for (int64_t j = 0; j < count; ++j) to[k * to_row + j] = widen(b[k * b_row + j * b_col]);
 }
 
+// to[k·to_row + j] = word k of 32 bits of row j of w, whose elements are contiguous. A last word that is not whole ends
+// with zeros.
+template <class T>
+void pack_words_transposed(const T* w, int64_t w_row, int64_t depth, int64_t count, uint32_t* to, int64_t to_row) {
+  constexpr int64_t kTerms = sizeof(uint32_t) / sizeof(T);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int64_t columns = std::min<int64_t>(kLanes, count - j);
+    const T* from = w + j * w_row;
+    int64_t k = 0;
+    for (; k + kTerms * kLanes <= depth; k += kTerms * kLanes) {
+      Vec v[kLanes];
+      SFFN_UNROLL for (int i = 0; i < kLanes; ++i) {
+        v[i] = Vec{};
+        if (i < columns) std::memcpy(&v[i], from + i * w_row + k, sizeof v[i]);
+      }
+      interleave(v);
+      float* block = reinterpret_cast<float*>(to) + k / kTerms * to_row + j;
+      if (columns == kLanes) {
+        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store(block + i * to_row, v[i]);
+      } else {
+        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store_part(block + i * to_row, v[i], columns);
+      }
+    }
+    for (; k < depth; k += kTerms)
+      for (int64_t i = 0; i < columns; ++i) {
+        uint32_t word = 0;
+        std::memcpy(&word, from + i * w_row + k, static_cast<size_t>(std::min(kTerms, depth - k)) * sizeof(T));
+        to[k / kTerms * to_row + j + i] = word;
+      }
+  }
+}
+
 #ifdef SFFN_PAIRS
 // Words of two bfloat16. Those of an odd depth end with a 0.
 
@@ -55,37 +87,10 @@ SFFN_INLINE uint32_t pair_of(const uint16_t* p, int64_t step, bool second) {
   return p[0] | (second ? uint32_t{p[step]} << 16 : 0);
 }
 
-// to[k·to_row + j] = the pair (2k, 2k + 1) of row j of w, whose elements are contiguous.
-inline void pack_pairs_transposed(const uint16_t* w, int64_t w_row, int64_t depth, int64_t count, uint32_t* to,
-                                  int64_t to_row) {
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const int64_t columns = std::min<int64_t>(kLanes, count - j);
-    const uint16_t* from = w + j * w_row;
-    int64_t k = 0;
-    for (; k + 2 * kLanes <= depth; k += 2 * kLanes) {
-      Vec v[kLanes];
-      SFFN_UNROLL for (int i = 0; i < kLanes; ++i) {
-        v[i] = Vec{};
-        if (i < columns) std::memcpy(&v[i], from + i * w_row + k, sizeof v[i]);
-      }
-      interleave(v);
-      float* block = reinterpret_cast<float*>(to) + k / 2 * to_row + j;
-      if (columns == kLanes) {
-        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store(block + i * to_row, v[i]);
-      } else {
-        SFFN_UNROLL for (int i = 0; i < kLanes; ++i) store_part(block + i * to_row, v[i], columns);
-      }
-    }
-    for (; k < depth; k += 2)
-      for (int64_t i = 0; i < columns; ++i)
-        to[k / 2 * to_row + j + i] = pair_of(from + i * w_row + k, 1, k + 1 < depth);
-  }
-}
-
 // to[k·to_row + j] = the pair of b[2k, j] and b[2k + 1, j], for any strides.
 inline void pack_pairs(const uint16_t* b, int64_t b_row, int64_t b_col, int64_t depth, int64_t count, uint32_t* to,
                        int64_t to_row) {
-  if (b_row == 1) return pack_pairs_transposed(b, b_col, depth, count, to, to_row);
+  if (b_row == 1) return pack_words_transposed(b, b_col, depth, count, to, to_row);
   for (int64_t k = 0; k < depth; k += 2) {
     const uint16_t* from = b + k * b_row;
     uint32_t* line = to + k / 2 * to_row;

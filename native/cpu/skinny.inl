@@ -14,25 +14,25 @@ constexpr int64_t kSkinnyAhead = 4096;       // bytes of W that are asked for ah
 constexpr int kSkinnyColumns = 3 * kLanes;   // rows of W that share a pass over k
 
 // Lane i of the result is the sum of v[i]; kCount is a power of two up to kLanes.
-template <int kCount>
-SFFN_INLINE Vec sums_of(const Vec* from) {
+template <int kCount, class V>
+SFFN_INLINE V sums_of(const V* from) {
   constexpr int kHalf = kCount > 1 ? kCount / 2 : 1;
-  Vec v[kCount];
+  V v[kCount];
   SFFN_UNROLL for (int i = 0; i < kCount; ++i) v[i] = from[i];
   SFFN_UNROLL for (int left = kLanes; left > 1; left /= 2) {
     SFFN_UNROLL for (int i = 0; i < kHalf; ++i) {
-      const Vec a = v[2 * i % kCount], b = v[(2 * i + 1) % kCount];
-      v[i] = even_lanes(a, b) + odd_lanes(a, b);
+      const Vec a = (Vec)v[2 * i % kCount], b = (Vec)v[(2 * i + 1) % kCount];
+      v[i] = (V)even_lanes(a, b) + (V)odd_lanes(a, b);
     }
   }
   return v[0];
 }
 
 // to[i] += sum of v[i] for i < kCount.
-template <int kCount>
-SFFN_INLINE void add_sums(const Vec* v, float* to) {
+template <int kCount, class V>
+SFFN_INLINE void add_sums(const V* v, float* to) {
   constexpr int kNow = kCount >= kLanes ? kLanes : 1 << (31 - __builtin_clz(kCount));
-  store_part(to, load_part(to, kNow) + sums_of<kNow>(v), kNow);
+  store_part(to, load_part(to, kNow) + __builtin_convertvector(sums_of<kNow>(v), Vec), kNow);
   if constexpr (kCount > kNow) add_sums<kCount - kNow>(v + kNow, to + kNow);
 }
 
@@ -75,8 +75,8 @@ void skinny_kernel(const SkinnyRun<Arithmetic>& s) {
   }
   for (; k + kStep <= s.k; k += kStep) step(k, Full{}, true);
   if (k < s.k) step(k, Part{s.k - k}, true);
-  Vec sums[kColumns * kPadded];
-  SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) sums[i] = Arithmetic::floats(acc[i]);
+  decltype(Arithmetic::totals(acc[0])) sums[kColumns * kPadded];
+  SFFN_UNROLL for (int i = 0; i < kColumns * kPadded; ++i) sums[i] = Arithmetic::totals(acc[i]);
   add_sums<kColumns * kPadded>(sums, s.sums);
 }
 
@@ -127,9 +127,10 @@ void skinny_columns_of(const SkinnyProduct<Arithmetic>& p, int64_t begin, int64_
   for (int64_t row = 0; row < p.m; row += kAtOnce) {
     const int rows = static_cast<int>(std::min<int64_t>(kAtOnce, p.m - row)), padded = padded_rows(rows);
     const int64_t step = skinny_columns(rows);
-    // As much of x as fits in L1 and in the sums, in equal parts.
+    // As much of x as fits in L1 and in the sums, in equal parts. Sums that are exact are not divided for L1's sake.
     const int64_t bytes = std::max<int64_t>(p.k, 1) * rows * static_cast<int64_t>(sizeof(typename Arithmetic::Input));
-    const int64_t passes = std::max(ceil_div(bytes, kSkinnyInner), ceil_div(p.k, Arithmetic::kMostTerms));
+    const int64_t near = Arithmetic::kExact ? 1 : ceil_div(bytes, kSkinnyInner);
+    const int64_t passes = std::max(near, ceil_div(p.k, Arithmetic::kMostTerms));
     const int64_t depth = round_up(ceil_div(p.k, passes), Arithmetic::kStep);
     for (int64_t j = begin; j < end; j += kSkinnyColumns) {
       const int64_t columns = std::min<int64_t>(kSkinnyColumns, end - j);

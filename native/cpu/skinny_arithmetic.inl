@@ -1,5 +1,6 @@
 // The arithmetic of a product of a few rows: the element types of the weights and of the rows, and the sums. `part` is
-// Full, or a Part of the kStep terms that are taken at a time.
+// Full, or a Part of the kStep terms that are taken at a time. `totals` are what is added up over the lanes: floats, or
+// integers that have room for the sum of kMostTerms terms.
 
 constexpr int kSkinnyRows = SFFN_LANES == 16 ? 8 : 4;  // rows of x in registers at once, at most
 
@@ -13,6 +14,7 @@ struct FloatArithmetic {
   // Reading reduced weights twice costs little, and 4 rows at once are faster than 8: 105 GFLOP/s against 85 on a core.
   static constexpr int kRows = sizeof(W) == sizeof(float) ? kSkinnyRows : 4;
   static constexpr int64_t kMostTerms = int64_t{1} << 40;  // no limit
+  static constexpr bool kExact = false;
 
   template <class Size>
   static SFFN_INLINE Vec input(const float* x, Size part) {
@@ -23,7 +25,7 @@ struct FloatArithmetic {
     return load(w, part);
   }
   static SFFN_INLINE void multiply_add(Vec& sum, Vec w, Vec x) { sum += w * x; }
-  static SFFN_INLINE Vec floats(Vec sum) { return sum; }
+  static SFFN_INLINE Vec totals(Vec sum) { return sum; }
 };
 
 #ifdef SFFN_PAIRS
@@ -46,6 +48,7 @@ struct PairArithmetic {
   static constexpr int kStep = 2 * kLanes;
   static constexpr int kRows = kSkinnyRows;
   static constexpr int64_t kMostTerms = int64_t{1} << 40;  // no limit
+  static constexpr bool kExact = false;
 
   template <class Size>
   static SFFN_INLINE Vec input(const uint16_t* x, Size) {
@@ -58,7 +61,7 @@ struct PairArithmetic {
   static SFFN_INLINE void multiply_add(Vec& sum, Vec w, Vec x) {
     sum = (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)x);
   }
-  static SFFN_INLINE Vec floats(Vec sum) { return sum; }
+  static SFFN_INLINE Vec totals(Vec sum) { return sum; }
 
   // Row after row of each block, as Input.
   template <class T>
@@ -114,6 +117,7 @@ struct ShortArithmetic {
   static constexpr int kRows = 4;
   // 512 products of 127 and 32767 are below 2³¹.
   static constexpr int64_t kMostTerms = 512 * kLanes;
+  static constexpr bool kExact = false;
 
   template <class Size>
   static SFFN_INLINE ShortVec input(const int16_t* x, Size) {
@@ -133,6 +137,6 @@ struct ShortArithmetic {
     sum += (IntVec)_mm256_madd_epi16((__m256i)w, (__m256i)x);
 #endif
   }
-  static SFFN_INLINE Vec floats(IntVec sum) { return __builtin_convertvector(sum, Vec); }
+  static SFFN_INLINE Vec totals(IntVec sum) { return __builtin_convertvector(sum, Vec); }
 };
 #endif

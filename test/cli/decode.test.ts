@@ -59,6 +59,8 @@ test('convert writes a checkpoint that generate and eval take', () => {
   expect(cli(['convert', checkpoint, '--dtype', 'int8', '--out', out])).toMatchObject({ status: 0, stderr: '' });
   const small = cli(['generate', out, '--prompt', 'abc', '--max-new-tokens', '3']);
   expect(small).toMatchObject({ status: 0, stdout: expect.stringMatching(/^abc/) });
+  const rounded = cli(['generate', out, '--prompt', 'abc', '--max-new-tokens', '3', '--activations', 'int8']);
+  expect(rounded).toMatchObject({ status: 0, stdout: expect.stringMatching(/^abc/) });
   expect(cli(['eval', out, '--tokens', join(folder, 'train.bin')]).status).toBe(0);
   const again = cli(['convert', checkpoint, '--dtype', 'int8', '--out', out]);
   expect(again).toMatchObject({ status: 2, stderr: expect.stringMatching(/it exists already/) });
@@ -69,6 +71,8 @@ test.each<[string, string[], number, RegExp]>([
   ['a prompt longer than the context', ['--prompt', 'a'.repeat(33)], 2, /at most 32 tokens/],
   ['an unknown dtype', ['--dtype', 'int4'], 2, /Allowed choices are/],
   ['an unknown dtype of the cache', ['--cache-dtype', 'int8'], 2, /Allowed choices are float32, bfloat16/],
+  ['int8 rows without int8 weights', ['--activations', 'int8'], 2, /--activations: expected 'float32' with weights in/],
+  ['an unknown type of rows', ['--activations', 'int4'], 2, /Allowed choices are/],
   ['a wrong probability', ['--top-p', '7'], 2, /--top-p: /],
 ])('refuses %s', (_, args, status, message) => {
   const result = cli(['generate', checkpoint, '--prompt', 'abc', ...args]);

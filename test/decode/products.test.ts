@@ -71,6 +71,7 @@ function products({ rows, blocks, features, k, x, weights }: Case, dtype: Weight
     n: rows,
     dims: Int32Array.from(dims),
     activation: native.activations.none,
+    int8_rows: 0,
   });
   const w = widened.toArray();
   // Where pairs of bfloat16 are multiplied, several rows are rounded to it, too; many rows only if both factors are bfloat16.

@@ -133,12 +133,12 @@ describe.each(availableDevices())('on %s', (device) => {
     const { shape, weights } = fixture;
     for (const place of shape.keys()) {
       // Norm and activations are codes, and the tokens in a page are no weight's size.
-      const isInner = place >= 9 && (place - 9) % 7 === 6;
-      const wrong = isInner ? 4 : ({ 6: 2, 7: 5, 8: 0 }[place] ?? shape[place]! + 1);
+      const isInner = place >= 10 && (place - 10) % 7 === 6;
+      const wrong = isInner ? 4 : ({ 6: 2, 7: 5, 8: 0, 9: 2 }[place] ?? shape[place]! + 1);
       expect(() => fixture.bind(weights, shape.with(place, wrong))).toThrow(refusal('ERR_ARGUMENT', '^bindModel: '));
       expect(() => fixture.bind(weights, shape.with(place, -1))).toThrow(refusal('ERR_ARGUMENT', '^bindModel: '));
     }
-    expect(() => fixture.bind(weights, shape.slice(0, 5))).toThrow(/shape: expected 9 entries, got 5 entries/);
+    expect(() => fixture.bind(weights, shape.slice(0, 5))).toThrow(/shape: expected 10 entries, got 5 entries/);
     expect(() => fixture.bind(weights, shape.slice(1))).toThrow(refusal('ERR_ARGUMENT', '^bindModel: '));
     expect(() => fixture.bind(weights.slice(1))).toThrow(/weights: expected 59 entries, got 58 entries/);
   });
@@ -186,6 +186,13 @@ describe.each(availableDevices())('on %s', (device) => {
     for (const other of others)
       expect(() => fixture.step(other as NativeModel)).toThrow(refusal('ERR_ARGUMENT', 'expected a model'));
   });
+
+  if (kindOf(device) !== 'cpu')
+    test('int8 rows are refused', () => {
+      using fixture = new Fixture(device, {}, 'int8');
+      const bind = () => fixture.bind(fixture.weights, fixture.shape.with(9, 1));
+      expect(bind).toThrow(refusal('ERR_DEVICE', '^bindModel: rows are rounded to int8 only on the CPU$'));
+    });
 
   if (device !== 'cpu')
     test('everything is on one device', () => {

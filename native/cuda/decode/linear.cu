@@ -171,8 +171,9 @@ void apply_decoded(const DecodeLayer& f, const float* x, float* y, int64_t n, Ac
 }
 
 void decode_linear(View x, View v, View v_scales, View u, View u_scales, View bias, View y, int64_t n, Ints dims,
-                   Activation activation) {
-  const DecodeLayer layer{v, v_scales, u, u_scales, bias, dims};
+                   Activation activation, int64_t int8_rows) {
+  if (int8_rows != 0) refuse_int8_rows("decode_linear");
+  const DecodeLayer layer{v, v_scales, u, u_scales, bias, dims, false};
   const bool few = n <= kDecodeRows;
   const Workspace<float> hidden(few ? n * layer.hidden() : 0), pre(few ? n * layer.out() : 0);
   apply_decoded(layer, x.f32(), y.f32(), n, activation, false, {hidden.get(), pre.get()});
