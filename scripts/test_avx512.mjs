@@ -8,7 +8,8 @@ import { skip } from './skip.mjs';
 
 if (process.arch !== 'x64' || !hasCommand('g++')) skip('it needs an x64 processor and g++');
 const given = process.argv.slice(2);
-const tests = given.length > 0 ? given : ['test/ops', 'test/native', 'test/decode/products', 'test/decode/int8_rows'];
+const DEFAULT = ['test/ops', 'test/native', 'test/decode/products', 'test/decode/int8_rows', 'test/decode/cache_dtype'];
+const tests = given.length > 0 ? given : DEFAULT;
 
 const header = join(ROOT, 'test', 'native', 'emulated_avx512.h');
 const binary = await compileAddon(join(ROOT, 'build-avx512'), 'g++', ['-O2', '-DNDEBUG', '-include', header]);
