@@ -34,6 +34,8 @@ jest.setTimeout(LONG ? 1_800_000 : 120_000);
 
 const threads = getNumThreads();
 beforeAll(() => setNumThreads(2));
+// A refusal collects garbage, that of earlier tests too: the count would be of both.
+beforeEach(async () => void (await allocatedWithoutGarbage()));
 afterAll(() => setNumThreads(threads));
 
 type Bits = readonly (readonly number[])[];
