@@ -48,4 +48,5 @@ export function withLast(shape: Shape, last: number): number[] {
   return sizes;
 }
 
-const isSize = (size: unknown): size is number => Number.isSafeInteger(size) && (size as number) >= 0;
+/** Whether it is a whole number of at least 0. */
+export const isSize = (size: unknown): size is number => Number.isSafeInteger(size) && (size as number) >= 0;

@@ -3,7 +3,7 @@ import type { Handle } from '../../types/native';
 import { type Device, kindOf } from '../device';
 import { ELEMENTS } from '../dtype';
 import { checkChoice, OptionError, runNative } from '../errors';
-import type { StoredDType } from '../io';
+import { STORED_DTYPES, type StoredDType } from '../io/checkpoint';
 import { kernels } from '../kernels';
 import { native } from '../native';
 import { numel, type Shape } from '../sizes';
@@ -15,7 +15,7 @@ import type { Tensor } from '../tensor';
  * are copies.
  */
 export type WeightDType = StoredDType;
-export const WEIGHT_DTYPES: readonly WeightDType[] = ['float32', 'bfloat16', 'int8'];
+export const WEIGHT_DTYPES: readonly WeightDType[] = STORED_DTYPES;
 
 /**
  * How products take their rows: as they are, or rounded to int8 with a scale for each. The latter goes with int8 weights:

@@ -6,7 +6,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:f
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { TypedArray } from '../dtype';
-import { checkPath, FormatError, OptionError } from '../errors';
+import { checkChoice, checkPath, FormatError, OptionError } from '../errors';
 import { isObject } from '../options';
 import { numel, type Shape } from '../sizes';
 import { jsonBytes, readExactly, withFile } from './files';
@@ -16,6 +16,7 @@ import { OpenFolder } from './open_folder';
 import {
   type Entry,
   isReadable,
+  namedTensors,
   SafetensorsInput,
   type StoredTensor,
   safetensorsBytes,
@@ -35,6 +36,7 @@ const TOKENIZER = 'tokenizer.json';
 
 /** How the matrices of a checkpoint are stored. */
 export type StoredDType = 'float32' | 'bfloat16' | 'int8';
+export const STORED_DTYPES: readonly StoredDType[] = ['float32', 'bfloat16', 'int8'];
 
 /** What a checkpoint folder holds. */
 export interface Checkpoint<Values = TensorData, Tokenizer = string> {
@@ -52,6 +54,15 @@ export interface Checkpoint<Values = TensorData, Tokenizer = string> {
   readonly tokenizerFile?: Tokenizer;
 }
 
+/** @throws {OptionError} for what JSON cannot hold. */
+function checkedJson(where: string, value: unknown): Uint8Array {
+  try {
+    return jsonBytes(value);
+  } catch {
+    throw new OptionError(where, 'plain JSON', value);
+  }
+}
+
 interface ConfigFile {
   readonly format: 'structured-ffn';
   readonly version: number;
@@ -67,7 +78,10 @@ interface ConfigFile {
 export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTensor, string | Uint8Array>): void {
   checkPath('saveCheckpoint: folder', folder);
   if (!isObject(checkpoint)) throw new OptionError('saveCheckpoint: checkpoint', 'an object', checkpoint);
-  const { model, dtype, optimizer, trainer, tokenizerFile } = checkpoint;
+  const { dtype, trainer, tokenizerFile } = checkpoint;
+  const model = namedTensors('saveCheckpoint: model', checkpoint.model);
+  const optimizer = checkpoint.optimizer ? namedTensors('saveCheckpoint: optimizer', checkpoint.optimizer) : null;
+  if (dtype !== undefined) checkChoice('saveCheckpoint: dtype', dtype, STORED_DTYPES);
   checkFree(folder);
   for (const [file, tensors] of [
     [WEIGHTS, model],
@@ -76,11 +90,11 @@ export function saveCheckpoint(folder: string, checkpoint: Checkpoint<StoredTens
     for (const [name, { data }] of tensors) checkFinite(join(folder, file), name, data);
   const config: ConfigFile = { format: 'structured-ffn', version: CHECKPOINT_VERSION, model: checkpoint.config };
   const files = new Map<FileName, Iterable<Uint8Array>>([
-    [CONFIG, [jsonBytes(config)]],
+    [CONFIG, [checkedJson('saveCheckpoint: config', config)]],
     [WEIGHTS, safetensorsBytes(model, { format: 'structured-ffn', ...(dtype && { dtype }) })],
   ]);
   if (optimizer) files.set(OPTIMIZER, safetensorsBytes(optimizer));
-  if (trainer !== undefined) files.set(TRAINER, [jsonBytes(trainer)]);
+  if (trainer !== undefined) files.set(TRAINER, [checkedJson('saveCheckpoint: trainer', trainer)]);
   if (typeof tokenizerFile === 'string')
     files.set(TOKENIZER, [withFile('read', tokenizerFile, () => readFileSync(tokenizerFile))]);
   else if (tokenizerFile !== undefined) files.set(TOKENIZER, [tokenizerFile]);
@@ -112,7 +126,8 @@ export interface OpenCheckpoint extends Disposable {
 
 function storedDType({ path, metadata }: SafetensorsInput): StoredDType {
   const dtype = metadata.get('dtype') ?? 'float32';
-  if (dtype === 'float32' || dtype === 'bfloat16' || dtype === 'int8') return dtype;
+  const known = STORED_DTYPES.find((name) => name === dtype);
+  if (known !== undefined) return known;
   throw new FormatError(path, `its matrices are ${dtype}; known are float32, bfloat16 and int8`);
 }
 

@@ -25,7 +25,8 @@ function isFinitePiece(data: Float32Array, begin: number, end: number): boolean 
   return a + b + c + d === 0;
 }
 
-function firstNotFinite(data: Float32Array): number {
+/** Where the first element is that is not finite; -1 for none. */
+export function firstNotFinite(data: Float32Array): number {
   for (let begin = 0; begin < data.length; begin += PIECE) {
     const end = Math.min(begin + PIECE, data.length);
     if (!isFinitePiece(data, begin, end))

@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib';
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, type TypedArray, tagOf } from '../dtype';
 import { checkPath, DTypeError, FormatError, formatShape, OptionError, ShapeError } from '../errors';
 import { checkKeys, isIterable, isObject } from '../options';
+import { isSize } from '../sizes';
 import { numel, type Shape } from '../tensor';
 import { type FileRecord, readExactly, readInto, withFile, writeAtomically } from './files';
 
@@ -43,6 +44,8 @@ export interface LoadSafetensorsOptions {
 }
 
 const MAX_HEADER = 100_000_000;
+/** Of a header three are in use: of tensors, of what is said of one, and of its sizes. */
+const MAX_NESTED = 16;
 /** The stored dtype of each typed array that is written. */
 const NAMES: Readonly<Record<string, string>> = {
   Float32Array: 'F32',
@@ -104,9 +107,6 @@ export interface Entry {
   readonly end: number;
 }
 
-const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-
-/** JSON.parse silently keeps the last of equal keys; a header with a name twice is refused. */
 function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
   let text: string;
   try {
@@ -114,6 +114,7 @@ function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
   } catch {
     throw new FormatError(path, 'its header is not UTF-8');
   }
+  checkNesting(path, text);
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -121,23 +122,50 @@ function parseHeader(path: string, bytes: Uint8Array): Record<string, unknown> {
     throw new FormatError(path, 'its header is not JSON');
   }
   if (!isObject(header)) throw new FormatError(path, 'its header is not a JSON object');
-  checkKeysOnce(path, text);
   return header;
 }
 
-/** @throws {FormatError} for a key that appears twice in an object of valid JSON. */
-function checkKeysOnce(path: string, text: string): void {
-  const open: Set<string>[] = [];
-  for (const [token, colon] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g)) {
-    if (token === '{') open.push(new Set());
-    else if (token === '}') open.pop();
-    else if (colon !== undefined) {
-      const key = JSON.parse(token.slice(0, -colon.length)) as string;
-      const keys = open[open.length - 1]!;
-      if (keys.has(key))
+/** Where a string of JSON ends that begins at `at`; the text's end if it does not. */
+function endOfString(text: string, at: number): number {
+  let end = at + 1;
+  while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
+  return Math.min(end + 1, text.length);
+}
+
+/**
+ * What JSON.parse does not refuse, or only after seconds: a key that appears twice in an object, of which it keeps the last,
+ * and deep nesting. Character by character, because a regular expression overflows the stack on long strings.
+ * @throws {FormatError}
+ */
+function checkNesting(path: string, text: string): void {
+  /** Keys of the objects that are open; null for a list. */
+  const open: (Set<string> | null)[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const letter = text[at]!;
+    if (letter === '{' || letter === '[') {
+      if (open.length === MAX_NESTED) throw new FormatError(path, 'its header is nested too deeply');
+      open.push(letter === '{' ? new Set() : null);
+    } else if (letter === '}' || letter === ']') open.pop();
+    else if (letter === '"') {
+      const begin = at;
+      at = endOfString(text, begin) - 1;
+      let next = at + 1;
+      while (text[next] === ' ' || text[next] === '\n' || text[next] === '\r' || text[next] === '\t') next++;
+      if (text[next] !== ':') continue;
+      const key = keyOf(path, text.slice(begin, at + 1));
+      const keys = open.at(-1);
+      if (keys?.has(key))
         throw new FormatError(path, `${open.length === 1 ? 'tensor ' : ''}'${key}' appears twice in its header`);
-      keys.add(key);
+      keys?.add(key);
     }
+  }
+}
+
+function keyOf(path: string, text: string): string {
+  try {
+    return JSON.parse(text) as string;
+  } catch {
+    throw new FormatError(path, 'its header is not JSON');
   }
 }
 
@@ -293,11 +321,14 @@ export function loadSafetensors(path: string, options: LoadSafetensorsOptions = 
 /** Names and texts of a header must survive a round trip through UTF-8. */
 const isText = (value: unknown): value is string => typeof value === 'string' && !/\p{Surrogate}/u.test(value);
 
-/** @throws {OptionError} */
-function checkedEntry(entry: unknown): readonly [string, StoredTensor] {
-  if (!Array.isArray(entry) || !isObject(entry[1]))
-    throw new OptionError('saveSafetensors: tensors', 'pairs of a name and a tensor', entry);
-  return entry as unknown as readonly [string, StoredTensor];
+/** All pairs at once: some iterables give theirs only once. @throws {OptionError} unless they are names and tensors. */
+export function namedTensors(where: string, tensors: unknown): readonly (readonly [string, StoredTensor])[] {
+  if (!isIterable(tensors)) throw new OptionError(where, 'tensors by name', tensors);
+  return Array.from(tensors, (entry) => {
+    if (!Array.isArray(entry) || !isObject(entry[1]))
+      throw new OptionError(where, 'pairs of a name and a tensor', entry);
+    return entry as unknown as readonly [string, StoredTensor];
+  });
 }
 
 /**
@@ -309,21 +340,20 @@ export function safetensorsBytes(
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array[] {
   if (!isObject(metadata)) throw new OptionError('saveSafetensors: metadata', 'an object of texts', metadata);
-  if (!isIterable(tensors)) throw new OptionError('saveSafetensors: tensors', 'tensors by name', tensors);
   for (const [key, value] of Object.entries(metadata))
     if (!isText(key) || !isText(value)) throw new OptionError(`saveSafetensors: metadata.${key}`, 'a text', value);
   const header = new Map<string, unknown>(Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : []);
   const parts: Uint8Array[] = [];
   let offset = 0;
-  for (const entry of tensors) {
-    const [name, { shape, data }] = checkedEntry(entry);
+  for (const [name, { shape: given, data }] of namedTensors('saveSafetensors: tensors', tensors)) {
     if (!isText(name) || name === '__metadata__')
       throw new OptionError('saveSafetensors: name', 'a text other than __metadata__', name);
     if (header.has(name)) throw new OptionError('saveSafetensors: name', 'each name once', name);
     const dtype = NAMES[tagOf(data)];
     if (dtype === undefined)
       throw new DTypeError(`saveSafetensors: ${name}`, `one of ${Object.keys(NAMES).join(', ')}`, typeof data);
-    if (!Array.isArray(shape)) throw new OptionError(`saveSafetensors: shape of ${name}`, 'an array of sizes', shape);
+    if (!Array.isArray(given)) throw new OptionError(`saveSafetensors: shape of ${name}`, 'an array of sizes', given);
+    const shape: Shape = Array.from(given as Shape);
     if (!shape.every(isSize) || numel(shape) !== lengthOf(data))
       throw new ShapeError(
         `saveSafetensors: ${name}`,

@@ -4,7 +4,7 @@
  * formulas). A dense layer has no v; LowRank is K = L = 1; BlockDense L = 1; BlockShuffle K, L > 1.
  */
 import { formatShape, ShapeError } from '../errors';
-import { checkedShape } from '../sizes';
+import { checkedShape, isSize } from '../sizes';
 import type { Shape } from '../tensor';
 import { ACTIVATIONS } from './activation';
 import { int32Sizes } from './broadcast';
@@ -38,7 +38,7 @@ export function linearDims(
 ): LinearDims {
   checkInnerActivation(where, innerActivation, v === null);
   for (const shape of v === null ? [u] : [v, u])
-    if (!Array.isArray(shape) || !Object.isFrozen(shape)) checkedShape(where, shape);
+    if (!Array.isArray(shape) || !Object.isFrozen(shape) || !shape.every(isSize)) checkedShape(where, shape);
   if (v === null) {
     if (u.length !== 2) throw new ShapeError(where, 'a weight of [out, in]', formatShape(u));
     const [out, inn] = u as [number, number];

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FileError, FormatError } from '../../lib';
+import { FileError, FormatError, OptionError } from '../../lib';
 import { loadCheckpoint, saveCheckpoint, saveSafetensors } from '../../lib/io';
 
 const root = mkdtempSync(join(tmpdir(), 'sffn-checkpoint-'));
@@ -164,6 +164,21 @@ test('a slash at the end, a relative path and a link mean the same folder', () =
   }
   rmSync(link);
   expect(readdirSync(root)).toEqual(['checkpoint']);
+});
+
+test.each<[string, object, string]>([
+  ['no weights', { model: undefined }, 'saveCheckpoint: model: expected tensors by name, got undefined'],
+  ['an object of weights', { model: { w: 1 } }, 'saveCheckpoint: model: expected tensors by name, got Object'],
+  ['weights that are no pairs', { model: [1] }, 'saveCheckpoint: model: expected pairs of a name and a tensor, got 1'],
+  ['moments that are none', { optimizer: 5 }, 'saveCheckpoint: optimizer: expected tensors by name, got 5'],
+  ['an unknown dtype', { dtype: 'float16' }, 'saveCheckpoint: dtype: expected one of float32, bfloat16, int8'],
+  ['a config that JSON cannot hold', { config: { a: 1n } }, 'saveCheckpoint: config: expected plain JSON, got Object'],
+  ['a trainer that JSON cannot hold', { trainer: [1n] }, 'saveCheckpoint: trainer: expected plain JSON, got [1]'],
+])('%s: refused, and the old checkpoint stays', (_, wrong, message) => {
+  const all = { model: tensors(2), config: {}, ...wrong } as never;
+  expect(() => saveCheckpoint(folder, all)).toThrow(OptionError);
+  expect(() => saveCheckpoint(folder, all)).toThrow(message);
+  expect(loadCheckpoint(folder).config).toEqual({ dModel: 1 });
 });
 
 test('values that are not finite are neither saved nor loaded', () => {

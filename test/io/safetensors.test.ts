@@ -76,6 +76,9 @@ test.each<[string, () => void, string]>([
   ['a header of astronomic length', () => file('{}', eight, 2n ** 63n), 'does not fit'],
   ['no JSON', () => file('{"a":'), 'not JSON'],
   ['an array', () => file([1]), 'not a JSON object'],
+  ['lists in lists', () => file('['.repeat(1e6)), 'nested too deeply'],
+  ['a text that does not end', () => file('{"a\\'), 'not JSON'],
+  ['a name that is no JSON', () => file('{"\\x":{}}'), 'not JSON'],
   [
     'a name twice',
     () =>
@@ -178,6 +181,19 @@ test.each<[string, () => void, string]>([
   rmSync(path, { force: true });
   expect(write).toThrow(message);
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a shape that says something else the second time is read once', () => {
+  let times = 0;
+  const shape = Object.defineProperty([0], 0, { get: () => (times++ === 0 ? 1 : 100) });
+  saveSafetensors(path, [['a', { ...one[1], shape }]]);
+  expect(load().tensors.get('a')!.shape).toEqual([1]);
+});
+
+test('a text of any length and with any characters is read', () => {
+  const texts = { long: 'x'.repeat(12e6), quoted: '\\"'.repeat(1e5), open: '{"a":[' };
+  saveSafetensors(path, [one], texts);
+  expect(Object.fromEntries(load().metadata)).toEqual(texts);
 });
 
 test('a name twice is an error of an option', () => {

@@ -105,6 +105,15 @@ describe('are refused, where kernels take lists of 32-bit numbers', () => {
   ])('%s', (_, body, error) => expect(body).toThrow(error));
 });
 
+test('a frozen shape is checked as any other', () => {
+  for (const shape of [
+    [1.5, 2],
+    [Number.NaN, 2],
+    [-1, -2],
+  ])
+    expect(() => linearDims('linear', null, Object.freeze(shape))).toThrow('linear: expected a shape of whole numbers');
+});
+
 describe('are right, where nothing is stepped over or counted in 32 bits', () => {
   test.each<[string, () => Tensor, number[]]>([
     ['a stride over one row', () => permute(zeros([1, 65536, 65536, 0]), [3, 0, 1, 2]), [0, 1, 65536, 65536]],
