@@ -1,6 +1,7 @@
 // The operands of decode_step, for every backend.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "tensor.h"
@@ -15,6 +16,8 @@ struct DecodeShape {
 
   int64_t qkv() const { return (heads + 2 * kv_heads) * head_size; }
   int64_t attention() const { return heads * head_size; }
+  // Keys and values of a page.
+  int64_t page_floats() const { return layers * kv_heads * 2 * page_tokens * head_size; }
   int64_t pages_of(int64_t tokens) const { return (tokens + page_tokens - 1) / page_tokens; }
 };
 
@@ -89,30 +92,52 @@ struct DecodeBatch {
   std::vector<DecodeToken> tokens;
   std::vector<int32_t> wanted;  // rows of the tokens whose logits are asked for
 
-  DecodeBatch(Ints sequences, const DecodeShape& shape) {
-    for (size_t at = 0; at < sequences.size();) {
-      const int64_t cached = sequences[at], count = sequences[at + 1], logits = sequences[at + 2];
-      const int32_t* pages = sequences.data() + at + 3;
+  // `sequences` as in kernels.def. Throws Error("ERR_RANGE") for an id outside the vocabulary, and for numbers that do
+  // not fit the other operands: all of them become addresses.
+  DecodeBatch(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
+    const DecodeShape& shape = model.shape;
+    check(sequences.size() <= INT32_MAX, "too many numbers");
+    const int64_t most = model.positions ? model.positions.size / shape.width : INT32_MAX;
+    const int64_t new_tokens = static_cast<int64_t>(ids.size()), numbers = static_cast<int64_t>(sequences.size());
+    for (int64_t at = 0; at < numbers;) {
+      check(numbers - at >= 3, "a sequence without its three numbers");
+      const int32_t* const of = sequences.data() + at;
+      const int64_t cached = of[0], count = of[1], rows = of[2];
+      check(cached >= 0 && count >= 0 && cached + count <= most, "a sequence longer than the context");
+      check(count <= new_tokens - static_cast<int64_t>(tokens.size()), "more new tokens than ids");
+      check(rows >= 0 && rows <= count, "more rows of logits than new tokens");
+      const int64_t places = shape.pages_of(cached + count);
+      check(places <= numbers - at - 3, "a sequence without its pages");
+      for (int64_t place = 0; place < places; ++place) check_page(shape, pages, of[3 + place]);
       for (int64_t i = 0; i < count; ++i) {
-        if (i >= count - logits) wanted.push_back(static_cast<int32_t>(tokens.size()));
-        tokens.push_back({cached + i, pages});
+        if (i >= count - rows) wanted.push_back(static_cast<int32_t>(tokens.size()));
+        tokens.push_back({cached + i, of + 3});
       }
-      at += static_cast<size_t>(3 + shape.pages_of(cached + count));
+      at += 3 + places;
     }
+    check(static_cast<int64_t>(tokens.size()) == new_tokens, "more ids than new tokens");
+    check(static_cast<int64_t>(wanted.size()) * shape.vocabulary <= logits.size,
+          "more rows of logits than there is room for");
+    for (const int32_t id : ids)
+      if (id < 0 || id >= shape.vocabulary)
+        throw Error("ERR_RANGE", "decode_step: id " + std::to_string(id) + " is not in the vocabulary of " +
+                                     std::to_string(shape.vocabulary));
+  }
+
+ private:
+  static void check(bool fits, const char* otherwise) {
+    if (!fits) throw Error("ERR_RANGE", std::string("decode_step: ") + otherwise);
+  }
+
+  static void check_page(const DecodeShape& shape, Views pages, int64_t page) {
+    check(page >= 0 && page < static_cast<int64_t>(pages.size()), "a page that is not there");
+    check(pages[static_cast<size_t>(page)].size >= shape.page_floats(), "a page that is too small");
   }
 };
 
 // For kinds of devices without products of int8 rows.
 [[noreturn]] inline void refuse_int8_rows(const std::string& where) {
   throw Error("ERR_DEVICE", where + ": rows are rounded to int8 only on the CPU");
-}
-
-// Throws Error("ERR_RANGE") for an id outside the vocabulary.
-inline void check_decode_ids(Ints ids, const DecodeShape& shape) {
-  for (const int32_t id : ids)
-    if (id < 0 || id >= shape.vocabulary)
-      throw Error("ERR_RANGE", "decode_step: id " + std::to_string(id) + " is not in the vocabulary of " +
-                                   std::to_string(shape.vocabulary));
 }
 
 }  // namespace sffn

@@ -48,7 +48,7 @@ export class PagePool {
   }
 
   give(pages: readonly Storage[]): void {
-    this.#free.push(...pages);
+    for (const page of pages) this.#free.push(page);
     if (this.#disposed) this.dispose();
   }
 

@@ -1,5 +1,6 @@
 /** Runs a model on new tokens only: one native call for a step, with any number of sequences. */
 
+import type { Handle } from '../../types/native';
 import type { Device } from '../device';
 import {
   checkAlive,
@@ -12,7 +13,9 @@ import {
   fromNative,
   IndexError,
   OptionError,
+  SffnError,
 } from '../errors';
+import { firstNotFinite } from '../io/finite';
 import { asyncKernels } from '../kernels';
 import { TransformerLM } from '../nn';
 import { checkKeys, isObject, type OptionNames } from '../options';
@@ -76,6 +79,13 @@ export interface StepEntry {
   readonly ids: ArrayLike<number>;
   /** Wanted rows of logits, those of the last tokens. Default: 1. */
   readonly logits?: number;
+}
+
+/** An entry that was checked, and copied. */
+interface CheckedEntry {
+  readonly sequence: DecodeSequence;
+  readonly ids: readonly number[];
+  readonly logits: number;
 }
 
 /** What a decoder holds and has done. */
@@ -167,26 +177,27 @@ export class Decoder implements Disposable {
    * sequences are as before.
    * @throws {OptionError} when a sequence would become longer than the context, has a step in progress, comes twice or is
    * another decoder's. @throws {IndexError} for an id outside the vocabulary. @throws {DisposedError} when a weight of the
-   * model was disposed or replaced.
+   * model was disposed or replaced. @throws {SffnError} (ERR_NOT_FINITE) for logits that are not finite.
    */
   async step(entries: readonly StepEntry[]): Promise<Float32Array[]> {
     this.#checkAlive();
     if (!Array.isArray(entries)) throw new OptionError('decoder: entries', 'an array of sequences and ids', entries);
-    for (const entry of entries as readonly StepEntry[]) this.#check(entry);
-    if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length)
+    const texts = Array.from(entries as readonly StepEntry[], (entry) => this.#checked(entry));
+    if (new Set(texts.map(({ sequence }) => sequence)).size < texts.length)
       throw new OptionError('decoder: entries', 'different sequences', 'one of them twice');
-    const { model, pages, ids, sequences, rows } = this.#prepare(entries);
+    const { model, pages, ids, sequences, rows } = this.#prepare(texts);
     using logits = new Storage(rows * this.config.vocabSize, 'float32', this.#model.device);
-    for (const { sequence } of entries) sequence.busy = true;
+    for (const { sequence } of texts) sequence.busy = true;
     try {
       await asyncKernels.decode_step({ model, pages, ids, sequences, logits });
     } catch (error) {
       throw fromNative(error);
     } finally {
-      for (const { sequence } of entries) sequence.busy = false;
+      for (const { sequence } of texts) sequence.busy = false;
     }
-    for (const { sequence, ids } of entries) if (!sequence.disposed) sequence.advance(ids.length);
     const all = logits.toArray();
+    checkRows(all, texts, this.config.vocabSize);
+    for (const { sequence, ids } of texts) if (!sequence.disposed) sequence.advance(ids.length);
     const { vocabSize } = this.config;
     return Array.from({ length: rows }, (_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize));
   }
@@ -203,8 +214,7 @@ export class Decoder implements Disposable {
     checkFunction('decoder: stopped', stopped);
     checkNumbers('decoder: prompt', ids);
     if (ids.length === 0) throw new OptionError('decoder: prompt', 'at least one token', 'none');
-    this.#check({ sequence, ids });
-    const all = Array.from(ids);
+    const { ids: all } = this.#checked({ sequence, ids });
     for (let at = 0; ; at += this.prefillChunk) {
       stopped();
       const chunk = all.slice(at, at + this.prefillChunk);
@@ -231,11 +241,13 @@ export class Decoder implements Disposable {
     checkAlive('decoder', this.#disposed);
   }
 
-  #check(entry: StepEntry): void {
+  /** A copy: what the caller's object says the second time may be something else. */
+  #checked(entry: StepEntry): CheckedEntry {
     if (!isObject(entry)) throw new OptionError('decoder: entries', 'objects of a sequence and ids', entry);
-    const { sequence, ids, logits = 1 } = entry;
+    const { sequence, ids: given, logits = 1 } = entry;
     checkInstance('decoder: sequence', sequence, DecodeSequence);
-    checkNumbers('decoder: ids', ids);
+    checkNumbers('decoder: ids', given);
+    const ids = Array.from(given);
     const { vocabSize, seqLen } = this.config;
     checkAlive('decoder: sequence', sequence.disposed);
     if (!sequence.isOf(this.#pool))
@@ -248,28 +260,47 @@ export class Decoder implements Disposable {
         `at most ${seqLen - sequence.length} more tokens in a context of ${seqLen}`,
         ids.length,
       );
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i]!;
+    for (const id of ids)
       if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
         throw new IndexError('decoder: ids', `ids below ${vocabSize}`, id);
-    }
     checkInteger('decoder: logits', logits, 0);
     if (logits > ids.length) throw new OptionError('decoder: logits', `at most ${ids.length} rows`, logits);
+    return { sequence, ids, logits };
   }
 
-  #prepare(entries: readonly StepEntry[]) {
-    const pages: number[] = [];
+  #prepare(entries: readonly CheckedEntry[]) {
+    // One by one: as arguments of push, the ids of a long chunk would overflow the stack.
+    const pages: Handle[] = [];
     const ids: number[] = [];
     const sequences: number[] = [];
     let rows = 0;
-    for (const { sequence, ids: fresh, logits = 1 } of entries) {
-      const own = sequence.reserve(fresh.length);
-      sequences.push(sequence.length, fresh.length, logits, ...own.map((_, i) => pages.length + i));
-      pages.push(...own);
-      ids.push(...Array.from(fresh));
+    for (const { sequence, ids: fresh, logits } of entries) {
+      sequences.push(sequence.length, fresh.length, logits);
+      for (const page of sequence.reserve(fresh.length)) {
+        sequences.push(pages.length);
+        pages.push(page);
+      }
+      for (const id of fresh) ids.push(id);
       rows += logits;
     }
     const model = this.#dispatcher.bound(ids.length);
     return { model, rows, pages, ids: Int32Array.from(ids), sequences: Int32Array.from(sequences) };
+  }
+}
+
+/** @throws {SffnError} naming the place in its text of the first row that is not finite. */
+function checkRows(logits: Float32Array, texts: readonly CheckedEntry[], vocabSize: number): void {
+  const bad = firstNotFinite(logits);
+  if (bad < 0) return;
+  let row = Math.floor(bad / vocabSize);
+  for (const { sequence, ids, logits: rows } of texts) {
+    if (row < rows) {
+      const place = sequence.length + ids.length - rows + row;
+      throw new SffnError(
+        'ERR_NOT_FINITE',
+        `decoder: the logits after token ${place} of a sequence are not finite: that of id ${bad % vocabSize} is ${logits[bad]}`,
+      );
+    }
+    row -= rows;
   }
 }

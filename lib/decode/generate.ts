@@ -121,6 +121,7 @@ export async function* generateBatch(
   checkInteger('generate: maxNewTokens', maxNewTokens, 0);
   checkInstance('generate: decoder', decoder, Decoder);
   if (!Array.isArray(prompts)) throw new OptionError('generate: prompts', 'an array of prompts', prompts);
+  if (stopId !== null) checkInteger('generate: stopId', stopId, 0);
   checkFunction('generate: onTiming', onTiming);
   if (signal !== undefined) checkSignal('generate: signal', signal);
   for (const prompt of prompts as readonly ArrayLike<number>[]) checkPrompt(decoder, prompt);

@@ -33,9 +33,12 @@ export class StopFilter {
   push(text: string): string {
     if (this.#stopped) return '';
     this.#held += text;
-    const found = this.#stops.map((stop) => this.#held.indexOf(stop)).filter((at) => at >= 0);
-    this.#stopped = found.length > 0;
-    const end = this.#stopped ? Math.min(...found) : this.#held.length - this.#openLength();
+    const first = this.#stops.reduce((at, stop) => {
+      const found = this.#held.indexOf(stop);
+      return found >= 0 ? Math.min(at, found) : at;
+    }, Number.POSITIVE_INFINITY);
+    this.#stopped = first < this.#held.length;
+    const end = this.#stopped ? first : this.#held.length - this.#openLength();
     const shown = this.#held.slice(0, end);
     this.#held = this.#stopped ? '' : this.#held.slice(end);
     return shown;
@@ -50,7 +53,7 @@ export class StopFilter {
 
   /** Length of the longest end of the held text that begins a stop string. */
   #openLength(): number {
-    const longest = Math.max(0, ...this.#stops.map((stop) => stop.length - 1));
+    const longest = this.#stops.reduce((length, stop) => Math.max(length, stop.length - 1), 0);
     for (let length = Math.min(longest, this.#held.length); length > 0; length--)
       if (this.#stops.some((stop) => stop.startsWith(this.#held.slice(-length)))) return length;
     return 0;

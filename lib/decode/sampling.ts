@@ -69,6 +69,17 @@ function likeliest(candidates: readonly Candidate[], k: number): Candidate[] {
     .slice(0, k);
 }
 
+/** Of logits that are NaN, token 0 would be the largest for ever. @throws {OptionError} */
+function checkLogits(logits: Float32Array): void {
+  let most = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id]!;
+    if (Number.isNaN(logit)) throw new OptionError('Sampler.next: logits', 'numbers', `NaN of token ${id}`);
+    if (logit > most) most = logit;
+  }
+  if (!Number.isFinite(most)) throw new OptionError('Sampler.next: logits', 'a largest that is finite', most);
+}
+
 function argmax(logits: Float32Array): number {
   let best = 0;
   for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
@@ -116,10 +127,14 @@ export class Sampler {
     for (const id of all) this.#seen.add(id);
   }
 
-  /** Draws a token and counts it as seen. @throws {DTypeError | ShapeError} unless there are logits. */
+  /**
+   * Draws a token and counts it as seen. A token of logit -Infinity is never drawn. @throws {DTypeError | ShapeError} unless
+   * there are logits. @throws {OptionError} unless they are numbers of which the largest is finite.
+   */
   next(logits: Float32Array): number {
     if (dtypeOf(logits) !== 'float32') throw new DTypeError('Sampler.next: logits', 'a Float32Array', classOf(logits));
     if (logits.length === 0) throw new ShapeError('Sampler.next: logits', 'at least one', 'none');
+    checkLogits(logits);
     const id = this.#draw(this.#penalized(logits));
     this.#seen.add(id);
     return id;

@@ -2,6 +2,7 @@
 import { noGrad } from '../autograd';
 import type { Device } from '../device';
 import { DeviceError } from '../errors';
+import { checkFinite } from '../io/finite';
 import type { LinearLayer, SelfGuided, TransformerLM } from '../nn';
 import { keep, tidy } from '../scope';
 import type { Tensor } from '../tensor';
@@ -20,6 +21,7 @@ export interface WeightSource extends Disposable {
 /** A model in memory: its own weights where they have the type, else copies. */
 export class ModelWeights implements WeightSource {
   readonly device: Device;
+  readonly #names = new Map<Tensor, string>();
 
   /** @param owned whether the model goes with the decoder. @throws {DeviceError} for a model on several devices. */
   constructor(
@@ -27,17 +29,30 @@ export class ModelWeights implements WeightSource {
     readonly owned = false,
   ) {
     this.device = model.embedding.weight.device;
-    for (const [name, { device }] of model.namedParameters())
-      if (device !== this.device)
-        throw new DeviceError(`decoder: the model has ${name} on '${device}' and the embedding on '${this.device}'`);
+    for (const [name, parameter] of model.namedParameters()) {
+      if (parameter.device !== this.device)
+        throw new DeviceError(
+          `decoder: the model has ${name} on '${parameter.device}' and the embedding on '${this.device}'`,
+        );
+      this.#names.set(parameter, name);
+    }
   }
 
+  /** @throws {FormatError} naming a weight to be converted that is not finite: as int8 it would be any number. */
   matrix(parameter: Tensor, dtype: WeightDType): WeightMatrix {
+    if (dtype !== parameter.dtype) checkFinite('decoder', this.#names.get(parameter) ?? '', parameter.toArray());
     return WeightMatrix.of(parameter).as(dtype);
   }
 
   merged(layer: LinearLayer | SelfGuided): Tensor {
-    return noGrad(() => tidy(() => keep(layer.merge())));
+    const [first] = layer.parameters();
+    return noGrad(() =>
+      tidy(() => {
+        const matrix = layer.merge();
+        checkFinite('decoder', `${first && this.#names.get(first)}, merged,`, matrix.toArray());
+        return keep(matrix);
+      }),
+    );
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd';
 import { evaluationBatches, TokenFile } from '../data';
-import { checkInstance } from '../errors';
+import { checkInstance, SffnError } from '../errors';
 import { TransformerLM } from '../nn';
 import { checkKeys } from '../options';
 import { tidy } from '../scope';
@@ -32,7 +32,10 @@ export interface EvaluateOptions {
   readonly textBytes?: number;
 }
 
-/** Loss of a model on a token file. The event loop gets its turn between batches. */
+/**
+ * Loss of a model on a token file. The event loop gets its turn between batches.
+ * @throws {SffnError} (ERR_NOT_FINITE) when the loss of a batch is not finite.
+ */
 export async function evaluate(model: TransformerLM, file: TokenFile, options: EvaluateOptions): Promise<Evaluation> {
   checkKeys('evaluate', options, { batchSize: 0, seqLen: 0, maxRows: 0, textBytes: 0 });
   checkInstance('evaluate: model', model, TransformerLM);
@@ -51,6 +54,8 @@ export async function evaluate(model: TransformerLM, file: TokenFile, options: E
       const loss = noGrad(() =>
         tidy(() => model.loss(tensor(inputs, shape, { device }), tensor(targets, shape, { device })).item()),
       );
+      if (!Number.isFinite(loss))
+        throw new SffnError('ERR_NOT_FINITE', `evaluate: the loss of the rows after token ${tokens} is ${loss}`);
       total += loss * targets.length;
       tokens += targets.length;
     }

@@ -90,8 +90,7 @@ inline void decode_logits(const DecodeModel& model, const DecodeBatch& batch, fl
 }
 
 void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
-  const DecodeBatch batch(sequences, model.shape);
-  check_decode_ids(ids, model.shape);
+  const DecodeBatch batch(model, pages, ids, sequences, logits);
   if (ids.empty()) return;
   const Rotary rotary = rotary_of(batch.tokens, model.shape.head_size, model.rotary_base);
   const int64_t n = static_cast<int64_t>(ids.size()), width = model.shape.width;

@@ -1,10 +1,11 @@
 /** Every way of feeding tokens to a decoder gives the logits of the model's whole forward. */
-import { full } from '../../lib/creation';
+import { clone, full } from '../../lib/creation';
 import { Decoder, type DecoderOptions, type WeightDType } from '../../lib/decode';
 import { availableIsas, getIsa, memoryStats, setIsa } from '../../lib/device';
-import { DisposedError } from '../../lib/errors';
+import { DisposedError, SffnError } from '../../lib/errors';
 import { native } from '../../lib/native';
-import type { TransformerConfig, TransformerLM } from '../../lib/nn';
+import { type TransformerConfig, TransformerLM } from '../../lib/nn';
+import { tensor } from '../../lib/tensor';
 import { STRUCTURED } from '../support/structures';
 import { difference, fullLogits, inPieces, randomIds, roundWeights, STRUCTURES, smallModel } from './support';
 
@@ -158,6 +159,79 @@ test('a sequence is in one step at a time, of its own decoder', async () => {
   const [row] = await decoder.step([{ sequence, ids: ids.slice(5) }]);
   expect(difference([row!], fullLogits(model, ids).slice(-1))).toBeLessThan(F32);
 });
+
+test('what a caller’s objects say the second time counts for nothing', async () => {
+  using decoder = new Decoder(smallModel());
+  const honest = async () => decoder.step([{ sequence: decoder.sequence(), ids: [1, 2] }]);
+  const expected = await honest();
+  for (const times of [1, 2, 3, 4]) {
+    /** The first answer `times` times, then another. */
+    const changing = <T>(first: T, then: T) => {
+      let asked = 0;
+      return { enumerable: true, get: () => (asked++ < times ? first : then) };
+    };
+    const ids = Object.defineProperty([1, 2], 0, changing(1, 1e8));
+    const long = Object.defineProperty(Int32Array.of(1, 2), 'length', changing(2, 1e6));
+    const entry = () => ({ sequence: decoder.sequence(), ids: [1, 2] });
+    const [text, other] = [entry(), entry()];
+    for (const entries of [
+      [{ ...entry(), ids }],
+      [{ ...entry(), ids: long }],
+      [Object.defineProperty(entry(), 'logits', changing(1, 1e5))],
+      [Object.defineProperty(entry(), 'ids', changing([1, 2], [1e8]))],
+      Object.defineProperty([text], 0, changing(text, { ...other, ids: [1e8] })),
+    ])
+      await decoder.step(entries).then(
+        (logits) => expect(logits).toEqual(expected),
+        (error) => expect(error).toBeInstanceOf(SffnError),
+      );
+  }
+  const forged = decoder.sequence();
+  Object.defineProperty(forged, 'length', { value: 1e6 });
+  await expect(decoder.step([{ sequence: forged, ids: [1] }])).rejects.toThrow(SffnError);
+  expect(await honest()).toEqual(expected);
+});
+
+test('a prompt of any length is one chunk', async () => {
+  const config = { vocabSize: 2, dModel: 2, nLayers: 1, nHeads: 1, dFF: 1, seqLen: 130_000 };
+  using decoder = new Decoder(new TransformerLM(config), { prefillChunk: 130_000 });
+  // Nothing is computed: the error comes from native code, after all ids were handed over.
+  const forged = decoder.sequence();
+  Object.defineProperty(forged, 'length', { value: -1 });
+  const step = decoder.step([{ sequence: forged, ids: new Uint8Array(130_000) }]);
+  await expect(step).rejects.toThrow('decode_step: a sequence longer than the context');
+});
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+  'a weight that is %s is an error, not token 0 for ever',
+  async (value) => {
+    const model = smallModel({ ffn: STRUCTURES.lowrank });
+    for (const [name, weight] of model.namedParameters()) {
+      const honest = clone(weight);
+      const spoilt = Float32Array.from(weight.toArray());
+      spoilt[5] = value;
+      weight.copyFrom(tensor(spoilt, weight.shape));
+      using decoder = new Decoder(model);
+      const sequence = decoder.sequence();
+      // Of the embedding only the row of token 0 is spoilt.
+      const step = decoder.step([
+        { sequence: decoder.sequence(), ids: [1] },
+        { sequence, ids: [1, 2, 0] },
+      ]);
+      await expect(step).rejects.toMatchObject({
+        code: 'ERR_NOT_FINITE',
+        message: expect.stringMatching(
+          /^decoder: the logits after token \d of a sequence are not finite: that of id \d+ is /,
+        ),
+      });
+      expect(sequence.length).toBe(0);
+      if (weight.rank > 1)
+        for (const dtype of ['bfloat16', 'int8'] as const)
+          expect(() => new Decoder(model, { dtype })).toThrow(`tensor '${name}' is not finite: element 5 is ${value}`);
+      weight.copyFrom(honest);
+    }
+  },
+);
 
 test('decoders of one model, in turns, use what its weights are then', async () => {
   const model = smallModel({ ffn: STRUCTURES.lowrank });

@@ -133,6 +133,14 @@ describe('what is refused, and what stays usable', () => {
     await expect(own.step([{ sequence, ids: [1] }])).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
   });
 
+  test('a stop id that is none', async () => {
+    using decoder = new Decoder(model);
+    for (const stopId of ['a', -1, 1.5, Number.NaN]) {
+      const tokens = generate(decoder, [1], { stopId: stopId as number });
+      await expect(tokens.next()).rejects.toThrow('generate: stopId: expected a whole number of at least 0');
+    }
+  });
+
   test('options', () => {
     const wrong = (options: object) => () => new Decoder(model, options);
     expect(wrong({ dtype: 'int4' })).toThrow(/dtype: expected one of float32, bfloat16, int8/);

@@ -55,6 +55,17 @@ test('equal logits: the smaller id; a seed gives the same draws', () => {
   expect(counts({ seed: 8 }, 200)).not.toEqual(counts({ seed: 9 }, 200));
 });
 
+test('logits that are not numbers, or without a largest one, are refused; -Infinity is never drawn', () => {
+  const { NaN: none, POSITIVE_INFINITY: most, NEGATIVE_INFINITY: least } = Number;
+  for (const options of [{ temperature: 0 }, { temperature: 1 }, { topK: 1 }]) {
+    const sampler = new Sampler(options);
+    expect(() => sampler.next(Float32Array.of(1, none, 2))).toThrow('Sampler.next: logits: expected numbers');
+    for (const wrong of [Float32Array.of(1, most), Float32Array.of(least, least)])
+      expect(() => sampler.next(wrong)).toThrow('Sampler.next: logits: expected a largest that is finite');
+    expect(sampler.next(Float32Array.of(least, 0, least))).toBe(1);
+  }
+});
+
 test.each<[SamplingOptions, RegExp]>([
   [{ temperature: -1 }, /temperature: expected a number of at least 0, got -1/],
   [{ topK: 1.5 }, /topK/],

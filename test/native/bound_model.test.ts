@@ -17,6 +17,13 @@ const isOptional = (place: number): boolean =>
   place < 7 ? [3, 6].includes(place) : [1, 6, 11, 13, 18, 23].includes((place - 7) % 26);
 
 /** The operands of a model, and what a step on them needs beside. */
+/** What a step is given beside its model. */
+interface Step {
+  readonly pages: readonly Storage[];
+  readonly numbers: readonly number[];
+  readonly newIds: readonly number[];
+}
+
 class Fixture implements Disposable {
   readonly weights: readonly (Handle | null)[];
   readonly shape: Int32Array;
@@ -46,9 +53,10 @@ class Fixture implements Disposable {
     return new Storage(this.#of.cacheElements * PAGE_TOKENS, dtype, this.device);
   }
 
-  /** Of a text of one token. */
-  stepOf<R>({ decode_step }: Kernels<R>, model: NativeModel, pages: readonly Storage[] = [this.#page]): R {
-    const [ids, sequences] = [Int32Array.of(3), Int32Array.of(0, 1, 1, 0)];
+  /** Of a text of one token by default. */
+  stepOf<R>({ decode_step }: Kernels<R>, model: NativeModel, step: Partial<Step> = {}): R {
+    const { pages = [this.#page], numbers = [0, 1, 1, 0], newIds = [3] } = step;
+    const [ids, sequences] = [Int32Array.from(newIds), Int32Array.from(numbers)];
     return decode_step({ model, pages: pages.map(({ handle }) => handle), ids, sequences, logits: this.#logits });
   }
 
@@ -159,7 +167,7 @@ describe.each(availableDevices())('on %s', (device) => {
     using fixture = new Fixture(device);
     using floats = fixture.page('float32');
     using halves = fixture.page('bfloat16');
-    const step = (...pages: Storage[]) => fixture.stepOf(kernels, fixture.bind(), pages);
+    const step = (...pages: Storage[]) => fixture.stepOf(kernels, fixture.bind(), { pages });
     expect(() => step(floats, halves)).toThrow(
       refusal('ERR_DTYPE', '^decode_step: pages: expected float32, got bfloat16$'),
     );
@@ -174,6 +182,37 @@ describe.each(availableDevices())('on %s', (device) => {
     for (const weight of fixture.weights) if (weight !== null) native.release(weight);
     await Promise.all(jobs);
     expect(fixture.logits()).toEqual(expected);
+  });
+
+  test.each<[string, number[], number[], string]>([
+    ['a number missing', [0, 1], [3], 'a sequence without its three numbers'],
+    ['a page missing', [0, 1, 1], [3], 'a sequence without its pages'],
+    ['a page that is not there', [0, 1, 1, 1], [3], 'a page that is not there'],
+    ['a page below zero', [0, 1, 1, -1], [3], 'a page that is not there'],
+    ['tokens below zero', [-1, 1, 1, 0], [3], 'a sequence longer than the context'],
+    ['more tokens than positions', [2 ** 31 - 1, 1, 1, 0], [3], 'a sequence longer than the context'],
+    ['a count below zero', [1, -1, 0, 0], [3], 'a sequence longer than the context'],
+    ['fewer ids', [0, 2, 1, 0], [3], 'more new tokens than ids'],
+    ['more ids', [0, 1, 1, 0], [3, 3], 'more ids than new tokens'],
+    ['rows of no token', [0, 1, 2, 0], [3], 'more rows of logits than new tokens'],
+    ['rows below zero', [0, 1, -1, 0], [3], 'more rows of logits than new tokens'],
+    ['rows without room', [0, 2, 2, 0], [3, 3], 'more rows of logits than there is room for'],
+    ['an id beyond the vocabulary', [0, 1, 1, 0], [37], 'id 37 is not in the vocabulary of 37'],
+    ['an id below zero', [0, 1, 1, 0], [-1], 'id -1 is not in the vocabulary of 37'],
+  ])('a step with %s is refused', async (_, numbers, newIds, message) => {
+    using fixture = new Fixture(device);
+    const model = fixture.bind();
+    expect(() => fixture.stepOf(kernels, model, { numbers, newIds })).toThrow(refusal('ERR_RANGE', message));
+    const job = async () => fixture.stepOf(asyncKernels, model, { numbers, newIds });
+    await expect(job()).rejects.toThrow(refusal('ERR_RANGE', message));
+  });
+
+  test('a page that is too small is refused', () => {
+    using fixture = new Fixture(device);
+    const model = fixture.bind();
+    const operands = { model, ids: Int32Array.of(3), sequences: Int32Array.of(0, 1, 0, 0), logits: null };
+    const step = () => kernels.decode_step({ ...operands, pages: [buffer(16, 'float32')] });
+    expect(step).toThrow(refusal('ERR_RANGE', 'a page that is too small'));
   });
 
   test('what is no model is refused', () => {

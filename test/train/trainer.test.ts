@@ -186,6 +186,12 @@ test('a loss that is not finite stops the run and leaves the checkpoint as it wa
   expect(readFileSync(join(checkpoint, 'trainer.json'))).toEqual(saved);
 });
 
+test('an evaluation whose loss is not finite is an error', async () => {
+  using trainer = new Trainer(CONFIG);
+  trainer.model.embedding.weight.data.fill(Number.NaN);
+  await expect(trainer.evaluate()).rejects.toThrow('evaluate: the loss of the rows after token 0 is NaN');
+});
+
 test('init starts from given weights, and makes guides of the given factors', async () => {
   const checkpoint = join(folder, 'given');
   using first = new Trainer(CONFIG);

@@ -224,8 +224,7 @@ RepeatedStep& repeated(const DecodeModel& model, const StepSize& size, int64_t i
 }  // namespace
 
 void decode_step(const DecodeModel& model, Views pages, Ints ids, Ints sequences, View logits) {
-  const DecodeBatch batch(sequences, model.shape);
-  check_decode_ids(ids, model.shape);
+  const DecodeBatch batch(model, pages, ids, sequences, logits);
   if (!pages.empty() && pages.front().dtype != DType::f32)
     throw Error("ERR_OPTION",
                 "decode_step: keys and values of other types than float32 are not supported on device 'cuda'");
