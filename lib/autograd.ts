@@ -47,8 +47,12 @@ export function noGrad<T>(body: () => T): T {
 
 /** Whether an op on these inputs must keep what its backward needs. */
 export function needsGrad(...inputs: readonly (Tensor | null | undefined)[]): boolean {
-  return recording && inputs.some((input) => input?.requiresGrad);
+  return anyNeedsGrad(inputs);
 }
+
+/** The same of a list of any length: as arguments of a call, a long one would overflow the stack. */
+const anyNeedsGrad = (inputs: readonly (Tensor | null | undefined)[]): boolean =>
+  recording && inputs.some((input) => input?.requiresGrad);
 
 /**
  * Attaches `backward` to an op's result. Without a recording in progress, or an input that wants one, nothing is kept.
@@ -60,7 +64,7 @@ export function record(
   backwardFunction: BackwardFunction,
   saved: readonly (Tensor | null)[] = [],
 ): Tensor {
-  if (needsGrad(...inputs)) {
+  if (anyNeedsGrad(inputs)) {
     y.requiresGrad = true;
     const versions = saved.filter((t) => t !== null).map((t) => [t, t.storage.version] as const);
     y.node = { inputs, backward: backwardFunction, saved: versions };

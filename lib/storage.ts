@@ -2,7 +2,7 @@
 import { constants } from 'node:buffer';
 import type { Handle } from '../types/native';
 import { type Device, deviceCode, deviceName } from './device';
-import { type ArrayOf, bufferOf, ELEMENTS, type ElementType, lengthOf } from './dtype';
+import { type ArrayOf, bufferOf, byteLengthOf, byteOffsetOf, ELEMENTS, type ElementType, lengthOf } from './dtype';
 import { checkAlive, checkInteger, DeviceError, DisposedError, OutOfMemoryError, runNative } from './errors';
 import { native } from './native';
 
@@ -24,12 +24,34 @@ export function checkArrayBytes(where: string, bytes: number): void {
 /** Of all storage: no two contents have the same version. */
 let latestVersion = 0;
 
+/** Odd, so that each step can be undone: no change of a single element goes unseen. */
+const FACTOR = 0x9e3779b1;
+
+/** Of the bits of elements, in their order. Four sums, because a single one would wait for itself. */
+function checksum(array: ArrayOf<ElementType>): number {
+  const [buffer, begin, bytes] = [bufferOf(array), byteOffsetOf(array), byteLengthOf(array)];
+  const words = new Int32Array(buffer, begin, bytes >> 2);
+  let [a, b, c, d] = [1, 2, 3, 4];
+  let i = 0;
+  for (; i + 3 < words.length; i += 4) {
+    a = Math.imul(a, FACTOR) + words[i]!;
+    b = Math.imul(b, FACTOR) + words[i + 1]!;
+    c = Math.imul(c, FACTOR) + words[i + 2]!;
+    d = Math.imul(d, FACTOR) + words[i + 3]!;
+  }
+  for (; i < words.length; i++) a = Math.imul(a, FACTOR) + words[i]!;
+  for (const byte of new Uint8Array(buffer, begin + (bytes & ~3), bytes & 3)) b = Math.imul(b, FACTOR) + byte;
+  return [a, b, c, d].reduce((sum, part) => (Math.imul(sum, FACTOR) + part) | 0, 0);
+}
+
 export class Storage<T extends ElementType = ElementType> implements Disposable {
   /** Undefined: no memory yet; null: it was given back. */
   #handle: Handle | null | undefined;
   #array: ArrayOf<T> | null = null;
   #references = 1;
   #version = ++latestVersion;
+  /** Of the elements at the latest look, once a caller has the array and may write to it; null before. */
+  #sum: number | null = null;
   // Private: kernels trust them as much as the handle.
   readonly #length: number;
   readonly #dtype: T;
@@ -96,8 +118,20 @@ export class Storage<T extends ElementType = ElementType> implements Disposable 
     return this.#array;
   }
 
-  /** Another number after each `changed`: what was computed from the elements before no longer fits them. */
+  /** The array for a caller, who may write to it at any time: from now on `version` looks at the elements. */
+  lend(): ArrayOf<T> {
+    const { array } = this;
+    this.#sum ??= checksum(array);
+    return array;
+  }
+
+  /** Another number after each change: what was computed from the elements before no longer fits them. */
   get version(): number {
+    if (this.#sum !== null && !this.disposed) {
+      const sum = checksum(this.array);
+      if (sum !== this.#sum) this.changed();
+      this.#sum = sum;
+    }
     return this.#version;
   }
 

@@ -143,8 +143,9 @@ export class Tensor implements Disposable {
   }
 
   /**
-   * The elements in row-major order, without a copy: writing to the array writes to the tensor. Between forward and backward
-   * do not: nothing can watch an array, and gradients would be those of other values; `copyFrom` is noticed there.
+   * The elements in row-major order, without a copy: writing to the array writes to the tensor. Not between forward and
+   * backward: gradients would be those of other values, and backward refuses. To notice, each looks at all elements of the
+   * tensors whose array somebody has; `toArray` has no such price.
    * @throws {DeviceError} for a tensor that is not in this processor's memory. @throws {DTypeError} for bfloat16, whose numbers no
    * array holds: there are `bits` and `toArray`. @throws {OutOfMemoryError} for more than Node has in one array.
    */
@@ -152,7 +153,7 @@ export class Tensor implements Disposable {
     this.#checkUsable();
     const { dtype } = this;
     if (dtype === 'bfloat16') throw new DTypeError('data', 'float32 or int32 (there are bits and toArray())', dtype);
-    return (this.storage as Storage<'float32' | 'int32'>).array;
+    return (this.storage as Storage<'float32' | 'int32'>).lend();
   }
 
   /**
@@ -162,7 +163,7 @@ export class Tensor implements Disposable {
   get bits(): Uint16Array {
     this.#checkUsable();
     if (this.dtype !== 'bfloat16') throw new DTypeError('bits', 'a bfloat16 tensor', this.dtype);
-    return (this.storage as Storage<'bfloat16'>).array;
+    return (this.storage as Storage<'bfloat16'>).lend();
   }
 
   /** A view may keep the memory, but not for this tensor. @throws {DisposedError} */
@@ -170,10 +171,13 @@ export class Tensor implements Disposable {
     if (this.#disposed) throw new DisposedError('tensor', 'it was disposed');
   }
 
-  /** The elements in this processor's memory: `data` where there is such a thing, else a copy. */
+  /**
+   * The elements in this processor's memory, to be read only: the memory itself where there is an array over it, else a copy.
+   */
   host(): TypedArray {
     checkLive('host', this);
-    return this.device === 'cpu' && this.dtype !== 'bfloat16' ? this.data : this.toArray();
+    if (this.device !== 'cpu' || this.dtype === 'bfloat16') return this.toArray();
+    return (this.storage as Storage<'float32' | 'int32'>).array;
   }
 
   /** A copy of the elements that outlives the tensor; waits for the tensor's device. bfloat16 comes as float32. */
@@ -424,18 +428,20 @@ export function tensor(
  */
 export function items(tensors: readonly Tensor[]): number[] {
   if (!Array.isArray(tensors)) throw new OptionError('items', 'an array of tensors', tensors);
-  if (tensors.length === 0) return [];
-  const device = (tensors as readonly Tensor[])[0]?.device;
-  for (const t of tensors) {
-    if (!isTensor(t)) throw new OptionError('items', 'an array of tensors', tensors);
+  // A copy: what was checked is what the kernel gets.
+  const all: readonly Tensor[] = Array.from(tensors as readonly Tensor[]);
+  if (all.length === 0) return [];
+  const device = all[0]?.device;
+  for (const t of all) {
+    if (!isTensor(t)) throw new OptionError('items', 'an array of tensors', all);
     if (t.size !== 1) throw new ShapeError('items', 'tensors of one element', formatShape(t.shape));
     if (t.dtype !== 'float32') throw new DTypeError('items', 'float32 tensors', t.dtype);
     if (t.device !== device)
       throw new DeviceError(`items: tensors on '${device}' and '${t.device}'; move one with .to(device)`);
   }
-  const together = empty([tensors.length], 'float32', device);
+  const together = empty([all.length], 'float32', device);
   try {
-    runNative(() => kernels.gather_scalars({ x: tensors.map(({ handle }) => handle), y: together }));
+    runNative(() => kernels.gather_scalars({ x: all.map(({ handle }) => handle), y: together }));
     return Array.from(together.toArray());
   } finally {
     together.dispose();

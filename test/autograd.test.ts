@@ -8,6 +8,7 @@ import {
   mul,
   noGrad,
   ones,
+  parameter,
   pow,
   powScalar,
   reshape,
@@ -127,6 +128,29 @@ describe('a graph that is no longer what forward made', () => {
     factor.view().copyFrom(tensor([7, 8]));
     expect(() => y.backward()).toThrow('a tensor of shape [2] that it needs was written to after it was used');
     expect(p.grad).toBeNull();
+  });
+
+  test('a value that backward reads was written to through its array', () => {
+    const refused = 'that it needs was written to after it was used';
+    for (const size of [1, 2, 3, 4, 5, 9]) {
+      const p = parameter(ones([size]));
+      const kept = p.data;
+      const early = sum(square(p));
+      kept[size - 1] = 3;
+      expect(() => early.backward()).toThrow(refused);
+      const late = sum(square(p));
+      p.data[0] = 5;
+      expect(() => late.backward()).toThrow(refused);
+      const halves = parameter(ones([size], { dtype: 'bfloat16' }));
+      const y = sum(square(halves));
+      halves.bits[size - 1] = 0;
+      expect(() => y.backward(ones([], { dtype: 'bfloat16' }))).toThrow(refused);
+      expect([p.grad, halves.grad]).toEqual([null, null]);
+      const again = sum(square(p));
+      expect(p.data[0]).toBe(5);
+      again.backward();
+      expect(p.grad!.toArray()[0]).toBe(10);
+    }
   });
 
   test('an optimizer or a module wrote to a parameter', () => {

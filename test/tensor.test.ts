@@ -124,6 +124,10 @@ test('one tensor is copied into another of its shape and dtype', () => {
 test('values of tensors of one element are read together', () => {
   expect(items([tensor([3]), tensor(4), tensor([[5]])])).toEqual([3, 4, 5]);
   expect(items([])).toEqual([]);
+  let asked = 0;
+  const changing = [tensor(1), tensor(2)];
+  Object.defineProperty(changing, 0, { get: () => (asked++ === 0 ? tensor(1) : zeros([0])) });
+  expect(items(changing)).toEqual([1, 2]);
   for (const wrong of [tensor([1]), undefined, [undefined], [3], [tensor([1]), null]])
     expect(() => items(wrong as never)).toThrow('items: expected an array of tensors');
   expect(() => items([tensor([1, 2])])).toThrow(ShapeError);
