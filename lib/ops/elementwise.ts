@@ -112,11 +112,11 @@ export const mul = (a: Tensor, b: Tensor): Tensor =>
 /** a / b, broadcast. */
 export const div = (a: Tensor, b: Tensor): Tensor =>
   binary('div', a, b, [(dy, _, y) => div(dy, y), (dy, x, y) => neg(div(mul(dy, x), square(y)))]);
-/** a ** b, broadcast; the gradient for b needs a > 0. */
+/** a ** b, broadcast; the gradient for b needs a >= 0. */
 export const pow = (a: Tensor, b: Tensor): Tensor =>
   binary('pow', a, b, [
     (dy, x, y) => mul(dy, mul(y, pow(x, add(addScalar(y, -1), isZero(y))))), // where y is 0: 0 · x⁰, not 0 · x⁻¹
-    (dy, x, y) => mul(dy, mul(pow(x, y), log(x))),
+    (dy, x, y) => mul(dy, mul(pow(x, y), log(add(x, isZero(x))))), // where x is 0: 0ʸ does not change with y
   ]);
 /** The larger, broadcast; if they are equal the gradient goes to a. */
 export const maximum = (a: Tensor, b: Tensor): Tensor =>

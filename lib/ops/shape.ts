@@ -111,11 +111,12 @@ function concatChecked(tensors: readonly Tensor[], first: Tensor, dim: number): 
   }
   const total = tensors.reduce((length, t) => length + t.shape[d]!, 0);
   const shape = first.shape.map((size, i) => (i === d ? total : size));
-  const device = checkSameDevice('concat', first, ...tensors);
+  for (const t of tensors) checkSameDevice('concat', first, t);
   const strides = contiguousStrides(shape);
   const parts = tensors.map((t) => [int32Sizes('concat', t.shape), int32Strides('concat', t.shape, strides)] as const);
-  const y = empty(shape, first.dtype, device);
-  const starts = tensors.map((_, i) => tensors.slice(0, i).reduce((length, t) => length + t.shape[d]!, 0));
+  const y = empty(shape, first.dtype, first.device);
+  const starts = [0];
+  for (const [i, t] of tensors.entries()) starts.push(starts[i]! + t.shape[d]!);
   tensors.forEach((t, i) => {
     const [dims, steps] = parts[i]!;
     runNative(() => kernels.strided_write({ y: t, x: y, offset: starts[i]! * strides[d]!, dims, strides: steps }));

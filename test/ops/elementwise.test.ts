@@ -61,6 +61,12 @@ describe.each(binaries)('%s', (_, op, f) => {
   });
 });
 
+test('the derivative of 0 ** b for b is 0', () => {
+  const b = tensor([0, 1, 2.5], undefined, { requiresGrad: true });
+  ops.sum(ops.pow(ops.zeros([3]), b)).backward();
+  expect([...b.grad!.toArray()]).toEqual([0, 0, 0]);
+});
+
 test('comparisons give ones and zeros', () => {
   const [a, b] = [tensor([1, 2, 3]), tensor([2, 2, 2])];
   expect([...ops.greater(a, b).data]).toEqual([0, 0, 1]);

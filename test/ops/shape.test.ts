@@ -44,6 +44,13 @@ test.each([
   );
 });
 
+test('concat takes any number of tensors', () => {
+  const many = Array.from({ length: 150_000 }, (_, i) => tensor([i & 1], undefined, { requiresGrad: i === 7 }));
+  const joined = concat(many);
+  expect(joined.toArray().subarray(0, 4)).toEqual(Float32Array.of(0, 1, 0, 1));
+  expect(joined.size).toBe(150_000);
+});
+
 test('concat joins along a dimension', () => {
   checkOp(
     (a, b) => concat([a, b], 1),
