@@ -92,14 +92,18 @@ export class DecodeSequence implements Disposable {
     return this.#pool === pool;
   }
 
-  /** Handles of the pages, after making room for `count` more tokens. @throws {OptionError | OutOfMemoryError} */
+  /**
+   * Handles of the pages of its tokens and `count` more, after making room for them: no others, which a longer text
+   * before `rewind` or a step that failed may have left. @throws {OptionError | OutOfMemoryError}
+   */
   reserve(count: number): Handle[] {
     checkAlive('sequence: reserve', this.#disposed);
     checkInteger('sequence: reserve', count, 0);
     const most = this.#pool.context - this.#length;
     if (count > most) throw new OptionError('sequence: reserve', `at most ${most} more tokens`, count);
-    while (this.#pages.length * PAGE_TOKENS < this.#length + count) this.#pages.push(this.#pool.take());
-    return this.#pages.map((page) => page.handle);
+    const needed = Math.ceil((this.#length + count) / PAGE_TOKENS);
+    while (this.#pages.length < needed) this.#pages.push(this.#pool.take());
+    return this.#pages.slice(0, needed).map((page) => page.handle);
   }
 
   /** Counts tokens that a step has put into the cache. @throws {OptionError} for more than there is room for. */

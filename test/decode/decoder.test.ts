@@ -130,6 +130,26 @@ test('a sequence goes back and on from there', async () => {
   expect(() => sequence.rewind(41)).toThrow(/at most 40 tokens, got 41/);
 });
 
+test('a step names the pages of its tokens only, whatever was left by a longer text or a step that failed', async () => {
+  const model = smallModel({ ffn: STRUCTURES.lowrank });
+  using decoder = new Decoder(model);
+  using sequence = decoder.sequence();
+  const [ids, others] = [randomIds(66, 1), randomIds(9, 2)];
+  await decoder.step([{ sequence, ids }]);
+  sequence.rewind(30);
+  expect(sequence.reserve(2)).toHaveLength(1);
+  expect(sequence.reserve(3)).toHaveLength(2);
+  using other = decoder.sequence();
+  expect(other.reserve(70)).toHaveLength(3);
+  expect(other.reserve(1)).toHaveLength(1);
+  const rows: Float32Array[] = [];
+  for (const id of others) {
+    const [row] = await decoder.step([sequence, other].map((one) => ({ sequence: one, ids: [id] })));
+    rows.push(row!);
+  }
+  expect(difference(rows, fullLogits(model, [...ids.slice(0, 30), ...others]).slice(30))).toBeLessThan(F32);
+});
+
 test('pages are given back and used again', async () => {
   const model = smallModel();
   using decoder = new Decoder(model);
