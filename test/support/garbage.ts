@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type Device, memoryStats, setMemoryLimit } from '../../lib';
+import { type Device, emptyCache, memoryStats, setMemoryLimit } from '../../lib';
 
 /**
  * Collects what earlier tests of the process left, those of other files too: it would be given back during the
@@ -21,10 +21,12 @@ export async function allocatedWithoutGarbage(device: Device = 'cpu'): Promise<n
   }
 }
 
-/** Runs `body` where no more than `spare` further bytes can be had: garbage would be more of them. */
+/** Runs `body` where no more than `spare` further bytes can be had: garbage and kept blocks would be more of them. */
 export async function withSpareMemory(spare: number, device: Device, body: () => unknown): Promise<void> {
   const { limit } = memoryStats(device);
-  setMemoryLimit((await allocatedWithoutGarbage(device)) + spare, device);
+  const allocated = await allocatedWithoutGarbage(device);
+  emptyCache(device);
+  setMemoryLimit(allocated + spare, device);
   try {
     await body();
   } finally {
