@@ -16,8 +16,7 @@ struct DecodeShape {
 
   int64_t qkv() const { return (heads + 2 * kv_heads) * head_size; }
   int64_t attention() const { return heads * head_size; }
-  // Keys and values of a page.
-  int64_t page_floats() const { return layers * kv_heads * 2 * page_tokens * head_size; }
+  int64_t page_elements() const { return layers * kv_heads * 2 * page_tokens * head_size; }
   int64_t pages_of(int64_t tokens) const { return (tokens + page_tokens - 1) / page_tokens; }
 };
 
@@ -131,7 +130,7 @@ struct DecodeBatch {
 
   static void check_page(const DecodeShape& shape, Views pages, int64_t page) {
     check(page >= 0 && page < static_cast<int64_t>(pages.size()), "a page that is not there");
-    check(pages[static_cast<size_t>(page)].size >= shape.page_floats(), "a page that is too small");
+    check(pages[static_cast<size_t>(page)].size >= shape.page_elements(), "a page that is too small");
   }
 };
 

@@ -202,7 +202,7 @@ program
   .option('--force', 'replace the run that --out holds, at the first checkpoint of the new one')
   .option(
     '--resume <folder>',
-    'continue this run with its own settings, or with new ones: --steps, --batch-size, --accumulate, --lr, --min-lr, --schedule, --decay-part, --weight-decay, --max-grad-norm, --eval-every, --save-every, --device, --record-steps',
+    'continue this run with its own settings, or with other --steps, --lr and more (docs/training.md lists all)',
     path,
   )
   .option(

@@ -1,13 +1,16 @@
 /** The options of a run as a JSON file: `--config` reads it, and each run writes the one that repeats it. */
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
-import { readJson } from '../io/files';
+import { FileError, FormatError } from '../errors';
+import { readJson, writeJson } from '../io/files';
 import { checkKeys, isObject } from '../options';
 import { UsageError } from './failure';
 import { onePath, path } from './values';
 
-/** The name of the file in a run's folder. */
-export const OPTIONS_FILE = 'options.json';
+/** The name of the file in a run's folder, and what tells it from a file of somebody else's. */
+const NAME = 'options.json';
+const MARK = { command: 'train' } as const;
 
 /** They say where and how this process writes, not what the run is. */
 const OF_THE_PROCESS = ['config', 'out', 'force', 'resume', 'report', 'sample', 'json'];
@@ -27,6 +30,29 @@ const isGiven = (command: Command, option: Option): boolean =>
 /** Whether a text is a path, which is kept as an absolute one. */
 const isPath = ({ parseArg }: Option, value: unknown): value is string =>
   (parseArg === path || parseArg === onePath) && typeof value === 'string' && !/^(byte$|bpe:)/.test(value);
+
+/** Writes the file of a run into its folder. Returns why not, if it cannot, or another program's file has the name. */
+export function writeOptions(folder: string, options: Readonly<Record<string, unknown>>): string | null {
+  const path = join(folder, NAME);
+  try {
+    if (existsSync(path) && !isOurs(path)) return `${path} is not a run's and stays as it is`;
+    writeJson(path, { ...MARK, ...options });
+    return null;
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    return error.message;
+  }
+}
+
+function isOurs(path: string): boolean {
+  try {
+    const found = readJson(path);
+    return isObject(found) && found.command === MARK.command;
+  } catch (error) {
+    if (error instanceof FormatError) return false;
+    throw error;
+  }
+}
 
 /** All options with their values, the default ones too. */
 export function optionsOf(command: Command): Record<string, unknown> {
@@ -49,8 +75,11 @@ export function optionsOf(command: Command): Record<string, unknown> {
  * @throws {UsageError | OptionError} naming the option that is none, or whose value is none. @throws {FileError}
  */
 export function applyOptions(command: Command, file: string): void {
-  const given = readJson(file);
-  if (!isObject(given)) throw new UsageError(`--config ${file}: it is not an object of options`);
+  const read = readJson(file);
+  if (!isObject(read)) throw new UsageError(`--config ${file}: it is not an object of options`);
+  const { command: of = MARK.command, ...given } = read;
+  if (of !== MARK.command)
+    throw new UsageError(`--config ${file}: command: expected 'train', got ${JSON.stringify(of)}`);
   const options = ofRun(command);
   checkKeys(`--config ${file}`, given, Object.fromEntries(options.map((option) => [nameOf(option), 0])));
   const budgets = options.filter((option) => BUDGETS.includes(nameOf(option)));

@@ -12,7 +12,6 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { FileError } from '../errors';
 import {
   attempt,
   makeFolder,
@@ -23,14 +22,13 @@ import {
   uniquePart,
   wayInto,
   withFile,
-  writeJson,
 } from '../io/files';
 import { lock } from '../io/lock';
 import { holdsCheckpoint, standIn } from '../io/manifest';
 import { checkFree } from '../io/store';
 import type { TrainConfig } from '../train';
 import { UsageError } from './failure';
-import { OPTIONS_FILE } from './options_file';
+import { writeOptions } from './options_file';
 import { checkOutside } from './outside';
 
 /**
@@ -173,13 +171,8 @@ export function openRunFolder(
         for (const name of readdirSync(path))
           if (TOKENS.test(name) && !reads(data, join(path, name))) removeTokens(join(path, name));
       });
-      try {
-        writeJson(join(path, OPTIONS_FILE), options);
-      } catch (error) {
-        if (!(error instanceof FileError)) throw error;
-        return error.message;
-      }
-      return out === undefined ? link(path) : null;
+      const failures = [writeOptions(path, options), out === undefined ? link(path) : null];
+      return failures.filter((failure) => failure !== null).join('; ') || null;
     },
     [Symbol.dispose]() {
       if (!kept && !needs(checkpoint, tokens)) removeTokens(tokens);

@@ -135,10 +135,11 @@ export class Decoder implements Disposable {
     checkDecoderOptions(options);
     const { dtype = 'float32', cacheDtype = 'float32', activations = 'float32' } = options;
     const { dispatch = 'factored', prefillChunk = 256 } = options;
-    if (cacheDtype !== 'float32' && (weights ?? model.embedding.weight).device !== 'cpu')
+    const { device } = weights ?? model.embedding.weight;
+    if (cacheDtype !== 'float32' && device !== 'cpu')
       throw new OptionError(
         'decoder: cacheDtype',
-        "float32 on device 'cuda' (keys and values of other types are on 'cpu')",
+        `float32 on device '${device}' (keys and values of other types are on 'cpu')`,
         cacheDtype,
       );
     this.#model = new DecoderModel(model, dtype, activations, weights);

@@ -40,7 +40,7 @@ export class ModelWeights implements WeightSource {
 
   /** @throws {FormatError} naming a weight to be converted that is not finite: as int8 it would be any number. */
   matrix(parameter: Tensor, dtype: WeightDType): WeightMatrix {
-    if (dtype !== parameter.dtype) checkFinite('decoder', this.#names.get(parameter) ?? '', parameter.toArray());
+    if (dtype !== parameter.dtype) checkFinite('decoder', this.#names.get(parameter) ?? '', parameter.host());
     return WeightMatrix.of(parameter).as(dtype);
   }
 
@@ -49,7 +49,7 @@ export class ModelWeights implements WeightSource {
     return noGrad(() =>
       tidy(() => {
         const matrix = layer.merge();
-        checkFinite('decoder', `${first && this.#names.get(first)}, merged,`, matrix.toArray());
+        checkFinite('decoder', `${first && this.#names.get(first)}, merged,`, matrix.host());
         return keep(matrix);
       }),
     );

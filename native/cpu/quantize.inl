@@ -48,9 +48,8 @@ void quantize(View x, View y, View scales, int64_t rows, int64_t columns) {
   for_rows(rows, columns, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* from = x.f32() + row * columns;
-      Vec largest{};
-      for_vectors(0, columns, [&](int64_t i, auto part) { largest = max(largest, abs(load(from + i, part))); });
-      const float scale = max_lane(largest) / kMostInt8, inverse = scale > 0 ? 1 / scale : 0;
+      // NaN for a row that is not finite, so that every product with it shows it.
+      const float scale = largest_or_nan(from, columns) / kMostInt8, inverse = scale > 0 ? 1 / scale : 0;
       scales.f32()[row] = scale;
       int8_t* to = y.i8() + row * columns;
       for_vectors(0, columns,

@@ -10,9 +10,12 @@ __global__ void __launch_bounds__(kRowThreads)
     quantize_kernel(const float* x, int8_t* y, float* scales, int64_t rows, int64_t columns) {
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const float* from = x + row * columns;
-    float largest = 0.f;
-    for_packs<1>(columns, [&](int64_t i) { largest = fmaxf(largest, fabsf(from[i])); });
-    const float scale = block_max(largest) / kMostInt8, inverse = scale > 0.f ? 1.f / scale : 0.f;
+    float largest = 0.f, wrong = 0.f;
+    for_packs<1>(columns, [&](int64_t i) {
+      largest = fmaxf(largest, fabsf(from[i]));
+      wrong += from[i] * 0.f;  // NaN for what is not finite
+    });
+    const float scale = block_max(largest) / kMostInt8 + block_sum(wrong), inverse = scale > 0.f ? 1.f / scale : 0.f;
     if (threadIdx.x == 0) scales[row] = scale;
     for_packs<1>(columns, [&](int64_t i) {
       y[row * columns + i] = static_cast<int8_t>(fminf(fmaxf(rintf(from[i] * inverse), -kMostInt8), kMostInt8));

@@ -1,5 +1,5 @@
 /** A run from a file of options, and the file that repeats a run. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cli, folder, jsonLines, writeText } from './support';
 
@@ -53,12 +53,24 @@ test.each<[string, unknown, RegExp]>([
   ['a flag that is none', { ...SMALL, untied: 'yes' }, /untied: expected true or false, got "yes"/],
   ['an object for a value', { ...SMALL, lr: {} }, /lr: expected a text or a number, got {}/],
   ['two budgets', { ...SMALL, 'target-flops': 1e9 }, /it has steps and target-flops; one of them decides/],
+  ['the options of another command', { ...SMALL, command: 'eval' }, /command: expected 'train', got "eval"/],
   ['a list', [SMALL], /it is not an object of options/],
   ['no JSON', '{', /it is not JSON/],
 ])('%s is refused', (name, options, message) => {
   const result = cli(['train', '--config', file('bad', options)]);
   expect([name, result.status === 1 || result.status === 2]).toEqual([name, true]);
   expect(result.stderr).toMatch(message);
+});
+
+test.each(['{ "mine": true }', 'not JSON'])("a file of that name that is no run's stays: %s", (content) => {
+  const out = join(folder, `foreign-${content.length}`);
+  mkdirSync(out);
+  const path = join(out, 'options.json');
+  writeFileSync(path, content);
+  const result = cli(['train', '--config', file('small', SMALL), '--out', out]);
+  expect(result).toMatchObject({ status: 0 });
+  expect(result.stderr).toContain(`warning: ${path} is not a run's and stays as it is`);
+  expect(readFileSync(path, 'utf8')).toBe(content);
 });
 
 test('a file that is not there, and one beside --resume, are refused', () => {

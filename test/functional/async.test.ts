@@ -72,7 +72,7 @@ test('many jobs at once each get their own result', async () => {
 
 test('the event loop runs while a job does', async () => {
   const layer = defineLinear({ structure: 'dense', inFeatures: 1024, outFeatures: 1024 });
-  const inputs = { x: new Float32Array(512 * 1024).fill(0.5), u: new Float32Array(1024 * 1024).fill(0.25) };
+  const inputs = { x: new Float32Array(2048 * 1024).fill(0.5), u: new Float32Array(1024 * 1024).fill(0.25) };
   let done = false;
   let turns = 0;
   const pending = layer.forwardAsync(inputs).finally(() => {

@@ -21,6 +21,7 @@ async function stopped(config: TrainConfig, steps: number): Promise<string> {
 test.each<[string, TrainConfig, number]>([
   ['before its end', CONSTANT, 4],
   ['at its end', CONSTANT, 6],
+  ['with a long warm-up', { ...CONSTANT, warmup: 0.5 }, 2],
   ['with Muon', { ...CONSTANT, optimizer: { name: 'muon' } }, 5],
   ['while it is guided', { ...CONSTANT, guidance: { part: 0.5 } }, 2],
   ['after its guide', { ...CONSTANT, guidance: { part: 0.5, form: 'mixed' } }, 5],
