@@ -1,6 +1,6 @@
 /** What a run computes, against counts of its layers and against the draws of its guides. */
 import { OptionError } from '../../lib';
-import { countFlops, Guidance, STRUCTURE_NAMES, TransformerLM } from '../../lib/nn';
+import { countFlops, countParameters, Guidance, STRUCTURE_NAMES, TransformerLM } from '../../lib/nn';
 import { parameterGroups } from '../../lib/optim';
 import {
   type GuidanceConfig,
@@ -78,6 +78,9 @@ test('the optimizer counts its values, and Muon its products', () => {
   const made = new TransformerLM(model, { init: 'normal' });
   const adamw = runFlops({ ...CONFIG, steps: 1 }).optimizer;
   expect(adamw).toBe(15 * made.numParameters());
+  const { total, guides } = countParameters(model);
+  const guided = runFlops({ ...CONFIG, guidance: { part: 0.5 } }).optimizer;
+  expect(guided).toBe(15 * (6 * total + 3 * guides));
   const shapes: (readonly number[])[] = [];
   parameterGroups(made, ({ kind, parameter }) => {
     if (kind === 'matrix') shapes.push(parameter.shape);
